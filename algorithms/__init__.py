@@ -1,0 +1,1 @@
+"""The ladder: one short file per algorithm."""

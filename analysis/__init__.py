@@ -1,0 +1,1 @@
+"""Results to tables, tables to figures, both to the report."""

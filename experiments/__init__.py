@@ -1,0 +1,1 @@
+"""What is run: grids, cells and their records."""
