@@ -23,9 +23,7 @@ class ReinforceBaseline(Algorithm):
 
     rollout_length: int = 1
     policy_learning_rate: float = 1e-3
-    steps_of_an_episode: Literal["sum", "mean"] = (
-        "sum"  # as in REINFORCE, so that the baseline is the only difference
-    )
+    steps_of_an_episode: Literal["sum", "mean"] = "sum"  # as in REINFORCE, so that the baseline is the only difference
 
     def advantages(self, rollout: Rollout):
         """Ψ_t = G_t − V(s_t)."""

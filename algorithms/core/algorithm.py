@@ -94,7 +94,7 @@ class Algorithm:
         raise NotImplementedError
 
     def policy_loss(self, log_prob: Tensor, batch: Batch) -> Tensor:
-        """The scalar whose gradient is minus the policy gradient; `log_prob` [B] is log π(a|s) under the current policy."""
+        """The scalar whose gradient is minus the policy gradient; `log_prob` [B] is log π(a|s) of the current policy."""
         raise NotImplementedError
 
     def value_loss(self, values: Tensor, batch: Batch) -> Tensor:
@@ -118,12 +118,8 @@ class Algorithm:
             if name not in names:
                 raise InvalidSetting(f"{cls.__name__} has no setting {name!r}; {nearest_first(name, names)}")
             if not _is_a(value, hints[name]):
-                raise InvalidSetting(
-                    f"{name} of {cls.__name__} must be {_describe(hints[name])}, not {value!r}"
-                )
-        return cls(
-            **{n: float(v) if type(v) is int and _is_a(0.5, hints[n]) else v for n, v in settings.items()}
-        )
+                raise InvalidSetting(f"{name} of {cls.__name__} must be {_describe(hints[name])}, not {value!r}")
+        return cls(**{n: float(v) if type(v) is int and _is_a(0.5, hints[n]) else v for n, v in settings.items()})
 
     def settings(self) -> dict[str, Any]:
         """Every hyperparameter by name."""
@@ -134,9 +130,7 @@ class Algorithm:
             if type(value) is int and value < 1:
                 raise InvalidSetting(f"{name} of {type(self).__name__} must be at least 1, not {value}")
             if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
-                raise InvalidSetting(
-                    f"{name} of {type(self).__name__} must be finite and not negative, not {value}"
-                )
+                raise InvalidSetting(f"{name} of {type(self).__name__} must be finite and not negative, not {value}")
             if name in AT_MOST_ONE and value > 1:
                 raise InvalidSetting(f"{name} of {type(self).__name__} must be between 0 and 1, not {value}")
 
@@ -166,8 +160,6 @@ def _is_a(value: Any, hint: Any) -> bool:
 def _describe(hint: Any) -> str:
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
     return " or ".join(
-        " or ".join(map(repr, get_args(option)))
-        if get_origin(option) is Literal
-        else names.get(option, str(option))
+        " or ".join(map(repr, get_args(option))) if get_origin(option) is Literal else names.get(option, str(option))
         for option in _options(hint)
     )

@@ -17,9 +17,7 @@ from algorithms.core.vector_env import Task
 
 ADAM_BETAS = (0.9, 0.999)
 SMALLEST_DEVIATION = 1e-8
-REWARD_DISCOUNT = (
-    0.99  # of the discounted return whose deviation scales rewards, as in VecNormalize; the task's, not γ
-)
+REWARD_DISCOUNT = 0.99  # of the discounted return whose deviation scales rewards, as in VecNormalize; the task's, not γ
 REWARD_CLIP = 10.0
 STEPS_THAT_REPAY_COMPILING = (
     15_000  # gradient steps; loading compiled code costs a few seconds, each step saves ~0.3 ms
@@ -107,9 +105,7 @@ class Optimizer:
             named = dict(self.module.named_parameters())
             pieces = vector.split([p.numel() for p in named.values()])
             parameters = {n: x.view(p.shape) for (n, p), x in zip(named.items(), pieces, strict=True)}
-            return self.loss(
-                lambda *inputs: torch.func.functional_call(self.module, parameters, inputs), batch
-            )
+            return self.loss(lambda *inputs: torch.func.functional_call(self.module, parameters, inputs), batch)
 
         return torch.func.grad(loss_of, has_aux=True)(self.vector)
 
@@ -201,12 +197,8 @@ class Learner:
             advantages=torch.from_numpy(advantages),
             values=torch.from_numpy(values),
             value_targets=torch.from_numpy(advantages + values),
-            episodes=torch.tensor(
-                float(rollout.done.sum() if self.algorithm.whole_episodes else valid.shape[1])
-            ),
-            action_masks=None
-            if rollout.action_masks is None
-            else torch.from_numpy(rollout.action_masks[valid]),
+            episodes=torch.tensor(float(rollout.done.sum() if self.algorithm.whole_episodes else valid.shape[1])),
+            action_masks=None if rollout.action_masks is None else torch.from_numpy(rollout.action_masks[valid]),
         )
         batch.log_probs = self._log_probs(batch)
         return batch
@@ -221,25 +213,21 @@ class Learner:
         self.policy_optimizer.learning_rate.fill_(rate * a.policy_learning_rate)
         records = []
         for _ in range(a.epochs):
-            records += [
-                self.policy_optimizer.step(part) for part in batch.minibatches(a.minibatch_size, self.rng)
-            ]
+            records += [self.policy_optimizer.step(part) for part in batch.minibatches(a.minibatch_size, self.rng)]
             if a.target_kl is not None and self.kl(batch) > a.target_kl:
                 break
         result = _means(records, "policy_")
         if self.value_optimizer:
             self.value_optimizer.learning_rate.fill_(rate * a.value_learning_rate)
             parts = (
-                p
-                for _ in range(self.value_epochs)
-                for p in batch.minibatches(self.value_minibatch_size, self.rng)
+                p for _ in range(self.value_epochs) for p in batch.minibatches(self.value_minibatch_size, self.rng)
             )
             result |= _means([self.value_optimizer.step(part) for part in parts], "value_")
         result["learning_rate"] = rate * a.policy_learning_rate
         return result
 
     def diagnose(self, batch: Batch) -> dict[str, float]:
-        """What an update did, measured on its whole batch after it, and what the batch was like before any normalisation."""
+        """What an update did, measured on its batch after it, and the spread of Ψ before any normalisation."""
         log_prob = self._log_probs(batch)
         targets, errors = batch.value_targets.numpy(), (batch.value_targets - batch.values).numpy()
         result = {
@@ -298,6 +286,4 @@ def _means(records: list[dict[str, Tensor]], prefix: str) -> dict[str, float]:
     """The mean of each recorded scalar; entropy keeps its name, the others get the prefix."""
     names = list(records[0])
     means = torch.stack([torch.stack([r[name] for name in names]) for r in records]).mean(dim=0).tolist()
-    return {
-        name if name == "entropy" else prefix + name: value for name, value in zip(names, means, strict=True)
-    }
+    return {name if name == "entropy" else prefix + name: value for name, value in zip(names, means, strict=True)}

@@ -14,9 +14,7 @@ SMALLEST_VARIANCE = 1e-8
 QUADRATURE_NODES = 32  # Gauss–Hermite nodes for the entropy of a squashed Gaussian; exact to 1e-5 for std ≤ 2
 
 
-def multilayer_perceptron(
-    inputs: int, outputs: int, last_gain: float, generator: torch.Generator
-) -> nn.Sequential:
+def multilayer_perceptron(inputs: int, outputs: int, last_gain: float, generator: torch.Generator) -> nn.Sequential:
     """inputs → 64 tanh → 64 tanh → outputs, orthogonal weights (gain √2, the last layer `last_gain`), zero biases."""
     sizes = [inputs, HIDDEN_UNITS, HIDDEN_UNITS, outputs]
     gains = [math.sqrt(2), math.sqrt(2), last_gain]
@@ -71,16 +69,14 @@ class Policy(nn.Module):
     ) -> np.ndarray:
         """Sample an action for each row of `observations` [N, D], or take the most likely one.
 
-        Returns int64 [N] or float32 [N, A], before the bounds. `action_masks` [N, A] is True where an action is allowed.
+        Returns int64 [N] or float32 [N, A], before the bounds. `action_masks` [N, A] is True where allowed.
         """
         outputs = forward_in_numpy(self._layers, observations)
         if self.discrete:
             if action_masks is not None:
                 outputs = np.where(action_masks, outputs, -np.inf)
             if not mode:
-                outputs = outputs + rng.gumbel(
-                    size=outputs.shape
-                )  # argmax of logits + Gumbel noise is a sample
+                outputs = outputs + rng.gumbel(size=outputs.shape)  # argmax of logits + Gumbel noise is a sample
             return outputs.argmax(axis=-1)
         if mode:
             return outputs
@@ -132,9 +128,7 @@ class SquashedGaussian(Distribution):
     def entropy(self) -> Tensor:
         """−E[log p(a)] [B]."""
         nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE_NODES)
-        nodes, weights = (
-            torch.tensor(x, dtype=self.gaussian.loc.dtype) for x in (nodes, weights / weights.sum())
-        )
+        nodes, weights = (torch.tensor(x, dtype=self.gaussian.loc.dtype) for x in (nodes, weights / weights.sum()))
         u = self.gaussian.loc[..., None] + self.gaussian.scale[..., None] * nodes
         log_slope = (self._log_slope(u.movedim(-1, 0)).movedim(0, -1) * weights).sum(-1)
         return (self.gaussian.entropy() + log_slope).sum(-1)

@@ -66,9 +66,7 @@ def collect(
             _, _, terminated, truncated = transition
             episodes_left = episodes_left - (terminated | truncated)
             active = episodes_left > 0
-    next_observations, rewards, terminated, truncated, valid = (
-        np.stack(x) for x in zip(*transitions, strict=True)
-    )
+    next_observations, rewards, terminated, truncated, valid = (np.stack(x) for x in zip(*transitions, strict=True))
     return Rollout(
         np.stack(observations),
         np.stack(actions),

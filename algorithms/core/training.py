@@ -14,9 +14,7 @@ from algorithms.core.rollout import collect
 from algorithms.core.vector_env import Episode, Task, VectorEnv
 
 EVALUATION_EPISODES = 20
-RECORDED_ROWS = (
-    200  # rows of the update table at most; each holds the means over an equal share of the budget
-)
+RECORDED_ROWS = 200  # rows of the update table at most; each holds the means over an equal share of the budget
 
 
 @dataclass
@@ -115,9 +113,7 @@ def train(
             break
         began = time.perf_counter()
         progress = envs.steps / steps
-        rollout = collect(
-            envs, learner.policy, learner.normalizer, rng, **_length(algorithm, steps - envs.steps)
-        )
+        rollout = collect(envs, learner.policy, learner.normalizer, rng, **_length(algorithm, steps - envs.steps))
         collected = time.perf_counter()
         batch = learner.prepare(rollout)
         record = learner.update(batch, progress)

@@ -1,9 +1,11 @@
 """N environments stepped in one process, with true successor states and raw episode returns."""
 
+import logging
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import gymnasium
+import mujoco
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
@@ -15,9 +17,7 @@ class Task:
     """A Gymnasium id and its preprocessing, which is the same for every algorithm."""
 
     id: str
-    normalize_observations: bool = (
-        False  # subtract the running mean, divide by the running deviation, clip at ±10
-    )
+    normalize_observations: bool = False  # subtract the running mean, divide by the running deviation, clip at ±10
     normalize_rewards: bool = False  # divide by the running deviation of the discounted return, clip at ±10
     action_bounds: Literal["clip", "squash"] = "clip"
 
@@ -43,28 +43,39 @@ class Episode(NamedTuple):
     length: int
 
 
+def send_mujoco_warnings_to_logging() -> None:
+    """Let MuJoCo warn through Python's logging instead of a MUJOCO_LOG.TXT in the working directory.
+
+    That Gymnasium's own model files use deprecated attributes is nothing that a user could act on: debug level.
+    """
+    logger = logging.getLogger("mujoco")
+
+    def warn(message: str) -> None:
+        logger.log(logging.DEBUG if "deprecated" in message else logging.WARNING, message.strip())
+
+    mujoco.set_mju_user_warning(warn)
+
+
 def make_env(task: Task) -> gymnasium.Env:
     """One environment of the task.
 
     Raises UnsupportedTask, with a sentence, where the id is unknown or a space is not supported.
     """
+    send_mujoco_warnings_to_logging()
     try:
         env = gymnasium.make(task.id, disable_env_checker=True)
     except (gymnasium.error.Error, ImportError) as error:
         raise UnsupportedTask(f"task {task.id!r} cannot be made: {error}") from error
     actions, observations = env.action_space, env.observation_space
-    flat_actions = (
-        isinstance(actions, Box) and len(actions.shape) == 1 and np.issubdtype(actions.dtype, np.floating)
-    )
+    flat_actions = isinstance(actions, Box) and len(actions.shape) == 1 and np.issubdtype(actions.dtype, np.floating)
     if not (isinstance(actions, Discrete) or flat_actions):
         raise UnsupportedTask(f"task {task.id!r} has actions in {actions}; {SUPPORTED_SPACES}")
-    if not (
-        isinstance(observations, Discrete) or (isinstance(observations, Box) and len(observations.shape) == 1)
-    ):
+    if not (isinstance(observations, Discrete) or (isinstance(observations, Box) and len(observations.shape) == 1)):
         raise UnsupportedTask(f"task {task.id!r} has observations in {observations}; {SUPPORTED_SPACES}")
     if task.action_bounds == "squash" and not (flat_actions and actions.is_bounded()):
         raise UnsupportedTask(
-            f"task {task.id!r} has actions in {actions}: action_bounds 'squash' needs a Box with finite bounds; use 'clip'"
+            f"task {task.id!r} has actions in {actions}: action_bounds "
+            "'squash' needs a Box with finite bounds; use 'clip'"
         )
     return env
 
