@@ -127,7 +127,7 @@ class Tabular(gymnasium.Env):
 
     _rng = np.random.default_rng(7)
     START = np.array([0.6, 0.3, 0.1])
-    REWARDS = _rng.normal(0.5, 1.0, (3, 2))  # [S, A]
+    REWARDS = _rng.normal(1.5, 1.0, (3, 2))  # [S, A]
     TRANSITIONS = _rng.dirichlet(np.ones(4), (3, 2))  # [S, A, S + 1]; the last is the end of the episode
 
     def __init__(self):
@@ -136,15 +136,18 @@ class Tabular(gymnasium.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.state = int(self.np_random.choice(3, p=self.START))
+        self.state = self._draw(self.START)
         return self.state, {}
 
     def step(self, action):
         reward = self.REWARDS[self.state, action]
-        following = int(self.np_random.choice(4, p=self.TRANSITIONS[self.state, action]))
+        following = self._draw(self.TRANSITIONS[self.state, action])
         ended = following == 3
         self.state = self.state if ended else following
         return self.state, float(reward), ended, False, {}
+
+    def _draw(self, probabilities):
+        return int(np.searchsorted(np.cumsum(probabilities), self.np_random.random() * probabilities.sum(), "right"))
 
 
 class Masked(gymnasium.Env):

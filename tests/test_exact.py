@@ -46,7 +46,7 @@ def logits_of(learner, states):
 def gradient_samples(algorithm, task, states, rollouts, values=None):
     """Gradients of J as the algorithm estimates them [rollouts, S, A], and the logits [S, A]; γ = 1, whole episodes."""
     algorithm = replace(algorithm, gamma=1.0, num_envs=25)
-    envs, learner, rng = make_learner(algorithm, task, seed=11, spread=60.0)
+    envs, learner, rng = make_learner(algorithm, task, seed=11, spread=300.0)
     if values is not None and learner.value_function:
         learner.value_function = KnownValues(values)
     table = logits_of(learner, states).requires_grad_()
@@ -126,7 +126,7 @@ def test_monte_carlo_estimates_are_unbiased_in_a_tabular_problem_whatever_the_cr
 
 @pytest.mark.parametrize("algorithm", ALL[1:], ids=lambda a: a.title)
 def test_every_estimate_is_unbiased_in_a_tabular_problem_when_the_critic_is_right(algorithm):
-    _, learner, _ = make_learner(replace(algorithm, num_envs=25), "Tabular-v0", seed=11, spread=60.0)
+    _, learner, _ = make_learner(replace(algorithm, num_envs=25), "Tabular-v0", seed=11, spread=300.0)
     values = tabular_values(torch.softmax(logits_of(learner, 3).double(), dim=-1)).numpy()
     samples, logits = gradient_samples(algorithm, "Tabular-v0", 3, rollouts=300, values=values)
     assert_unbiased(samples, tabular_gradient(logits))
@@ -139,11 +139,13 @@ def test_the_one_step_estimate_is_biased_when_the_critic_is_wrong():
     assert (np.abs(error) > 2 * STANDARD_ERRORS * samples.std(axis=0) / np.sqrt(len(samples))).any()
 
 
-def test_a_right_baseline_lowers_the_variance_of_the_estimate():
-    _, learner, _ = make_learner(ReinforceBaseline(num_envs=25), "Tabular-v0", seed=11, spread=60.0)
+def test_a_right_baseline_lowers_the_variance_of_the_estimate_and_the_td_error_lowers_it_further():
+    """Claims 1 and 4, where the critic is exact; 300 rollouts know each variance to about 8 %."""
+    _, learner, _ = make_learner(ReinforceBaseline(num_envs=25), "Tabular-v0", seed=11, spread=300.0)
     values = tabular_values(torch.softmax(logits_of(learner, 3).double(), dim=-1)).numpy()
-    plain, _ = gradient_samples(Reinforce(), "Tabular-v0", 3, rollouts=200)
-    baseline, _ = gradient_samples(ReinforceBaseline(), "Tabular-v0", 3, rollouts=200, values=values)
-    td, _ = gradient_samples(ActorCritic(), "Tabular-v0", 3, rollouts=200, values=values)
-    assert td.var(axis=0).sum() < 0.8 * baseline.var(axis=0).sum()
-    assert baseline.var(axis=0).sum() < 0.8 * plain.var(axis=0).sum()
+    plain, baseline, td = (
+        gradient_samples(a, "Tabular-v0", 3, rollouts=300, values=values)[0].var(axis=0).sum()
+        for a in (Reinforce(), ReinforceBaseline(), ActorCritic())
+    )
+    assert td < 0.7 * baseline
+    assert baseline < 0.7 * plain

@@ -198,7 +198,7 @@ def test_the_value_loss_is_half_the_mean_squared_error_and_its_gradient_the_mean
     values = torch.tensor([1.0, -2.0, 0.5], requires_grad=True)
     batch = batch_of([1.0] * 3, [0.0] * 3, value_targets=torch.tensor([2.0, -2.0, -1.5]))
     loss = algorithm.value_loss(values, batch)
-    assert float(loss) == pytest.approx((1 + 0 + 4) / 6)
+    assert loss.item() == pytest.approx((1 + 0 + 4) / 6)
     (gradient,) = torch.autograd.grad(loss, values)
     np.testing.assert_allclose(gradient, np.array([-1.0, 0.0, 2.0]) / 3, rtol=1e-6)
 
@@ -217,7 +217,7 @@ def test_the_clipped_value_loss_stops_where_the_value_has_moved_far_enough(value
     values = torch.tensor([value], requires_grad=True)
     batch = batch_of([1.0], [0.0], values=torch.tensor([old]), value_targets=torch.tensor([target]))
     result = PPO(clip_values=0.2).value_loss(values, batch)
-    assert float(result) == pytest.approx(loss, rel=1e-5)
+    assert result.item() == pytest.approx(loss, rel=1e-5)
     assert float(torch.autograd.grad(result, values)[0]) == pytest.approx(gradient, rel=1e-5)
 
 
@@ -232,5 +232,5 @@ def test_advantages_are_normalised_per_minibatch_and_only_where_asked():
     plain, _ = collected(PPO(num_envs=4, normalize_advantages=False), "RandomEnding-v0")[0]._policy_loss(
         learner.policy, batch
     )
-    assert float(loss) == pytest.approx(0.0, abs=1e-5)  # the mean of a normalised advantage, at ratio 1
-    assert float(plain) == pytest.approx(-psi.mean(), rel=1e-4)
+    assert loss.item() == pytest.approx(0.0, abs=1e-5)  # the mean of a normalised advantage, at ratio 1
+    assert plain.item() == pytest.approx(-psi.mean(), rel=1e-4)
