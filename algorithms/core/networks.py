@@ -88,7 +88,7 @@ class Policy(nn.Module):
         if self.discrete:
             return actions
         if self.squash:
-            return self.low + (np.tanh(actions) + 1) / 2 * (self.high - self.low)
+            actions = self.low + (np.tanh(actions) + 1) / 2 * (self.high - self.low)  # rounding may leave the bounds
         return np.clip(actions, self.low, self.high)
 
     def forward(self, observations: Tensor, action_masks: Tensor | None = None) -> Distribution:
