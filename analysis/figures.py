@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from analysis import theme
 from analysis.results import (
@@ -29,17 +29,17 @@ from analysis.results import (
 )
 
 STEPS_LABEL = "environment steps (thousands)"
-DIAGNOSTIC_PANELS = {  # metric: title, scale of its axis
-    "advantage_std": ("Spread of advantages", "log"),
-    "policy_gradient_norm": ("Norm of policy gradient", "log"),
-    "entropy": ("Entropy of policy", "linear"),
-    "approx_kl": ("KL divergence of an update", "symlog"),
-    "explained_variance": ("Explained variance of critic", "linear"),
+DIAGNOSTIC_PANELS = {  # metric: label, scale of its axis
+    "advantage_std": ("advantages, std", "log"),
+    "policy_gradient_norm": ("policy gradient, norm", "log"),
+    "entropy": ("policy entropy (nats)", "linear"),
+    "approx_kl": ("KL of an update (nats)", "symlog"),
+    "explained_variance": ("critic, expl. variance", "linear"),
 }
 
 
 def learning_curves(grid: Grid, curves: pd.DataFrame, curve_intervals: pd.DataFrame) -> Figure:
-    """Training return against steps, a panel per task: mean over runs with 95 % interval, every run faint behind."""
+    """Training return against steps: mean over runs with 95 % interval, every run faint behind."""
     figure, panels = task_panels(grid)
     for task, axes in panels.items():
         runs = rows(curves, task=task)
@@ -74,20 +74,22 @@ def learning_curves(grid: Grid, curves: pd.DataFrame, curve_intervals: pd.DataFr
 
 def final_scores(grid: Grid, scores: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     """Final score of every run as a point, beside it the mean over runs with its 95 % interval."""
-    height = 0.62 + 0.34 * len(grid.algorithms)
+    height = 0.65 + 0.42 * len(grid.algorithms)
     figure, panels = task_panels(grid, panel_height=height, sharey=True)
     looks = theme.looks(list(grid.algorithms))
     for task, axes in panels.items():
         for place, (algorithm, look) in enumerate(looks.items()):
             runs = rows(scores, task=task, algorithm=algorithm).sort_values("seed")
-            offsets = spread(len(runs), 0.13) + 0.12
+            offsets = spread(len(runs), 0.14) + 0.16
             axes.scatter(
                 *(runs["score"], place + offsets),
                 **{"color": look.colour, "marker": look.marker, "s": 20, "alpha": 0.75, "linewidth": 0},
             )
             for mean in rows(summary, task=task, algorithm=algorithm).itertuples():
-                axes.plot([mean.low, mean.high], [place - 0.2] * 2, color=look.colour, linewidth=2.4)
-                axes.plot([mean.mean], [place - 0.2], "|", color=theme.INK, markersize=9, markeredgewidth=1.6)
+                axes.plot([mean.low, mean.high], [place - 0.22] * 2, color=look.colour, linewidth=2.4)
+                axes.plot(
+                    [mean.mean], [place - 0.22], "|", color=theme.INK, markersize=9, markeredgewidth=1.6
+                )
         mark_scores(axes, grid.tasks[task], vertical=True)
         algorithm_axis(axes, grid)
     figure.supxlabel("final score (mean return of the evaluation episodes, sampled actions)", fontsize=9)
@@ -122,8 +124,8 @@ def seed_spread(grid: Grid, curve_intervals: pd.DataFrame) -> Figure:
 
 
 def sample_efficiency(grid: Grid, efficiency: pd.DataFrame, scores: pd.DataFrame) -> Figure:
-    """Left: IQM of the normalised training return against the share of the budget. Right: when each run got to the
-    threshold of its task; hollow where it did not.
+    """Left: IQM of the normalised return against the share of the budget. Right: when each run got to its
+    task's threshold; hollow where it did not.
     """
     tasks = [task for task, values in grid.tasks.items() if values["threshold"] is not None]
     height = max(4.2, 1.0 + 0.16 * len(tasks) * (len(grid.algorithms) + 1))
@@ -132,12 +134,19 @@ def sample_efficiency(grid: Grid, efficiency: pd.DataFrame, scores: pd.DataFrame
     for index, (algorithm, look) in enumerate(looks.items()):
         points = rows(efficiency, algorithm=algorithm)
         left.fill_between(
-            100 * points["fraction"], points["low"], points["high"], color=look.colour, alpha=0.18, linewidth=0
+            100 * points["fraction"],
+            points["low"],
+            points["high"],
+            color=look.colour,
+            alpha=0.18,
+            linewidth=0,
         )
         marked_line(left, 100 * points["fraction"], points["iqm"], look, index)
     left.axhline(0, color=theme.QUIET, linewidth=1, linestyle=":")
     left.axhline(1, color=theme.QUIET, linewidth=1, linestyle="--")
-    left.set(xlabel="share of the step budget (%)", ylabel="normalised training return, IQM over runs of all tasks")
+    left.set(
+        xlabel="share of the step budget (%)", ylabel="normalised training return, IQM over runs of all tasks"
+    )
     left.set_title("All tasks", loc="left")
     right.set_title("Steps to threshold, every run", loc="left")
     threshold_panel(right, tasks, looks, scores)
@@ -163,7 +172,8 @@ def threshold_panel(axes: Axes, tasks: list[str], looks: dict[str, theme.Look], 
                 **style | {"color": look.colour, "linewidth": 0, "alpha": 0.8},
             )
             axes.scatter(
-                *(114 + spread(censored, 8), [height] * censored), **style | {"facecolor": "none", "linewidth": 0.9}
+                *(114 + spread(censored, 8), [height] * censored),
+                **style | {"facecolor": "none", "linewidth": 0.9},
             )
         if row:
             axes.axhline(row - 0.5, color="#dcdcdc", linewidth=0.8)
@@ -176,19 +186,19 @@ def threshold_panel(axes: Axes, tasks: list[str], looks: dict[str, theme.Look], 
 
 
 def diagnostics(grid: Grid, diagnostics: pd.DataFrame) -> Figure:
-    """What happened inside training, a row per task: median over runs, band from the lowest to the highest run."""
+    """Inside training, a row per task: median over runs, band from the lowest to the highest run."""
     tasks = list(grid.tasks)
     figure, panels = plt.subplots(
         len(tasks),
         len(DIAGNOSTIC_PANELS),
-        figsize=(theme.WIDTH * 1.15, 0.9 + 1.6 * len(tasks)),
+        figsize=(theme.WIDTH, 0.9 + 1.55 * len(tasks)),
         layout="constrained",
         squeeze=False,
         sharex="row",
     )
     looks = theme.looks(list(grid.algorithms))
     for task, row in zip(tasks, panels, strict=True):
-        for axes, (metric, (title, scale)) in zip(row, DIAGNOSTIC_PANELS.items(), strict=True):
+        for axes, (metric, (label, scale)) in zip(row, DIAGNOSTIC_PANELS.items(), strict=True):
             for index, (algorithm, runs) in enumerate(by_algorithm(grid, diagnostics, task)):
                 at_step = runs.dropna(subset=[metric]).groupby("step")[metric]
                 middle, low, high = at_step.median(), at_step.min(), at_step.max()
@@ -197,30 +207,42 @@ def diagnostics(grid: Grid, diagnostics: pd.DataFrame) -> Figure:
                 marked_line(axes, middle.index / 1000, middle, look, index, linewidth=1.2, markersize=3)
             if scale == "log":
                 axes.set_yscale("log", nonpositive="mask")
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=5))
+                axes.yaxis.set_major_formatter("{x:g}")
+                axes.yaxis.set_minor_formatter(NullFormatter())
             if scale == "symlog":
                 axes.set_yscale("symlog", linthresh=1e-3)
             if metric == "explained_variance":
                 axes.set_ylim(-1.05, 1.05)
-            axes.xaxis.set_major_locator(MaxNLocator(3))
+            axes.xaxis.set_major_locator(step_ticks(3))
             axes.tick_params(labelsize=8)
-            if task == tasks[0]:
-                axes.set_title(textwrap.fill(title, 18), fontsize=9.5)
-        row[0].set_ylabel(task, fontweight="bold")
+            axes.set_ylabel(label, fontsize=8, labelpad=2)
+        row[0].set_title(task)
     figure.supxlabel(STEPS_LABEL, fontsize=9)
     legend(figure, grid)
     return figure
 
 
 def speed(grid: Grid, scores: pd.DataFrame) -> Figure:
-    """Left: where a run's wall-clock time goes, mean over runs. Right: environment steps per second of every run."""
+    """Left: where a run's wall-clock time goes, mean over runs. Right: steps per second of every run."""
     height = 1.5 + 0.42 * len(grid.algorithms)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(theme.WIDTH, height), layout="constrained", sharey=True)
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(theme.WIDTH, height), layout="constrained", sharey=True
+    )
     seconds = scores.groupby("algorithm")[[f"seconds_{phase}" for phase in PHASES]].mean()
     seconds = seconds.reindex(list(grid.algorithms)).fillna(0)
     start = np.zeros(len(seconds))
     for phase, colour in zip(PHASES, theme.PHASE_COLOURS, strict=True):
         length = seconds[f"seconds_{phase}"].to_numpy()
-        left.barh(range(len(seconds)), length, left=start, height=0.6, color=colour, edgecolor="white", linewidth=0.5)
+        left.barh(
+            range(len(seconds)),
+            length,
+            left=start,
+            height=0.6,
+            color=colour,
+            edgecolor="white",
+            linewidth=0.5,
+        )
         start = start + length
     left.set(xlabel="wall-clock time of a run (seconds, mean over runs)")
     algorithm_axis(left, grid)
@@ -269,18 +291,25 @@ def by_algorithm(grid: Grid, table: pd.DataFrame, task: str) -> list[tuple[str, 
 
 
 def task_panels(grid: Grid, panel_height: float = 2.5, **subplots) -> tuple[Figure, dict[str, Axes]]:
-    """A figure with a titled panel per task, at most three side by side."""
-    columns = min(len(grid.tasks), 3 if len(grid.tasks) != 4 else 2)
-    lines = -(-len(grid.tasks) // columns)
+    """A figure with a titled panel per task, at most four side by side."""
+    n = len(grid.tasks)
+    columns = 4 if n in (4, 7, 8) or n > 9 else min(n, 3)
+    lines = -(-n // columns)
     size = (theme.WIDTH, 0.9 + panel_height * (1.3 if columns < 3 else 1) * lines)
-    figure, panels = plt.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False, **subplots)
+    figure, panels = plt.subplots(
+        lines, columns, figsize=size, layout="constrained", squeeze=False, **subplots
+    )
     for axes in panels.flat[len(grid.tasks) :]:
         axes.remove()
     titled = dict(zip(grid.tasks, panels.flat, strict=False))
     for task, axes in titled.items():
         axes.set_title(task)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(step_ticks(4))
     return figure, titled
+
+
+def step_ticks(n: int) -> MaxNLocator:
+    return MaxNLocator(n, steps=[1, 2, 2.5, 5, 10])
 
 
 def algorithm_axis(axes: Axes, grid: Grid) -> None:
@@ -292,7 +321,7 @@ def algorithm_axis(axes: Axes, grid: Grid) -> None:
 
 
 def marked_line(axes: Axes, x, y, look: theme.Look, index: int, **style) -> None:
-    """A line with its algorithm's marker now and then, offset so that markers of several lines do not coincide."""
+    """A line with its algorithm's marker now and then, at other points than its neighbours'."""
     style = {"markersize": 4.5, "markevery": (4 + 4 * index % 25, 25), **style}
     axes.plot(x, y, color=look.colour, marker=look.marker, markeredgewidth=0, **style)
 
@@ -318,7 +347,9 @@ def legend(figure: Figure, grid: Grid, *, scores: bool = False) -> None:
         for algorithm, look in theme.looks(list(grid.algorithms)).items()
     ]
     handles += score_handles() if scores else []
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4 if len(handles) > 5 else 5))
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=min(len(handles), 4 if len(handles) > 5 else 5)
+    )
 
 
 def spread(n: int, half_width: float) -> np.ndarray:
@@ -341,7 +372,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.figure and arguments.figure not in FIGURES:
         raise ResultsError(
-            f"--figure {arguments.figure}: no such figure; valid are {valid_choices(arguments.figure, FIGURES)}."
+            f"--figure {arguments.figure}: no such figure; "
+            f"valid are {valid_choices(arguments.figure, FIGURES)}."
         )
     grid = read_grid(arguments.results)
     theme.apply()

@@ -116,7 +116,7 @@ def results_argument(module: str, description: str) -> argparse.ArgumentParser:
 
 @dataclass(frozen=True)
 class Grid:
-    """What was asked for: grid.json. Tasks and algorithms keep the file's order, which is the order everywhere."""
+    """What was asked for: grid.json. The order of its tasks and algorithms is the order everywhere."""
 
     folder: Path
     name: str
@@ -171,8 +171,8 @@ def read_grid(results: Path) -> Grid:
         check_keys(task, TASK_KEYS, path, f"tasks.{name}")
         if task["reference_score"] == task["random_score"]:
             raise ResultsError(
-                f"{path}: tasks.{name}.reference_score is {task['reference_score']}, the same as its random_score; "
-                f"a normalised score needs two different numbers."
+                f"{path}: tasks.{name}.reference_score is {task['reference_score']}, the same as its "
+                f"random_score; a normalised score needs two different numbers."
             )
     for name, algorithm in content["algorithms"].items():
         check_keys(algorithm, ALGORITHM_KEYS, path, f"algorithms.{name}")
@@ -256,7 +256,8 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
             if found.get(key, "absent") != expected.get(key, "absent"):
                 raise ResultsError(
                     f"{path}: {f'{section}.{key}'.lstrip('.')} is {found.get(key, 'absent')!r}, but "
-                    f"{grid.folder / 'grid.json'} asks for {expected.get(key, 'absent')!r}; run this cell again."
+                    f"{grid.folder / 'grid.json'} asks for {expected.get(key, 'absent')!r}; "
+                    f"run this cell again."
                 )
     if run["status"] not in ("done", "diverged"):
         raise ResultsError(f"{path}: status is {run['status']!r}; valid are done, diverged.")
@@ -289,7 +290,7 @@ def read_episodes(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
 
 
 def read_updates(folder: Path) -> pd.DataFrame:
-    """updates.csv: at most a few hundred rows of diagnostics; an empty cell is a quantity that does not exist."""
+    """updates.csv: a few hundred rows of diagnostics; an empty cell is a quantity that does not exist."""
     return read_csv(folder / "updates.csv", UPDATE_COLUMNS)
 
 

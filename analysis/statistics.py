@@ -27,8 +27,8 @@ def step_grid(budget: int, points: int) -> np.ndarray:
 def bin_means(steps: np.ndarray, values: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean of the values [E] whose step [E] lies in (grid[i−1], grid[i]], and how many: two arrays [P].
 
-    The first bin begins after step 0. What happened after the last grid point is outside the budget and not counted.
-    An empty bin is NaN.
+    The first bin begins after step 0. What happened after the last grid point is outside the budget and not
+    counted. An empty bin is NaN.
     """
     index = np.searchsorted(grid, steps, side="left")
     known = (index < len(grid)) & ~np.isnan(values)
@@ -58,7 +58,7 @@ def steps_to_threshold(smooth_curve: np.ndarray, grid: np.ndarray, threshold: fl
 
 
 def median_of_censored(steps: np.ndarray, reached: np.ndarray) -> float:
-    """Median of steps [n] of which those not `reached` [n] lie somewhere beyond; NaN if the median does too."""
+    """Median of steps [n] of which those not `reached` [n] lie beyond; NaN if the median does too."""
     median = np.median(np.where(reached, steps, np.inf)) if len(steps) else np.inf
     return float(median) if np.isfinite(median) else np.nan
 
@@ -113,8 +113,8 @@ def stratified_interval(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> tuple[float, float]:
-    """Bootstrap interval of a statistic of several tasks' runs (a list of [n_k]), resampling within each task;
-    NaN if a task has fewer than two runs, since its spread is then unknown.
+    """Bootstrap interval of a statistic of several tasks' runs (a list of [n_k]), resampling within each
+    task; NaN if a task has fewer than two runs, since its spread is then unknown.
     """
     if min(len(runs) for runs in strata) < 2:
         return np.nan, np.nan

@@ -1,9 +1,9 @@
 """results/<grid>/runs → results/<grid>/tables: tidy CSV files with their keys as columns.
 
-Learning curve: 100 grid points per task, budget/100 to budget. A point is the mean return of the training episodes
-that ended in the bin before it. An empty bin carries the last value forward. Before the first episode has ended the
-curve is the task's random score: nothing is known of the run yet, and an average over the whole budget needs every
-run to have every point. Episodes that ended after the budget are not counted.
+Learning curve: 100 grid points per task, budget/100 to budget. A point is the mean return of the training
+episodes that ended in the bin before it. An empty bin carries the last value forward. Before the first episode
+has ended the curve is the task's random score: nothing is known of the run yet, and an average over the whole
+budget needs every run to have every point. Episodes that ended after the budget are not counted.
 
 Diverged run: from the step at which it diverged its curve is the random score, and so is its final score
 (normalised: 0).
@@ -134,7 +134,7 @@ def curve_table(grid: Grid, runs: list[Run]) -> pd.DataFrame:
 
 
 def score_table(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
-    """One row per run. `reached` is 1, 0 (censored: steps_to_threshold is the budget) or empty (no threshold)."""
+    """One row per run. `reached` is 1, 0 (censored at the budget) or empty (the task has no threshold)."""
     curve_of = dict(list(curves.groupby(["task", "algorithm", "seed"])))
     rows = []
     for cell, run in runs:
@@ -234,7 +234,7 @@ def aggregate_table(grid: Grid, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def curve_interval_table(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
-    """Per task, algorithm and grid point: mean over runs with its 95 % interval, and standard deviation over runs."""
+    """Per task, algorithm and grid point: mean over runs with 95 % interval, standard deviation over runs."""
     tables = []
     for task in grid.tasks:
         for algorithm in grid.algorithms:
@@ -256,7 +256,7 @@ def curve_interval_table(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def efficiency_table(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
-    """Per algorithm and fraction of the budget: IQM over runs of all tasks of the normalised curve, with interval."""
+    """Per algorithm and fraction of the budget: IQM over all runs of the normalised curve, with interval."""
     rows = []
     for algorithm in grid.algorithms:
         runs = curves[curves["algorithm"] == algorithm]

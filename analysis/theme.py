@@ -1,4 +1,4 @@
-"""How every figure looks: one colour, marker and place per algorithm, type sizes, and how a figure is written."""
+"""How every figure looks: one colour and marker per algorithm, type sizes, how a figure is written."""
 
 import io
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import matplotlib
 import seaborn as sns
 from matplotlib.figure import Figure
 
-WIDTH = 10.0  # inches; the report shows it about as wide as its column, so type keeps its size
+WIDTH = 11.0  # inches; the report shows it about as wide as its column, so type keeps its size
 INK = "#2b2b2b"
 QUIET = "#767676"
 
@@ -33,14 +33,14 @@ class Look:
 
 
 def looks(algorithms: list[str]) -> dict[str, Look]:
-    """The look of each algorithm: the ladder's own are fixed, others take the next free one in the grid's order."""
+    """The look of each algorithm: the ladder's own are fixed, others take the next in the grid's order."""
     others = [name for name in algorithms if name not in KNOWN]
     further = {name: FURTHER[index % len(FURTHER)] for index, name in enumerate(others)}
     return {name: Look(*(KNOWN.get(name) or further[name])) for name in algorithms}
 
 
 def apply() -> None:
-    """Set seaborn's and matplotlib's parameters; text stays text in SVG, and equal tables give equal bytes."""
+    """Set seaborn's and matplotlib's parameters; text stays text in SVG, equal tables give equal bytes."""
     matplotlib.use("agg")
     sns.set_theme(
         context="paper",
