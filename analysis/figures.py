@@ -30,11 +30,11 @@ from analysis.results import (
 
 STEPS_LABEL = "environment steps (thousands)"
 DIAGNOSTIC_PANELS = {  # metric: label, scale of its axis
-    "advantage_std": ("advantages, std", "log"),
-    "policy_gradient_norm": ("policy gradient, norm", "log"),
-    "entropy": ("policy entropy (nats)", "linear"),
-    "approx_kl": ("KL of an update (nats)", "symlog"),
-    "explained_variance": ("critic, expl. variance", "linear"),
+    "advantage_std": ("advantages (std)", "log"),
+    "policy_gradient_norm": ("gradient norm", "log"),
+    "entropy": ("entropy (nats)", "linear"),
+    "approx_kl": ("KL of update (nats)", "symlog"),
+    "explained_variance": ("explained variance", "linear"),
 }
 
 
@@ -144,9 +144,7 @@ def sample_efficiency(grid: Grid, efficiency: pd.DataFrame, scores: pd.DataFrame
         marked_line(left, 100 * points["fraction"], points["iqm"], look, index)
     left.axhline(0, color=theme.QUIET, linewidth=1, linestyle=":")
     left.axhline(1, color=theme.QUIET, linewidth=1, linestyle="--")
-    left.set(
-        xlabel="share of the step budget (%)", ylabel="normalised training return, IQM over runs of all tasks"
-    )
+    left.set(xlabel="share of the step budget (%)", ylabel="normalised training return (IQM over all runs)")
     left.set_title("All tasks", loc="left")
     right.set_title("Steps to threshold, every run", loc="left")
     threshold_panel(right, tasks, looks, scores)
@@ -290,12 +288,13 @@ def by_algorithm(grid: Grid, table: pd.DataFrame, task: str) -> list[tuple[str, 
     return [(algorithm, rows(table, task=task, algorithm=algorithm)) for algorithm in grid.algorithms]
 
 
-def task_panels(grid: Grid, panel_height: float = 2.5, **subplots) -> tuple[Figure, dict[str, Axes]]:
+def task_panels(grid: Grid, panel_height: float | None = None, **subplots) -> tuple[Figure, dict[str, Axes]]:
     """A figure with a titled panel per task, at most four side by side."""
     n = len(grid.tasks)
     columns = 4 if n in (4, 7, 8) or n > 9 else min(n, 3)
     lines = -(-n // columns)
-    size = (theme.WIDTH, 0.9 + panel_height * (1.3 if columns < 3 else 1) * lines)
+    panel_height = panel_height or (3.3 if columns < 3 else 2.5)
+    size = (theme.WIDTH, 0.9 + panel_height * lines)
     figure, panels = plt.subplots(
         lines, columns, figsize=size, layout="constrained", squeeze=False, **subplots
     )
@@ -304,7 +303,7 @@ def task_panels(grid: Grid, panel_height: float = 2.5, **subplots) -> tuple[Figu
     titled = dict(zip(grid.tasks, panels.flat, strict=False))
     for task, axes in titled.items():
         axes.set_title(task)
-        axes.xaxis.set_major_locator(step_ticks(4))
+        axes.xaxis.set_major_locator(step_ticks(4 if columns > 2 else 8))
     return figure, titled
 
 

@@ -1,9 +1,9 @@
 """results/<grid>/runs → results/<grid>/tables: tidy CSV files with their keys as columns.
 
 Learning curve: 100 grid points per task, budget/100 to budget. A point is the mean return of the training
-episodes that ended in the bin before it. An empty bin carries the last value forward. Before the first episode
-has ended the curve is the task's random score: nothing is known of the run yet, and an average over the whole
-budget needs every run to have every point. Episodes that ended after the budget are not counted.
+episodes that ended in the bin before it. An empty bin carries the last value forward. Before the first
+episode has ended the curve is the task's random score: nothing is known of the run yet, and an average over
+the budget needs every run to have every point. Episodes that ended after the budget are not counted.
 
 Diverged run: from the step at which it diverged its curve is the random score, and so is its final score
 (normalised: 0).
