@@ -27,20 +27,12 @@ def findings(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[Finding]:
         *ranking(grid, tables["aggregate"], "score", "final score"),
         *ladder(grid, tables["aggregate"], "score", "final score"),
         *ladder(grid, tables["aggregate"], "auc", "return over the whole budget (AUC)"),
-        *(
-            sentence
-            for task in grid.tasks
-            for sentence in leader(grid, present[present["task"] == task], task)
-        ),
+        *(sentence for task in grid.tasks for sentence in leader(grid, present[present["task"] == task], task)),
         *thresholds(grid, scores),
         *fastest(grid, scores),
     ]
     surprises = [
-        *(
-            sentence
-            for task in grid.tasks
-            for sentence in reversals(grid, present[present["task"] == task], task)
-        ),
+        *(sentence for task in grid.tasks for sentence in reversals(grid, present[present["task"] == task], task)),
         *below_random(grid, present),
         *mode_gap(grid, scores),
     ]
@@ -70,9 +62,7 @@ def diverged(grid: Grid, scores: pd.DataFrame) -> list[str]:
     runs = scores[scores["status"] == "diverged"]
     if runs.empty:
         return []
-    places = enumerate_text(
-        f"{grid.title(run.algorithm)} on {run.task} (seed {run.seed})" for run in runs.itertuples()
-    )
+    places = enumerate_text(f"{grid.title(run.algorithm)} on {run.task} (seed {run.seed})" for run in runs.itertuples())
     verb = "run diverged and is" if len(runs) == 1 else "runs diverged and are"
     return [f"{len(runs)} {verb} counted at the random score: {places}."]
 

@@ -229,11 +229,11 @@ def _resolve(name: str, path: str, data: Any) -> Grid:
     checkpoints = tuple(top["checkpoints"])
     if not all(type(f) in (int, float) and 0 <= f <= 1 for f in checkpoints):
         raise GridError(f"{path}: checkpoints must be fractions of a run between 0 and 1, not {list(checkpoints)}")
+    for kind in ("task", "algorithm"):
+        if not top[f"{kind}s"]:
+            raise GridError(f"{path}: {kind}s is empty; at least one {kind} is needed")
     tasks = {task: _task(path, task, entry) for task, entry in top["tasks"].items()}
     algorithms = {a: _algorithm(path, a, entry or {}, tasks) for a, entry in top["algorithms"].items()}
-    for kind, entries in (("task", tasks), ("algorithm", algorithms)):
-        if not entries:
-            raise GridError(f"{path}: {kind}s is empty; at least one {kind} is needed")
     grid = Grid(name, path, top["description"], seeds, checkpoints, top["compile"], tasks, algorithms)
     cells = grid.cells()  # resolves, and so checks, every setting
     directories = [cell.directory for cell in cells]
