@@ -94,7 +94,7 @@ class Algorithm:
         raise NotImplementedError
 
     def policy_loss(self, log_prob: Tensor, batch: Batch) -> Tensor:
-        """The scalar whose gradient is minus the policy gradient; `log_prob` [B] is log π(a|s) of the current policy."""
+        """The scalar whose gradient is minus the policy gradient; `log_prob` [B] is the current policy's log π(a|s)."""
         raise NotImplementedError
 
     def value_loss(self, values: Tensor, batch: Batch) -> Tensor:

@@ -117,7 +117,7 @@ class Optimizer:
 class Learner:
     """The networks, statistics and optimisers of one run.
 
-    `compile` is "auto" (compiled where the run's `gradient_steps` repay it and a C++ compiler is there), "yes" or "no".
+    `compile` is "always", "never" or "auto": where the run is long enough to repay it and a C++ compiler is there.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Learner:
         initialisation: np.random.SeedSequence,
         minibatches: np.random.SeedSequence,
         steps: int = 0,
-        compile: str = "no",
+        compile: str = "never",
     ) -> None:
         self.algorithm, self.task = algorithm, task
         generator = torch.Generator().manual_seed(int(initialisation.generate_state(1)[0]))
@@ -162,10 +162,10 @@ class Learner:
         a = self.algorithm
         rollout = None if a.whole_episodes else a.num_envs * a.rollout_length
         size = min(minibatch_size or math.inf, rollout or math.inf)
-        if size == math.inf or compile == "no":
+        if size == math.inf or compile == "never":
             return None
         repays = epochs * steps / size >= STEPS_THAT_REPAY_COMPILING
-        return int(size) if compile == "yes" or (repays and shutil.which("c++")) else None
+        return int(size) if compile == "always" or (repays and shutil.which("c++")) else None
 
     def prepare(self, rollout: Rollout) -> Batch:
         """Fill in the rollout's scaled rewards and values, and flatten its valid steps with their Ψ_t.

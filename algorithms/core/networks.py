@@ -38,8 +38,8 @@ class Policy(nn.Module):
     """π(a|s): categorical for Discrete, diagonal Gaussian with a state-independent log-std for Box.
 
     With `action_bounds` "clip" the environment receives the Gaussian's sample clipped to the task's bounds; with
-    "squash" it receives low + (tanh(u) + 1)/2 · (high − low) of the Gaussian's sample u. In both cases the action that is
-    stored and whose probability is asked for is the sample before the bounds: u, not its image.
+    "squash" it receives low + (tanh(u) + 1)/2 · (high − low) of the Gaussian's sample u. In both cases the action that
+    is stored and whose probability is asked for is the sample before the bounds: u, not its image.
     """
 
     def __init__(

@@ -9,7 +9,10 @@ import mujoco
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
-SUPPORTED_SPACES = "supported are actions in Discrete or in a flat Box of floats, and observations in Discrete (one-hot) or in a flat Box"
+SUPPORTED_SPACES = (
+    "supported are actions in Discrete or in a flat Box of floats, "
+    "and observations in Discrete (one-hot) or in a flat Box"
+)
 
 
 @dataclass(frozen=True)

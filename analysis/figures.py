@@ -1,0 +1,387 @@
+"""results/<grid>/tables → results/<grid>/figures: one function per figure, DataFrames in, Figure out."""
+
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+from analysis import theme
+from analysis.results import (
+    PHASES,
+    Grid,
+    ResultsError,
+    read_grid,
+    read_table,
+    results_argument,
+    run_command,
+    valid_choices,
+    write_whole,
+)
+
+STEPS_LABEL = "environment steps (thousands)"
+DIAGNOSTIC_PANELS = {  # metric: label, scale of its axis
+    "advantage_std": ("advantages (std)", "log"),
+    "policy_gradient_norm": ("gradient norm", "log"),
+    "entropy": ("entropy (nats)", "linear"),
+    "approx_kl": ("KL of update (nats)", "symlog"),
+    "explained_variance": ("explained variance", "linear"),
+}
+
+
+def learning_curves(grid: Grid, curves: pd.DataFrame, curve_intervals: pd.DataFrame) -> Figure:
+    """Training return against steps: mean over runs with 95 % interval, every run faint behind."""
+    figure, panels = task_panels(grid)
+    for task, axes in panels.items():
+        runs = rows(curves, task=task)
+        looks = theme.looks(list(grid.algorithms))
+        sns.lineplot(
+            runs.assign(thousands=runs["step"] / 1000),
+            x="thousands",
+            y="return",
+            hue="algorithm",
+            hue_order=list(grid.algorithms),
+            palette={name: look.colour for name, look in looks.items()},
+            units="seed",
+            estimator=None,
+            linewidth=0.6,
+            alpha=0.28,
+            legend=False,
+            ax=axes,
+        )
+        for index, (algorithm, mean) in enumerate(by_algorithm(grid, curve_intervals, task)):
+            look = looks[algorithm]
+            axes.fill_between(
+                mean["step"] / 1000, mean["low"], mean["high"], color=look.colour, alpha=0.18, linewidth=0
+            )
+            marked_line(axes, mean["step"] / 1000, mean["mean"], look, index)
+        mark_scores(axes, grid.tasks[task], vertical=False)
+        axes.set(xlabel="", ylabel="")
+    figure.supxlabel(STEPS_LABEL, fontsize=9)
+    figure.supylabel("training return", fontsize=9)
+    legend(figure, grid, scores=True)
+    return figure
+
+
+def final_scores(grid: Grid, scores: pd.DataFrame, summary: pd.DataFrame) -> Figure:
+    """Final score of every run as a point, beside it the mean over runs with its 95 % interval."""
+    height = 0.65 + 0.42 * len(grid.algorithms)
+    figure, panels = task_panels(grid, panel_height=height, sharey=True)
+    looks = theme.looks(list(grid.algorithms))
+    for task, axes in panels.items():
+        for place, (algorithm, look) in enumerate(looks.items()):
+            runs = rows(scores, task=task, algorithm=algorithm).sort_values("seed")
+            offsets = spread(len(runs), 0.14) + 0.16
+            axes.scatter(
+                *(runs["score"], place + offsets),
+                **{"color": look.colour, "marker": look.marker, "s": 20, "alpha": 0.75, "linewidth": 0},
+            )
+            for mean in rows(summary, task=task, algorithm=algorithm).itertuples():
+                axes.plot([mean.low, mean.high], [place - 0.22] * 2, color=look.colour, linewidth=2.4)
+                axes.plot([mean.mean], [place - 0.22], "|", color=theme.INK, markersize=9, markeredgewidth=1.6)
+        mark_scores(axes, grid.tasks[task], vertical=True)
+        algorithm_axis(axes, grid)
+    figure.supxlabel("final score (mean return of the evaluation episodes, sampled actions)", fontsize=9)
+    figure.legend(
+        handles=[
+            Line2D([], [], color=theme.QUIET, marker="o", linestyle="", markersize=4.5, label="one run"),
+            Line2D([], [], color=theme.INK, marker="|", linestyle="", markersize=9, label="mean over runs"),
+            Line2D([], [], color=theme.QUIET, linewidth=2.4, label="95 % interval of the mean"),
+            *score_handles(),
+        ],
+        loc="outside upper center",
+        ncols=5,
+    )
+    return figure
+
+
+def seed_spread(grid: Grid, curve_intervals: pd.DataFrame) -> Figure:
+    """Standard deviation over runs of the training return, against steps: how much a seed decides."""
+    figure, panels = task_panels(grid)
+    looks = theme.looks(list(grid.algorithms))
+    for task, axes in panels.items():
+        for index, (algorithm, mean) in enumerate(by_algorithm(grid, curve_intervals, task)):
+            marked_line(axes, mean["step"] / 1000, mean["std"], looks[algorithm], index)
+        if rows(curve_intervals, task=task)["std"].notna().any():
+            axes.set_ylim(bottom=0)
+        else:
+            say(axes, "one run per algorithm:\nno spread to show")
+    figure.supxlabel(STEPS_LABEL, fontsize=9)
+    figure.supylabel("standard deviation of training return over runs", fontsize=9)
+    legend(figure, grid)
+    return figure
+
+
+def sample_efficiency(grid: Grid, efficiency: pd.DataFrame, scores: pd.DataFrame) -> Figure:
+    """Left: IQM of the normalised return against the share of the budget. Right: when each run got to its
+    task's threshold; hollow where it did not.
+    """
+    tasks = [task for task, values in grid.tasks.items() if values["threshold"] is not None]
+    height = max(4.2, 1.0 + 0.16 * len(tasks) * (len(grid.algorithms) + 1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(theme.WIDTH, height), layout="constrained")
+    looks = theme.looks(list(grid.algorithms))
+    for index, (algorithm, look) in enumerate(looks.items()):
+        points = rows(efficiency, algorithm=algorithm)
+        left.fill_between(
+            100 * points["fraction"],
+            points["low"],
+            points["high"],
+            color=look.colour,
+            alpha=0.18,
+            linewidth=0,
+        )
+        marked_line(left, 100 * points["fraction"], points["iqm"], look, index)
+    left.axhline(0, color=theme.QUIET, linewidth=1, linestyle=":")
+    left.axhline(1, color=theme.QUIET, linewidth=1, linestyle="--")
+    left.set(xlabel="share of the step budget (%)", ylabel="normalised training return (IQM over all runs)")
+    left.set_title("All tasks", loc="left")
+    right.set_title("Steps to threshold, every run", loc="left")
+    threshold_panel(right, tasks, looks, scores)
+    legend(figure, grid, scores=True)
+    return figure
+
+
+def threshold_panel(axes: Axes, tasks: list[str], looks: dict[str, theme.Look], scores: pd.DataFrame) -> None:
+    """A row per task and algorithm; a run that never got there is hollow, beyond the end of the budget."""
+    if not tasks:
+        say(axes, "no task of this grid\nhas a threshold")
+        return
+    axes.axvspan(104, 124, color="#f3f3f3", linewidth=0)
+    for row, task in enumerate(tasks):
+        for place, (algorithm, look) in enumerate(looks.items()):
+            runs = rows(scores, task=task, algorithm=algorithm).sort_values("seed")
+            reached = runs[runs["reached"] == 1]
+            censored = int((runs["reached"] == 0).sum())
+            height = row + (place + 1) / (len(looks) + 1) - 0.5
+            style = {"marker": look.marker, "s": 20, "edgecolor": look.colour}
+            axes.scatter(
+                *(100 * reached["steps_to_threshold"] / reached["steps"], [height] * len(reached)),
+                **style | {"color": look.colour, "linewidth": 0, "alpha": 0.8},
+            )
+            axes.scatter(
+                *(114 + spread(censored, 8), [height] * censored),
+                **style | {"facecolor": "none", "linewidth": 0.9},
+            )
+        if row:
+            axes.axhline(row - 0.5, color="#dcdcdc", linewidth=0.8)
+    axes.set_yticks(range(len(tasks)), tasks)
+    axes.set_ylim(len(tasks) - 0.5, -0.5)
+    axes.set_xlim(0, 124)
+    axes.set_xticks([0, 25, 50, 75, 100, 114], ["0", "25", "50", "75", "100", "not\nreached"])
+    axes.set_xlabel("share of the step budget (%)")
+    axes.grid(visible=False, axis="y")
+
+
+def diagnostics(grid: Grid, diagnostics: pd.DataFrame) -> Figure:
+    """Inside training, a row per task: median over runs, band from the lowest to the highest run."""
+    tasks = list(grid.tasks)
+    figure, panels = plt.subplots(
+        len(tasks),
+        len(DIAGNOSTIC_PANELS),
+        figsize=(theme.WIDTH, 0.9 + 1.55 * len(tasks)),
+        layout="constrained",
+        squeeze=False,
+        sharex="row",
+    )
+    looks = theme.looks(list(grid.algorithms))
+    for task, row in zip(tasks, panels, strict=True):
+        for axes, (metric, (label, scale)) in zip(row, DIAGNOSTIC_PANELS.items(), strict=True):
+            for index, (algorithm, runs) in enumerate(by_algorithm(grid, diagnostics, task)):
+                at_step = runs.dropna(subset=[metric]).groupby("step")[metric]
+                middle, low, high = at_step.median(), at_step.min(), at_step.max()
+                look = looks[algorithm]
+                axes.fill_between(middle.index / 1000, low, high, color=look.colour, alpha=0.15, linewidth=0)
+                marked_line(axes, middle.index / 1000, middle, look, index, linewidth=1.2, markersize=3)
+            if scale == "log":
+                axes.set_yscale("log", nonpositive="mask")
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=5))
+                axes.yaxis.set_major_formatter("{x:g}")
+                axes.yaxis.set_minor_formatter(NullFormatter())
+            if scale == "symlog":
+                axes.set_yscale("symlog", linthresh=1e-3)
+            if metric == "explained_variance":
+                axes.set_ylim(-1.05, 1.05)
+            axes.xaxis.set_major_locator(step_ticks(3))
+            axes.tick_params(labelsize=8)
+            axes.set_ylabel(label, fontsize=8, labelpad=2)
+        row[0].set_title(task)
+    figure.supxlabel(STEPS_LABEL, fontsize=9)
+    legend(figure, grid)
+    return figure
+
+
+def speed(grid: Grid, scores: pd.DataFrame) -> Figure:
+    """Left: where a run's wall-clock time goes, mean over runs. Right: steps per second of every run."""
+    height = 1.5 + 0.42 * len(grid.algorithms)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(theme.WIDTH, height), layout="constrained", sharey=True)
+    seconds = scores.groupby("algorithm")[[f"seconds_{phase}" for phase in PHASES]].mean()
+    seconds = seconds.reindex(list(grid.algorithms)).fillna(0)
+    start = np.zeros(len(seconds))
+    for phase, colour in zip(PHASES, theme.PHASE_COLOURS, strict=True):
+        length = seconds[f"seconds_{phase}"].to_numpy()
+        left.barh(
+            range(len(seconds)),
+            length,
+            left=start,
+            height=0.6,
+            color=colour,
+            edgecolor="white",
+            linewidth=0.5,
+        )
+        start = start + length
+    left.set(xlabel="wall-clock time of a run (seconds, mean over runs)")
+    algorithm_axis(left, grid)
+    for place, (algorithm, look) in enumerate(theme.looks(list(grid.algorithms)).items()):
+        runs = rows(scores, algorithm=algorithm)
+        right.scatter(
+            *(runs["steps_per_second"], place + spread(len(runs), 0.25)),
+            **{"color": look.colour, "marker": look.marker, "s": 20, "alpha": 0.7, "linewidth": 0},
+        )
+    right.set(xlabel="environment steps per second (every run)")
+    right.set_xlim(left=0)
+    right.grid(visible=False, axis="y")
+    figure.legend(
+        handles=[
+            Patch(color=colour, label=phase.replace("_", "-"))
+            for phase, colour in zip(PHASES, theme.PHASE_COLOURS, strict=True)
+        ],
+        loc="outside upper left",
+        ncols=4,
+    )
+    return figure
+
+
+FIGURES: dict[str, Callable[..., Figure]] = {
+    "learning_curves": learning_curves,
+    "final_scores": final_scores,
+    "seed_spread": seed_spread,
+    "sample_efficiency": sample_efficiency,
+    "diagnostics": diagnostics,
+    "speed": speed,
+}
+
+
+# --------------------------------------------------------------------------------- what figures share
+
+
+def rows(table: pd.DataFrame, **keys: str) -> pd.DataFrame:
+    """The rows whose key columns have these values."""
+    for column, value in keys.items():
+        table = table[table[column] == value]
+    return table
+
+
+def by_algorithm(grid: Grid, table: pd.DataFrame, task: str) -> list[tuple[str, pd.DataFrame]]:
+    return [(algorithm, rows(table, task=task, algorithm=algorithm)) for algorithm in grid.algorithms]
+
+
+def task_panels(grid: Grid, panel_height: float | None = None, **subplots) -> tuple[Figure, dict[str, Axes]]:
+    """A figure with a titled panel per task, at most four side by side."""
+    n = len(grid.tasks)
+    columns = 4 if n in (4, 7, 8) or n > 9 else min(n, 3)
+    lines = -(-n // columns)
+    panel_height = panel_height or (3.3 if columns < 3 else 2.5)
+    size = (theme.WIDTH, 0.9 + panel_height * lines)
+    figure, panels = plt.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False, **subplots)
+    for axes in panels.flat[len(grid.tasks) :]:
+        axes.remove()
+    titled = dict(zip(grid.tasks, panels.flat, strict=False))
+    for task, axes in titled.items():
+        axes.set_title(task)
+        axes.xaxis.set_major_locator(step_ticks(4 if columns > 2 else 8))
+    return figure, titled
+
+
+def step_ticks(n: int) -> MaxNLocator:
+    return MaxNLocator(n, steps=[1, 2, 2.5, 5, 10])
+
+
+def algorithm_axis(axes: Axes, grid: Grid) -> None:
+    """The algorithms down the vertical axis, the first on top."""
+    titles = [textwrap.fill(grid.title(algorithm), 18) for algorithm in grid.algorithms]
+    axes.set_yticks(range(len(titles)), titles)
+    axes.set_ylim(len(titles) - 0.45, -0.55)
+    axes.grid(visible=False, axis="y")
+
+
+def marked_line(axes: Axes, x, y, look: theme.Look, index: int, **style) -> None:
+    """A line with its algorithm's marker now and then, at other points than its neighbours'."""
+    style = {"markersize": 4.5, "markevery": (4 + 4 * index % 25, 25), **style}
+    axes.plot(x, y, color=look.colour, marker=look.marker, markeredgewidth=0, **style)
+
+
+def mark_scores(axes: Axes, task: dict, *, vertical: bool) -> None:
+    """Lines at the task's reference and random scores."""
+    draw = axes.axvline if vertical else axes.axhline
+    draw(task["reference_score"], color=theme.QUIET, linewidth=1, linestyle="--", zorder=0.9)
+    draw(task["random_score"], color=theme.QUIET, linewidth=1, linestyle=":", zorder=0.9)
+
+
+def score_handles() -> list[Line2D]:
+    return [
+        Line2D([], [], color=theme.QUIET, linewidth=1, linestyle="--", label="reference score"),
+        Line2D([], [], color=theme.QUIET, linewidth=1, linestyle=":", label="random policy"),
+    ]
+
+
+def legend(figure: Figure, grid: Grid, *, scores: bool = False) -> None:
+    """Above the panels: each algorithm's line and marker, in the grid's order."""
+    handles = [
+        Line2D([], [], color=look.colour, marker=look.marker, markersize=5.5, label=grid.title(algorithm))
+        for algorithm, look in theme.looks(list(grid.algorithms)).items()
+    ]
+    handles += score_handles() if scores else []
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4 if len(handles) > 5 else 5))
+
+
+def spread(n: int, half_width: float) -> np.ndarray:
+    """[n] offsets side by side, from −half_width to half_width; 0 for a single one."""
+    return np.linspace(-half_width, half_width, n) if n > 1 else np.zeros(n)
+
+
+def say(axes: Axes, text: str) -> None:
+    """A sentence where there is nothing to draw."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=theme.QUIET)
+    axes.set(xticks=[], yticks=[])
+
+
+# ----------------------------------------------------------------------------------------- command line
+
+
+def main() -> None:
+    parser = results_argument("analysis.figures", "Draw figures from tables.")
+    parser.add_argument("--figure", help=f"only this one of {', '.join(FIGURES)}")
+    arguments = parser.parse_args()
+    if arguments.figure and arguments.figure not in FIGURES:
+        raise ResultsError(
+            f"--figure {arguments.figure}: no such figure; valid are {valid_choices(arguments.figure, FIGURES)}."
+        )
+    grid = read_grid(arguments.results)
+    theme.apply()
+    names = [arguments.figure] if arguments.figure else list(FIGURES)
+    for name in names:
+        figure = draw(grid, name)
+        for kind in ("svg", "png"):
+            write_whole(grid.folder / "figures" / f"{name}.{kind}", theme.image_bytes(figure, kind))
+        plt.close(figure)
+    print(f"{grid.folder / 'figures'}: {', '.join(names)} (svg, png).", file=sys.stderr)
+
+
+def draw(grid: Grid, name: str) -> Figure:
+    """The named figure; the parameters of its function name the tables that it is made from."""
+    function = FIGURES[name]
+    tables = [parameter for parameter in inspect.signature(function).parameters if parameter != "grid"]
+    return function(grid, **{table: read_table(grid.folder, table) for table in tables})
+
+
+if __name__ == "__main__":
+    run_command(main, "analysis.figures")

@@ -1,0 +1,214 @@
+"""results/<grid>/tables and figures → results/<grid>/report/index.html: one page that opens offline."""
+
+import base64
+import json
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from analysis import statistics, theme
+from analysis.figures import FIGURES
+from analysis.findings import findings, fixed, interval, number
+from analysis.results import (
+    STATES,
+    TABLES,
+    Grid,
+    ResultsError,
+    read_grid,
+    read_table,
+    results_argument,
+    run_command,
+    write_whole,
+)
+from analysis.tables import CURVE_POINTS
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    arguments = results_argument("analysis.report", "Make the report from tables and figures.").parse_args()
+    grid = read_grid(arguments.results)
+    tables = {name: read_table(grid.folder, name) for name in TABLES if name not in ("curves", "diagnostics")}
+    figures = {name: read_figure(grid.folder, name) for name in FIGURES}
+    path = grid.folder / "report" / "index.html"
+    write_whole(path, render(grid, tables, figures).encode())
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB.", file=sys.stderr)
+
+
+def read_figure(results: Path, name: str) -> str:
+    path = results / "figures" / f"{name}.svg"
+    if not path.exists():
+        raise ResultsError(f"{path}: no such figure; make it with: python -m analysis.figures --results {results}.")
+    return path.read_text(encoding="utf-8")
+
+
+def render(grid: Grid, tables: dict[str, pd.DataFrame], figures: dict[str, str]) -> str:
+    """The page, from tables and from each figure's SVG text."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        **{"number": number, "fixed": fixed, "setting": setting_text, "equation": equation},
+        **{"hours": hours, "whole": lambda value: f"{value:,.0f}"},
+    }
+    environment.globals |= {"interval": interval, "fixed": fixed}
+    summary = tables["summary"]
+    page = {
+        "grid": grid,
+        "findings": findings(grid, tables),
+        "aggregate": aggregate_rows(grid, tables["aggregate"]),
+        "figures": [figure(name, svg, tables) for name, svg in figures.items()],
+        "scores": {task: score_rows(grid, task, summary, tables["scores"]) for task in grid.tasks},
+        "settings": settings(grid),
+        "ledger": ledger(grid, tables["ledger"]),
+        "provenance": provenance(tables["provenance"]),
+        "seconds": tables["scores"]["seconds_total"].sum(),
+        "steps": tables["scores"]["steps_taken"].sum(),
+        "looks": theme.looks(list(grid.algorithms)),
+        "resamples": statistics.RESAMPLES,
+        "window": statistics.MOVING_AVERAGE,
+        "points": CURVE_POINTS,
+    }
+    return environment.get_template("report.html.j2").render(page)
+
+
+# --------------------------------------------------------------------------------- what the page shows
+
+
+def aggregate_rows(grid: Grid, aggregate: pd.DataFrame) -> list[dict[str, Any]]:
+    """Per algorithm with a run: its rows of the final score and of the AUC."""
+    by_measure = {
+        measure: {row.algorithm: row for row in rows.itertuples()} for measure, rows in aggregate.groupby("measure")
+    }
+    return [
+        {"algorithm": algorithm, "score": by_measure["score"][algorithm], "auc": by_measure["auc"][algorithm]}
+        for algorithm in grid.algorithms
+        if algorithm in by_measure.get("score", {})
+    ]
+
+
+def score_rows(grid: Grid, task: str, summary: pd.DataFrame, scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """Per algorithm: its row of the summary and every run's (seed, score, diverged)."""
+    return [
+        {
+            "summary": row,
+            "runs": [
+                (run.seed, run.score, run.status == "diverged")
+                for run in scores[(scores["task"] == task) & (scores["algorithm"] == row.algorithm)].itertuples()
+            ],
+        }
+        for row in summary[summary["task"] == task].itertuples()
+    ]
+
+
+def figure(name: str, svg: str, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """A figure as a data URI with its size in CSS pixels and its caption: what it shows, n, and the intervals."""
+    width, height = (float(size) * 4 / 3 for size in re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups())
+    caption = (HERE / "captions" / f"{name}.rst").read_text(encoding="utf-8").strip()
+    return {
+        "name": name,
+        "title": name.replace("_", " ").capitalize(),
+        "source": "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
+        "width": round(width),
+        "height": round(height),
+        "caption": f"{caption} {sample_text(tables['summary'])}",
+        "intervals": "interval" in caption or "bootstrap" in caption,
+    }
+
+
+def sample_text(summary: pd.DataFrame) -> str:
+    """n, the number of runs per task and algorithm."""
+    n = summary["n"]
+    runs = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
+    return f"n = {runs} run{'s' if runs != '1' else ''} per task and algorithm."
+
+
+def settings(grid: Grid) -> dict[str, Any]:
+    """What all cells share, and per algorithm the rest: name → its usual value and the tasks that differ."""
+    everything = [cell["settings"] for cell in grid.cells]
+    texts = {name: {setting_text(cell.get(name)) for cell in everything} for cell in everything for name in cell}
+    in_all = [name for name in texts if all(name in cell for cell in everything)]
+    shared = {name: everything[0][name] for name in in_all if len(texts[name]) == 1}
+    if len(grid.algorithms) == 1:
+        shared = {}
+    own = {
+        algorithm: own_settings([cell for cell in grid.cells if cell["algorithm"] == algorithm], set(shared))
+        for algorithm in grid.algorithms
+    }
+    return {"shared": shared, "own": own}
+
+
+def own_settings(cells: list[dict[str, Any]], shared: set[str]) -> dict[str, tuple[Any, dict[str, Any]]]:
+    """name → (value on most tasks, {task: value} of the others)."""
+    by_task = {cell["task"]: cell["settings"] for cell in cells}
+    names = dict.fromkeys(name for values in by_task.values() for name in values if name not in shared)
+    own = {}
+    for name in names:
+        values = {task: values.get(name) for task, values in by_task.items()}
+        usual = Counter(setting_text(value) for value in values.values()).most_common(1)[0][0]
+        differing = {task: value for task, value in values.items() if setting_text(value) != usual}
+        own[name] = (next(value for value in values.values() if setting_text(value) == usual), differing)
+    return own
+
+
+def ledger(grid: Grid, cells: pd.DataFrame) -> dict[str, Any]:
+    """Counts of states: in all, and per task and algorithm; then every cell."""
+    counts = {
+        (task, algorithm): group["state"].value_counts().to_dict()
+        for (task, algorithm), group in cells.groupby(["task", "algorithm"])
+    }
+    total = cells["state"].value_counts().to_dict()
+    cells = cells.assign(note=cells["note"].fillna(""))
+    return {
+        "total": {state: total.get(state, 0) for state in STATES},
+        "counts": counts,
+        "cells": list(cells.itertuples()),
+    }
+
+
+def provenance(table: pd.DataFrame) -> dict[str, list[tuple[str, str, int]]]:
+    """kind → its (name, value, runs)."""
+    return {
+        kind: list(rows[["name", "value", "runs"]].itertuples(index=False, name=None))
+        for kind, rows in table.groupby("kind", sort=False)
+    }
+
+
+# ---------------------------------------------------------------------------------------------- text
+
+
+def setting_text(value: Any) -> str:
+    """A setting as a person would write it in the grid."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).replace("null", "none")
+
+
+def equation(text: str) -> Markup:
+    """Subscripts and superscripts of `a_t`, `a_{t+1}`, `γ^l` as HTML."""
+    tags = {"_": "sub", "^": "sup"}
+
+    def script(match: re.Match) -> str:
+        tag = tags[match[1]]
+        return f"<{tag}>{match[2] or match[3]}</{tag}>"
+
+    return Markup(re.sub(r"([_^])(?:\{([^}]*)\}|(\w))", script, str(escape(text))))
+
+
+def hours(seconds: float) -> str:
+    """Seconds as the unit that suits them."""
+    if seconds >= 3600:
+        return f"{number(seconds / 3600)} hours"
+    return f"{number(seconds / 60)} minutes" if seconds >= 60 else f"{number(seconds)} seconds"
+
+
+if __name__ == "__main__":
+    run_command(main, "analysis.report")

@@ -1,0 +1,347 @@
+"""Reads and checks the files under `results/<grid>/`; whatever is wrong with them is said in one sentence."""
+
+import argparse
+import difflib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+KEYS = {"task": "str", "algorithm": "str"}
+STATES = ("done", "diverged", "failed", "missing")
+EPISODE_COLUMNS = ("step", "return", "length")
+DIAGNOSTICS = (
+    "policy_loss",
+    "value_loss",
+    "entropy",
+    "approx_kl",
+    "clip_fraction",
+    "explained_variance",
+    "policy_gradient_norm",
+    "value_gradient_norm",
+    "advantage_mean",
+    "advantage_std",
+    "learning_rate",
+)
+UPDATE_COLUMNS = ("step", "updates", *DIAGNOSTICS)
+PHASES = ("start_up", "collecting", "learning", "evaluating")
+
+# Every table with its columns: what `analysis.tables` writes, and what figures and report may rely on.
+TABLES: dict[str, tuple[str, ...]] = {
+    "ledger": (
+        *("task", "algorithm", "seed", "state", "steps", "steps_taken", "updates", "episodes"),
+        *("seconds", "directory", "note"),
+    ),
+    "curves": ("task", "algorithm", "seed", "step", "return", "moving_average", "normalized", "episodes"),
+    "curve_intervals": ("task", "algorithm", "step", "n", "mean", "low", "high", "std"),
+    "scores": (
+        *("task", "algorithm", "seed", "status", "score", "mode_score", "normalized", "normalized_mode"),
+        *("auc", "normalized_auc", "steps_to_threshold", "reached", "steps", "steps_taken"),
+        *("steps_per_second", *(f"seconds_{phase}" for phase in PHASES), "seconds_total"),
+    ),
+    "summary": (
+        *(
+            "task",
+            "algorithm",
+            "requested",
+            "n",
+            "diverged",
+            "mean",
+            "low",
+            "high",
+            "iqm",
+            "std",
+            "min",
+            "max",
+        ),
+        *(
+            "mode_mean",
+            "normalized_mean",
+            "auc_mean",
+            "auc_low",
+            "auc_high",
+            "reached",
+            "median_steps_to_threshold",
+        ),
+    ),
+    "aggregate": (
+        *("measure", "algorithm", "tasks", "n", "mean", "mean_low", "mean_high"),
+        *("iqm", "iqm_low", "iqm_high"),
+    ),
+    "efficiency": ("algorithm", "fraction", "iqm", "low", "high"),
+    "diagnostics": ("task", "algorithm", "seed", "step", *DIAGNOSTICS),
+    "provenance": ("kind", "name", "value", "runs"),
+}
+TEXT_COLUMNS = {
+    **{name: "str" for name in ("task", "algorithm", "state", "directory", "note", "status", "measure")},
+    **{name: "str" for name in ("kind", "name", "value")},
+}
+
+
+class ResultsError(Exception):
+    """A file, key or name that the user can put right; the message is the one sentence they see."""
+
+
+def valid_choices(name: str, choices: Iterable[str]) -> str:
+    """The choices as text, those that look most like `name` first."""
+    choices = list(choices)
+    near = difflib.get_close_matches(str(name), choices, n=len(choices), cutoff=0.5)
+    return ", ".join([*near, *(choice for choice in choices if choice not in near)])
+
+
+def run_command(main: Callable[[], None], module: str) -> None:
+    """Run a command line; a ResultsError becomes its sentence on stderr and exit status 2."""
+    try:
+        main()
+    except ResultsError as error:
+        print(f"{module}: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def results_argument(module: str, description: str) -> argparse.ArgumentParser:
+    """A parser with the option that all of analysis shares."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
+    parser.add_argument("--results", type=Path, required=True, help="a grid's folder, e.g. results/smoke")
+    return parser
+
+
+# ---------------------------------------------------------------------------------------------- grid
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What was asked for: grid.json. The order of its tasks and algorithms is the order everywhere."""
+
+    folder: Path
+    name: str
+    description: str
+    grid_file: str
+    seeds: list[int]
+    tasks: dict[str, dict[str, Any]]
+    algorithms: dict[str, dict[str, Any]]
+    cells: list[dict[str, Any]]
+
+    def title(self, algorithm: str) -> str:
+        return self.algorithms[algorithm]["title"]
+
+    def requested(self, task: str, algorithm: str) -> list[dict[str, Any]]:
+        return [cell for cell in self.cells if (cell["task"], cell["algorithm"]) == (task, algorithm)]
+
+    def tasks_of(self, algorithm: str) -> list[str]:
+        return [task for task in self.tasks if self.requested(task, algorithm)]
+
+
+NUMBER = (int, float)
+GRID_KEYS = {
+    **{"grid": str, "description": str, "grid_file": str},
+    **{"seeds": list, "tasks": dict, "algorithms": dict, "cells": list},
+}
+TASK_KEYS = {
+    **{"steps": int, "random_score": NUMBER, "reference_score": NUMBER, "reference_source": str},
+    **{"threshold": (*NUMBER, type(None)), "normalize_observations": bool, "normalize_rewards": bool},
+    "action_bounds": (str, type(None)),
+}
+ALGORITHM_KEYS = {"title": str, "equation": str, "summary": str}
+CELL_KEYS = {"algorithm": str, "task": str, "seed": int, "steps": int, "directory": str, "settings": dict}
+RUN_KEYS = {
+    **{"cell": dict, "steps": int, "settings": dict, "task_settings": dict, "status": str},
+    **{"diverged_at": (*NUMBER, type(None)), "diverged_because": (str, type(None)), "steps_taken": int},
+    **{"updates": int, "episodes": int, "evaluation": (dict, type(None)), "versions": dict},
+    **{"commit": (str, type(None)), "uncommitted_changes": (bool, type(None)), "machine": dict},
+    **{"seconds": dict, "steps_per_second": (*NUMBER, type(None))},
+}
+
+
+def read_grid(results: Path) -> Grid:
+    """results/<grid>/grid.json, checked."""
+    if not results.is_dir():
+        others = sorted(path.parent.as_posix() for path in results.parent.glob("*/grid.json"))
+        hint = f"; there is {valid_choices(results.as_posix(), others)}" if others else ""
+        raise ResultsError(f"{results}: no such folder{hint}.")
+    path = results / "grid.json"
+    content = read_json(path)
+    check_keys(content, GRID_KEYS, path, "the file")
+    for name, task in content["tasks"].items():
+        check_keys(task, TASK_KEYS, path, f"tasks.{name}")
+        if task["reference_score"] == task["random_score"]:
+            raise ResultsError(
+                f"{path}: tasks.{name}.reference_score is {task['reference_score']}, the same as its "
+                f"random_score; a normalised score needs two different numbers."
+            )
+    for name, algorithm in content["algorithms"].items():
+        check_keys(algorithm, ALGORITHM_KEYS, path, f"algorithms.{name}")
+    for index, cell in enumerate(content["cells"]):
+        check_keys(cell, CELL_KEYS, path, f"cells[{index}]")
+        for key, section in (("task", "tasks"), ("algorithm", "algorithms")):
+            if cell[key] not in content[section]:
+                raise ResultsError(
+                    f"{path}: cells[{index}].{key} is {cell[key]!r}, which is not among its {section}: "
+                    f"{valid_choices(cell[key], content[section])}."
+                )
+    return Grid(
+        folder=results,
+        name=content["grid"],
+        description=content["description"],
+        grid_file=content["grid_file"],
+        seeds=content["seeds"],
+        tasks=content["tasks"],
+        algorithms=content["algorithms"],
+        cells=content["cells"],
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ResultsError(f"{path}: no such file.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ResultsError(f"{path}: not whole JSON ({error}); delete its folder to run it again.") from None
+    if not isinstance(content, dict):
+        raise ResultsError(f"{path}: expected an object with keys, found {type(content).__name__}.")
+    return content
+
+
+def check_keys(mapping: Any, keys: Mapping[str, Any], path: Path, where: str) -> None:
+    """Every key is present and of its type; a bool is not a number."""
+    if not isinstance(mapping, dict):
+        raise ResultsError(f"{path}: {where} is {mapping!r}; expected keys {', '.join(keys)}.")
+    for key, kind in keys.items():
+        if key not in mapping:
+            raise ResultsError(f"{path}: {where} has no key {key!r}; it has {valid_choices(key, mapping)}.")
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        value = mapping[key]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
+            raise ResultsError(f"{path}: {where} has {key} = {value!r}; expected {names}.")
+
+
+# ---------------------------------------------------------------------------------------------- runs
+
+
+def state_of(grid: Grid, cell: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
+    """The cell's state and its run.json: a failed cell left a log but no run, a missing one left nothing."""
+    if (grid.folder / cell["directory"] / "run.json").exists():
+        run = read_run(grid, cell)
+        return run["status"], run
+    log = grid.folder / "logs" / f"{cell['directory']}.log"
+    return ("failed" if log.exists() else "missing"), None
+
+
+def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
+    """A cell's run.json, checked against the grid that asked for it."""
+    path = grid.folder / cell["directory"] / "run.json"
+    run = read_json(path)
+    check_keys(run, RUN_KEYS, path, "the file")
+    for key in ("algorithm", "task", "seed"):
+        if run["cell"].get(key) != cell[key]:
+            raise ResultsError(f"{path}: cell.{key} is {run['cell'].get(key)!r}, the grid has {cell[key]!r} there.")
+    task = grid.tasks[cell["task"]]
+    asked = {
+        "settings": cell["settings"],
+        "task_settings": {key: task.get(key) for key in run["task_settings"]},
+        "": {"steps": cell["steps"]},
+    }
+    for section, expected in asked.items():
+        found = run[section] if section else {"steps": run["steps"]}
+        for key in [*expected, *(key for key in found if key not in expected)]:
+            if found.get(key, "absent") != expected.get(key, "absent"):
+                raise ResultsError(
+                    f"{path}: {f'{section}.{key}'.lstrip('.')} is {found.get(key, 'absent')!r}, but "
+                    f"{grid.folder / 'grid.json'} asks for {expected.get(key, 'absent')!r}; "
+                    f"run this cell again."
+                )
+    if run["status"] not in ("done", "diverged"):
+        raise ResultsError(f"{path}: status is {run['status']!r}; valid are done, diverged.")
+    check_keys(run["seconds"], dict.fromkeys((*PHASES, "total"), NUMBER), path, "seconds")
+    if run["status"] == "diverged":
+        check_keys(run, {"diverged_at": NUMBER}, path, "the diverged run")
+    else:
+        check_keys(run["evaluation"], {"sampled": dict, "mode": dict}, path, "evaluation")
+        for kind, evaluation in run["evaluation"].items():
+            check_keys(evaluation, {"returns": list}, path, f"evaluation.{kind}")
+            returns = evaluation["returns"]
+            if not returns or not all(isinstance(value, NUMBER) and np.isfinite(value) for value in returns):
+                raise ResultsError(f"{path}: evaluation.{kind}.returns is {returns!r}; expected finite numbers.")
+    return run
+
+
+def read_episodes(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
+    """episodes.csv: one row per training episode, columns step, return, length."""
+    path = folder / "episodes.csv"
+    episodes = read_csv(path, EPISODE_COLUMNS)
+    if run["status"] == "done" and episodes.isna().any(axis=None):
+        raise ResultsError(f"{path}: line {line_of(episodes.isna().any(axis=1))} has an empty cell.")
+    if len(episodes) != run["episodes"]:
+        raise ResultsError(
+            f"{path}: {len(episodes)} episodes, but run.json counts {run['episodes']}; run this cell again."
+        )
+    return episodes
+
+
+def read_updates(folder: Path) -> pd.DataFrame:
+    """updates.csv: a few hundred rows of diagnostics; an empty cell is a quantity that does not exist."""
+    return read_csv(folder / "updates.csv", UPDATE_COLUMNS)
+
+
+def read_csv(path: Path, columns: tuple[str, ...], text: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """The named columns of a whole CSV file, all numbers except those in `text`."""
+    text = {name: kind for name, kind in (text or {}).items() if name in columns}
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ResultsError(f"{path}: no such file.") from None
+    if not content.endswith(b"\n"):
+        raise ResultsError(f"{path}: ends in the middle of a line.")
+    header = content.split(b"\n", 1)[0].decode("utf-8", "replace").strip().split(",")
+    for column in columns:
+        if column not in header:
+            raise ResultsError(f"{path}: no column {column!r}; it has {valid_choices(column, header)}.")
+    try:
+        frame = pd.read_csv(
+            path,
+            usecols=list(columns),
+            dtype=text,
+            keep_default_na=False,
+            na_values={name: [""] if name in text else ["", "nan", "NaN", "None"] for name in columns},
+        )
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise ResultsError(f"{path}: not a whole table ({str(error).strip()}).") from None
+    for column in columns:
+        if column not in text and not pd.api.types.is_numeric_dtype(frame[column]):
+            wrong = frame[column].notna() & pd.to_numeric(frame[column], errors="coerce").isna()
+            if wrong.any():
+                raise ResultsError(
+                    f"{path}: line {line_of(wrong)} has {column} = {frame[column][wrong].iloc[0]!r}; expected a number."
+                )
+    return frame[list(columns)]
+
+
+def line_of(rows: pd.Series) -> int:
+    """The line in the file of the first true row: the header is line 1."""
+    return int(np.flatnonzero(rows.to_numpy())[0]) + 2
+
+
+# -------------------------------------------------------------------------------------------- tables
+
+
+def read_table(results: Path, name: str) -> pd.DataFrame:
+    """results/<grid>/tables/<name>.csv with the columns of TABLES."""
+    path = results / "tables" / f"{name}.csv"
+    if not path.exists():
+        raise ResultsError(f"{path}: no such table; make it with: python -m analysis.tables --results {results}.")
+    return read_csv(path, TABLES[name], TEXT_COLUMNS)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write to a temporary file beside `path`, then move: what is there is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)

@@ -1,0 +1,319 @@
+"""results/<grid>/runs → results/<grid>/tables: tidy CSV files with their keys as columns.
+
+Learning curve: 100 grid points per task, budget/100 to budget. A point is the mean return of the training
+episodes that ended in the bin before it. An empty bin carries the last value forward. Before the first
+episode has ended the curve is the task's random score: nothing is known of the run yet, and an average over
+the budget needs every run to have every point. Episodes that ended after the budget are not counted.
+
+Diverged run: from the step at which it diverged its curve is the random score, and so is its final score
+(normalised: 0).
+"""
+
+import sys
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import statistics
+from analysis.results import (
+    DIAGNOSTICS,
+    PHASES,
+    STATES,
+    TABLES,
+    Grid,
+    read_episodes,
+    read_grid,
+    read_updates,
+    results_argument,
+    run_command,
+    state_of,
+    write_whole,
+)
+
+CURVE_POINTS = 100
+
+Run = tuple[dict[str, Any], dict[str, Any]]  # a cell of the grid and its run.json
+
+
+def main() -> None:
+    arguments = results_argument("analysis.tables", "Make tables from runs.").parse_args()
+    grid = read_grid(arguments.results)
+    tables = make_tables(grid)
+    for name, table in tables.items():
+        text = table[list(TABLES[name])].to_csv(index=False, float_format="%.10g", lineterminator="\n")
+        write_whole(grid.folder / "tables" / f"{name}.csv", text.encode())
+    counts = tables["ledger"]["state"].value_counts()
+    states = ", ".join(f"{counts[state]} {state}" for state in STATES if state in counts)
+    print(
+        f"{grid.folder / 'tables'}: {len(tables)} tables of {len(grid.cells)} cells ({states}).",
+        file=sys.stderr,
+    )
+
+
+def make_tables(grid: Grid) -> dict[str, pd.DataFrame]:
+    """Every table of TABLES."""
+    states = [(cell, *state_of(grid, cell)) for cell in grid.cells]
+    runs = [(cell, run) for cell, _, run in states if run is not None]
+    curves = curve_table(grid, runs)
+    scores = score_table(grid, runs, curves)
+    return {
+        "ledger": ledger_table(states),
+        "curves": curves,
+        "curve_intervals": curve_interval_table(grid, curves),
+        "scores": scores,
+        "summary": summary_table(grid, scores),
+        "aggregate": aggregate_table(grid, scores),
+        "efficiency": efficiency_table(grid, curves),
+        "diagnostics": diagnostics_table(grid, runs),
+        "provenance": provenance_table(runs),
+    }
+
+
+def key(cell: dict[str, Any]) -> dict[str, Any]:
+    return {name: cell[name] for name in ("task", "algorithm", "seed")}
+
+
+def frame(rows: list[dict[str, Any]], table: str) -> pd.DataFrame:
+    """Rows as a table that has its columns even when it has no rows."""
+    return pd.DataFrame(rows, columns=list(TABLES[table]))
+
+
+def stack(frames: list[pd.DataFrame], table: str) -> pd.DataFrame:
+    return pd.concat(frames, ignore_index=True)[list(TABLES[table])] if frames else frame([], table)
+
+
+def new_rng() -> np.random.Generator:
+    """Every interval has its own generator, so that adding an algorithm or a task moves no other interval."""
+    return np.random.default_rng(statistics.BOOTSTRAP_SEED)
+
+
+# -------------------------------------------------------------------------------------- one row per cell
+
+
+def ledger_table(states: list[tuple[dict, str, dict | None]]) -> pd.DataFrame:
+    """Every requested cell with its state; `seconds` is wall-clock time."""
+    rows = []
+    for cell, state, run in states:
+        row = {**key(cell), "state": state, "steps": cell["steps"], "directory": cell["directory"]}
+        if run is not None:
+            row |= {name: run[name] for name in ("steps_taken", "updates", "episodes")}
+            row["seconds"] = run["seconds"]["total"]
+        if state == "diverged":
+            row["note"] = f"at step {run['diverged_at']:,.0f}: {run['diverged_because'] or 'no reason recorded'}"
+        if state == "failed":
+            row["note"] = f"see logs/{cell['directory']}.log"
+        rows.append(row)
+    return frame(rows, "ledger")
+
+
+def curve_table(grid: Grid, runs: list[Run]) -> pd.DataFrame:
+    """Per run, training returns on the task's common grid of steps; the module's docstring has the rules."""
+    curves = []
+    for cell, run in runs:
+        task = grid.tasks[cell["task"]]
+        steps = statistics.step_grid(cell["steps"], CURVE_POINTS)
+        episodes = read_episodes(grid.folder / cell["directory"], run)
+        means, counts = statistics.bin_means(episodes["step"].to_numpy(), episodes["return"].to_numpy(), steps)
+        curve = statistics.carry_forward(means, before=task["random_score"])
+        if run["status"] == "diverged":
+            curve = np.where(steps >= run["diverged_at"], task["random_score"], curve)
+        columns = {
+            "step": steps,
+            "return": curve,
+            "moving_average": statistics.moving_average(curve),
+            "normalized": statistics.normalize(curve, task["random_score"], task["reference_score"]),
+            "episodes": counts,
+        }
+        curves.append(pd.DataFrame({**key(cell), **columns}))
+    return stack(curves, "curves")
+
+
+def score_table(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
+    """One row per run. `reached` is 1, 0 (censored at the budget) or empty (the task has no threshold)."""
+    curve_of = dict(list(curves.groupby(["task", "algorithm", "seed"])))
+    rows = []
+    for cell, run in runs:
+        task = grid.tasks[cell["task"]]
+        random, reference = task["random_score"], task["reference_score"]
+        curve = curve_of[tuple(key(cell).values())]
+        diverged = run["status"] == "diverged"
+        score, mode_score = (
+            random if diverged else np.mean(run["evaluation"][kind]["returns"]) for kind in ("sampled", "mode")
+        )
+        auc = curve["return"].mean()
+        row = {
+            **key(cell),
+            "status": run["status"],
+            "score": score,
+            "mode_score": mode_score,
+            "normalized": statistics.normalize(score, random, reference),
+            "normalized_mode": statistics.normalize(mode_score, random, reference),
+            "auc": auc,
+            "normalized_auc": statistics.normalize(auc, random, reference),
+            "steps": cell["steps"],
+            "steps_taken": run["steps_taken"],
+            "steps_per_second": run["steps_per_second"],
+            **{f"seconds_{phase}": run["seconds"][phase] for phase in (*PHASES, "total")},
+        }
+        if task["threshold"] is not None:
+            steps, reached = statistics.steps_to_threshold(
+                curve["moving_average"].to_numpy(), curve["step"].to_numpy(), task["threshold"]
+            )
+            row |= {"steps_to_threshold": steps, "reached": int(reached)}
+        rows.append(row)
+    return frame(rows, "scores").astype({"steps_to_threshold": float, "reached": float})
+
+
+# --------------------------------------------------------------------------------- averages over runs
+
+
+def summary_table(grid: Grid, scores: pd.DataFrame) -> pd.DataFrame:
+    """Per task and algorithm: n runs of those requested, and their scores with 95 % intervals of the mean."""
+    rows = []
+    for task in grid.tasks:
+        for algorithm in grid.algorithms:
+            requested = len(grid.requested(task, algorithm))
+            if requested:
+                runs = scores[(scores["task"] == task) & (scores["algorithm"] == algorithm)]
+                row = {"task": task, "algorithm": algorithm, "requested": requested, "n": len(runs)}
+                rows.append(row | (summarize(runs) if len(runs) else {}))
+    return frame(rows, "summary")
+
+
+def summarize(runs: pd.DataFrame) -> dict[str, float]:
+    """The summary of one task and algorithm; the standard deviation is that of a sample (n − 1)."""
+    score, auc = runs["score"].to_numpy(), runs["auc"].to_numpy()
+    low, high = statistics.mean_interval(score, new_rng())
+    auc_low, auc_high = statistics.mean_interval(auc, new_rng())
+    summary = {
+        "diverged": (runs["status"] == "diverged").sum(),
+        "mean": score.mean(),
+        "low": low,
+        "high": high,
+        "iqm": statistics.iqm(score),
+        "std": score.std(ddof=1) if len(score) > 1 else np.nan,
+        "min": score.min(),
+        "max": score.max(),
+        "mode_mean": runs["mode_score"].mean(),
+        "normalized_mean": runs["normalized"].mean(),
+        "auc_mean": auc.mean(),
+        "auc_low": auc_low,
+        "auc_high": auc_high,
+    }
+    if runs["reached"].notna().all():
+        summary["reached"] = runs["reached"].sum()
+        summary["median_steps_to_threshold"] = statistics.median_of_censored(
+            runs["steps_to_threshold"].to_numpy(), runs["reached"].to_numpy() == 1
+        )
+    return summary
+
+
+def aggregate_table(grid: Grid, scores: pd.DataFrame) -> pd.DataFrame:
+    """Per algorithm, over the tasks where it has a run: normalised final score and normalised AUC."""
+    rows = []
+    for measure, column in (("score", "normalized"), ("auc", "normalized_auc")):
+        for algorithm in grid.algorithms:
+            runs = scores[scores["algorithm"] == algorithm]
+            strata = [group.to_numpy() for _, group in runs.groupby("task", sort=False)[column]]
+            if strata:
+                row = {"measure": measure, "algorithm": algorithm, "tasks": len(strata), "n": len(runs)}
+                for name, statistic in (
+                    ("mean", statistics.mean_over_tasks),
+                    ("iqm", statistics.iqm_over_runs),
+                ):
+                    low, high = statistics.stratified_interval(strata, statistic, new_rng())
+                    row |= {name: statistic(strata), f"{name}_low": low, f"{name}_high": high}
+                rows.append(row)
+    return frame(rows, "aggregate")
+
+
+def curve_interval_table(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
+    """Per task, algorithm and grid point: mean over runs with 95 % interval, standard deviation over runs."""
+    tables = []
+    for task in grid.tasks:
+        for algorithm in grid.algorithms:
+            runs = curves[(curves["task"] == task) & (curves["algorithm"] == algorithm)]
+            if len(runs):
+                wide = runs.pivot(index="seed", columns="step", values="return")
+                values = wide.to_numpy()
+                low, high = statistics.mean_interval(values, new_rng())
+                columns = {
+                    "step": wide.columns,
+                    "n": len(values),
+                    "mean": values.mean(axis=0),
+                    "low": low,
+                    "high": high,
+                    "std": values.std(axis=0, ddof=1) if len(values) > 1 else np.nan,
+                }
+                tables.append(pd.DataFrame({"task": task, "algorithm": algorithm, **columns}))
+    return stack(tables, "curve_intervals")
+
+
+def efficiency_table(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
+    """Per algorithm and fraction of the budget: IQM over all runs of the normalised curve, with interval."""
+    rows = []
+    for algorithm in grid.algorithms:
+        runs = curves[curves["algorithm"] == algorithm]
+        strata = [
+            group["normalized"].to_numpy().reshape(-1, CURVE_POINTS)  # one row per run, in the order of the table
+            for _, group in runs.groupby("task", sort=False)
+        ]
+        for point in range(CURVE_POINTS if strata else 0):
+            at_point = [values[:, point] for values in strata]
+            low, high = statistics.stratified_interval(at_point, statistics.iqm_over_runs, new_rng())
+            rows.append(
+                {
+                    "algorithm": algorithm,
+                    "fraction": (point + 1) / CURVE_POINTS,
+                    "iqm": statistics.iqm_over_runs(at_point),
+                    "low": low,
+                    "high": high,
+                }
+            )
+    return frame(rows, "efficiency")
+
+
+# ------------------------------------------------------------------------------------ what else was recorded
+
+
+def diagnostics_table(grid: Grid, runs: list[Run]) -> pd.DataFrame:
+    """Per run, updates.csv on the grid of the curves: means of each bin, the last value carried forward.
+
+    Points before the first update, and from a divergence on, are absent.
+    """
+    tables = []
+    for cell, run in runs:
+        steps = statistics.step_grid(cell["steps"], CURVE_POINTS)
+        updates = read_updates(grid.folder / cell["directory"]).replace([np.inf, -np.inf], np.nan)
+        columns = {
+            name: statistics.carry_forward(
+                statistics.bin_means(updates["step"].to_numpy(), updates[name].to_numpy(dtype=float), steps)[0]
+            )
+            for name in DIAGNOSTICS
+        }
+        table = pd.DataFrame({**key(cell), "step": steps, **columns}).dropna(subset=list(DIAGNOSTICS), how="all")
+        if run["status"] == "diverged":
+            table = table[table["step"] < run["diverged_at"]]
+        tables.append(table)
+    return stack(tables, "diagnostics")
+
+
+def provenance_table(runs: list[Run]) -> pd.DataFrame:
+    """What made the runs: each package version, commit and machine with the number of runs that used it."""
+    rows = []
+    for _, run in runs:
+        rows += [("version", name, version) for name, version in run["versions"].items()]
+        rows.append(("commit", "commit", run["commit"] or "not recorded"))
+        if run["uncommitted_changes"]:
+            rows.append(("commit", "uncommitted changes", "yes"))
+        machine = run["machine"]
+        processor = f"{machine.get('cpu', 'not recorded')}, {machine.get('cores', '?')} cores"
+        rows.append(("machine", "processor", processor))
+        rows.append(("machine", "system", machine.get("system", "not recorded")))
+    table = pd.DataFrame(rows, columns=["kind", "name", "value"], dtype=str)
+    return table.groupby(["kind", "name", "value"], sort=False).size().rename("runs").reset_index()
+
+
+if __name__ == "__main__":
+    run_command(main, "analysis.tables")
