@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
+from scipy.integrate import quad
 from torch.distributions import (
     AffineTransform,
     Categorical,
@@ -14,7 +15,7 @@ from torch.distributions import (
     kl_divergence,
 )
 
-from algorithms.core.networks import Policy, ValueFunction
+from algorithms.core.networks import Policy, SquashedGaussian, ValueFunction
 
 LOW, HIGH = np.array([-0.3, -2.0], np.float32), np.array([0.4, 6.0], np.float32)
 
@@ -111,6 +112,20 @@ def test_a_squashed_entropy_agrees_with_a_large_monte_carlo(mean, std):
         surprise = 0.5 * np.log(2 * np.pi * np.e * s**2) + (slope[0] + slope[1]) / 2
         total, error = total + surprise.mean(), error + surprise.var() / len(noise)
     assert entropy == pytest.approx(total, abs=4.5 * np.sqrt(error) + 2e-4)
+
+
+@pytest.mark.parametrize("std", [0.05, 0.5, 1.0, 1.5])
+@pytest.mark.parametrize("mean", [0.0, 1.0, 3.0, -8.0])
+def test_a_squashed_entropy_agrees_with_adaptive_quadrature(mean, std):
+    def weighted_log_slope(z):
+        u = abs(mean + std * z)
+        return np.exp(-z * z / 2) / np.sqrt(2 * np.pi) * 2 * (np.log(2) - u - np.log1p(np.exp(-2 * u)))
+
+    integral, _ = quad(weighted_log_slope, -12, 12, points=[-mean / std], epsabs=1e-10, limit=500)
+    gaussian = Normal(torch.tensor([[mean]]), torch.tensor([[std]]))
+    entropy = SquashedGaussian(gaussian, torch.tensor([3.0])).entropy()
+    expected = integral + 0.5 * np.log(2 * np.pi * np.e * std**2) + np.log(3.0)
+    assert entropy.item() == pytest.approx(expected, abs=2e-5)
 
 
 def test_a_squashed_entropy_is_differentiable_in_mean_and_deviation():
