@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from algorithms.ppo import PPO
 from algorithms.core.rollout import collect
+from algorithms.ppo import PPO
 from tests.tasks import make_learner
 
 
