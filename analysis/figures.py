@@ -41,23 +41,16 @@ DIAGNOSTIC_PANELS = {  # metric: label, scale of its axis
 def learning_curves(grid: Grid, curves: pd.DataFrame, curve_intervals: pd.DataFrame) -> Figure:
     """Training return against steps: mean over runs with 95 % interval, every run faint behind."""
     figure, panels = task_panels(grid)
+    looks = theme.looks(list(grid.algorithms))
+    palette = {name: look.colour for name, look in looks.items()}
     for task, axes in panels.items():
         runs = rows(curves, task=task)
-        looks = theme.looks(list(grid.algorithms))
-        sns.lineplot(
-            runs.assign(thousands=runs["step"] / 1000),
-            x="thousands",
-            y="return",
-            hue="algorithm",
-            hue_order=list(grid.algorithms),
-            palette={name: look.colour for name, look in looks.items()},
-            units="seed",
-            estimator=None,
-            linewidth=0.6,
-            alpha=0.28,
-            legend=False,
-            ax=axes,
-        )
+        if len(runs):
+            sns.lineplot(
+                runs.assign(thousands=runs["step"] / 1000),
+                **{"x": "thousands", "y": "return", "hue": "algorithm", "palette": palette, "units": "seed"},
+                **{"estimator": None, "linewidth": 0.6, "alpha": 0.28, "legend": False, "ax": axes},
+            )
         for index, (algorithm, mean) in enumerate(by_algorithm(grid, curve_intervals, task)):
             look = looks[algorithm]
             axes.fill_between(
@@ -203,7 +196,7 @@ def diagnostics(grid: Grid, diagnostics: pd.DataFrame) -> Figure:
                 look = looks[algorithm]
                 axes.fill_between(middle.index / 1000, low, high, color=look.colour, alpha=0.15, linewidth=0)
                 marked_line(axes, middle.index / 1000, middle, look, index, linewidth=1.2, markersize=3)
-            if scale == "log":
+            if scale == "log" and (rows(diagnostics, task=task)[metric] > 0).any():
                 axes.set_yscale("log", nonpositive="mask")
                 axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=5))
                 axes.yaxis.set_major_formatter("{x:g}")
@@ -378,11 +371,15 @@ def main() -> None:
     theme.apply()
     names = [arguments.figure] if arguments.figure else list(FIGURES)
     for name in names:
-        figure = draw(grid, name)
-        for kind in ("svg", "png"):
-            write_whole(grid.folder / "figures" / f"{name}.{kind}", theme.image_bytes(figure, kind))
-        plt.close(figure)
+        write_figure(grid, name)
     print(f"{grid.folder / 'figures'}: {', '.join(names)} (svg, png).", file=sys.stderr)
+
+
+def write_figure(grid: Grid, name: str) -> None:
+    figure = draw(grid, name)
+    for kind in ("svg", "png"):
+        write_whole(grid.folder / "figures" / f"{name}.{kind}", theme.image_bytes(figure, kind))
+    plt.close(figure)
 
 
 def draw(grid: Grid, name: str) -> Figure:

@@ -41,8 +41,7 @@ def main() -> None:
     grid = read_grid(arguments.results)
     tables = make_tables(grid)
     for name, table in tables.items():
-        text = table[list(TABLES[name])].to_csv(index=False, float_format="%.10g", lineterminator="\n")
-        write_whole(grid.folder / "tables" / f"{name}.csv", text.encode())
+        write_table(grid, name, table)
     counts = tables["ledger"]["state"].value_counts()
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if state in counts)
     print(
@@ -68,6 +67,11 @@ def make_tables(grid: Grid) -> dict[str, pd.DataFrame]:
         "diagnostics": diagnostics_table(grid, runs),
         "provenance": provenance_table(runs),
     }
+
+
+def write_table(grid: Grid, name: str, table: pd.DataFrame) -> None:
+    text = table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
+    write_whole(grid.folder / "tables" / f"{name}.csv", text.encode())
 
 
 def key(cell: dict[str, Any]) -> dict[str, Any]:
