@@ -80,9 +80,7 @@ def final_scores(grid: Grid, scores: pd.DataFrame, summary: pd.DataFrame) -> Fig
             )
             for mean in rows(summary, task=task, algorithm=algorithm).itertuples():
                 axes.plot([mean.low, mean.high], [place - 0.22] * 2, color=look.colour, linewidth=2.4)
-                axes.plot(
-                    [mean.mean], [place - 0.22], "|", color=theme.INK, markersize=9, markeredgewidth=1.6
-                )
+                axes.plot([mean.mean], [place - 0.22], "|", color=theme.INK, markersize=9, markeredgewidth=1.6)
         mark_scores(axes, grid.tasks[task], vertical=True)
         algorithm_axis(axes, grid)
     figure.supxlabel("final score (mean return of the evaluation episodes, sampled actions)", fontsize=9)
@@ -217,9 +215,7 @@ def diagnostics(grid: Grid, diagnostics: pd.DataFrame) -> Figure:
 def speed(grid: Grid, scores: pd.DataFrame) -> Figure:
     """Left: where a run's wall-clock time goes, mean over runs. Right: steps per second of every run."""
     height = 1.5 + 0.42 * len(grid.algorithms)
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(theme.WIDTH, height), layout="constrained", sharey=True
-    )
+    figure, (left, right) = plt.subplots(1, 2, figsize=(theme.WIDTH, height), layout="constrained", sharey=True)
     seconds = scores.groupby("algorithm")[[f"seconds_{phase}" for phase in PHASES]].mean()
     seconds = seconds.reindex(list(grid.algorithms)).fillna(0)
     start = np.zeros(len(seconds))
@@ -288,9 +284,7 @@ def task_panels(grid: Grid, panel_height: float | None = None, **subplots) -> tu
     lines = -(-n // columns)
     panel_height = panel_height or (3.3 if columns < 3 else 2.5)
     size = (theme.WIDTH, 0.9 + panel_height * lines)
-    figure, panels = plt.subplots(
-        lines, columns, figsize=size, layout="constrained", squeeze=False, **subplots
-    )
+    figure, panels = plt.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False, **subplots)
     for axes in panels.flat[len(grid.tasks) :]:
         axes.remove()
     titled = dict(zip(grid.tasks, panels.flat, strict=False))
@@ -339,9 +333,7 @@ def legend(figure: Figure, grid: Grid, *, scores: bool = False) -> None:
         for algorithm, look in theme.looks(list(grid.algorithms)).items()
     ]
     handles += score_handles() if scores else []
-    figure.legend(
-        handles=handles, loc="outside upper center", ncols=min(len(handles), 4 if len(handles) > 5 else 5)
-    )
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4 if len(handles) > 5 else 5))
 
 
 def spread(n: int, half_width: float) -> np.ndarray:
@@ -364,8 +356,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.figure and arguments.figure not in FIGURES:
         raise ResultsError(
-            f"--figure {arguments.figure}: no such figure; "
-            f"valid are {valid_choices(arguments.figure, FIGURES)}."
+            f"--figure {arguments.figure}: no such figure; valid are {valid_choices(arguments.figure, FIGURES)}."
         )
     grid = read_grid(arguments.results)
     theme.apply()

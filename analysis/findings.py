@@ -82,9 +82,7 @@ def diverged(grid: Grid, scores: pd.DataFrame) -> list[str]:
     runs = scores[scores["status"] == "diverged"]
     if runs.empty:
         return []
-    places = enumerate_text(
-        f"{grid.title(run.algorithm)} on {run.task} (seed {run.seed})" for run in runs.itertuples()
-    )
+    places = enumerate_text(f"{grid.title(run.algorithm)} on {run.task} (seed {run.seed})" for run in runs.itertuples())
     verb = "run diverged and is" if len(runs) == 1 else "runs diverged and are"
     return [f"{len(runs)} {verb} counted at the random score: {places}."]
 

@@ -48,9 +48,7 @@ def write_report(grid: Grid) -> Path:
 def read_figure(results: Path, name: str) -> str:
     path = results / "figures" / f"{name}.svg"
     if not path.exists():
-        raise ResultsError(
-            f"{path}: no such figure; make it with: python -m analysis.figures --results {results}."
-        )
+        raise ResultsError(f"{path}: no such figure; make it with: python -m analysis.figures --results {results}.")
     return path.read_text(encoding="utf-8")
 
 
@@ -95,8 +93,7 @@ def render(grid: Grid, tables: dict[str, pd.DataFrame], figures: dict[str, str])
 def aggregate_rows(grid: Grid, aggregate: pd.DataFrame) -> list[dict[str, Any]]:
     """Per algorithm with a run: its rows of the final score and of the AUC."""
     by_measure = {
-        measure: {row.algorithm: row for row in rows.itertuples()}
-        for measure, rows in aggregate.groupby("measure")
+        measure: {row.algorithm: row for row in rows.itertuples()} for measure, rows in aggregate.groupby("measure")
     }
     return [
         {"algorithm": algorithm, "score": by_measure["score"][algorithm], "auc": by_measure["auc"][algorithm]}
@@ -143,9 +140,7 @@ def sample_text(summary: pd.DataFrame) -> str:
 def settings(grid: Grid) -> dict[str, Any]:
     """What all cells share, and per algorithm the rest: name → its usual value and the tasks that differ."""
     everything = [cell["settings"] for cell in grid.cells]
-    texts = {
-        name: {setting_text(cell.get(name)) for cell in everything} for cell in everything for name in cell
-    }
+    texts = {name: {setting_text(cell.get(name)) for cell in everything} for cell in everything for name in cell}
     in_all = [name for name in texts if all(name in cell for cell in everything)]
     shared = {name: everything[0][name] for name in in_all if len(texts[name]) == 1}
     if len(grid.algorithms) == 1:

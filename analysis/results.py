@@ -241,9 +241,7 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
     check_keys(run, RUN_KEYS, path, "the file")
     for key in ("algorithm", "task", "seed"):
         if run["cell"].get(key) != cell[key]:
-            raise ResultsError(
-                f"{path}: cell.{key} is {run['cell'].get(key)!r}, the grid has {cell[key]!r} there."
-            )
+            raise ResultsError(f"{path}: cell.{key} is {run['cell'].get(key)!r}, the grid has {cell[key]!r} there.")
     task = grid.tasks[cell["task"]]
     asked = {
         "settings": cell["settings"],
@@ -270,9 +268,7 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
             check_keys(evaluation, {"returns": list}, path, f"evaluation.{kind}")
             returns = evaluation["returns"]
             if not returns or not all(isinstance(value, NUMBER) and np.isfinite(value) for value in returns):
-                raise ResultsError(
-                    f"{path}: evaluation.{kind}.returns is {returns!r}; expected finite numbers."
-                )
+                raise ResultsError(f"{path}: evaluation.{kind}.returns is {returns!r}; expected finite numbers.")
     return run
 
 
@@ -339,9 +335,7 @@ def read_table(results: Path, name: str) -> pd.DataFrame:
     """results/<grid>/tables/<name>.csv with the columns of TABLES."""
     path = results / "tables" / f"{name}.csv"
     if not path.exists():
-        raise ResultsError(
-            f"{path}: no such table; make it with: python -m analysis.tables --results {results}."
-        )
+        raise ResultsError(f"{path}: no such table; make it with: python -m analysis.tables --results {results}.")
     return read_csv(path, TABLES[name], TEXT_COLUMNS)
 
 

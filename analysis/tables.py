@@ -104,9 +104,7 @@ def ledger_table(states: list[tuple[dict, str, dict | None]]) -> pd.DataFrame:
             row |= {name: run[name] for name in ("steps_taken", "updates", "episodes")}
             row["seconds"] = run["seconds"]["total"]
         if state == "diverged":
-            row["note"] = (
-                f"at step {run['diverged_at']:,.0f}: {run['diverged_because'] or 'no reason recorded'}"
-            )
+            row["note"] = f"at step {run['diverged_at']:,.0f}: {run['diverged_because'] or 'no reason recorded'}"
         if state == "failed":
             row["note"] = f"see logs/{cell['directory']}.log"
         rows.append(row)
@@ -120,9 +118,7 @@ def curve_table(grid: Grid, runs: list[Run]) -> pd.DataFrame:
         task = grid.tasks[cell["task"]]
         steps = statistics.step_grid(cell["steps"], CURVE_POINTS)
         episodes = read_episodes(grid.folder / cell["directory"], run)
-        means, counts = statistics.bin_means(
-            episodes["step"].to_numpy(), episodes["return"].to_numpy(), steps
-        )
+        means, counts = statistics.bin_means(episodes["step"].to_numpy(), episodes["return"].to_numpy(), steps)
         curve = statistics.carry_forward(means, before=task["random_score"])
         if run["status"] == "diverged":
             curve = np.where(steps >= run["diverged_at"], task["random_score"], curve)
@@ -147,8 +143,7 @@ def score_table(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFra
         curve = curve_of[tuple(key(cell).values())]
         diverged = run["status"] == "diverged"
         score, mode_score = (
-            random if diverged else np.mean(run["evaluation"][kind]["returns"])
-            for kind in ("sampled", "mode")
+            random if diverged else np.mean(run["evaluation"][kind]["returns"]) for kind in ("sampled", "mode")
         )
         auc = curve["return"].mean()
         row = {
@@ -265,9 +260,7 @@ def efficiency_table(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
     for algorithm in grid.algorithms:
         runs = curves[curves["algorithm"] == algorithm]
         strata = [
-            group["normalized"]
-            .to_numpy()
-            .reshape(-1, CURVE_POINTS)  # one row per run, in the order of the table
+            group["normalized"].to_numpy().reshape(-1, CURVE_POINTS)  # one row per run, in the order of the table
             for _, group in runs.groupby("task", sort=False)
         ]
         for point in range(CURVE_POINTS if strata else 0):
@@ -299,15 +292,11 @@ def diagnostics_table(grid: Grid, runs: list[Run]) -> pd.DataFrame:
         updates = read_updates(grid.folder / cell["directory"]).replace([np.inf, -np.inf], np.nan)
         columns = {
             name: statistics.carry_forward(
-                statistics.bin_means(updates["step"].to_numpy(), updates[name].to_numpy(dtype=float), steps)[
-                    0
-                ]
+                statistics.bin_means(updates["step"].to_numpy(), updates[name].to_numpy(dtype=float), steps)[0]
             )
             for name in DIAGNOSTICS
         }
-        table = pd.DataFrame({**key(cell), "step": steps, **columns}).dropna(
-            subset=list(DIAGNOSTICS), how="all"
-        )
+        table = pd.DataFrame({**key(cell), "step": steps, **columns}).dropna(subset=list(DIAGNOSTICS), how="all")
         if run["status"] == "diverged":
             table = table[table["step"] < run["diverged_at"]]
         tables.append(table)

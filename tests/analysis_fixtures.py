@@ -24,9 +24,7 @@ HOPPER = {
 TASKS = {"CartPole-v1": CARTPOLE, "Hopper-v5": HOPPER}
 
 
-def write_grid(
-    folder: Path, algorithms=("reinforce", "ppo"), tasks=TASKS, seeds=(0, 1), settings=None
-) -> dict:
+def write_grid(folder: Path, algorithms=("reinforce", "ppo"), tasks=TASKS, seeds=(0, 1), settings=None) -> dict:
     """grid.json of a full product of tasks, algorithms and seeds; returns its content."""
     preprocessing = {"normalize_observations": False, "normalize_rewards": False, "action_bounds": "clip"}
     cells = [
@@ -116,9 +114,7 @@ def write_updates(path: Path, budget: int, *, ppo: bool, rng: np.random.Generato
     ).to_csv(path, index=False)
 
 
-def write_run_json(
-    folder: Path, grid: dict, cell: dict, *, episodes: int, final: list[float], speed: float
-) -> None:
+def write_run_json(folder: Path, grid: dict, cell: dict, *, episodes: int, final: list[float], speed: float) -> None:
     task = grid["tasks"][cell["task"]]
     seconds = {"start_up": 2.0, "collecting": cell["steps"] / speed, "learning": 3.0, "evaluating": 0.5}
     evaluation = {"returns": [float(value) for value in final], "lengths": [100] * len(final)}

@@ -1,0 +1,149 @@
+"""The pipeline: a grid's cells → runs → tables → figures → report.
+
+    snakemake --cores N                                    the default grid
+    snakemake --cores N --config grid=smoke                another: a name under experiments/grids/ or a path
+
+Snakemake does not see imported modules. So a cell's inputs are the files of its algorithm and of algorithms/core/, its
+parameter is everything that the grid says about it, and the grid file itself is not an input.
+"""
+
+import json
+from glob import glob
+
+from snakemake.exceptions import WorkflowError
+
+from experiments.grid import GridError, InvalidSetting, UnsupportedTask, load_grid
+
+try:
+    GRID = load_grid(str(config.get("grid", "default")))
+except (GridError, InvalidSetting, UnsupportedTask) as error:
+    raise WorkflowError(str(error))
+
+RESULTS = f"results/{GRID.name}"
+CELLS = {cell.directory: cell for cell in GRID.cells()}
+CORE = sorted(glob("algorithms/core/*.py"))
+TABLES = ["ledger", "curves", "scores", "summary", "aggregate", "diagnostics", "provenance"]
+FIGURES = {
+    "learning_curves": "Learning",
+    "sample_efficiency": "Learning",
+    "seed_spread": "Variance",
+    "final_scores": "Scores",
+    "diagnostics": "Diagnostics",
+    "speed": "Speed",
+}
+
+
+def cell_of(wildcards):
+    """The cell whose run lies in runs/{task}/{algorithm}/{seed}."""
+    return CELLS[f"runs/{wildcards.task}/{wildcards.algorithm}/{wildcards.seed}"]
+
+
+def algorithm_files(wildcards):
+    """The files of the cell's algorithm and of the algorithms it inherits from."""
+    return GRID.algorithms[wildcards.algorithm].files
+
+
+def task_id(wildcards):
+    """The Gymnasium id, which may differ from its folder's name."""
+    return cell_of(wildcards).task
+
+
+def what_determines_the_run(wildcards):
+    """Everything that the grid says about a cell, as text: when it changes, the cell runs again."""
+    return GRID.what_determines(cell_of(wildcards))
+
+
+onstart:
+    # A cell that fails must not stop the others. That is --keep-going, which Snakemake takes from the command line or
+    # from a profile, and it finds a profile by itself only at the top level; so it is said here for every run.
+    workflow.scheduler.keepgoing = True
+
+
+rule report:
+    input:
+        f"{RESULTS}/report/index.html",
+    default_target: True
+
+
+rule manifest:
+    """The grid, resolved, as the analysis reads it."""
+    output:
+        f"{RESULTS}/grid.json",
+    params:
+        grid=GRID.path,
+        content=json.dumps(GRID.manifest(), sort_keys=True),
+    log:
+        f"{RESULTS}/logs/manifest.log",
+    shell:
+        "python -m experiments.grid --grid {params.grid:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule train:
+    """One cell."""
+    input:
+        algorithm_files,
+        CORE,
+    output:
+        f"{RESULTS}/runs/{{task}}/{{algorithm}}/{{seed}}/run.json",
+        f"{RESULTS}/runs/{{task}}/{{algorithm}}/{{seed}}/episodes.csv",
+        f"{RESULTS}/runs/{{task}}/{{algorithm}}/{{seed}}/updates.csv",
+    params:
+        grid=GRID.path,
+        task=task_id,
+        determines=what_determines_the_run,
+        directory=f"{RESULTS}/runs/{{task}}/{{algorithm}}/{{seed}}",
+    log:
+        f"{RESULTS}/logs/runs/{{task}}/{{algorithm}}/{{seed}}.log",
+    shell:
+        "python -m experiments.run --grid {params.grid:q} --algorithm {wildcards.algorithm:q} --task {params.task:q}"
+        " --seed {wildcards.seed} --output {params.directory:q} > {log:q} 2>&1"
+
+
+rule tables:
+    """All runs → tidy tables."""
+    input:
+        f"{RESULTS}/grid.json",
+        expand(f"{RESULTS}/{{directory}}/{{file}}", directory=CELLS, file=["run.json", "episodes.csv", "updates.csv"]),
+        glob("analysis/*.py"),
+    output:
+        expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
+    log:
+        f"{RESULTS}/logs/tables.log",
+    shell:
+        f"python -m analysis.tables --results {RESULTS} > {{log:q}} 2>&1"
+
+
+rule figure:
+    """Tables → one figure."""
+    input:
+        f"{RESULTS}/grid.json",
+        expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
+        "analysis/figures.py",
+        "analysis/theme.py",
+    output:
+        report(
+            f"{RESULTS}/figures/{{figure}}.svg",
+            caption="analysis/captions/{figure}.rst",
+            category="{figure}",
+        ),
+        f"{RESULTS}/figures/{{figure}}.png",
+    log:
+        f"{RESULTS}/logs/figures/{{figure}}.log",
+    shell:
+        f"python -m analysis.figures --results {RESULTS} --figure {{wildcards.figure}} > {{log:q}} 2>&1"
+
+
+rule page:
+    """Tables and figures → the report."""
+    input:
+        f"{RESULTS}/grid.json",
+        expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
+        expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES),
+        "analysis/report.py",
+        "analysis/report.html.j2",
+    output:
+        f"{RESULTS}/report/index.html",
+    log:
+        f"{RESULTS}/logs/report.log",
+    shell:
+        f"python -m analysis.report --results {RESULTS} > {{log:q}} 2>&1"

@@ -1,0 +1,32 @@
+"""One-step actor-critic: the TD error is the advantage (Sutton & Barto, 2018, section 13.5), batched over environments.
+
+∇J ≈ E[ ∇ log π(a_t|s_t) δ_t ],   δ_t = r_t + γ V(s_{t+1}) − V(s_t)
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from algorithms.core.algorithm import Algorithm, Batch
+from algorithms.core.estimators import td_errors
+from algorithms.core.rollout import Rollout
+
+
+@dataclass(frozen=True)
+class ActorCritic(Algorithm):
+    """One-step actor-critic, batched over parallel environments (Sutton & Barto, 2018, section 13.5)."""
+
+    title: ClassVar[str] = "Actor-critic"
+    equation: ClassVar[str] = "Ψ_t = δ_t = r_t + γ V(s_{t+1}) − V(s_t)"
+
+    num_envs: int = 16
+    rollout_length: int = 1
+    policy_learning_rate: float = 3e-4
+    value_learning_rate: float = 1e-3
+
+    def advantages(self, rollout: Rollout):
+        """Ψ_t = δ_t = r_t + γ V(s_{t+1}) − V(s_t)."""
+        return td_errors(rollout, self.gamma)
+
+    def policy_loss(self, log_prob, batch: Batch):
+        """−E[ log π(a_t|s_t) δ_t ]."""
+        return -(log_prob * batch.advantages).mean()

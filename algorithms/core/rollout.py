@@ -1,0 +1,79 @@
+"""The steps collected under one policy, and the one loop that collects them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from algorithms.core.networks import Policy, RunningNormalizer
+from algorithms.core.vector_env import VectorEnv
+
+
+@dataclass
+class Rollout:
+    """T consecutive steps of N environments, time first.
+
+    In a rollout of whole episodes the environments finish at different times; the rows after an environment's last
+    episode have `valid` = False, zero reward and no done, so that they add nothing to any sum over time.
+    """
+
+    observations: np.ndarray  # float32 [T, N, D], as the task gives them (flattened, not normalised)
+    actions: np.ndarray  # int64 [T, N] for Discrete, float32 [T, N, A] for Box, before bounds are applied
+    rewards: np.ndarray  # float64 [T, N]
+    terminated: np.ndarray  # bool [T, N], the task ended the episode
+    truncated: np.ndarray  # bool [T, N], the time limit ended the episode
+    next_observations: np.ndarray  # float32 [T, N, D], the true successor, also at an episode's end
+    valid: np.ndarray  # bool [T, N], a step that was really taken
+    action_masks: np.ndarray | None = None  # bool [T, N, A], True where an action is allowed
+    values: np.ndarray | None = None  # float64 [T, N], V(s_t) before the update; zero without a critic
+    next_values: np.ndarray | None = None  # float64 [T, N], V(s_{t+1}) of the true successor
+
+    @property
+    def done(self) -> np.ndarray:
+        """bool [T, N]: the episode ended here, for either reason."""
+        return self.terminated | self.truncated
+
+    @property
+    def steps(self) -> int:
+        """Environment steps that were really taken."""
+        return int(self.valid.sum())
+
+
+def collect(
+    envs: VectorEnv,
+    policy: Policy,
+    normalizer: RunningNormalizer,
+    rng: np.random.Generator,
+    *,
+    steps: int | None = None,
+    episodes: int | None = None,
+    mode: bool = False,
+) -> Rollout:
+    """Collect `steps` steps, or `episodes` complete episodes, from each environment.
+
+    `mode` takes the most likely action instead of a sampled one. An environment that has finished its episodes waits,
+    already reset, for the next rollout: nothing is stepped that is not counted.
+    """
+    observations, actions, transitions, masks = [], [], [], []
+    episodes_left = np.full(envs.num_envs, episodes if episodes is not None else np.inf)
+    active = episodes_left > 0
+    while active.any() and len(observations) != steps:
+        observations.append(envs.observations)
+        masks.append(envs.action_masks)
+        actions.append(policy.act(normalizer(envs.observations), rng, envs.action_masks, mode=mode))
+        transition = envs.step(policy.to_environment(actions[-1]), active)
+        transitions.append((*transition, active))
+        if episodes is not None:
+            _, _, terminated, truncated = transition
+            episodes_left = episodes_left - (terminated | truncated)
+            active = episodes_left > 0
+    next_observations, rewards, terminated, truncated, valid = (np.stack(x) for x in zip(*transitions, strict=True))
+    return Rollout(
+        np.stack(observations),
+        np.stack(actions),
+        rewards,
+        terminated,
+        truncated,
+        next_observations,
+        valid,
+        action_masks=None if masks[0] is None else np.stack(masks),
+    )

@@ -1,0 +1,188 @@
+"""The only training loop: collect, learn, observe, until the step budget is used; then evaluate."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from algorithms.core.algorithm import Algorithm
+from algorithms.core.learner import Learner
+from algorithms.core.rollout import collect
+from algorithms.core.vector_env import Episode, Task, VectorEnv
+
+EVALUATION_EPISODES = 20
+RECORDED_ROWS = 200  # rows of the update table at most; each holds the means over an equal share of the budget
+
+
+@dataclass
+class Evaluation:
+    """Raw returns and lengths of complete episodes on freshly seeded environments, statistics frozen."""
+
+    returns: list[float]
+    lengths: list[int]
+
+
+@dataclass
+class Checkpoint:
+    """The learner's arrays by name at a fraction of the budget."""
+
+    fraction: float
+    step: int
+    state: dict[str, np.ndarray]
+
+
+@dataclass
+class Run:
+    """Everything that a run produced. `diverged_at` is the step at which something stopped being finite, or None."""
+
+    episodes: list[Episode]
+    updates: list[dict[str, float]]  # rows of the update table
+    checkpoints: list[Checkpoint]
+    evaluation: dict[str, Evaluation] | None  # "sampled" and "mode"; None for a diverged run
+    steps_taken: int
+    updates_made: int
+    diverged_at: int | None = None
+    diverged_because: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)  # collecting, learning, evaluating
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """One independent generator for each thing that is random, all from the cell's seed."""
+
+    environments: np.random.SeedSequence
+    acting: np.random.SeedSequence
+    minibatches: np.random.SeedSequence
+    initialisation: np.random.SeedSequence
+    evaluation: np.random.SeedSequence
+
+    @classmethod
+    def of(cls, seed: int) -> "Seeds":
+        """The five children of a seed."""
+        return cls(*np.random.SeedSequence(seed).spawn(5))
+
+
+def train(
+    algorithm: Algorithm,
+    task: Task,
+    seed: int,
+    steps: int,
+    *,
+    checkpoint_fractions: Sequence[float] = (),
+    compile: str = "auto",
+    on_update: Callable[[int, list[Episode]], None] = lambda steps, episodes: None,
+) -> Run:
+    """Train for `steps` environment steps: a pure function of algorithm, task, seed and steps.
+
+    The last rollout of a step-based algorithm is cut to the budget (up to one step per environment); whole episodes are
+    finished, so `steps_taken` may exceed `steps` by part of a rollout. `on_update` is told the steps taken and all
+    episodes so far after every update.
+    """
+    torch.set_num_threads(1)
+    seeds = Seeds.of(seed)
+    envs = VectorEnv(task, algorithm.num_envs, seeds.environments)
+    learner = Learner(
+        algorithm,
+        task,
+        envs.observation_size,
+        envs.action_space,
+        initialisation=seeds.initialisation,
+        minibatches=seeds.minibatches,
+        steps=steps,
+        compile=compile,
+    )
+    rng = np.random.default_rng(seeds.acting)
+    table = UpdateTable(steps)
+    run = Run(
+        envs.episodes,
+        table.rows,
+        [],
+        None,
+        0,
+        0,
+        seconds=dict.fromkeys(("collecting", "learning", "evaluating"), 0.0),
+    )
+    fractions = sorted(checkpoint_fractions)
+    while True:
+        while fractions and envs.steps >= fractions[0] * steps:
+            run.checkpoints.append(Checkpoint(fractions.pop(0), envs.steps, learner.state()))
+        if envs.steps >= steps:
+            break
+        began = time.perf_counter()
+        progress = envs.steps / steps
+        rollout = collect(envs, learner.policy, learner.normalizer, rng, **_length(algorithm, steps - envs.steps))
+        collected = time.perf_counter()
+        batch = learner.prepare(rollout)
+        record = learner.update(batch, progress)
+        run.updates_made += 1
+        run.diverged_because = _what_is_not_finite(record, learner)
+        table.add(record)
+        if run.diverged_because is None and table.row_is_due(envs.steps):
+            table.close_row(envs.steps, learner.diagnose(batch))
+        learner.observe(rollout)
+        run.seconds["collecting"] += collected - began
+        run.seconds["learning"] += time.perf_counter() - collected
+        if run.diverged_because is not None:
+            run.diverged_at = envs.steps
+            break
+        on_update(envs.steps, envs.episodes)
+    run.steps_taken = envs.steps
+    envs.close()
+    if run.diverged_at is None:
+        began = time.perf_counter()
+        run.evaluation = evaluate(learner, task, seeds.evaluation)
+        run.seconds["evaluating"] = time.perf_counter() - began
+    return run
+
+
+def evaluate(learner: Learner, task: Task, seed: np.random.SeedSequence) -> dict[str, Evaluation]:
+    """20 complete episodes with sampled actions and 20 with the mode action, on freshly seeded environments."""
+    result = {}
+    for kind, child in zip(("sampled", "mode"), seed.spawn(2), strict=True):
+        environments, acting = child.spawn(2)
+        envs = VectorEnv(task, EVALUATION_EPISODES, environments)
+        rng = np.random.default_rng(acting)
+        collect(envs, learner.policy, learner.normalizer, rng, episodes=1, mode=kind == "mode")
+        envs.close()
+        result[kind] = Evaluation([e.return_ for e in envs.episodes], [e.length for e in envs.episodes])
+    return result
+
+
+class UpdateTable:
+    """Rows of means over the updates in each 1/200 of the budget; an update longer than that has a row of its own."""
+
+    def __init__(self, budget: int) -> None:
+        self.rows: list[dict[str, float]] = []
+        self._interval = budget / RECORDED_ROWS
+        self._records: list[dict[str, float]] = []
+        self._closed_at = 0
+
+    def add(self, record: dict[str, float]) -> None:
+        """Take in an update."""
+        self._records.append(record)
+
+    def row_is_due(self, step: int) -> bool:
+        """Whether the interval that `step` falls in is another than the last row's."""
+        return int(step / self._interval) > int(self._closed_at / self._interval)
+
+    def close_row(self, step: int, diagnostics: dict[str, float]) -> None:
+        """End the row: means of the updates since the last one, and the diagnostics of the latest."""
+        means = {name: float(np.mean([r[name] for r in self._records])) for name in self._records[0]}
+        self.rows.append({"step": step, "updates": len(self._records), **means, **diagnostics})
+        self._records, self._closed_at = [], step
+
+
+def _length(algorithm: Algorithm, steps_left: int) -> dict[str, int]:
+    if algorithm.whole_episodes:
+        return {"episodes": algorithm.rollout_length}
+    return {"steps": min(algorithm.rollout_length, math.ceil(steps_left / algorithm.num_envs))}
+
+
+def _what_is_not_finite(record: dict[str, float], learner: Learner) -> str | None:
+    names = [name for name, value in record.items() if not math.isfinite(value)]
+    if not names and not learner.is_finite():
+        names = ["parameters"]
+    return f"not finite: {', '.join(names)}" if names else None

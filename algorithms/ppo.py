@@ -1,0 +1,56 @@
+"""Proximal policy optimisation, clipped surrogate (Schulman et al., 2017, eq. 7).
+
+L = E[ min( ρ_t Â_t, clip(ρ_t, 1 − ε, 1 + ε) Â_t ) ],   ρ_t = π(a_t|s_t) / π_old(a_t|s_t)
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from algorithms.core.algorithm import Algorithm, Batch
+from algorithms.core.estimators import generalized_advantages
+from algorithms.core.rollout import Rollout
+
+
+@dataclass(frozen=True)
+class PPO(Algorithm):
+    """Proximal policy optimisation, clipped surrogate on generalised advantages (Schulman et al., 2017, eq. 7)."""
+
+    title: ClassVar[str] = "PPO"
+    equation: ClassVar[str] = "L = E[min(ρ_t Â_t, clip(ρ_t, 1 − ε, 1 + ε) Â_t)],  Â_t = Σ_l (γλ)^l δ_{t+l}"
+
+    # Schulman et al. 2017, Table 3: horizon 2048, Adam 3e-4, 10 epochs, minibatches of 64, γ 0.99, λ 0.95, ε 0.2.
+    rollout_length: int = 256  # 8 environments × 256 = 2048 steps
+    gae_lambda: float = 0.95
+    clip: float = 0.2
+    clip_values: float | None = None  # CleanRL and openai/baselines: 0.2
+    policy_learning_rate: float = 3e-4
+    value_learning_rate: float = 3e-4
+    anneal_learning_rate: bool = True
+    normalize_advantages: bool = True
+    epochs: int = 10
+    minibatch_size: int | None = 64
+
+    def advantages(self, rollout: Rollout):
+        """Â_t = Σ_l (γλ)^l δ_{t+l}."""
+        return generalized_advantages(rollout, self.gamma, self.gae_lambda)
+
+    def policy_loss(self, log_prob, batch: Batch):
+        """−E[ min( ρ_t Â_t, clip(ρ_t, 1 − ε, 1 + ε) Â_t ) ]."""
+        ratio = torch.exp(log_prob - batch.log_probs)
+        clipped = torch.clamp(ratio, 1 - self.clip, 1 + self.clip)
+        return -torch.min(ratio * batch.advantages, clipped * batch.advantages).mean()
+
+    def value_loss(self, values, batch: Batch):
+        """½ max( (V − R)², (V_old + clip(V − V_old, ±ε_V) − R)² ), or the plain squared error."""
+        if self.clip_values is None:
+            return super().value_loss(values, batch)
+        near = batch.values + torch.clamp(values - batch.values, -self.clip_values, self.clip_values)
+        errors = torch.max((values - batch.value_targets).square(), (near - batch.value_targets).square())
+        return 0.5 * errors.mean()
+
+    def diagnostics(self, log_prob, batch: Batch):
+        """The share of steps whose ratio has left the clip range."""
+        ratio = torch.exp(log_prob - batch.log_probs)
+        return {"clip_fraction": ((ratio - 1).abs() > self.clip).float().mean()}

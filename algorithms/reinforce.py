@@ -1,0 +1,40 @@
+"""REINFORCE: the return of the episode weighs each action's log-probability (Williams, 1992).
+
+    ∇J = E[ Σ_t ∇ log π(a_t|s_t) G_t ]
+
+As nearly everywhere, the factor γ^t of the discounted objective's exact gradient is left out.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from algorithms.core.algorithm import Algorithm, Batch
+from algorithms.core.estimators import discounted_returns
+from algorithms.core.rollout import Rollout
+
+
+@dataclass(frozen=True)
+class Reinforce(Algorithm):
+    """Monte Carlo policy gradient (Williams, 1992)."""
+
+    title: ClassVar[str] = "REINFORCE"
+    equation: ClassVar[str] = "Ψ_t = G_t = Σ_{l≥0} γ^l r_{t+l}"
+    whole_episodes: ClassVar[bool] = True  # G_t is only defined once the episode has ended
+    value_function: ClassVar[bool] = False
+
+    rollout_length: int = 1
+    policy_learning_rate: float = 1e-3
+    # "sum" over an episode's steps, mean over episodes: the unbiased estimate of ∇J, hence the default.
+    # "mean" over all steps: the same direction in expectation only if length and return are unrelated, but a scale
+    # that does not grow with the episodes.
+    steps_of_an_episode: Literal["sum", "mean"] = "sum"
+
+    def advantages(self, rollout: Rollout):
+        """Ψ_t = G_t."""
+        return discounted_returns(rollout, self.gamma)
+
+    def policy_loss(self, log_prob, batch: Batch):
+        """−E[ Σ_t log π(a_t|s_t) Ψ_t ]."""
+        if self.steps_of_an_episode == "mean":
+            return -(log_prob * batch.advantages).mean()
+        return -(log_prob * batch.advantages).sum() / batch.episodes

@@ -1,0 +1,352 @@
+"""A grid file, checked and resolved into cells: which algorithm, on which task, with which seed and settings.
+
+Settings resolve in one order: the class's default, the grid's `settings`, the grid's settings for the task.
+"""
+
+import argparse
+import importlib
+import inspect
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from algorithms.core.algorithm import Algorithm, InvalidSetting, nearest_first
+from algorithms.core.vector_env import Task, UnsupportedTask, make_env
+from experiments.record import SCHEMA, write_json
+
+ROOT = Path(__file__).resolve().parent.parent
+GRIDS = ROOT / "experiments" / "grids"
+ALGORITHMS = ROOT / "algorithms"
+
+
+class GridError(ValueError):
+    """A grid file that says something it cannot mean; the message names file, key and what was expected."""
+
+
+@dataclass(frozen=True)
+class GridTask:
+    """A task with its budget and the constants that its scores are judged by."""
+
+    task: Task
+    steps: int
+    random_score: float  # mean return of uniformly random actions
+    reference_score: float  # what counts as 1 on the normalised scale
+    reference_source: str
+    threshold: float | None  # for steps to threshold; None: not asked
+
+
+@dataclass(frozen=True)
+class GridAlgorithm:
+    """An algorithm's class with the grid's settings for it, in general and by task."""
+
+    name: str
+    algorithm: type[Algorithm]
+    settings: dict[str, Any]
+    task_settings: dict[str, dict[str, Any]]
+
+    @property
+    def title(self) -> str:
+        """The name for tables and figures: the class's own, with the grid's name where that differs from the file's."""
+        module = self.algorithm.__module__.rpartition(".")[2]
+        return self.algorithm.title if self.name == module else f"{self.algorithm.title} ({self.name})"
+
+    @property
+    def files(self) -> list[str]:
+        """The files of the class and of what it inherits from, outside `core/`; relative to the project."""
+        paths = [Path(inspect.getfile(c)) for c in self.algorithm.__mro__ if c.__module__.startswith("algorithms.")]
+        return [str(p.relative_to(ROOT)) for p in paths if p.parent == ALGORITHMS]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (algorithm, task, seed) with everything that determines its run."""
+
+    algorithm: str
+    task: str
+    seed: int
+    steps: int
+    settings: dict[str, Any]  # every hyperparameter, resolved
+    directory: str  # of the run, relative to the grid's results
+
+    def build(self, grid: "Grid") -> Algorithm:
+        """The algorithm with this cell's settings."""
+        return grid.algorithms[self.algorithm].algorithm.from_settings(self.settings)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid: tasks × algorithms × seeds."""
+
+    name: str
+    path: str
+    description: str
+    seeds: tuple[int, ...]
+    checkpoints: tuple[float, ...]  # fractions of a run at which its learner is saved
+    compile: str  # "auto", "always" or "never"
+    tasks: dict[str, GridTask]
+    algorithms: dict[str, GridAlgorithm]
+
+    def cells(self) -> list[Cell]:
+        """Every cell, tasks outermost, in the order of the file."""
+        return [self.cell(a, t, seed) for t in self.tasks for a in self.algorithms for seed in self.seeds]
+
+    def cell(self, algorithm: str, task: str, seed: int) -> Cell:
+        """One cell, also for a seed that the grid does not list.
+
+        Raises GridError for an algorithm or a task that the grid does not have.
+        """
+        for kind, name, known in (("algorithm", algorithm, self.algorithms), ("task", task, self.tasks)):
+            if name not in known:
+                raise GridError(f"{self.path}: no {kind} {name!r}; {nearest_first(name, list(known))}")
+        entry = self.algorithms[algorithm]
+        settings = entry.algorithm.from_settings(entry.settings | entry.task_settings.get(task, {})).settings()
+        directory = f"runs/{directory_name(task)}/{algorithm}/{seed}"
+        return Cell(algorithm, task, seed, self.tasks[task].steps, settings, directory)
+
+    def what_determines(self, cell: Cell) -> str:
+        """Everything that the grid says about a cell's run, as one line of JSON."""
+        task = preprocessing(self.tasks[cell.task].task)
+        run = {"task": task, "checkpoints": self.checkpoints, "compile": self.compile}
+        return json.dumps(asdict(cell) | run, sort_keys=True)
+
+    def manifest(self) -> dict[str, Any]:
+        """The grid as the analysis reads it (`grid.json`): nothing in it depends on what has been run."""
+        return {
+            "schema": SCHEMA,
+            "grid": self.name,
+            "description": self.description,
+            "grid_file": self.path,
+            "seeds": list(self.seeds),
+            "tasks": {
+                name: preprocessing(t.task)
+                | {
+                    "steps": t.steps,
+                    "random_score": t.random_score,
+                    "reference_score": t.reference_score,
+                    "reference_source": t.reference_source,
+                    "threshold": t.threshold,
+                }
+                for name, t in self.tasks.items()
+            },
+            "algorithms": {
+                name: {
+                    "title": a.title,
+                    "module": a.algorithm.__module__.rpartition(".")[2],
+                    "class": a.algorithm.__name__,
+                    "equation": a.algorithm.equation,
+                    "summary": inspect.getdoc(a.algorithm).partition("\n")[0],
+                }
+                for name, a in self.algorithms.items()
+            },
+            "cells": [asdict(cell) for cell in self.cells()],
+        }
+
+
+def preprocessing(task: Task) -> dict[str, Any]:
+    """A task's settings without its id."""
+    settings = asdict(task)
+    del settings["id"]
+    return settings
+
+
+def directory_name(task: str) -> str:
+    """A task's id as the name of one folder."""
+    return re.sub(r"[/:]", "-", task)
+
+
+def algorithm_class(name: str) -> type[Algorithm]:
+    """The Algorithm defined in algorithms/NAME.py.
+
+    Raises GridError where there is no such file, or where it does not define exactly one.
+    """
+    names = sorted(p.stem for p in ALGORITHMS.glob("*.py") if p.stem != "__init__")
+    if name not in names:
+        raise GridError(f"there is no algorithms/{name}.py; {nearest_first(name, names)}")
+    module = importlib.import_module(f"algorithms.{name}")
+    own = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, Algorithm)]
+    own = [c for c in own if c.__module__ == module.__name__]
+    if len(own) != 1:
+        raise GridError(f"algorithms/{name}.py must define exactly one Algorithm; it defines {len(own)}")
+    for attribute in ("title", "equation"):
+        if not isinstance(getattr(own[0], attribute, None), str):
+            raise GridError(f"algorithms/{name}.py: {own[0].__name__} needs a class attribute {attribute!r} (text)")
+    return own[0]
+
+
+def load_grid(name: str) -> Grid:
+    """Read and check a grid: a name under experiments/grids/ or a path to a YAML file.
+
+    Raises GridError, InvalidSetting or UnsupportedTask, each with one sentence that names the file and the key.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else GRIDS / f"{name}.yaml"
+    if not path.is_file():
+        if path.parent != GRIDS:
+            raise GridError(f"grid file {name} does not exist")
+        raise GridError(
+            f"there is no grid {name!r}; {nearest_first(name, sorted(p.stem for p in GRIDS.glob('*.yaml')))}"
+        )
+    shown = str(path.resolve().relative_to(ROOT)) if path.resolve().is_relative_to(ROOT) else str(path)
+    try:
+        return _resolve(path.stem, shown, yaml.load(path.read_text(encoding="utf-8"), GridLoader))
+    except yaml.YAMLError as error:
+        raise GridError(f"{shown} is not valid YAML: {' '.join(str(error).split())}") from error
+    except (InvalidSetting, UnsupportedTask) as error:
+        raise GridError(f"{shown}: {error}") from error
+
+
+class GridLoader(yaml.SafeLoader):
+    """YAML in which 3e-4 is a number and a key given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """A mapping without repeated keys."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        repeated = [key for key in keys if keys.count(key) > 1]
+        if repeated:
+            raise yaml.constructor.ConstructorError(None, None, f"{repeated[0]!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+GridLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _resolve(name: str, path: str, data: Any) -> Grid:
+    top = _section(path, "the grid", data, GRID_KEYS)
+    seeds = tuple(top["seeds"])
+    if not seeds or not all(type(s) is int and s >= 0 for s in seeds):
+        raise GridError(f"{path}: seeds must be a list of whole numbers from 0, not {list(seeds)}")
+    repeated = sorted({s for s in seeds if seeds.count(s) > 1})
+    if repeated:
+        raise GridError(f"{path}: seeds lists {repeated[0]} twice")
+    checkpoints = tuple(top["checkpoints"])
+    if not all(type(f) in (int, float) and 0 <= f <= 1 for f in checkpoints):
+        raise GridError(f"{path}: checkpoints must be fractions of a run between 0 and 1, not {list(checkpoints)}")
+    for kind in ("task", "algorithm"):
+        if not top[f"{kind}s"]:
+            raise GridError(f"{path}: {kind}s is empty; at least one {kind} is needed")
+    tasks = {task: _task(path, task, entry) for task, entry in top["tasks"].items()}
+    algorithms = {a: _algorithm(path, a, entry or {}, tasks) for a, entry in top["algorithms"].items()}
+    grid = Grid(name, path, top["description"], seeds, checkpoints, top["compile"], tasks, algorithms)
+    cells = grid.cells()  # resolves, and so checks, every setting
+    directories = [cell.directory for cell in cells]
+    if len(set(directories)) < len(directories):
+        raise GridError(f"{path}: two tasks would be written to the same folder, {_first_repeated(directories)}")
+    return grid
+
+
+def _task(path: str, name: str, entry: Any) -> GridTask:
+    keys = _section(path, f"task {name}", entry, TASK_KEYS)
+    task = Task(name, **{key: keys.pop(key) for key in preprocessing(Task(name))})
+    if keys["steps"] < 1:
+        raise GridError(f"{path}: steps of task {name} must be at least 1, not {keys['steps']}")
+    if keys["reference_score"] == keys["random_score"]:
+        raise GridError(f"{path}: task {name} has the same random_score and reference_score, {keys['random_score']}")
+    make_env(task).close()  # refuses what is not supported
+    return GridTask(task, **keys)
+
+
+def _algorithm(path: str, name: str, entry: Any, tasks: Mapping[str, GridTask]) -> GridAlgorithm:
+    keys = _section(path, f"algorithm {name}", entry, ALGORITHM_KEYS)
+    if not re.fullmatch(r"\w[\w.+-]*", str(name)):
+        raise GridError(
+            f"{path}: an algorithm's name becomes a folder's: {name!r} may hold letters, digits, _ . + - only"
+        )
+    try:
+        algorithm = algorithm_class(keys["module"] or name)
+    except GridError as error:
+        raise GridError(f"{path}: algorithm {name}: {error}") from error
+    for task in keys["tasks"]:
+        if task not in tasks:
+            raise GridError(f"{path}: algorithm {name} has settings for {task!r}; {nearest_first(task, list(tasks))}")
+    return GridAlgorithm(name, algorithm, keys["settings"], {t: s or {} for t, s in keys["tasks"].items()})
+
+
+REQUIRED = object()
+Check = tuple[Callable[[Any], bool], str, Any]  # test, description, default
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+MAPPING = (lambda v: isinstance(v, dict), "a mapping")
+TEXT = (lambda v: isinstance(v, str), "text")
+FLAG = (lambda v: isinstance(v, bool), "true or false")
+GRID_KEYS: dict[str, Check] = {
+    "description": (*TEXT, REQUIRED),
+    "seeds": (lambda v: isinstance(v, list), "a list of whole numbers", REQUIRED),
+    "checkpoints": (lambda v: isinstance(v, list), "a list of fractions", []),
+    "compile": (lambda v: v in ("auto", "always", "never"), "auto, always or never", "auto"),
+    "tasks": (*MAPPING, REQUIRED),
+    "algorithms": (*MAPPING, REQUIRED),
+}
+TASK_KEYS: dict[str, Check] = {
+    "steps": (lambda v: type(v) is int, "a whole number", REQUIRED),
+    "normalize_observations": (*FLAG, False),
+    "normalize_rewards": (*FLAG, False),
+    "action_bounds": (lambda v: v in ("clip", "squash"), "clip or squash", "clip"),
+    "random_score": (_number, "a number (python -m experiments.random_score measures it)", REQUIRED),
+    "reference_score": (_number, "a number", REQUIRED),
+    "reference_source": (*TEXT, REQUIRED),
+    "threshold": (lambda v: v is None or _number(v), "a number or null", None),
+}
+ALGORITHM_KEYS: dict[str, Check] = {
+    "module": (lambda v: v is None or isinstance(v, str), "the name of a file under algorithms/", None),
+    "settings": (*MAPPING, {}),
+    "tasks": (*MAPPING, {}),
+}
+
+
+def _section(path: str, where: str, data: Any, keys: dict[str, Check]) -> dict[str, Any]:
+    """The entries of one mapping, checked, with the defaults of those that are absent."""
+    if not isinstance(data, dict):
+        raise GridError(f"{path}: {where} must be a mapping with the keys {', '.join(keys)}")
+    for key in data:
+        if key not in keys:
+            raise GridError(f"{path}: {where} has no key {key!r}; {nearest_first(str(key), list(keys))}")
+    result = {}
+    for key, (test, description, default) in keys.items():
+        if key not in data and default is REQUIRED:
+            raise GridError(f"{path}: {where} needs the key {key!r}: {description}")
+        result[key] = data.get(key, default)
+        if key in data and not test(data[key]):
+            raise GridError(f"{path}: {key} of {where} must be {description}, not {data[key]!r}")
+    return result
+
+
+def _first_repeated(names: list[str]) -> str:
+    return next(n for n in names if names.count(n) > 1)
+
+
+def exit_with_sentence(main: Callable[[], None]) -> None:
+    """Run a command line; a user's mistake ends it with one sentence and status 2 instead of a traceback."""
+    try:
+        main()
+    except (GridError, InvalidSetting, UnsupportedTask) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def main() -> None:
+    """Check a grid and write its manifest."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.grid", description=main.__doc__)
+    parser.add_argument("--grid", required=True, help="a name under experiments/grids/ or a path to a YAML file")
+    parser.add_argument("--output", help="where to write the manifest; without it, it is printed")
+    arguments = parser.parse_args()
+    manifest = load_grid(arguments.grid).manifest()
+    if arguments.output:
+        write_json(Path(arguments.output), manifest)
+    else:
+        print(json.dumps(manifest, indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    exit_with_sentence(main)

@@ -1,0 +1,40 @@
+"""Measure a task's random score: the mean return of uniformly random actions, the zero of the normalised scale."""
+
+import argparse
+
+import numpy as np
+
+from algorithms.core.vector_env import Task, make_env
+from experiments.grid import exit_with_sentence
+
+EPISODES = 100
+
+
+def random_returns(task: str, episodes: int = EPISODES, seed: int = 0) -> np.ndarray:
+    """Returns [episodes] of uniformly random actions."""
+    env = make_env(Task(task))
+    env.action_space.seed(seed)
+    returns = np.zeros(episodes)
+    for i in range(episodes):
+        env.reset(seed=seed if i == 0 else None)
+        done = False
+        while not done:
+            _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+            returns[i] += float(reward)
+            done = terminated or truncated
+    env.close()
+    return returns
+
+
+def main() -> None:
+    """Print the random score of each task, ready for a grid file."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.random_score", description=main.__doc__)
+    parser.add_argument("tasks", nargs="+", metavar="TASK", help="a Gymnasium id")
+    for task in parser.parse_args().tasks:
+        returns = random_returns(task)
+        error = returns.std(ddof=1) / np.sqrt(EPISODES)
+        print(f"{task}:\n  random_score: {returns.mean():.4g}  # {EPISODES} episodes, standard error {error:.2g}")
+
+
+if __name__ == "__main__":
+    exit_with_sentence(main)

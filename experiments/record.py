@@ -1,0 +1,128 @@
+"""The files of a run: their schema, and how they are written so that what is there is whole.
+
+`run.json` (cell, settings, status, evaluation, versions, machine, seconds), `episodes.csv` (step, return, length),
+`updates.csv` (one row per share of the budget; an empty cell is a quantity that does not exist) and
+`checkpoints/*.npz` (arrays by name; `numpy.load` reads them without executing code).
+"""
+
+import csv
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from algorithms.core.training import Checkpoint, Run
+
+SCHEMA = 1
+PACKAGES = ("policy-gradient-ladder", "torch", "numpy", "gymnasium", "mujoco")
+UPDATE_COLUMNS = (
+    "step",
+    "updates",
+    "policy_loss",
+    "value_loss",
+    "entropy",
+    "approx_kl",
+    "clip_fraction",
+    "explained_variance",
+    "policy_gradient_norm",
+    "value_gradient_norm",
+    "advantage_mean",
+    "advantage_std",
+    "learning_rate",
+)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def write_run(directory: Path, run: Run, description: dict[str, Any]) -> None:
+    """Write a run's folder beside its place and move it there, replacing an earlier run of the same cell."""
+    unfinished = directory.with_name(f".{directory.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of an attempt that was killed
+    (unfinished / "checkpoints").mkdir(parents=True)
+    _write_csv(unfinished / "episodes.csv", ("step", "return", "length"), run.episodes)
+    further = sorted({name for row in run.updates for name in row} - set(UPDATE_COLUMNS))
+    columns = (*UPDATE_COLUMNS, *further)
+    _write_csv(unfinished / "updates.csv", columns, ([row.get(c, "") for c in columns] for row in run.updates))
+    for checkpoint in run.checkpoints:
+        np.savez(unfinished / checkpoint_file(checkpoint), **checkpoint.state)
+    write_json(unfinished / "run.json", description | outcome(run))
+    shutil.rmtree(directory, ignore_errors=True)
+    os.replace(unfinished, directory)
+
+
+def checkpoint_file(checkpoint: Checkpoint) -> str:
+    """Where a checkpoint lies in its run's folder: named by its step."""
+    return f"checkpoints/{checkpoint.step}.npz"
+
+
+def outcome(run: Run) -> dict[str, Any]:
+    """What a run gave, as it stands in `run.json`."""
+    training_seconds = run.seconds["collecting"] + run.seconds["learning"]
+    return {
+        "status": "done" if run.diverged_at is None else "diverged",
+        "diverged_at": run.diverged_at,
+        "diverged_because": run.diverged_because,
+        "steps_taken": run.steps_taken,
+        "updates": run.updates_made,
+        "episodes": len(run.episodes),
+        "evaluation": run.evaluation and {kind: vars(e) for kind, e in run.evaluation.items()},
+        "checkpoints": [{"fraction": c.fraction, "step": c.step, "file": checkpoint_file(c)} for c in run.checkpoints],
+        "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
+        "steps_per_second": round(run.steps_taken / training_seconds, 1),
+    }
+
+
+def provenance(root: Path) -> dict[str, Any]:
+    """Versions, commit and machine."""
+    return {
+        "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
+        "commit": _git(root, "rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git(root, "status", "--porcelain", "--untracked-files=no")),
+        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """What git prints, or None outside a checkout."""
+    try:
+        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _cpu() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -1,0 +1,120 @@
+"""Run one cell: train, evaluate, and write the run's folder."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import yaml
+from tqdm import tqdm
+
+from algorithms.core.training import train
+from algorithms.core.vector_env import Episode
+from experiments.grid import ROOT, GridError, GridLoader, exit_with_sentence, load_grid, preprocessing
+from experiments.record import SCHEMA, provenance, write_run
+
+SHOWN_EPISODES = 20  # the return that is shown is the mean of the latest
+LINES_IN_A_LOG = 10
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one cell of a grid and write its folder."""
+    began = time.perf_counter()
+    parser = argparse.ArgumentParser(prog="python -m experiments.run", description=main.__doc__)
+    parser.add_argument("--grid", required=True, help="a name under experiments/grids/ or a path to a YAML file")
+    parser.add_argument("--algorithm", required=True)
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--seed", required=True, type=int)
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="the run's folder; replaced if there")
+    parser.add_argument("--steps", type=int, help="instead of the grid's budget for the task")
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings instead of the grid's")
+    options = parser.parse_args(arguments)
+    if options.seed < 0:
+        raise GridError(f"--seed must be a whole number from 0, not {options.seed}")
+    if options.steps is not None and options.steps < 1:
+        raise GridError(f"--steps must be at least 1, not {options.steps}")
+
+    grid = load_grid(options.grid)
+    cell = grid.cell(options.algorithm, options.task, options.seed)
+    algorithm = type(cell.build(grid)).from_settings(cell.settings | read_settings(options.set))
+    task = grid.tasks[cell.task].task
+    steps = options.steps or cell.steps
+    start_up = time.perf_counter() - began
+    progress = Progress(f"{grid.name} {cell.algorithm} {cell.task} {cell.seed}", steps)
+    run = train(
+        algorithm,
+        task,
+        cell.seed,
+        steps,
+        checkpoint_fractions=grid.checkpoints,
+        compile=grid.compile,
+        on_update=progress,
+    )
+    progress.close()
+    run.seconds |= {"start_up": start_up, "total": time.perf_counter() - began}
+    write_run(
+        options.output,
+        run,
+        {
+            "schema": SCHEMA,
+            "cell": {"grid": grid.name, "algorithm": cell.algorithm, "task": cell.task, "seed": cell.seed},
+            "steps": steps,
+            "settings": algorithm.settings(),
+            "task_settings": preprocessing(task),
+            **provenance(ROOT),
+        },
+    )
+    print(summary(run, options.output))
+
+
+def read_settings(pairs: Sequence[str]) -> dict:
+    """Settings from NAME=VALUE words, values read as in a grid file."""
+    settings = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise GridError(f"--set takes NAME=VALUE, not {pair!r}")
+        settings[name] = yaml.load(value, GridLoader)
+    return settings
+
+
+def summary(run, output: Path) -> str:
+    """One line about a finished run."""
+    if run.evaluation is None:
+        return f"diverged at step {run.diverged_at:,} ({run.diverged_because}); written to {output}"
+    sampled, mode = (np.mean(run.evaluation[kind].returns) for kind in ("sampled", "mode"))
+    return (
+        f"{run.steps_taken:,} steps in {run.seconds['total']:.1f} s; "
+        f"final score {sampled:.1f} (mode action {mode:.1f}); written to {output}"
+    )
+
+
+class Progress:
+    """A bar on a terminal; a line for each tenth of the budget in a log."""
+
+    def __init__(self, name: str, steps: int) -> None:
+        self.name, self.steps = name, steps
+        self.began = time.perf_counter()
+        self.lines = 0
+        self.bar = tqdm(total=steps, desc=name, unit=" steps", unit_scale=True, disable=not sys.stderr.isatty())
+
+    def __call__(self, step: int, episodes: list[Episode]) -> None:
+        """Show where the run is."""
+        recent = f"{np.mean([e.return_ for e in episodes[-SHOWN_EPISODES:]]):.1f}" if episodes else "no episode yet"
+        if not self.bar.disable:
+            self.bar.set_postfix({"return": recent}, refresh=False)
+            self.bar.update(min(step, self.steps) - self.bar.n)
+        elif step * LINES_IN_A_LOG >= (self.lines + 1) * self.steps:
+            self.lines = step * LINES_IN_A_LOG // self.steps
+            rate = step / (time.perf_counter() - self.began)
+            print(f"{self.name}: {step:,} of {self.steps:,} steps, return {recent}, {rate:,.0f} steps/s", flush=True)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self.bar.close()
+
+
+if __name__ == "__main__":
+    exit_with_sentence(main)

@@ -1,0 +1,301 @@
+"""The promise: one command makes everything, a rerun makes what is stale and nothing else, a failure costs one cell.
+
+The smoke grid runs once, in a copy of the project; the rules of what becomes stale are read from dry runs there.
+"""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SMOKE = {
+    (task, algorithm, seed)
+    for task in ("CartPole-v1", "InvertedPendulum-v5")
+    for algorithm in ("reinforce", "reinforce_baseline", "actor_critic", "a2c", "ppo")
+    for seed in ("0", "1")
+}
+
+
+def copy_of_the_project(folder):
+    """The project's sources without results."""
+    for name in ("algorithms", "analysis", "experiments"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def run(folder, *words):
+    """A command line of the project, in a folder."""
+    command = [sys.executable, "-m", *words]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def snakemake(folder, *words, grid="smoke"):
+    """Snakemake on two cores."""
+    return run(folder, "snakemake", "--cores", "2", *words, "--config", f"grid={grid}")
+
+
+def stale_jobs(folder, grid="smoke"):
+    """What a dry run would do: the cells to train, and the names of the other rules."""
+    done = snakemake(folder, "--dry-run", grid=grid)
+    assert done.returncode == 0, done.stdout + done.stderr
+    cells, rules = set(), set()
+    for block in re.split(r"\n(?=rule )", done.stdout + done.stderr):
+        rule = re.match(r"rule (\w+):", block)
+        if rule and rule[1] == "train":
+            cells.add(re.search(r"wildcards: task=(.*), algorithm=(.*), seed=(\w+)", block).groups())
+        elif rule:
+            rules.add(rule[1])
+    return cells, rules
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A copy of the project in which the smoke grid has been run."""
+    folder = copy_of_the_project(tmp_path_factory.mktemp("finished"))
+    done = snakemake(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    """A copy of the finished project that a test may change; modification times are kept."""
+    folder = tmp_path / "project"
+    shutil.copytree(finished, folder, symlinks=True)
+    return folder
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A copy of the project in which nothing has been run."""
+    return copy_of_the_project(tmp_path)
+
+
+def test_the_smoke_grid_makes_every_run_table_figure_and_the_report(finished):
+    results = finished / "results" / "smoke"
+    for task, algorithm, seed in SMOKE:
+        folder = results / "runs" / task / algorithm / seed
+        record = json.loads((folder / "run.json").read_text())
+        assert record["status"] == "done"
+        assert record["cell"] == {"grid": "smoke", "algorithm": algorithm, "task": task, "seed": int(seed)}
+        assert len(record["evaluation"]["sampled"]["returns"]) == 20
+        assert record["steps_taken"] >= record["steps"] == 16_000
+        rows = list(csv.DictReader((folder / "episodes.csv").open()))
+        assert len(rows) == record["episodes"]
+        assert [c["fraction"] for c in record["checkpoints"]] == [0, 1]
+        with np.load(folder / record["checkpoints"][1]["file"], allow_pickle=False) as arrays:
+            assert {"policy/network.0.weight", "observation_statistics/mean"} <= set(arrays)
+            assert ("value_function/network.0.weight" in arrays) == (algorithm != "reinforce")
+    page = (results / "report" / "index.html").read_text()
+    for title in ("REINFORCE + baseline", "Actor-critic", "A2C", "PPO"):
+        assert title in page
+    for figure in ("learning_curves", "final_scores", "seed_spread", "sample_efficiency", "diagnostics", "speed"):
+        assert (results / "figures" / f"{figure}.svg").stat().st_size > 5_000
+
+
+def test_nothing_is_stale_after_a_run(finished):
+    assert stale_jobs(finished) == (set(), set())
+
+
+def test_snakemakes_own_report_is_made(finished, tmp_path):
+    page = tmp_path / "report.zip"
+    done = snakemake(finished, "--report", str(page))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert page.stat().st_size > 50_000
+
+
+def test_editing_an_algorithm_reruns_its_cells_alone(project):
+    with (project / "algorithms" / "ppo.py").open("a") as file:
+        file.write("\n# An edit.\n")
+    cells, rules = stale_jobs(project)
+    assert cells == {cell for cell in SMOKE if cell[1] == "ppo"}
+    assert rules == {"tables", "figure", "page", "report"}
+
+
+def test_editing_the_core_reruns_every_cell(project):
+    with (project / "algorithms" / "core" / "estimators.py").open("a") as file:
+        file.write("\n# An edit.\n")
+    assert stale_jobs(project)[0] == SMOKE
+
+
+def test_touching_a_file_reruns_nothing(project):
+    (project / "algorithms" / "ppo.py").touch()
+    (project / "experiments" / "grids" / "smoke.yaml").touch()
+    assert stale_jobs(project) == (set(), set())
+
+
+def test_adding_a_seed_runs_the_new_cells_alone(project):
+    edit(project / "experiments" / "grids" / "smoke.yaml", "seeds: [0, 1]", "seeds: [0, 1, 2]")
+    cells, rules = stale_jobs(project)
+    assert cells == {(task, algorithm, "2") for task, algorithm, seed in SMOKE}
+    assert rules == {"manifest", "tables", "figure", "page", "report"}
+
+
+def test_changing_an_algorithms_setting_for_a_task_reruns_those_cells_alone(project):
+    edit(
+        project / "experiments" / "grids" / "smoke.yaml",
+        "\n  a2c:",
+        "\n  a2c:\n    tasks:\n      CartPole-v1: {gamma: 0.9}",
+    )
+    assert stale_jobs(project)[0] == {("CartPole-v1", "a2c", "0"), ("CartPole-v1", "a2c", "1")}
+
+
+def test_changing_a_threshold_retrains_nothing(project):
+    edit(project / "experiments" / "grids" / "smoke.yaml", "threshold: 150", "threshold: 100")
+    cells, rules = stale_jobs(project)
+    assert cells == set()
+    assert {"manifest", "tables", "figure", "page"} <= rules
+
+
+def test_editing_a_figure_retrains_nothing_and_remakes_no_table(project):
+    with (project / "analysis" / "figures.py").open("a") as file:
+        file.write("\n# An edit.\n")
+    assert stale_jobs(project) == (set(), {"figure", "page", "report"})
+
+
+def test_a_removed_run_is_the_only_one_done_again(project):
+    shutil.rmtree(project / "results" / "smoke" / "runs" / "CartPole-v1" / "ppo" / "1")
+    assert stale_jobs(project)[0] == {("CartPole-v1", "ppo", "1")}
+
+
+def test_the_readmes_new_algorithm_needs_its_file_and_a_grid_entry_and_runs_alone(project):
+    """The worked example of the README, as it stands there."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    name, code = re.search(r"`algorithms/(\w+)\.py`:\n\n```python\n(.*?)```", readme, re.DOTALL).groups()
+    entry = re.search(rf"```yaml\n(  {name}:.*?)```", readme, re.DOTALL)[1]
+    (project / "algorithms" / f"{name}.py").write_text(code, encoding="utf-8")
+    edit(project / "experiments" / "grids" / "smoke.yaml", "\n  ppo:\n", f"\n  ppo:\n{entry}")
+    new = {(task, name, seed) for task, _, seed in SMOKE}
+    assert stale_jobs(project)[0] == new
+    done = snakemake(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    scores = list(csv.DictReader((project / "results" / "smoke" / "tables" / "scores.csv").open()))
+    assert {(s["task"], s["algorithm"], s["seed"]) for s in scores} == SMOKE | new
+    assert name in (project / "results" / "smoke" / "report" / "index.html").read_text()
+
+
+def test_a_hand_edited_run_is_refused_with_its_name_and_nothing_is_lost(project):
+    record = project / "results" / "smoke" / "runs" / "CartPole-v1" / "a2c" / "0" / "run.json"
+    record.write_text(record.read_text()[:100])
+    before = sorted((project / "results").rglob("*"))
+    done = run(project, "analysis.tables", "--results", "results/smoke")
+    assert done.returncode == 2
+    assert "runs/CartPole-v1/a2c/0/run.json" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted((project / "results").rglob("*")) == before
+
+
+TINY = """
+description: Two cells, a second each.
+seeds: [0]
+checkpoints: [1]
+tasks:
+  CartPole-v1: {steps: 600, random_score: 20, reference_score: 475, reference_source: registered reward threshold}
+algorithms:
+  reinforce:
+  broken:
+"""
+
+BROKEN = '''
+"""An algorithm with a bug."""
+from dataclasses import dataclass
+from algorithms.core.algorithm import Algorithm
+
+@dataclass(frozen=True)
+class Broken(Algorithm):
+    """It raises."""
+    title = "Broken"
+    equation = "Ψ_t = ?"
+    def advantages(self, rollout):
+        raise RuntimeError("a bug in an algorithm")
+'''
+
+
+def test_a_cell_that_fails_leaves_nothing_that_looks_finished_and_does_not_stop_the_others(fresh):
+    (fresh / "tiny.yaml").write_text(TINY)
+    (fresh / "algorithms" / "broken.py").write_text(BROKEN)
+    done = snakemake(fresh, "--cores", "1", grid="tiny.yaml")
+    assert done.returncode != 0
+    runs = fresh / "results" / "tiny" / "runs" / "CartPole-v1"
+    assert (runs / "reinforce" / "0" / "run.json").is_file()
+    assert not list((runs / "broken").rglob("*.json"))
+    assert "a bug in an algorithm" in (fresh / "results/tiny/logs/runs/CartPole-v1/broken/0.log").read_text()
+    assert run(fresh, "analysis.tables", "--results", "results/tiny").returncode == 0
+    ledger = list(csv.DictReader((fresh / "results" / "tiny" / "tables" / "ledger.csv").open()))
+    assert {row["algorithm"]: row["state"] for row in ledger} == {"reinforce": "done", "broken": "failed"}
+
+
+def test_a_mistake_in_the_grid_stops_snakemake_with_one_sentence(fresh):
+    for grid, sentence in (("smok", "did you mean 'smoke'"), ("tiny.yaml", "algorithms/broken.py")):
+        (fresh / "tiny.yaml").write_text(TINY)
+        done = snakemake(fresh, grid=grid)
+        assert done.returncode != 0
+        assert sentence in done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+        assert not (fresh / "results").exists()
+
+
+def one_cell(output, *words):
+    return ["experiments.run", "--grid", "smoke", "--algorithm", "ppo", "--task", "CartPole-v1", "--seed", "3"] + [
+        *("--output", str(output)),
+        *words,
+    ]
+
+
+def test_the_same_cell_writes_identical_files_also_beside_another_run(tmp_path):
+    assert run(ROOT, *one_cell(tmp_path / "alone", "--steps", "4000")).returncode == 0
+    other = subprocess.Popen([sys.executable, "-m", *one_cell(tmp_path / "other", "--set", "gamma=0.9")], cwd=ROOT)
+    assert run(ROOT, *one_cell(tmp_path / "beside", "--steps", "4000")).returncode == 0
+    assert other.wait() == 0
+    for file in ("episodes.csv", "updates.csv"):
+        first = (tmp_path / "alone" / file).read_bytes()
+        assert len(first) > 200
+        assert (tmp_path / "beside" / file).read_bytes() == first
+    evaluations = [json.loads((tmp_path / n / "run.json").read_text())["evaluation"] for n in ("alone", "beside")]
+    assert evaluations[0] == evaluations[1]
+
+
+def test_a_killed_cell_leaves_nothing_and_the_next_attempt_is_whole(tmp_path):
+    output = tmp_path / "runs" / "0"
+    words = one_cell(output, "--steps", "200000")
+    process = subprocess.Popen([sys.executable, "-m", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert "20,480 of" in process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not output.exists()
+    (output.parent / ".0.unfinished" / "checkpoints").mkdir(parents=True)  # as if it had been killed while writing
+    assert run(ROOT, *one_cell(output, "--steps", "600")).returncode == 0
+    assert {p.name for p in output.parent.iterdir()} == {"0"}
+    assert json.loads((output / "run.json").read_text())["steps_taken"] == 600
+
+
+def test_a_diverged_run_is_recorded_as_such(tmp_path):
+    done = run(ROOT, *one_cell(tmp_path / "run", "--set", "policy_learning_rate=1e30", "max_grad_norm=null"))
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["status"] == "diverged"
+    assert 0 < record["diverged_at"] <= 16_000
+    assert record["diverged_because"].startswith("not finite")
+    assert record["evaluation"] is None
+    assert "diverged at step" in done.stdout
+
+
+def edit(path, old, new):
+    """Replace text in a file, which must be there once; a moment later than anything that was made before."""
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    time.sleep(0.01)
+    path.write_text(text.replace(old, new), encoding="utf-8")
