@@ -147,9 +147,7 @@ def ladder(grid: Grid, aggregate: pd.DataFrame, measure: str, name: str) -> list
         for lower, upper in pairwise(rungs)
         if upper.iqm <= lower.iqm
     ]
-    return [
-        f"Up the ladder {path}, the normalised {name} does not rise at every rung: {enumerate_text(falls)}."
-    ]
+    return [f"Up the ladder {path}, the normalised {name} does not rise at every rung: {enumerate_text(falls)}."]
 
 
 def thresholds(grid: Grid, scores: pd.DataFrame) -> list[str]:
@@ -162,9 +160,7 @@ def thresholds(grid: Grid, scores: pd.DataFrame) -> list[str]:
         for algorithm in grid.algorithms
         if len(runs := counted[counted["algorithm"] == algorithm])
     ]
-    return [
-        f"The threshold ({enumerate_text(tasks)}) was reached during training by {enumerate_text(counts)}."
-    ]
+    return [f"The threshold ({enumerate_text(tasks)}) was reached during training by {enumerate_text(counts)}."]
 
 
 def fastest(grid: Grid, scores: pd.DataFrame) -> list[str]:

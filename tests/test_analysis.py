@@ -69,9 +69,7 @@ def test_scores_follow_from_the_run_by_their_definitions(finished):
     cell = grid.cells[0]
     recorded = json.loads((finished / cell["directory"] / "run.json").read_text())
     score = table(finished, "scores").iloc[0]
-    curve = table(finished, "curves").query(
-        "task == 'CartPole-v1' and algorithm == 'reinforce' and seed == 0"
-    )
+    curve = table(finished, "curves").query("task == 'CartPole-v1' and algorithm == 'reinforce' and seed == 0")
     assert score["score"] == pytest.approx(np.mean(recorded["evaluation"]["sampled"]["returns"]))
     assert score["normalized"] == pytest.approx((score["score"] - 22) / (475 - 22))
     assert score["auc"] == pytest.approx(curve["return"].mean())
@@ -88,9 +86,7 @@ def test_before_its_first_episode_has_ended_a_curve_is_the_random_score(small):
 
 def test_a_diverged_run_is_a_row_at_the_random_score_from_where_it_diverged(small):
     path = small / "runs/CartPole-v1/ppo/1/run.json"
-    edit_json(
-        path, status="diverged", diverged_at=10000, diverged_because="loss is not finite", evaluation=None
-    )
+    edit_json(path, status="diverged", diverged_at=10000, diverged_because="loss is not finite", evaluation=None)
     made = tables.make_tables(results.read_grid(small))
     score = made["scores"].set_index("seed").loc[1]
     curve = made["curves"].query("seed == 1")

@@ -15,15 +15,11 @@ def test_a_curve_point_is_the_mean_of_the_episodes_that_ended_in_its_bin():
         left = grid[point - 1] if point else 0
         inside = (steps > left) & (steps <= grid[point])
         assert counts[point] == inside.sum()
-        assert (
-            means[point] == pytest.approx(returns[inside].mean()) if inside.any() else np.isnan(means[point])
-        )
+        assert means[point] == pytest.approx(returns[inside].mean()) if inside.any() else np.isnan(means[point])
 
 
 def test_an_episode_that_ends_at_a_grid_point_belongs_to_it_and_one_after_the_budget_to_none():
-    means, counts = statistics.bin_means(
-        np.array([10, 20, 21]), np.array([1.0, 2.0, 99.0]), np.array([10.0, 20.0])
-    )
+    means, counts = statistics.bin_means(np.array([10, 20, 21]), np.array([1.0, 2.0, 99.0]), np.array([10.0, 20.0]))
     assert means.tolist() == [1, 2]
     assert counts.tolist() == [1, 1]
 
@@ -96,9 +92,7 @@ def test_stratified_resampling_stays_within_tasks():
 
 def test_a_task_with_a_single_run_leaves_no_stratified_interval():
     strata = [np.array([0.1, 0.2]), np.array([0.5])]
-    assert np.isnan(
-        statistics.stratified_interval(strata, statistics.iqm_over_runs, np.random.default_rng(0))
-    ).all()
+    assert np.isnan(statistics.stratified_interval(strata, statistics.iqm_over_runs, np.random.default_rng(0))).all()
 
 
 def test_an_equal_seed_gives_an_equal_interval():
