@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from analysis import statistics, theme
 from analysis.figures import FIGURES
-from analysis.findings import findings, fixed, interval, number
+from analysis.findings import findings, fixed, interval, leaders, number
 from analysis.results import (
     STATES,
     TABLES,
@@ -33,12 +33,16 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     arguments = results_argument("analysis.report", "Make the report from tables and figures.").parse_args()
-    grid = read_grid(arguments.results)
+    path = write_report(read_grid(arguments.results))
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB.", file=sys.stderr)
+
+
+def write_report(grid: Grid) -> Path:
     tables = {name: read_table(grid.folder, name) for name in TABLES if name not in ("curves", "diagnostics")}
     figures = {name: read_figure(grid.folder, name) for name in FIGURES}
     path = grid.folder / "report" / "index.html"
     write_whole(path, render(grid, tables, figures).encode())
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB.", file=sys.stderr)
+    return path
 
 
 def read_figure(results: Path, name: str) -> str:
@@ -66,6 +70,7 @@ def render(grid: Grid, tables: dict[str, pd.DataFrame], figures: dict[str, str])
     page = {
         "grid": grid,
         "findings": findings(grid, tables),
+        "leaders": leaders(grid, summary),
         "aggregate": aggregate_rows(grid, tables["aggregate"]),
         "figures": [figure(name, svg, tables) for name, svg in figures.items()],
         "scores": {task: score_rows(grid, task, summary, tables["scores"]) for task in grid.tasks},
@@ -98,22 +103,21 @@ def aggregate_rows(grid: Grid, aggregate: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def score_rows(grid: Grid, task: str, summary: pd.DataFrame, scores: pd.DataFrame) -> list[dict[str, Any]]:
-    """Per algorithm: its row of the summary and every run's (seed, score, diverged)."""
+    """Per algorithm: its row of the summary, and of every requested seed the run or None."""
+    runs = {(run.algorithm, run.seed): run for run in scores[scores["task"] == task].itertuples()}
     return [
         {
             "summary": row,
-            "runs": [
-                (run.seed, run.score, run.status == "diverged")
-                for run in scores[(scores["task"] == task) & (scores["algorithm"] == row.algorithm)].itertuples()
-            ],
+            "runs": [runs.get((row.algorithm, cell["seed"])) for cell in grid.requested(task, row.algorithm)],
         }
         for row in summary[summary["task"] == task].itertuples()
     ]
 
 
 def figure(name: str, svg: str, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """A figure as a data URI with its size in CSS pixels and its caption: what it shows, n, and the intervals."""
-    width, height = (float(size) * 4 / 3 for size in re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups())
+    """A figure as a data URI with its size in CSS pixels and its caption: what it shows, n, intervals."""
+    points = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
+    width, height = (float(size) * 4 / 3 for size in points)
     caption = (HERE / "captions" / f"{name}.rst").read_text(encoding="utf-8").strip()
     return {
         "name": name,

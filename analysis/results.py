@@ -313,13 +313,13 @@ def read_csv(path: Path, columns: tuple[str, ...], text: Mapping[str, str] | Non
         )
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise ResultsError(f"{path}: not a whole table ({str(error).strip()}).") from None
-    for column in columns:
-        if column not in text and not pd.api.types.is_numeric_dtype(frame[column]):
-            wrong = frame[column].notna() & pd.to_numeric(frame[column], errors="coerce").isna()
-            if wrong.any():
-                raise ResultsError(
-                    f"{path}: line {line_of(wrong)} has {column} = {frame[column][wrong].iloc[0]!r}; expected a number."
-                )
+    for column in [name for name in columns if name not in text]:
+        numbers = pd.to_numeric(frame[column], errors="coerce")
+        wrong = frame[column].notna() & numbers.isna()
+        if wrong.any():
+            value = frame[column][wrong].iloc[0]
+            raise ResultsError(f"{path}: line {line_of(wrong)} has {column} = {value!r}; expected a number.")
+        frame[column] = numbers
     return frame[list(columns)]
 
 
