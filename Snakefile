@@ -5,9 +5,13 @@
 
 Snakemake does not see imported modules. So a cell's inputs are the files of its algorithm and of algorithms/core/, its
 parameter is everything that the grid says about it, and the grid file itself is not an input.
+
+`snakemake --lint` asks for a conda environment or container per rule. There is one environment for all of it, described
+by pyproject.toml, and Snakemake runs in that same environment.
 """
 
 import json
+import os
 from glob import glob
 
 from snakemake.exceptions import WorkflowError
@@ -48,6 +52,11 @@ def task_id(wildcards):
     return cell_of(wildcards).task
 
 
+def run_directory(wildcards, output):
+    """The folder of a cell's files."""
+    return os.path.dirname(output[0])
+
+
 def what_determines_the_run(wildcards):
     """Everything that the grid says about a cell, as text: when it changes, the cell runs again."""
     return GRID.what_determines(cell_of(wildcards))
@@ -57,12 +66,6 @@ onstart:
     # A cell that fails must not stop the others. That is --keep-going, which Snakemake takes from the command line or
     # from a profile, and it finds a profile by itself only at the top level; so it is said here for every run.
     workflow.scheduler.keepgoing = True
-
-
-rule report:
-    input:
-        f"{RESULTS}/report/index.html",
-    default_target: True
 
 
 rule manifest:
@@ -91,7 +94,7 @@ rule train:
         grid=GRID.path,
         task=task_id,
         determines=what_determines_the_run,
-        directory=f"{RESULTS}/runs/{{task}}/{{algorithm}}/{{seed}}",
+        directory=run_directory,
     log:
         f"{RESULTS}/logs/runs/{{task}}/{{algorithm}}/{{seed}}.log",
     shell:
@@ -113,28 +116,27 @@ rule tables:
         f"python -m analysis.tables --results {RESULTS} > {{log:q}} 2>&1"
 
 
-rule figure:
-    """Tables → one figure."""
+rule figures:
+    """Tables → figures, which also stand in Snakemake's own report (snakemake --report)."""
     input:
         f"{RESULTS}/grid.json",
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
         "analysis/figures.py",
         "analysis/theme.py",
     output:
-        report(
-            f"{RESULTS}/figures/{{figure}}.svg",
-            caption="analysis/captions/{figure}.rst",
-            category="{figure}",
-        ),
-        f"{RESULTS}/figures/{{figure}}.png",
+        [
+            report(f"{RESULTS}/figures/{figure}.svg", caption=f"analysis/captions/{figure}.rst", category=category)
+            for figure, category in FIGURES.items()
+        ],
+        expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES),
     log:
-        f"{RESULTS}/logs/figures/{{figure}}.log",
+        f"{RESULTS}/logs/figures.log",
     shell:
-        f"python -m analysis.figures --results {RESULTS} --figure {{wildcards.figure}} > {{log:q}} 2>&1"
+        f"python -m analysis.figures --results {RESULTS} > {{log:q}} 2>&1"
 
 
-rule page:
-    """Tables and figures → the report."""
+rule report:
+    """Tables and figures → one page."""
     input:
         f"{RESULTS}/grid.json",
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
@@ -143,6 +145,7 @@ rule page:
         "analysis/report.html.j2",
     output:
         f"{RESULTS}/report/index.html",
+    default_target: True
     log:
         f"{RESULTS}/logs/report.log",
     shell:
