@@ -53,14 +53,20 @@ def learning_curves(grid: Grid, curves: pd.DataFrame, curve_intervals: pd.DataFr
         if len(runs):
             sns.lineplot(
                 runs.assign(thousands=runs["step"] / 1000),
-                **{"x": "thousands", "y": "moving_average", "hue": "algorithm", "palette": palette, "units": "seed"},
-                **{"estimator": None, "linewidth": 0.6, "alpha": 0.28, "legend": False, "ax": axes},
+                x="thousands",
+                y="moving_average",
+                hue="algorithm",
+                palette=palette,
+                units="seed",
+                estimator=None,
+                linewidth=0.6,
+                alpha=0.28,
+                legend=False,
+                ax=axes,
             )
         for index, (algorithm, mean) in enumerate(by_algorithm(grid, curve_intervals, task)):
             look = looks[algorithm]
-            axes.fill_between(
-                mean["step"] / 1000, mean["low"], mean["high"], color=look.colour, alpha=0.18, linewidth=0
-            )
+            band(axes, mean["step"] / 1000, mean["low"], mean["high"], look)
             marked_line(axes, mean["step"] / 1000, mean["mean"], look, index)
         mark_scores(axes, grid.tasks[task], vertical=False)
         axes.set(xlabel="", ylabel="")
@@ -79,10 +85,7 @@ def final_scores(grid: Grid, scores: pd.DataFrame, summary: pd.DataFrame) -> Fig
         for place, (algorithm, look) in enumerate(looks.items()):
             runs = rows(scores, task=task, algorithm=algorithm).sort_values("seed")
             offsets = spread(len(runs), 0.14) + 0.16
-            axes.scatter(
-                *(runs["score"], place + offsets),
-                **{"color": look.colour, "marker": look.marker, "s": 20, "alpha": 0.75, "linewidth": 0},
-            )
+            dots(axes, runs["score"], place + offsets, look)
             for mean in rows(summary, task=task, algorithm=algorithm).itertuples():
                 axes.plot([mean.low, mean.high], [place - 0.22] * 2, color=look.colour, linewidth=2.4)
                 axes.plot([mean.mean], [place - 0.22], "|", color=theme.INK, markersize=9, markeredgewidth=1.6)
@@ -129,14 +132,7 @@ def sample_efficiency(grid: Grid, efficiency: pd.DataFrame, scores: pd.DataFrame
     looks = theme.looks(list(grid.algorithms))
     for index, (algorithm, look) in enumerate(looks.items()):
         points = rows(efficiency, algorithm=algorithm)
-        left.fill_between(
-            100 * points["fraction"],
-            points["low"],
-            points["high"],
-            color=look.colour,
-            alpha=0.18,
-            linewidth=0,
-        )
+        band(left, 100 * points["fraction"], points["low"], points["high"], look)
         marked_line(left, 100 * points["fraction"], points["iqm"], look, index)
     mark_scores(left, {"random_score": 0, "reference_score": 1, "threshold": None}, vertical=False)
     left.set(xlabel="share of the step budget (%)", ylabel="normalised training return (IQM over runs)")
@@ -159,15 +155,9 @@ def threshold_panel(axes: Axes, tasks: list[str], looks: dict[str, theme.Look], 
             reached = runs[runs["reached"] == 1]
             censored = int((runs["reached"] == 0).sum())
             height = row + (place + 1) / (len(looks) + 1) - 0.5
-            style = {"marker": look.marker, "s": 20, "edgecolor": look.colour}
-            axes.scatter(
-                *(100 * reached["steps_to_threshold"] / reached["steps"], [height] * len(reached)),
-                **style | {"color": look.colour, "linewidth": 0, "alpha": 0.8},
-            )
-            axes.scatter(
-                *(114 + spread(censored, 8), [height] * censored),
-                **style | {"facecolor": "none", "linewidth": 0.9},
-            )
+            share = 100 * reached["steps_to_threshold"] / reached["steps"]
+            dots(axes, share, [height] * len(reached), look)
+            dots(axes, 114 + spread(censored, 8), [height] * censored, look, hollow=True)
         if row:
             axes.axhline(row - 0.5, color="#dcdcdc", linewidth=0.8)
     axes.set_yticks(range(len(tasks)), tasks)
@@ -196,7 +186,7 @@ def diagnostics(grid: Grid, diagnostics: pd.DataFrame) -> Figure:
                 at_step = runs.dropna(subset=[metric]).groupby("step")[metric]
                 middle, low, high = at_step.median(), at_step.min(), at_step.max()
                 look = looks[algorithm]
-                axes.fill_between(middle.index / 1000, low, high, color=look.colour, alpha=0.15, linewidth=0)
+                band(axes, middle.index / 1000, low, high, look)
                 marked_line(axes, middle.index / 1000, middle, look, index, linewidth=1.2, markersize=3)
             if scale == "log":
                 log_axis(axes, rows(diagnostics, task=task)[metric])
@@ -236,10 +226,7 @@ def speed(grid: Grid, scores: pd.DataFrame) -> Figure:
     algorithm_axis(left, grid)
     for place, (algorithm, look) in enumerate(theme.looks(list(grid.algorithms)).items()):
         runs = rows(scores, algorithm=algorithm)
-        right.scatter(
-            *(runs["steps_per_second"] / 1000, place + spread(len(runs), 0.25)),
-            **{"color": look.colour, "marker": look.marker, "s": 20, "alpha": 0.7, "linewidth": 0},
-        )
+        dots(right, runs["steps_per_second"] / 1000, place + spread(len(runs), 0.25), look)
     right.set(xlabel="environment steps per second (thousands, every run)")
     right.set_xlim(left=0)
     right.grid(visible=False, axis="y")
@@ -322,6 +309,16 @@ def marked_line(axes: Axes, x, y, look: theme.Look, index: int, **style) -> None
     """A line with its algorithm's marker now and then, at other points than its neighbours'."""
     style = {"markersize": 4.5, "markevery": (4 + 4 * index % 25, 25), **style}
     axes.plot(x, y, color=look.colour, marker=look.marker, markeredgewidth=0, **style)
+
+
+def band(axes: Axes, x, low, high, look: theme.Look) -> None:
+    axes.fill_between(x, low, high, color=look.colour, alpha=0.17, linewidth=0)
+
+
+def dots(axes: Axes, x, y, look: theme.Look, *, hollow: bool = False) -> None:
+    """A marker per run."""
+    face = "none" if hollow else look.colour
+    axes.scatter(x, y, s=20, marker=look.marker, facecolor=face, edgecolor=look.colour, linewidth=0.9, alpha=0.8)
 
 
 def mark_scores(axes: Axes, task: dict, *, vertical: bool) -> None:

@@ -63,8 +63,12 @@ def render(grid: Grid, tables: dict[str, pd.DataFrame], figures: dict[str, str])
         lstrip_blocks=True,
     )
     environment.filters |= {
-        **{"number": number, "count": count, "fixed": fixed, "duration": duration},
-        **{"setting": setting_text, "equation": equation},
+        "number": number,
+        "count": count,
+        "fixed": fixed,
+        "duration": duration,
+        "setting": setting_text,
+        "equation": equation,
     }
     environment.globals |= {"interval": interval, "fixed": fixed}
     summary = tables["summary"]
