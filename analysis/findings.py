@@ -219,13 +219,18 @@ def mode_gap(grid: Grid, scores: pd.DataFrame) -> list[str]:
 
 
 def number(value: float) -> str:
-    """Three significant digits, or every digit of a whole number; an en dash for what does not exist."""
+    """Three significant digits, but every digit before the point; an en dash for what does not exist."""
     if pd.isna(value):
         return "–"
     size = abs(value)
-    digits = 0 if size >= 100 or value == int(value) else 1 if size >= 10 else 2
+    digits = 0 if size >= 100 or size == 0 else 1 if size >= 10 else 2
     text = f"{value:.2g}" if 0 < size < 0.01 else f"{value:,.{digits}f}"
     return text.replace("-", "−")
+
+
+def count(value: float) -> str:
+    """A number of things, or an en dash."""
+    return "–" if pd.isna(value) else f"{value:,.0f}"
 
 
 def fixed(value: float) -> str:

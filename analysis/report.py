@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections import Counter
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from markupsafe import Markup, escape
 
 from analysis import statistics, theme
 from analysis.figures import FIGURES
-from analysis.findings import findings, fixed, interval, leaders, number
+from analysis.findings import count, findings, fixed, interval, leaders, number
 from analysis.results import (
     STATES,
     TABLES,
@@ -62,14 +63,14 @@ def render(grid: Grid, tables: dict[str, pd.DataFrame], figures: dict[str, str])
         lstrip_blocks=True,
     )
     environment.filters |= {
-        **{"number": number, "fixed": fixed, "setting": setting_text, "equation": equation},
-        **{"hours": hours, "whole": lambda value: f"{value:,.0f}"},
+        **{"number": number, "count": count, "fixed": fixed, "duration": duration},
+        **{"setting": setting_text, "equation": equation},
     }
     environment.globals |= {"interval": interval, "fixed": fixed}
     summary = tables["summary"]
     page = {
         "grid": grid,
-        "findings": findings(grid, tables),
+        "findings": {kind: list(group) for kind, group in groupby(findings(grid, tables), lambda found: found.kind)},
         "leaders": leaders(grid, summary),
         "aggregate": aggregate_rows(grid, tables["aggregate"]),
         "figures": [figure(name, svg, tables) for name, svg in figures.items()],
@@ -138,7 +139,9 @@ def sample_text(summary: pd.DataFrame) -> str:
 
 
 def settings(grid: Grid) -> dict[str, Any]:
-    """What all cells share, and per algorithm the rest: name → its usual value and the tasks that differ."""
+    """What all cells share, and of every other setting, per algorithm that has it, its value on most tasks and the
+    tasks where it differs.
+    """
     everything = [cell["settings"] for cell in grid.cells]
     texts = {name: {setting_text(cell.get(name)) for cell in everything} for cell in everything for name in cell}
     in_all = [name for name in texts if all(name in cell for cell in everything)]
@@ -149,7 +152,8 @@ def settings(grid: Grid) -> dict[str, Any]:
         algorithm: own_settings([cell for cell in grid.cells if cell["algorithm"] == algorithm], set(shared))
         for algorithm in grid.algorithms
     }
-    return {"shared": shared, "own": own}
+    names = list(dict.fromkeys(name for values in own.values() for name in values))
+    return {"shared": shared, "own": own, "names": names}
 
 
 def own_settings(cells: list[dict[str, Any]], shared: set[str]) -> dict[str, tuple[Any, dict[str, Any]]]:
@@ -207,7 +211,7 @@ def equation(text: str) -> Markup:
     return Markup(re.sub(r"([_^])(?:\{([^}]*)\}|(\w))", script, str(escape(text))))
 
 
-def hours(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Seconds as the unit that suits them."""
     if seconds >= 3600:
         return f"{number(seconds / 3600)} hours"
