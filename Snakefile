@@ -26,7 +26,10 @@ except (GridError, InvalidSetting, UnsupportedTask) as error:
 RESULTS = f"results/{GRID.name}"
 CELLS = {cell.directory: cell for cell in GRID.cells()}
 CORE = sorted(glob("algorithms/core/*.py"))
-TABLES = ["ledger", "curves", "scores", "summary", "aggregate", "diagnostics", "provenance"]
+TABLES = [
+    *("ledger", "scores", "summary", "aggregate", "curves", "curve_intervals", "efficiency", "diagnostics"),
+    "provenance",
+]
 FIGURES = {
     "learning_curves": "Learning",
     "sample_efficiency": "Learning",

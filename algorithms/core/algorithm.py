@@ -126,10 +126,12 @@ class Algorithm:
         return dataclasses.asdict(self)
 
     def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
         for name, value in self.settings().items():
-            if type(value) is int and value < 1:
+            whole = float not in _options(hints[name])
+            if whole and type(value) is int and value < 1:
                 raise InvalidSetting(f"{name} of {type(self).__name__} must be at least 1, not {value}")
-            if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
+            if not whole and value is not None and not (math.isfinite(value) and value >= 0):
                 raise InvalidSetting(f"{name} of {type(self).__name__} must be finite and not negative, not {value}")
             if name in AT_MOST_ONE and value > 1:
                 raise InvalidSetting(f"{name} of {type(self).__name__} must be between 0 and 1, not {value}")

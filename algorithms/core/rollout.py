@@ -75,5 +75,12 @@ def collect(
         truncated,
         next_observations,
         valid,
-        action_masks=None if masks[0] is None else np.stack(masks),
+        action_masks=_stack_masks(masks),
     )
+
+
+def _stack_masks(masks: list[np.ndarray | None]) -> np.ndarray | None:
+    """[T, N, A], or None where the task has never masked; everything is allowed until its first mask."""
+    if masks[-1] is None:
+        return None
+    return np.stack([np.ones_like(masks[-1]) if mask is None else mask for mask in masks])

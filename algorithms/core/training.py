@@ -156,7 +156,7 @@ class UpdateTable:
 
     def __init__(self, budget: int) -> None:
         self.rows: list[dict[str, float]] = []
-        self._interval = budget / RECORDED_ROWS
+        self._budget = budget
         self._records: list[dict[str, float]] = []
         self._closed_at = 0
 
@@ -166,13 +166,16 @@ class UpdateTable:
 
     def row_is_due(self, step: int) -> bool:
         """Whether the interval that `step` falls in is another than the last row's."""
-        return int(step / self._interval) > int(self._closed_at / self._interval)
+        return self._interval(step) > self._interval(self._closed_at)
 
     def close_row(self, step: int, diagnostics: dict[str, float]) -> None:
         """End the row: means of the updates since the last one, and the diagnostics of the latest."""
         means = {name: float(np.mean([r[name] for r in self._records])) for name in self._records[0]}
         self.rows.append({"step": step, "updates": len(self._records), **means, **diagnostics})
         self._records, self._closed_at = [], step
+
+    def _interval(self, step: int) -> int:
+        return step * RECORDED_ROWS // self._budget  # in whole numbers: the budget itself begins the last one
 
 
 def _length(algorithm: Algorithm, steps_left: int) -> dict[str, int]:

@@ -154,8 +154,8 @@ class VectorEnv:
 
     def _allow(self, i: int, info: dict) -> None:
         mask = info.get("action_mask")
-        if mask is None:
-            return
         if self.action_masks is None:
+            if mask is None:
+                return
             self.action_masks = np.ones((self.num_envs, int(self.action_space.n)), bool)
-        self.action_masks[i] = mask
+        self.action_masks[i] = True if mask is None else mask  # no mask now: everything is allowed

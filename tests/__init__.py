@@ -1,0 +1,1 @@
+"""The tests: mathematics, then behaviour, then the promise."""
