@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_fixtures import CARTPOLE, HOPPER, TITLES, edit_json, write_grid, write_runs
 
 from analysis import figures, report, results, tables, theme
+from tests.analysis_fixtures import CARTPOLE, HOPPER, TITLES, edit_json, write_grid, write_runs
 
 ROOT = Path(__file__).parents[1]
 
