@@ -12,6 +12,10 @@ HIDDEN_UNITS = 64
 OBSERVATION_CLIP = 10.0  # normalised observations are clipped here, as in VecNormalize and CleanRL
 SMALLEST_VARIANCE = 1e-8
 QUADRATURE_NODES = 32  # Gauss–Hermite, for a squashed Gaussian's entropy; exact to 2e-5 for std ≤ 1.5, to 2e-4 at 2
+NODES, WEIGHTS = (  # made here, because what calls NumPy cannot be compiled
+    torch.tensor(x, dtype=torch.float32) for x in np.polynomial.hermite_e.hermegauss(QUADRATURE_NODES)
+)
+WEIGHTS /= WEIGHTS.sum()
 
 
 def multilayer_perceptron(inputs: int, outputs: int, last_gain: float, generator: torch.Generator) -> nn.Sequential:
@@ -127,10 +131,8 @@ class SquashedGaussian(Distribution):
 
     def entropy(self) -> Tensor:
         """−E[log p(a)] [B]."""
-        nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE_NODES)
-        nodes, weights = (torch.tensor(x, dtype=self.gaussian.loc.dtype) for x in (nodes, weights / weights.sum()))
-        u = self.gaussian.loc[..., None] + self.gaussian.scale[..., None] * nodes
-        log_slope = (self._log_slope(u.movedim(-1, 0)).movedim(0, -1) * weights).sum(-1)
+        u = self.gaussian.loc[..., None] + self.gaussian.scale[..., None] * NODES
+        log_slope = (self._log_slope(u.movedim(-1, 0)).movedim(0, -1) * WEIGHTS).sum(-1)
         return (self.gaussian.entropy() + log_slope).sum(-1)
 
 
