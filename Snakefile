@@ -25,6 +25,7 @@ except (GridError, InvalidSetting, UnsupportedTask) as error:
 
 RESULTS = f"results/{GRID.name}"
 CELLS = {cell.directory: cell for cell in GRID.cells()}
+RUNS = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=CELLS, file=["run.json", "episodes.csv", "updates.csv"])
 CORE = sorted(glob("algorithms/core/*.py"))
 TABLES = [
     *("ledger", "scores", "summary", "aggregate", "curves", "curve_intervals", "efficiency", "diagnostics"),
@@ -38,6 +39,11 @@ FIGURES = {
     "diagnostics": "Diagnostics",
     "speed": "Speed",
 }
+
+
+def analysis_files(*modules):
+    """The modules that a stage of the analysis is made of."""
+    return [f"analysis/{module}.py" for module in modules]
 
 
 def cell_of(wildcards):
@@ -69,6 +75,14 @@ onstart:
     # A cell that fails must not stop the others. That is --keep-going, which Snakemake takes from the command line or
     # from a profile, and it finds a profile by itself only at the top level; so it is said here for every run.
     workflow.scheduler.keepgoing = True
+
+
+rule reproduce:
+    """The report and every run: a run that somebody removed is done again although the report is there."""
+    input:
+        f"{RESULTS}/report/index.html",
+        RUNS,
+    default_target: True
 
 
 rule manifest:
@@ -109,8 +123,8 @@ rule tables:
     """All runs → tidy tables."""
     input:
         f"{RESULTS}/grid.json",
-        expand(f"{RESULTS}/{{directory}}/{{file}}", directory=CELLS, file=["run.json", "episodes.csv", "updates.csv"]),
-        glob("analysis/*.py"),
+        RUNS,
+        analysis_files("tables", "statistics", "results"),
     output:
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
     log:
@@ -124,8 +138,7 @@ rule figures:
     input:
         f"{RESULTS}/grid.json",
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
-        "analysis/figures.py",
-        "analysis/theme.py",
+        analysis_files("figures", "theme", "results"),
     output:
         [
             report(f"{RESULTS}/figures/{figure}.svg", caption=f"analysis/captions/{figure}.rst", category=category)
@@ -144,11 +157,11 @@ rule report:
         f"{RESULTS}/grid.json",
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
         expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES),
-        "analysis/report.py",
+        analysis_files("report", "findings", "theme", "results"),
+        expand("analysis/captions/{figure}.rst", figure=FIGURES),
         "analysis/report.html.j2",
     output:
         f"{RESULTS}/report/index.html",
-    default_target: True
     log:
         f"{RESULTS}/logs/report.log",
     shell:

@@ -54,7 +54,9 @@ def delta(rollout, t, i):
 
 
 def test_discounted_returns_match_their_definition(rollout):
-    expected = for_every_step(rollout, lambda i, rows: sum(GAMMA**l * rollout.rewards[k, i] for l, k in enumerate(rows)))
+    expected = for_every_step(
+        rollout, lambda i, rows: sum(GAMMA**l * rollout.rewards[k, i] for l, k in enumerate(rows))
+    )
     np.testing.assert_allclose(discounted_returns(rollout, GAMMA), expected, atol=1e-12)
 
 

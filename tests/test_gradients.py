@@ -91,16 +91,12 @@ TEXTBOOK = [
     (Reinforce(gamma=GAMMA, steps_of_an_episode="mean"), lambda _, *at: discounted_return(*at), per_step),
     (
         ReinforceBaseline(gamma=GAMMA),
-        lambda learner, rollout, t, i: (
-            discounted_return(rollout, t, i) - critic(learner, rollout.observations[t, i])
-        ),
+        lambda learner, rollout, t, i: discounted_return(rollout, t, i) - critic(learner, rollout.observations[t, i]),
         per_episode,
     ),
     (
         ReinforceBaseline(gamma=GAMMA, steps_of_an_episode="mean"),
-        lambda learner, rollout, t, i: (
-            discounted_return(rollout, t, i) - critic(learner, rollout.observations[t, i])
-        ),
+        lambda learner, rollout, t, i: discounted_return(rollout, t, i) - critic(learner, rollout.observations[t, i]),
         per_step,
     ),
     (ActorCritic(gamma=GAMMA, num_envs=4), delta, per_step),
@@ -125,7 +121,9 @@ def test_the_gradient_at_the_old_policy_is_the_textbook_expression(algorithm, ps
     total = sum(score * psi(learner, rollout, t, i) for (t, i), score in scores(learner, rollout).items())
     expected = -total / count(rollout)
     assert np.abs(expected).max() > 0.01
-    np.testing.assert_allclose(gradient_of_loss(learner, batch), expected, rtol=1e-3, atol=2e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(
+        gradient_of_loss(learner, batch), expected, rtol=1e-3, atol=2e-5 * np.abs(expected).max()
+    )
 
 
 @pytest.mark.parametrize(("algorithm", "psi", "count"), TEXTBOOK, ids=lambda x: getattr(type(x), "title", "-"))

@@ -142,7 +142,9 @@ def test_a_squashed_entropy_is_differentiable_in_mean_and_deviation():
     assert float(gradient.sum()) == pytest.approx(slope, rel=1e-2)
 
 
-MASK = np.array([[1, 0, 1, 1, 0], [0, 0, 0, 1, 0], [1, 1, 1, 1, 1], [0, 1, 1, 0, 0], [1, 0, 0, 0, 1], [0, 0, 0, 1, 1]], bool)
+MASK = np.array(
+    [[1, 0, 1, 1, 0], [0, 0, 0, 1, 0], [1, 1, 1, 1, 1], [0, 1, 1, 0, 0], [1, 0, 0, 0, 1], [0, 0, 0, 1, 1]], bool
+)
 
 
 def test_a_masked_policy_is_the_softmax_restricted_to_what_is_allowed(observations):
@@ -237,7 +239,9 @@ def test_squashed_actions_lie_within_any_bounds_and_reach_them():
         actions = policy.to_environment(np.full((1, 2000), u, np.float32))
         assert actions.dtype == np.float32
         assert ((actions >= low) & (actions <= high)).all()
-    np.testing.assert_allclose(policy.to_environment(np.full((1, 2000), 50.0, np.float32))[0], high, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        policy.to_environment(np.full((1, 2000), 50.0, np.float32))[0], high, rtol=1e-5, atol=1e-5
+    )
     np.testing.assert_allclose(policy.to_environment(np.full((1, 2000), -50.0, np.float32))[0], low, rtol=1e-5)
 
 

@@ -141,8 +141,7 @@ def test_rewards_that_are_no_numbers_end_the_run_as_diverged(name):
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_an_absurd_learning_rate_ends_the_run_as_diverged(name, task):
     algorithm = type(SMALL.get(name) or ALGORITHMS[name]()).from_settings(
-        (SMALL.get(name) or ALGORITHMS[name]()).settings()
-        | {"policy_learning_rate": 1e38, "value_learning_rate": 1e38}
+        (SMALL.get(name) or ALGORITHMS[name]()).settings() | {"policy_learning_rate": 1e38, "value_learning_rate": 1e38}
     )
     run = train(algorithm, Task(task), 0, 4000, compile="never")
     assert run.diverged_because is not None
