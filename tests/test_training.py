@@ -1,10 +1,12 @@
 """train(): a run is a function of its arguments, uses its budget, and says so when it diverges."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+import torch._dynamo.utils
 
 from algorithms.a2c import A2C
 from algorithms.core.training import RECORDED_ROWS, UpdateTable, evaluate, train
@@ -42,6 +44,24 @@ def test_the_same_arguments_give_the_same_run(name):
     assert runs[0].episodes
     assert runs[0].updates
     same(*runs)
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler: nothing can be compiled")
+def test_a_compiled_run_does_not_depend_on_what_its_process_compiled_before():
+    """Torch gives up after eight versions of a function, and generalises over numbers that it has seen change."""
+    algorithm = SMALL["ppo"]
+    other = replace(algorithm, clip=0.3, entropy_coefficient=0.02, max_grad_norm=0.7, adam_epsilon=1e-7)
+    graphs = torch._dynamo.utils.counters["stats"]
+
+    def compiled(algorithm):
+        before = graphs["unique_graphs"]
+        run = train(algorithm, EVERYTHING, 5, 256, checkpoint_fractions=(1,), compile="always")
+        assert graphs["unique_graphs"] == before + 2  # the policy's step and the critic's, each once and for itself
+        return run
+
+    first = compiled(algorithm)
+    compiled(other)
+    same(first, compiled(algorithm))
 
 
 def test_another_seed_gives_another_run():

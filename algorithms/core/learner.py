@@ -142,6 +142,7 @@ class Learner:
         a = algorithm
         self.value_epochs = a.value_epochs or a.epochs
         self.value_minibatch_size = a.value_minibatch_size or a.minibatch_size
+        torch.compiler.reset()  # else what earlier runs of this process compiled would change this one's code
         self.policy_optimizer = Optimizer(
             self.policy,
             self._policy_loss,
