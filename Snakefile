@@ -5,9 +5,13 @@
 
 Snakemake does not see imported modules. So a cell's inputs are the files of its algorithm and of algorithms/core/, its
 parameter is everything that the grid says about it, and the grid file itself is not an input.
+
+`snakemake --lint` asks for a conda environment or container per rule. There is one environment for all of it, described
+by pyproject.toml, and Snakemake runs in that same environment.
 """
 
 import json
+import os
 from glob import glob
 
 from snakemake.exceptions import WorkflowError
@@ -21,8 +25,12 @@ except (GridError, InvalidSetting, UnsupportedTask) as error:
 
 RESULTS = f"results/{GRID.name}"
 CELLS = {cell.directory: cell for cell in GRID.cells()}
+RUNS = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=CELLS, file=["run.json", "episodes.csv", "updates.csv"])
 CORE = sorted(glob("algorithms/core/*.py"))
-TABLES = ["ledger", "curves", "scores", "summary", "aggregate", "diagnostics", "provenance"]
+TABLES = [
+    *("ledger", "scores", "summary", "aggregate", "curves", "curve_intervals", "efficiency", "diagnostics"),
+    "provenance",
+]
 FIGURES = {
     "learning_curves": "Learning",
     "sample_efficiency": "Learning",
@@ -31,6 +39,11 @@ FIGURES = {
     "diagnostics": "Diagnostics",
     "speed": "Speed",
 }
+
+
+def analysis_files(*modules):
+    """The modules that a stage of the analysis is made of."""
+    return [f"analysis/{module}.py" for module in modules]
 
 
 def cell_of(wildcards):
@@ -48,6 +61,11 @@ def task_id(wildcards):
     return cell_of(wildcards).task
 
 
+def run_directory(wildcards, output):
+    """The folder of a cell's files."""
+    return os.path.dirname(output[0])
+
+
 def what_determines_the_run(wildcards):
     """Everything that the grid says about a cell, as text: when it changes, the cell runs again."""
     return GRID.what_determines(cell_of(wildcards))
@@ -59,9 +77,11 @@ onstart:
     workflow.scheduler.keepgoing = True
 
 
-rule report:
+rule reproduce:
+    """The report and every run: a run that somebody removed is done again although the report is there."""
     input:
         f"{RESULTS}/report/index.html",
+        RUNS,
     default_target: True
 
 
@@ -91,7 +111,7 @@ rule train:
         grid=GRID.path,
         task=task_id,
         determines=what_determines_the_run,
-        directory=f"{RESULTS}/runs/{{task}}/{{algorithm}}/{{seed}}",
+        directory=run_directory,
     log:
         f"{RESULTS}/logs/runs/{{task}}/{{algorithm}}/{{seed}}.log",
     shell:
@@ -103,8 +123,8 @@ rule tables:
     """All runs → tidy tables."""
     input:
         f"{RESULTS}/grid.json",
-        expand(f"{RESULTS}/{{directory}}/{{file}}", directory=CELLS, file=["run.json", "episodes.csv", "updates.csv"]),
-        glob("analysis/*.py"),
+        RUNS,
+        analysis_files("tables", "statistics", "results"),
     output:
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
     log:
@@ -113,33 +133,32 @@ rule tables:
         f"python -m analysis.tables --results {RESULTS} > {{log:q}} 2>&1"
 
 
-rule figure:
-    """Tables → one figure."""
+rule figures:
+    """Tables → figures, which also stand in Snakemake's own report (snakemake --report)."""
     input:
         f"{RESULTS}/grid.json",
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
-        "analysis/figures.py",
-        "analysis/theme.py",
+        analysis_files("figures", "theme", "results"),
     output:
-        report(
-            f"{RESULTS}/figures/{{figure}}.svg",
-            caption="analysis/captions/{figure}.rst",
-            category="{figure}",
-        ),
-        f"{RESULTS}/figures/{{figure}}.png",
+        [
+            report(f"{RESULTS}/figures/{figure}.svg", caption=f"analysis/captions/{figure}.rst", category=category)
+            for figure, category in FIGURES.items()
+        ],
+        expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES),
     log:
-        f"{RESULTS}/logs/figures/{{figure}}.log",
+        f"{RESULTS}/logs/figures.log",
     shell:
-        f"python -m analysis.figures --results {RESULTS} --figure {{wildcards.figure}} > {{log:q}} 2>&1"
+        f"python -m analysis.figures --results {RESULTS} > {{log:q}} 2>&1"
 
 
-rule page:
-    """Tables and figures → the report."""
+rule report:
+    """Tables and figures → one page."""
     input:
         f"{RESULTS}/grid.json",
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
         expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES),
-        "analysis/report.py",
+        analysis_files("report", "findings", "theme", "results"),
+        expand("analysis/captions/{figure}.rst", figure=FIGURES),
         "analysis/report.html.j2",
     output:
         f"{RESULTS}/report/index.html",

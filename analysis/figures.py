@@ -3,7 +3,7 @@
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from analysis import theme
 from analysis.results import (
@@ -38,37 +38,41 @@ DIAGNOSTIC_PANELS = {  # metric: label, scale of its axis
 }
 
 
+REFERENCE = {"linestyle": "--", "linewidth": 1}
+THRESHOLD = {"linestyle": "-.", "linewidth": 1}
+RANDOM = {"linestyle": ":", "linewidth": 1}
+
+
 def learning_curves(grid: Grid, curves: pd.DataFrame, curve_intervals: pd.DataFrame) -> Figure:
-    """Training return against steps: mean over runs with 95 % interval, every run faint behind."""
+    """Moving average of the training return: mean over runs with 95 % interval, every run faint behind."""
     figure, panels = task_panels(grid)
+    looks = theme.looks(list(grid.algorithms))
+    palette = {name: look.colour for name, look in looks.items()}
     for task, axes in panels.items():
         runs = rows(curves, task=task)
-        looks = theme.looks(list(grid.algorithms))
-        sns.lineplot(
-            runs.assign(thousands=runs["step"] / 1000),
-            x="thousands",
-            y="return",
-            hue="algorithm",
-            hue_order=list(grid.algorithms),
-            palette={name: look.colour for name, look in looks.items()},
-            units="seed",
-            estimator=None,
-            linewidth=0.6,
-            alpha=0.28,
-            legend=False,
-            ax=axes,
-        )
+        if len(runs):
+            sns.lineplot(
+                runs.assign(thousands=runs["step"] / 1000),
+                x="thousands",
+                y="moving_average",
+                hue="algorithm",
+                palette=palette,
+                units="seed",
+                estimator=None,
+                linewidth=0.6,
+                alpha=0.28,
+                legend=False,
+                ax=axes,
+            )
         for index, (algorithm, mean) in enumerate(by_algorithm(grid, curve_intervals, task)):
             look = looks[algorithm]
-            axes.fill_between(
-                mean["step"] / 1000, mean["low"], mean["high"], color=look.colour, alpha=0.18, linewidth=0
-            )
+            band(axes, mean["step"] / 1000, mean["low"], mean["high"], look)
             marked_line(axes, mean["step"] / 1000, mean["mean"], look, index)
         mark_scores(axes, grid.tasks[task], vertical=False)
         axes.set(xlabel="", ylabel="")
     figure.supxlabel(STEPS_LABEL, fontsize=9)
-    figure.supylabel("training return", fontsize=9)
-    legend(figure, grid, scores=True)
+    figure.supylabel("training return (moving average)", fontsize=9)
+    legend(figure, grid, score_handles(grid))
     return figure
 
 
@@ -81,10 +85,7 @@ def final_scores(grid: Grid, scores: pd.DataFrame, summary: pd.DataFrame) -> Fig
         for place, (algorithm, look) in enumerate(looks.items()):
             runs = rows(scores, task=task, algorithm=algorithm).sort_values("seed")
             offsets = spread(len(runs), 0.14) + 0.16
-            axes.scatter(
-                *(runs["score"], place + offsets),
-                **{"color": look.colour, "marker": look.marker, "s": 20, "alpha": 0.75, "linewidth": 0},
-            )
+            dots(axes, runs["score"], place + offsets, look)
             for mean in rows(summary, task=task, algorithm=algorithm).itertuples():
                 axes.plot([mean.low, mean.high], [place - 0.22] * 2, color=look.colour, linewidth=2.4)
                 axes.plot([mean.mean], [place - 0.22], "|", color=theme.INK, markersize=9, markeredgewidth=1.6)
@@ -96,16 +97,16 @@ def final_scores(grid: Grid, scores: pd.DataFrame, summary: pd.DataFrame) -> Fig
             Line2D([], [], color=theme.QUIET, marker="o", linestyle="", markersize=4.5, label="one run"),
             Line2D([], [], color=theme.INK, marker="|", linestyle="", markersize=9, label="mean over runs"),
             Line2D([], [], color=theme.QUIET, linewidth=2.4, label="95 % interval of the mean"),
-            *score_handles(),
+            *score_handles(grid),
         ],
         loc="outside upper center",
-        ncols=5,
+        ncols=6,
     )
     return figure
 
 
 def seed_spread(grid: Grid, curve_intervals: pd.DataFrame) -> Figure:
-    """Standard deviation over runs of the training return, against steps: how much a seed decides."""
+    """Standard deviation over runs of the training return's moving average: how much a seed decides."""
     figure, panels = task_panels(grid)
     looks = theme.looks(list(grid.algorithms))
     for task, axes in panels.items():
@@ -116,7 +117,7 @@ def seed_spread(grid: Grid, curve_intervals: pd.DataFrame) -> Figure:
         else:
             say(axes, "one run per algorithm:\nno spread to show")
     figure.supxlabel(STEPS_LABEL, fontsize=9)
-    figure.supylabel("standard deviation of training return over runs", fontsize=9)
+    figure.supylabel("training return (moving average), std over runs", fontsize=9)
     legend(figure, grid)
     return figure
 
@@ -131,22 +132,14 @@ def sample_efficiency(grid: Grid, efficiency: pd.DataFrame, scores: pd.DataFrame
     looks = theme.looks(list(grid.algorithms))
     for index, (algorithm, look) in enumerate(looks.items()):
         points = rows(efficiency, algorithm=algorithm)
-        left.fill_between(
-            100 * points["fraction"],
-            points["low"],
-            points["high"],
-            color=look.colour,
-            alpha=0.18,
-            linewidth=0,
-        )
+        band(left, 100 * points["fraction"], points["low"], points["high"], look)
         marked_line(left, 100 * points["fraction"], points["iqm"], look, index)
-    left.axhline(0, color=theme.QUIET, linewidth=1, linestyle=":")
-    left.axhline(1, color=theme.QUIET, linewidth=1, linestyle="--")
-    left.set(xlabel="share of the step budget (%)", ylabel="normalised training return (IQM over all runs)")
+    mark_scores(left, {"random_score": 0, "reference_score": 1, "threshold": None}, vertical=False)
+    left.set(xlabel="share of the step budget (%)", ylabel="normalised training return (IQM over runs)")
     left.set_title("All tasks", loc="left")
     right.set_title("Steps to threshold, every run", loc="left")
     threshold_panel(right, tasks, looks, scores)
-    legend(figure, grid, scores=True)
+    legend(figure, grid, line_handles({"reference score": REFERENCE, "random policy": RANDOM}))
     return figure
 
 
@@ -162,15 +155,9 @@ def threshold_panel(axes: Axes, tasks: list[str], looks: dict[str, theme.Look], 
             reached = runs[runs["reached"] == 1]
             censored = int((runs["reached"] == 0).sum())
             height = row + (place + 1) / (len(looks) + 1) - 0.5
-            style = {"marker": look.marker, "s": 20, "edgecolor": look.colour}
-            axes.scatter(
-                *(100 * reached["steps_to_threshold"] / reached["steps"], [height] * len(reached)),
-                **style | {"color": look.colour, "linewidth": 0, "alpha": 0.8},
-            )
-            axes.scatter(
-                *(114 + spread(censored, 8), [height] * censored),
-                **style | {"facecolor": "none", "linewidth": 0.9},
-            )
+            share = 100 * reached["steps_to_threshold"] / reached["steps"]
+            dots(axes, share, [height] * len(reached), look)
+            dots(axes, 114 + spread(censored, 8), [height] * censored, look, hollow=True)
         if row:
             axes.axhline(row - 0.5, color="#dcdcdc", linewidth=0.8)
     axes.set_yticks(range(len(tasks)), tasks)
@@ -199,13 +186,10 @@ def diagnostics(grid: Grid, diagnostics: pd.DataFrame) -> Figure:
                 at_step = runs.dropna(subset=[metric]).groupby("step")[metric]
                 middle, low, high = at_step.median(), at_step.min(), at_step.max()
                 look = looks[algorithm]
-                axes.fill_between(middle.index / 1000, low, high, color=look.colour, alpha=0.15, linewidth=0)
+                band(axes, middle.index / 1000, low, high, look)
                 marked_line(axes, middle.index / 1000, middle, look, index, linewidth=1.2, markersize=3)
             if scale == "log":
-                axes.set_yscale("log", nonpositive="mask")
-                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=5))
-                axes.yaxis.set_major_formatter("{x:g}")
-                axes.yaxis.set_minor_formatter(NullFormatter())
+                log_axis(axes, rows(diagnostics, task=task)[metric])
             if scale == "symlog":
                 axes.set_yscale("symlog", linthresh=1e-3)
             if metric == "explained_variance":
@@ -242,11 +226,8 @@ def speed(grid: Grid, scores: pd.DataFrame) -> Figure:
     algorithm_axis(left, grid)
     for place, (algorithm, look) in enumerate(theme.looks(list(grid.algorithms)).items()):
         runs = rows(scores, algorithm=algorithm)
-        right.scatter(
-            *(runs["steps_per_second"], place + spread(len(runs), 0.25)),
-            **{"color": look.colour, "marker": look.marker, "s": 20, "alpha": 0.7, "linewidth": 0},
-        )
-    right.set(xlabel="environment steps per second (every run)")
+        dots(right, runs["steps_per_second"] / 1000, place + spread(len(runs), 0.25), look)
+    right.set(xlabel="environment steps per second (thousands, every run)")
     right.set_xlim(left=0)
     right.grid(visible=False, axis="y")
     figure.legend(
@@ -305,6 +286,17 @@ def step_ticks(n: int) -> MaxNLocator:
     return MaxNLocator(n, steps=[1, 2, 2.5, 5, 10])
 
 
+def log_axis(axes: Axes, values: pd.Series) -> None:
+    """A logarithmic vertical axis with plain numbers, if there is a positive value to show."""
+    positive = values[values > 0]
+    if len(positive):
+        wide = positive.max() > 100 * positive.min()
+        axes.set_yscale("log", nonpositive="mask")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+
+
 def algorithm_axis(axes: Axes, grid: Grid) -> None:
     """The algorithms down the vertical axis, the first on top."""
     titles = [textwrap.fill(grid.title(algorithm), 18) for algorithm in grid.algorithms]
@@ -319,27 +311,56 @@ def marked_line(axes: Axes, x, y, look: theme.Look, index: int, **style) -> None
     axes.plot(x, y, color=look.colour, marker=look.marker, markeredgewidth=0, **style)
 
 
+def band(axes: Axes, x, low, high, look: theme.Look) -> None:
+    axes.fill_between(x, low, high, color=look.colour, alpha=0.17, linewidth=0)
+
+
+def dots(axes: Axes, x, y, look: theme.Look, *, hollow: bool = False) -> None:
+    """A marker per run."""
+    face = "none" if hollow else look.colour
+    axes.scatter(x, y, s=20, marker=look.marker, facecolor=face, edgecolor=look.colour, linewidth=0.9, alpha=0.8)
+
+
 def mark_scores(axes: Axes, task: dict, *, vertical: bool) -> None:
-    """Lines at the task's reference and random scores."""
+    """Lines at the task's random score, threshold and reference score; what is far off is named, not drawn."""
     draw = axes.axvline if vertical else axes.axhline
-    draw(task["reference_score"], color=theme.QUIET, linewidth=1, linestyle="--", zorder=0.9)
-    draw(task["random_score"], color=theme.QUIET, linewidth=1, linestyle=":", zorder=0.9)
+    draw(task["random_score"], color=theme.QUIET, zorder=0.9, **RANDOM)
+    low, high = axes.get_xlim() if vertical else axes.get_ylim()
+    far_off = []
+    for name, score, line in (
+        ("threshold", task["threshold"], THRESHOLD),
+        ("reference", task["reference_score"], REFERENCE),
+    ):
+        if score is None or (name == "threshold" and score == task["reference_score"]):
+            continue
+        if score <= high + 0.5 * (high - low):
+            draw(score, color=theme.QUIET, zorder=0.9, **line)
+        else:
+            far_off.append(f"{name} {score:,.0f} {'→' if vertical else '↑'}")
+    x, side = (0.99, "right") if vertical else (0.02, "left")
+    axes.text(
+        x, 0.985, "\n".join(far_off), transform=axes.transAxes, ha=side, va="top", color=theme.QUIET, fontsize=7.5
+    )
 
 
-def score_handles() -> list[Line2D]:
-    return [
-        Line2D([], [], color=theme.QUIET, linewidth=1, linestyle="--", label="reference score"),
-        Line2D([], [], color=theme.QUIET, linewidth=1, linestyle=":", label="random policy"),
-    ]
+def score_handles(grid: Grid) -> list[Line2D]:
+    """The lines of mark_scores; the threshold's only where some task has one of its own."""
+    own = any(task["threshold"] not in (None, task["reference_score"]) for task in grid.tasks.values())
+    threshold = {"threshold": THRESHOLD} if own else {}
+    return line_handles({"reference score": REFERENCE, **threshold, "random policy": RANDOM})
 
 
-def legend(figure: Figure, grid: Grid, *, scores: bool = False) -> None:
-    """Above the panels: each algorithm's line and marker, in the grid's order."""
+def line_handles(lines: dict[str, dict]) -> list[Line2D]:
+    return [Line2D([], [], color=theme.QUIET, label=label, **line) for label, line in lines.items()]
+
+
+def legend(figure: Figure, grid: Grid, further: Iterable[Line2D] = ()) -> None:
+    """Above the panels: each algorithm's line and marker, in the grid's order, then the further handles."""
     handles = [
         Line2D([], [], color=look.colour, marker=look.marker, markersize=5.5, label=grid.title(algorithm))
         for algorithm, look in theme.looks(list(grid.algorithms)).items()
     ]
-    handles += score_handles() if scores else []
+    handles += further
     figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4 if len(handles) > 5 else 5))
 
 
@@ -369,11 +390,15 @@ def main() -> None:
     theme.apply()
     names = [arguments.figure] if arguments.figure else list(FIGURES)
     for name in names:
-        figure = draw(grid, name)
-        for kind in ("svg", "png"):
-            write_whole(grid.folder / "figures" / f"{name}.{kind}", theme.image_bytes(figure, kind))
-        plt.close(figure)
+        write_figure(grid, name)
     print(f"{grid.folder / 'figures'}: {', '.join(names)} (svg, png).", file=sys.stderr)
+
+
+def write_figure(grid: Grid, name: str) -> None:
+    figure = draw(grid, name)
+    for kind in ("svg", "png"):
+        write_whole(grid.folder / "figures" / f"{name}.{kind}", theme.image_bytes(figure, kind))
+    plt.close(figure)
 
 
 def draw(grid: Grid, name: str) -> Figure:

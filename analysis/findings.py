@@ -1,6 +1,9 @@
 """The report's main findings: sentences computed from the tables, cautions first."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import pandas as pd
 
@@ -18,26 +21,45 @@ class Finding:
     text: str
 
 
+@dataclass(frozen=True)
+class Leader:
+    """Of one task: the summary's rows of the highest mean score and of the next; what their intervals say."""
+
+    task: str
+    best: Any
+    following: Any
+    verdict: str
+
+
 def findings(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[Finding]:
     """What a reader should know first, in the order in which they should know it."""
-    scores, summary = tables["scores"], tables["summary"]
-    present = summary[summary["n"] > 0]
-    cautions = [*incomplete(grid, tables["ledger"]), *diverged(grid, scores), *few_runs(present)]
-    results = [
-        *ranking(grid, tables["aggregate"], "score", "final score"),
-        *ladder(grid, tables["aggregate"], "score", "final score"),
-        *ladder(grid, tables["aggregate"], "auc", "return over the whole budget (AUC)"),
-        *(sentence for task in grid.tasks for sentence in leader(grid, present[present["task"] == task], task)),
-        *thresholds(grid, scores),
-        *fastest(grid, scores),
-    ]
-    surprises = [
-        *(sentence for task in grid.tasks for sentence in reversals(grid, present[present["task"] == task], task)),
-        *below_random(grid, present),
-        *mode_gap(grid, scores),
-    ]
-    kinds = {"caution": cautions, "result": results, "surprise": surprises}
-    return [Finding(kind, text) for kind, sentences in kinds.items() for text in sentences]
+    scores, aggregate = tables["scores"], tables["aggregate"]
+    present = tables["summary"][tables["summary"]["n"] > 0]
+    sentences = {
+        "caution": [*incomplete(grid, tables["ledger"]), *diverged(grid, scores), *few_runs(present)],
+        "result": [
+            *ranking(grid, aggregate),
+            *ladder(grid, aggregate, "score", "final score"),
+            *ladder(grid, aggregate, "auc", "return over the whole budget (AUC)"),
+            *thresholds(grid, scores),
+            *fastest(grid, scores),
+        ],
+        "surprise": [*reversals(grid, present), *below_random(grid, present), *mode_gap(grid, scores)],
+    }
+    return [Finding(kind, text) for kind, texts in sentences.items() for text in texts]
+
+
+def leaders(grid: Grid, summary: pd.DataFrame) -> list[Leader]:
+    """For each task on which two algorithms have runs: who stands first, and whether that is settled."""
+    found = []
+    for task in grid.tasks:
+        rows = summary[(summary["task"] == task) & (summary["n"] > 0)]
+        rows = list(rows.sort_values("mean", ascending=False, kind="stable").itertuples())
+        if len(rows) > 1:
+            best, following = rows[:2]
+            verdict = "equal" if best.mean == following.mean else overlap(following.high, best.low)
+            found.append(Leader(task, best, following, verdict))
+    return found
 
 
 # ------------------------------------------------------------------------------------------ cautions
@@ -48,10 +70,8 @@ def incomplete(grid: Grid, ledger: pd.DataFrame) -> list[str]:
     if absent.empty:
         return []
     counts = ", ".join(f"{count} {state}" for state, count in absent["state"].value_counts().items())
-    places = enumerate_text(
-        f"{grid.title(algorithm)} on {task}"
-        for task, algorithm in absent[["task", "algorithm"]].drop_duplicates().itertuples(index=False)
-    )
+    pairs = absent[["task", "algorithm"]].drop_duplicates().itertuples(index=False)
+    places = enumerate_text(f"{grid.title(algorithm)} on {task}" for task, algorithm in pairs)
     return [
         f"Incomplete: {len(absent)} of {len(ledger)} requested runs have no result ({counts}): {places}. "
         f"Averages there are over fewer runs, as their n says."
@@ -74,20 +94,20 @@ def few_runs(present: pd.DataFrame) -> list[str]:
     n = int(present["n"].min())
     if n == 1:
         return [
-            "At least one average is a single run. A single run says nothing about the spread over seeds, so it has "
-            "no interval, and no order that rests on it should be trusted."
+            "At least one average is a single run. A single run says nothing about the spread over seeds, so "
+            "it has no interval, and no order that rests on it should be trusted."
         ]
     if n < 4:
         coverage = {2: "about half", 3: "about three quarters"}[n]
         return [
-            f"Averages here are over as few as {n} runs. With so few, the bootstrap interval is just the span from "
-            f"the lowest to the highest run, and covers the true mean {coverage} of the time instead of 95 %: "
-            f"read it as the range of what was seen."
+            f"Averages here are over as few as {n} runs. The bootstrap interval of their mean is just "
+            f"the span from the lowest to the highest run, and covers the true mean {coverage} of the time "
+            f"instead of 95 %: read it as the range of what was seen."
         ]
     if n <= FEW_RUNS:
         return [
-            f"Averages here are over as few as {n} runs. At that number a 95 % bootstrap interval is too short: it "
-            f"covers the true mean a little over 80 % of the time."
+            f"Averages here are over as few as {n} runs. Then a 95 % bootstrap interval is too short: "
+            f"it covers the true mean a little over 80 % of the time."
         ]
     return []
 
@@ -95,9 +115,9 @@ def few_runs(present: pd.DataFrame) -> list[str]:
 # ------------------------------------------------------------------------------------------- results
 
 
-def ranking(grid: Grid, aggregate: pd.DataFrame, measure: str, name: str) -> list[str]:
+def ranking(grid: Grid, aggregate: pd.DataFrame) -> list[str]:
     """Only algorithms that have runs on equally many tasks are ranked with each other."""
-    rows = aggregate[aggregate["measure"] == measure]
+    rows = aggregate[aggregate["measure"] == "score"]
     if rows.empty:
         return []
     most = rows["tasks"].max()
@@ -108,44 +128,26 @@ def ranking(grid: Grid, aggregate: pd.DataFrame, measure: str, name: str) -> lis
     )
     left_out = [grid.title(algorithm) for algorithm in rows[rows["tasks"] < most]["algorithm"]]
     note = f" Not ranked, having runs on fewer tasks: {enumerate_text(left_out)}." if left_out else ""
-    where = "over the runs of all tasks" if most > 1 else "over runs"
-    return [f"Normalised {name}, interquartile mean {where}, from best to worst: {order}.{note}"]
+    where = "the runs of all tasks" if most > 1 else "runs"
+    return [f"Normalised final score, interquartile mean over {where}, from best to worst: {order}.{note}"]
 
 
 def ladder(grid: Grid, aggregate: pd.DataFrame, measure: str, name: str) -> list[str]:
     """Whether each algorithm stands above the one before it in the grid's order."""
     rows = aggregate[aggregate["measure"] == measure]
-    rows = rows[rows["tasks"] == rows["tasks"].max()]
-    rungs = list(rows.itertuples())
+    rungs = list(rows[rows["tasks"] == rows["tasks"].max()].itertuples())
     if len(rungs) < 2:
         return []
-    falls = [
-        f"{grid.title(upper.algorithm)} ({fixed(upper.iqm)}) is below {grid.title(lower.algorithm)} "
-        f"({fixed(lower.iqm)}), {overlap_text(upper.iqm_high, lower.iqm_low)}"
-        for lower, upper in zip(rungs, rungs[1:], strict=False)
-        if upper.iqm < lower.iqm
-    ]
     path = " → ".join(grid.title(rung.algorithm) for rung in rungs)
-    if not falls:
-        return [f"Up the ladder {path} the normalised {name} rises at every rung."]
-    return [f"Up the ladder {path} the normalised {name} does not rise at every rung: {'; '.join(falls)}."]
-
-
-def leader(grid: Grid, summary: pd.DataFrame, task: str) -> list[str]:
-    """The best mean score of a task, and whether the next one's interval reaches it."""
-    rows = list(summary.sort_values("mean", ascending=False, kind="stable").itertuples())
-    if len(rows) < 2:
-        return []
-    best, following = rows[:2]
-    same = [row for row in rows if row.mean == best.mean]
-    if len(same) > 1:
-        names = enumerate_text(grid.title(row.algorithm) for row in same)
-        return [f"{task}: {names} share the highest mean score, {number(best.mean)}."]
-    verdict = overlap_text(following.high, best.low)
-    return [
-        f"{task}: {grid.title(best.algorithm)} has the highest mean score, {score_text(best)}; next is "
-        f"{grid.title(following.algorithm)}, {score_text(following)}, {verdict}."
+    if all(upper.iqm > lower.iqm for lower, upper in pairwise(rungs)):
+        return [f"Up the ladder {path}, the normalised {name} rises at every rung."]
+    falls = [
+        f"{grid.title(upper.algorithm)} ({fixed(upper.iqm)}) is not above {grid.title(lower.algorithm)} "
+        f"({fixed(lower.iqm)}; {overlap(upper.iqm_high, lower.iqm_low)})"
+        for lower, upper in pairwise(rungs)
+        if upper.iqm <= lower.iqm
     ]
+    return [f"Up the ladder {path}, the normalised {name} does not rise at every rung: {enumerate_text(falls)}."]
 
 
 def thresholds(grid: Grid, scores: pd.DataFrame) -> list[str]:
@@ -158,7 +160,7 @@ def thresholds(grid: Grid, scores: pd.DataFrame) -> list[str]:
         for algorithm in grid.algorithms
         if len(runs := counted[counted["algorithm"] == algorithm])
     ]
-    return [f"The threshold ({enumerate_text(tasks)}) was reached during training by {', '.join(counts)}."]
+    return [f"The threshold ({enumerate_text(tasks)}) was reached during training by {enumerate_text(counts)}."]
 
 
 def fastest(grid: Grid, scores: pd.DataFrame) -> list[str]:
@@ -167,26 +169,26 @@ def fastest(grid: Grid, scores: pd.DataFrame) -> list[str]:
         return []
     first, last = medians.index[0], medians.index[-1]
     return [
-        f"Wall-clock: {grid.title(first)} is the fastest with {number(medians.iloc[0])} environment steps per "
-        f"second (median over runs), {grid.title(last)} the slowest with {number(medians.iloc[-1])}."
+        f"Wall-clock: {grid.title(first)} is the fastest with {number(medians.iloc[0])} environment steps "
+        f"per second (median over runs), {grid.title(last)} the slowest with {number(medians.iloc[-1])}."
     ]
 
 
 # ----------------------------------------------------------------------------------------- surprises
 
 
-def reversals(grid: Grid, summary: pd.DataFrame, task: str) -> list[str]:
-    """Later rungs whose interval lies wholly below that of an earlier one."""
-    rungs = list(summary.itertuples())
+def reversals(grid: Grid, summary: pd.DataFrame) -> list[str]:
+    """Later rungs whose interval lies wholly below that of an earlier one on the same task."""
     sentences = []
-    for place, later in enumerate(rungs):
-        above = [earlier for earlier in rungs[:place] if later.high < earlier.low]
-        if above:
-            names = enumerate_text(f"{grid.title(row.algorithm)}, {score_text(row)}" for row in above)
-            sentences.append(
-                f"{task}: {grid.title(later.algorithm)}, {score_text(later)}, ends below the earlier {names}; "
-                f"the intervals are apart."
-            )
+    for task in grid.tasks:
+        rungs = list(summary[summary["task"] == task].itertuples())
+        for place, later in enumerate(rungs):
+            if above := [earlier for earlier in rungs[:place] if later.high < earlier.low]:
+                names = enumerate_text(f"{grid.title(row.algorithm)}, {mean_text(row)}" for row in above)
+                sentences.append(
+                    f"{task}: {grid.title(later.algorithm)}, {mean_text(later)}, ends below {names}, "
+                    f"earlier on the ladder; the intervals are apart."
+                )
     return sentences
 
 
@@ -200,17 +202,16 @@ def below_random(grid: Grid, summary: pd.DataFrame) -> list[str]:
 
 def mode_gap(grid: Grid, scores: pd.DataFrame) -> list[str]:
     """The largest difference between acting by the policy's mode and sampling from it."""
-    means = scores.groupby(["task", "algorithm"], sort=False)[
-        ["normalized", "normalized_mode", "score", "mode_score"]
-    ].mean()
+    columns = ["normalized", "normalized_mode", "score", "mode_score"]
+    means = scores.groupby(["task", "algorithm"], sort=False)[columns].mean()
     gap = means["normalized_mode"] - means["normalized"]
     if gap.empty or gap.abs().max() < MODE_GAP:
         return []
     task, algorithm = gap.abs().idxmax()
     row = means.loc[(task, algorithm)]
     return [
-        f"Taking the mode action instead of sampling matters most for {grid.title(algorithm)} on {task}: mean score "
-        f"{number(row['mode_score'])} against {number(row['score'])}."
+        f"Taking the mode action instead of sampling matters most for {grid.title(algorithm)} on {task}: "
+        f"mean score {number(row['mode_score'])} against {number(row['score'])}."
     ]
 
 
@@ -218,13 +219,18 @@ def mode_gap(grid: Grid, scores: pd.DataFrame) -> list[str]:
 
 
 def number(value: float) -> str:
-    """Three significant digits, all digits of a whole part, an en dash for what does not exist."""
+    """Three significant digits, but every digit before the point; an en dash for what does not exist."""
     if pd.isna(value):
         return "–"
     size = abs(value)
-    digits = 0 if size >= 100 or value == 0 else 1 if size >= 10 else 2
-    text = f"{value:,.{digits}f}" if size >= 0.01 or value == 0 else f"{value:.2g}"
+    digits = 0 if size >= 100 or size == 0 else 1 if size >= 10 else 2
+    text = f"{value:.2g}" if 0 < size < 0.01 else f"{value:,.{digits}f}"
     return text.replace("-", "−")
+
+
+def count(value: float) -> str:
+    """A number of things, or an en dash."""
+    return "–" if pd.isna(value) else f"{value:,.0f}"
 
 
 def fixed(value: float) -> str:
@@ -237,20 +243,19 @@ def interval(middle: float, low: float, high: float, form=number) -> str:
     return form(middle) if pd.isna(low) else f"{form(middle)} [{form(low)}, {form(high)}]"
 
 
-def score_text(row) -> str:
+def mean_text(row) -> str:
+    """The mean of a row of the summary with its interval."""
     return interval(row.mean, row.low, row.high)
 
 
-def overlap_text(lower_end: float, upper_end: float) -> str:
-    """Of two scores: the high end of the lower one's interval against the low end of the higher one's."""
-    if pd.isna(lower_end) or pd.isna(upper_end):
-        return "with no interval to tell them apart"
-    if lower_end >= upper_end:
-        return "and the intervals overlap, so their order is not settled"
-    return "and the intervals do not overlap"
+def overlap(high_of_lower: float, low_of_higher: float) -> str:
+    """What the intervals say of two scores: where the lower one's ends, and where the higher one's begins."""
+    if pd.isna(high_of_lower) or pd.isna(low_of_higher):
+        return "no interval to tell them apart"
+    return "intervals overlap, not settled" if high_of_lower >= low_of_higher else "intervals apart"
 
 
-def enumerate_text(parts) -> str:
+def enumerate_text(parts: Iterable[str]) -> str:
     """a, b and c."""
-    parts = list(parts)
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last

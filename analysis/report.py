@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections import Counter
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from markupsafe import Markup, escape
 
 from analysis import statistics, theme
 from analysis.figures import FIGURES
-from analysis.findings import findings, fixed, interval, number
+from analysis.findings import count, findings, fixed, interval, leaders, number
 from analysis.results import (
     STATES,
     TABLES,
@@ -33,12 +34,16 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     arguments = results_argument("analysis.report", "Make the report from tables and figures.").parse_args()
-    grid = read_grid(arguments.results)
+    path = write_report(read_grid(arguments.results))
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB.", file=sys.stderr)
+
+
+def write_report(grid: Grid) -> Path:
     tables = {name: read_table(grid.folder, name) for name in TABLES if name not in ("curves", "diagnostics")}
     figures = {name: read_figure(grid.folder, name) for name in FIGURES}
     path = grid.folder / "report" / "index.html"
     write_whole(path, render(grid, tables, figures).encode())
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB.", file=sys.stderr)
+    return path
 
 
 def read_figure(results: Path, name: str) -> str:
@@ -58,14 +63,19 @@ def render(grid: Grid, tables: dict[str, pd.DataFrame], figures: dict[str, str])
         lstrip_blocks=True,
     )
     environment.filters |= {
-        **{"number": number, "fixed": fixed, "setting": setting_text, "equation": equation},
-        **{"hours": hours, "whole": lambda value: f"{value:,.0f}"},
+        "number": number,
+        "count": count,
+        "fixed": fixed,
+        "duration": duration,
+        "setting": setting_text,
+        "equation": equation,
     }
     environment.globals |= {"interval": interval, "fixed": fixed}
     summary = tables["summary"]
     page = {
         "grid": grid,
-        "findings": findings(grid, tables),
+        "findings": {kind: list(group) for kind, group in groupby(findings(grid, tables), lambda found: found.kind)},
+        "leaders": leaders(grid, summary),
         "aggregate": aggregate_rows(grid, tables["aggregate"]),
         "figures": [figure(name, svg, tables) for name, svg in figures.items()],
         "scores": {task: score_rows(grid, task, summary, tables["scores"]) for task in grid.tasks},
@@ -98,22 +108,21 @@ def aggregate_rows(grid: Grid, aggregate: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def score_rows(grid: Grid, task: str, summary: pd.DataFrame, scores: pd.DataFrame) -> list[dict[str, Any]]:
-    """Per algorithm: its row of the summary and every run's (seed, score, diverged)."""
+    """Per algorithm: its row of the summary, and of every requested seed the run or None."""
+    runs = {(run.algorithm, run.seed): run for run in scores[scores["task"] == task].itertuples()}
     return [
         {
             "summary": row,
-            "runs": [
-                (run.seed, run.score, run.status == "diverged")
-                for run in scores[(scores["task"] == task) & (scores["algorithm"] == row.algorithm)].itertuples()
-            ],
+            "runs": [runs.get((row.algorithm, cell["seed"])) for cell in grid.requested(task, row.algorithm)],
         }
         for row in summary[summary["task"] == task].itertuples()
     ]
 
 
 def figure(name: str, svg: str, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """A figure as a data URI with its size in CSS pixels and its caption: what it shows, n, and the intervals."""
-    width, height = (float(size) * 4 / 3 for size in re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups())
+    """A figure as a data URI with its size in CSS pixels and its caption: what it shows, n, intervals."""
+    points = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
+    width, height = (float(size) * 4 / 3 for size in points)
     caption = (HERE / "captions" / f"{name}.rst").read_text(encoding="utf-8").strip()
     return {
         "name": name,
@@ -134,7 +143,9 @@ def sample_text(summary: pd.DataFrame) -> str:
 
 
 def settings(grid: Grid) -> dict[str, Any]:
-    """What all cells share, and per algorithm the rest: name → its usual value and the tasks that differ."""
+    """What all cells share, and of every other setting, per algorithm that has it, its value on most tasks and the
+    tasks where it differs.
+    """
     everything = [cell["settings"] for cell in grid.cells]
     texts = {name: {setting_text(cell.get(name)) for cell in everything} for cell in everything for name in cell}
     in_all = [name for name in texts if all(name in cell for cell in everything)]
@@ -145,7 +156,8 @@ def settings(grid: Grid) -> dict[str, Any]:
         algorithm: own_settings([cell for cell in grid.cells if cell["algorithm"] == algorithm], set(shared))
         for algorithm in grid.algorithms
     }
-    return {"shared": shared, "own": own}
+    names = list(dict.fromkeys(name for values in own.values() for name in values))
+    return {"shared": shared, "own": own, "names": names}
 
 
 def own_settings(cells: list[dict[str, Any]], shared: set[str]) -> dict[str, tuple[Any, dict[str, Any]]]:
@@ -203,7 +215,7 @@ def equation(text: str) -> Markup:
     return Markup(re.sub(r"([_^])(?:\{([^}]*)\}|(\w))", script, str(escape(text))))
 
 
-def hours(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Seconds as the unit that suits them."""
     if seconds >= 3600:
         return f"{number(seconds / 3600)} hours"

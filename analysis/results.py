@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-KEYS = {"task": "str", "algorithm": "str"}
 STATES = ("done", "diverged", "failed", "missing")
 EPISODE_COLUMNS = ("step", "return", "length")
 DIAGNOSTICS = (
@@ -33,55 +33,26 @@ UPDATE_COLUMNS = ("step", "updates", *DIAGNOSTICS)
 PHASES = ("start_up", "collecting", "learning", "evaluating")
 
 # Every table with its columns: what `analysis.tables` writes, and what figures and report may rely on.
-TABLES: dict[str, tuple[str, ...]] = {
-    "ledger": (
-        *("task", "algorithm", "seed", "state", "steps", "steps_taken", "updates", "episodes"),
-        *("seconds", "directory", "note"),
-    ),
-    "curves": ("task", "algorithm", "seed", "step", "return", "moving_average", "normalized", "episodes"),
-    "curve_intervals": ("task", "algorithm", "step", "n", "mean", "low", "high", "std"),
-    "scores": (
-        *("task", "algorithm", "seed", "status", "score", "mode_score", "normalized", "normalized_mode"),
-        *("auc", "normalized_auc", "steps_to_threshold", "reached", "steps", "steps_taken"),
-        *("steps_per_second", *(f"seconds_{phase}" for phase in PHASES), "seconds_total"),
-    ),
-    "summary": (
-        *(
-            "task",
-            "algorithm",
-            "requested",
-            "n",
-            "diverged",
-            "mean",
-            "low",
-            "high",
-            "iqm",
-            "std",
-            "min",
-            "max",
-        ),
-        *(
-            "mode_mean",
-            "normalized_mean",
-            "auc_mean",
-            "auc_low",
-            "auc_high",
-            "reached",
-            "median_steps_to_threshold",
-        ),
-    ),
-    "aggregate": (
-        *("measure", "algorithm", "tasks", "n", "mean", "mean_low", "mean_high"),
-        *("iqm", "iqm_low", "iqm_high"),
-    ),
-    "efficiency": ("algorithm", "fraction", "iqm", "low", "high"),
-    "diagnostics": ("task", "algorithm", "seed", "step", *DIAGNOSTICS),
-    "provenance": ("kind", "name", "value", "runs"),
+TABLES = {
+    name: tuple(columns.split())
+    for name, columns in {
+        "ledger": "task algorithm seed state steps steps_taken updates episodes seconds directory note",
+        "curves": "task algorithm seed step return moving_average normalized episodes",
+        "curve_intervals": "task algorithm step n mean low high std",
+        "scores": "task algorithm seed status score mode_score normalized normalized_mode auc normalized_auc "
+        "steps_to_threshold reached steps steps_taken steps_per_second "
+        "seconds_start_up seconds_collecting seconds_learning seconds_evaluating seconds_total",
+        "summary": "task algorithm requested n diverged mean low high iqm std min max mode_mean normalized_mean "
+        "auc_mean auc_low auc_high reached median_steps_to_threshold",
+        "aggregate": "measure algorithm tasks n mean mean_low mean_high iqm iqm_low iqm_high",
+        "efficiency": "algorithm fraction iqm low high",
+        "diagnostics": f"task algorithm seed step {' '.join(DIAGNOSTICS)}",
+        "provenance": "kind name value runs",
+    }.items()
 }
-TEXT_COLUMNS = {
-    **{name: "str" for name in ("task", "algorithm", "state", "directory", "note", "status", "measure")},
-    **{name: "str" for name in ("kind", "name", "value")},
-}
+TEXT_COLUMNS = dict.fromkeys(
+    ["task", "algorithm", "state", "directory", "note", "status", "measure", "kind", "name", "value"], "str"
+)
 
 
 class ResultsError(Exception):
@@ -139,22 +110,44 @@ class Grid:
 
 NUMBER = (int, float)
 GRID_KEYS = {
-    **{"grid": str, "description": str, "grid_file": str},
-    **{"seeds": list, "tasks": dict, "algorithms": dict, "cells": list},
+    "grid": str,
+    "description": str,
+    "grid_file": str,
+    "seeds": list,
+    "tasks": dict,
+    "algorithms": dict,
+    "cells": list,
 }
 TASK_KEYS = {
-    **{"steps": int, "random_score": NUMBER, "reference_score": NUMBER, "reference_source": str},
-    **{"threshold": (*NUMBER, type(None)), "normalize_observations": bool, "normalize_rewards": bool},
-    "action_bounds": (str, type(None)),
+    "steps": int,
+    "random_score": NUMBER,
+    "reference_score": NUMBER,
+    "reference_source": str,
+    "threshold": (*NUMBER, NoneType),
+    "normalize_observations": bool,
+    "normalize_rewards": bool,
+    "action_bounds": (str, NoneType),
 }
 ALGORITHM_KEYS = {"title": str, "equation": str, "summary": str}
 CELL_KEYS = {"algorithm": str, "task": str, "seed": int, "steps": int, "directory": str, "settings": dict}
 RUN_KEYS = {
-    **{"cell": dict, "steps": int, "settings": dict, "task_settings": dict, "status": str},
-    **{"diverged_at": (*NUMBER, type(None)), "diverged_because": (str, type(None)), "steps_taken": int},
-    **{"updates": int, "episodes": int, "evaluation": (dict, type(None)), "versions": dict},
-    **{"commit": (str, type(None)), "uncommitted_changes": (bool, type(None)), "machine": dict},
-    **{"seconds": dict, "steps_per_second": (*NUMBER, type(None))},
+    "cell": dict,
+    "steps": int,
+    "settings": dict,
+    "task_settings": dict,
+    "status": str,
+    "diverged_at": (*NUMBER, NoneType),
+    "diverged_because": (str, NoneType),
+    "steps_taken": int,
+    "updates": int,
+    "episodes": int,
+    "evaluation": (dict, NoneType),
+    "versions": dict,
+    "commit": (str, NoneType),
+    "uncommitted_changes": (bool, NoneType),
+    "machine": dict,
+    "seconds": dict,
+    "steps_per_second": (*NUMBER, NoneType),
 }
 
 
@@ -218,7 +211,7 @@ def check_keys(mapping: Any, keys: Mapping[str, Any], path: Path, where: str) ->
         kinds = kind if isinstance(kind, tuple) else (kind,)
         value = mapping[key]
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
+            names = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
             raise ResultsError(f"{path}: {where} has {key} = {value!r}; expected {names}.")
 
 
@@ -313,13 +306,13 @@ def read_csv(path: Path, columns: tuple[str, ...], text: Mapping[str, str] | Non
         )
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise ResultsError(f"{path}: not a whole table ({str(error).strip()}).") from None
-    for column in columns:
-        if column not in text and not pd.api.types.is_numeric_dtype(frame[column]):
-            wrong = frame[column].notna() & pd.to_numeric(frame[column], errors="coerce").isna()
-            if wrong.any():
-                raise ResultsError(
-                    f"{path}: line {line_of(wrong)} has {column} = {frame[column][wrong].iloc[0]!r}; expected a number."
-                )
+    for column in [name for name in columns if name not in text]:
+        numbers = pd.to_numeric(frame[column], errors="coerce")
+        wrong = frame[column].notna() & numbers.isna()
+        if wrong.any():
+            value = frame[column][wrong].iloc[0]
+            raise ResultsError(f"{path}: line {line_of(wrong)} has {column} = {value!r}; expected a number.")
+        frame[column] = numbers
     return frame[list(columns)]
 
 

@@ -44,9 +44,9 @@ def carry_forward(values: np.ndarray, before: float = np.nan) -> np.ndarray:
 
 
 def moving_average(curve: np.ndarray, window: int = MOVING_AVERAGE) -> np.ndarray:
-    """Mean of each point of the curve [P] and up to window − 1 points before it."""
-    padded = np.concatenate([np.full(window - 1, np.nan), curve])
-    return np.nanmean(np.lib.stride_tricks.sliding_window_view(padded, window), axis=-1)
+    """Mean of each point of curves [..., P] and up to window − 1 points before it."""
+    padded = np.concatenate([np.full((*curve.shape[:-1], window - 1), np.nan), curve], axis=-1)
+    return np.nanmean(np.lib.stride_tricks.sliding_window_view(padded, window, axis=-1), axis=-1)
 
 
 def steps_to_threshold(smooth_curve: np.ndarray, grid: np.ndarray, threshold: float) -> tuple[float, bool]:

@@ -41,8 +41,7 @@ def main() -> None:
     grid = read_grid(arguments.results)
     tables = make_tables(grid)
     for name, table in tables.items():
-        text = table[list(TABLES[name])].to_csv(index=False, float_format="%.10g", lineterminator="\n")
-        write_whole(grid.folder / "tables" / f"{name}.csv", text.encode())
+        write_table(grid, name, table)
     counts = tables["ledger"]["state"].value_counts()
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if state in counts)
     print(
@@ -68,6 +67,11 @@ def make_tables(grid: Grid) -> dict[str, pd.DataFrame]:
         "diagnostics": diagnostics_table(grid, runs),
         "provenance": provenance_table(runs),
     }
+
+
+def write_table(grid: Grid, name: str, table: pd.DataFrame) -> None:
+    text = table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
+    write_whole(grid.folder / "tables" / f"{name}.csv", text.encode())
 
 
 def key(cell: dict[str, Any]) -> dict[str, Any]:
@@ -229,13 +233,13 @@ def aggregate_table(grid: Grid, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def curve_interval_table(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
-    """Per task, algorithm and grid point: mean over runs with 95 % interval, standard deviation over runs."""
+    """Per task, algorithm and grid point, of the moving average: mean with interval and std over runs."""
     tables = []
     for task in grid.tasks:
         for algorithm in grid.algorithms:
             runs = curves[(curves["task"] == task) & (curves["algorithm"] == algorithm)]
             if len(runs):
-                wide = runs.pivot(index="seed", columns="step", values="return")
+                wide = runs.pivot(index="seed", columns="step", values="moving_average")
                 values = wide.to_numpy()
                 low, high = statistics.mean_interval(values, new_rng())
                 columns = {
@@ -251,12 +255,13 @@ def curve_interval_table(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def efficiency_table(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
-    """Per algorithm and fraction of the budget: IQM over all runs of the normalised curve, with interval."""
+    """Per algorithm and fraction of the budget, of the normalised moving average: IQM over all runs, interval."""
     rows = []
     for algorithm in grid.algorithms:
         runs = curves[curves["algorithm"] == algorithm]
         strata = [
-            group["normalized"].to_numpy().reshape(-1, CURVE_POINTS)  # one row per run, in the order of the table
+            # One row per run: the table holds each run's points together and in order.
+            statistics.moving_average(group["normalized"].to_numpy().reshape(-1, CURVE_POINTS))
             for _, group in runs.groupby("task", sort=False)
         ]
         for point in range(CURVE_POINTS if strata else 0):
@@ -303,7 +308,7 @@ def provenance_table(runs: list[Run]) -> pd.DataFrame:
     """What made the runs: each package version, commit and machine with the number of runs that used it."""
     rows = []
     for _, run in runs:
-        rows += [("version", name, version) for name, version in run["versions"].items()]
+        rows += [("version", name, version or "not recorded") for name, version in run["versions"].items()]
         rows.append(("commit", "commit", run["commit"] or "not recorded"))
         if run["uncommitted_changes"]:
             rows.append(("commit", "uncommitted changes", "yes"))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 import yaml
 from tqdm import tqdm
 
@@ -21,7 +22,7 @@ LINES_IN_A_LOG = 10
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one cell of a grid and write its folder."""
-    began = time.perf_counter()
+    began = psutil.Process().create_time()
     parser = argparse.ArgumentParser(prog="python -m experiments.run", description=main.__doc__)
     parser.add_argument("--grid", required=True, help="a name under experiments/grids/ or a path to a YAML file")
     parser.add_argument("--algorithm", required=True)
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     algorithm = type(cell.build(grid)).from_settings(cell.settings | read_settings(options.set))
     task = grid.tasks[cell.task].task
     steps = options.steps or cell.steps
-    start_up = time.perf_counter() - began
+    start_up = time.time() - began
     progress = Progress(f"{grid.name} {cell.algorithm} {cell.task} {cell.seed}", steps)
     run = train(
         algorithm,
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         on_update=progress,
     )
     progress.close()
-    run.seconds |= {"start_up": start_up, "total": time.perf_counter() - began}
+    run.seconds |= {"start_up": start_up, "total": time.time() - began}
     write_run(
         options.output,
         run,

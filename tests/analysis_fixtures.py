@@ -14,12 +14,18 @@ TITLES = {
     "ppo": "PPO",
 }
 CARTPOLE = {
-    **{"steps": 20000, "random_score": 22.0, "reference_score": 475.0, "threshold": 475.0},
+    "steps": 20000,
+    "random_score": 22.0,
+    "reference_score": 475.0,
     "reference_source": "registered reward threshold",
+    "threshold": 475.0,
 }
 HOPPER = {
-    **{"steps": 50000, "random_score": 18.0, "reference_score": 2500.0, "threshold": None},
+    "steps": 50000,
+    "random_score": 18.0,
+    "reference_score": 2500.0,
     "reference_source": "Schulman et al., 2017, Figure 3",
+    "threshold": None,
 }
 TASKS = {"CartPole-v1": CARTPOLE, "Hopper-v5": HOPPER}
 

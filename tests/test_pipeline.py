@@ -122,7 +122,7 @@ def test_editing_an_algorithm_reruns_its_cells_alone(project):
         file.write("\n# An edit.\n")
     cells, rules = stale_jobs(project)
     assert cells == {cell for cell in SMOKE if cell[1] == "ppo"}
-    assert rules == {"tables", "figure", "page", "report"}
+    assert rules == {"tables", "figures", "report", "reproduce"}
 
 
 def test_editing_the_core_reruns_every_cell(project):
@@ -141,7 +141,7 @@ def test_adding_a_seed_runs_the_new_cells_alone(project):
     edit(project / "experiments" / "grids" / "smoke.yaml", "seeds: [0, 1]", "seeds: [0, 1, 2]")
     cells, rules = stale_jobs(project)
     assert cells == {(task, algorithm, "2") for task, algorithm, seed in SMOKE}
-    assert rules == {"manifest", "tables", "figure", "page", "report"}
+    assert rules == {"manifest", "tables", "figures", "report", "reproduce"}
 
 
 def test_changing_an_algorithms_setting_for_a_task_reruns_those_cells_alone(project):
@@ -157,13 +157,13 @@ def test_changing_a_threshold_retrains_nothing(project):
     edit(project / "experiments" / "grids" / "smoke.yaml", "threshold: 150", "threshold: 100")
     cells, rules = stale_jobs(project)
     assert cells == set()
-    assert {"manifest", "tables", "figure", "page"} <= rules
+    assert rules == {"manifest", "tables", "figures", "report", "reproduce"}
 
 
 def test_editing_a_figure_retrains_nothing_and_remakes_no_table(project):
     with (project / "analysis" / "figures.py").open("a") as file:
         file.write("\n# An edit.\n")
-    assert stale_jobs(project) == (set(), {"figure", "page", "report"})
+    assert stale_jobs(project) == (set(), {"figures", "report", "reproduce"})
 
 
 def test_a_removed_run_is_the_only_one_done_again(project):
@@ -184,7 +184,8 @@ def test_the_readmes_new_algorithm_needs_its_file_and_a_grid_entry_and_runs_alon
     assert done.returncode == 0, done.stdout + done.stderr
     scores = list(csv.DictReader((project / "results" / "smoke" / "tables" / "scores.csv").open()))
     assert {(s["task"], s["algorithm"], s["seed"]) for s in scores} == SMOKE | new
-    assert name in (project / "results" / "smoke" / "report" / "index.html").read_text()
+    title = re.search(r'title: ClassVar\[str\] = "(.*)"', code)[1]
+    assert title in (project / "results" / "smoke" / "report" / "index.html").read_text()
 
 
 def test_a_hand_edited_run_is_refused_with_its_name_and_nothing_is_lost(project):
@@ -249,10 +250,8 @@ def test_a_mistake_in_the_grid_stops_snakemake_with_one_sentence(fresh):
 
 
 def one_cell(output, *words):
-    return ["experiments.run", "--grid", "smoke", "--algorithm", "ppo", "--task", "CartPole-v1", "--seed", "3"] + [
-        *("--output", str(output)),
-        *words,
-    ]
+    cell = "--grid smoke --algorithm ppo --task CartPole-v1 --seed 3".split()
+    return ["experiments.run", *cell, "--output", str(output), *words]
 
 
 def test_the_same_cell_writes_identical_files_also_beside_another_run(tmp_path):
@@ -283,7 +282,7 @@ def test_a_killed_cell_leaves_nothing_and_the_next_attempt_is_whole(tmp_path):
 
 
 def test_a_diverged_run_is_recorded_as_such(tmp_path):
-    done = run(ROOT, *one_cell(tmp_path / "run", "--set", "policy_learning_rate=1e30", "max_grad_norm=null"))
+    done = run(ROOT, *one_cell(tmp_path / "run", "--set", "value_learning_rate=1e30"))
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["status"] == "diverged"

@@ -265,8 +265,8 @@ class Learner:
         return {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
 
     def _log_probs(self, batch: Batch) -> Tensor:
-        with torch.inference_mode():
-            return self.policy(batch.observations, batch.action_masks).log_prob(batch.actions).clone()
+        with torch.no_grad():
+            return self.policy(batch.observations, batch.action_masks).log_prob(batch.actions)
 
     def _policy_loss(self, policy: Callable, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         a = self.algorithm

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from algorithms.core.algorithm import Algorithm
 from algorithms.core.learner import Learner
@@ -81,7 +82,8 @@ def train(
     finished, so `steps_taken` may exceed `steps` by part of a rollout. `on_update` is told the steps taken and all
     episodes so far after every update.
     """
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # parallelism is by cells; and sums in another order would be other numbers
+    threadpool_limits(1)
     seeds = Seeds.of(seed)
     envs = VectorEnv(task, algorithm.num_envs, seeds.environments)
     learner = Learner(

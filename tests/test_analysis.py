@@ -1,0 +1,325 @@
+"""From a results folder to tables, figures and report, and what is said when a file is wrong."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import figures, report, results, tables, theme
+from tests.analysis_fixtures import CARTPOLE, HOPPER, TITLES, edit_json, write_grid, write_runs
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(module: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", f"analysis.{module}", "--results", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def make(folder: Path) -> str:
+    """Tables, figures and report in this process; returns the page."""
+    grid = results.read_grid(folder)
+    made = tables.make_tables(grid)
+    for name, table in made.items():
+        tables.write_table(grid, name, table)
+    theme.apply()
+    for name in figures.FIGURES:
+        figures.write_figure(grid, name)
+    report.write_report(grid)
+    return (folder / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def visible_text(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page.split("</style>")[1]))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """Two tasks, two known algorithms and a user's own, two seeds, all made."""
+    folder = tmp_path_factory.mktemp("results") / "finished"
+    grid = write_grid(folder, algorithms=("reinforce", "ppo", "my_method"), settings={"ppo": {"clip": 0.2}})
+    write_runs(folder, grid)
+    make(folder)
+    return folder
+
+
+@pytest.fixture
+def small(tmp_path) -> Path:
+    """One task, one algorithm, two seeds: runs only."""
+    folder = tmp_path / "small"
+    write_runs(folder, write_grid(folder, algorithms=("ppo",), tasks={"CartPole-v1": CARTPOLE}))
+    return folder
+
+
+def table(folder: Path, name: str) -> pd.DataFrame:
+    return results.read_table(folder, name)
+
+
+# --------------------------------------------------------------------------------------------- tables
+
+
+def test_scores_follow_from_the_run_by_their_definitions(finished):
+    grid = results.read_grid(finished)
+    cell = grid.cells[0]
+    recorded = json.loads((finished / cell["directory"] / "run.json").read_text())
+    score = table(finished, "scores").iloc[0]
+    curve = table(finished, "curves").query("task == 'CartPole-v1' and algorithm == 'reinforce' and seed == 0")
+    assert score["score"] == pytest.approx(np.mean(recorded["evaluation"]["sampled"]["returns"]))
+    assert score["normalized"] == pytest.approx((score["score"] - 22) / (475 - 22))
+    assert score["auc"] == pytest.approx(curve["return"].mean())
+    assert curve["step"].tolist() == [200 * point for point in range(1, 101)]
+
+
+def test_before_its_first_episode_has_ended_a_curve_is_the_random_score(small):
+    folder = small / "runs/CartPole-v1/ppo/0"
+    (folder / "episodes.csv").write_text("step,return,length\n1000,50,10\n19000,100,10\n20150,900,10\n")
+    edit_json(folder / "run.json", episodes=3)
+    curves = tables.make_tables(results.read_grid(small))["curves"].query("seed == 0")["return"].tolist()
+    assert curves == [22.0] * 4 + [50.0] * 90 + [100.0] * 6
+
+
+def test_a_diverged_run_is_a_row_at_the_random_score_from_where_it_diverged(small):
+    path = small / "runs/CartPole-v1/ppo/1/run.json"
+    edit_json(path, status="diverged", diverged_at=10000, diverged_because="loss is not finite", evaluation=None)
+    made = tables.make_tables(results.read_grid(small))
+    score = made["scores"].set_index("seed").loc[1]
+    curve = made["curves"].query("seed == 1")
+    assert (score["score"], score["mode_score"], score["normalized"]) == (22, 22, 0)
+    assert (curve.query("step >= 10000")["return"] == 22).all()
+    assert (curve.query("step < 10000")["return"] != 22).any()
+    assert made["diagnostics"].query("seed == 1")["step"].max() < 10000
+    assert made["summary"].iloc[0][["n", "diverged"]].tolist() == [2, 1]
+    assert made["ledger"].set_index("seed").loc[1, "note"] == "at step 10,000: loss is not finite"
+
+
+def test_a_task_without_threshold_has_no_steps_to_threshold(finished):
+    scores = table(finished, "scores")
+    assert scores.query("task == 'Hopper-v5'")[["reached", "steps_to_threshold"]].isna().all(axis=None)
+    assert scores.query("task == 'CartPole-v1'")[["reached", "steps_to_threshold"]].notna().all(axis=None)
+
+
+def test_adding_an_algorithm_moves_no_other_number(tmp_path, finished):
+    folder = tmp_path / "fewer"
+    shutil.copytree(finished / "runs", folder / "runs")
+    write_grid(folder, algorithms=("reinforce", "ppo"), settings={"ppo": {"clip": 0.2}})
+    fewer = tables.make_tables(results.read_grid(folder))
+    for name in ("scores", "summary", "aggregate", "curve_intervals"):
+        more = table(finished, name).query("algorithm != 'my_method'").reset_index(drop=True)
+        pd.testing.assert_frame_equal(fewer[name].reset_index(drop=True), more, check_dtype=False, rtol=1e-8)
+
+
+# --------------------------------------------------------------------------------------- incompleteness
+
+
+def test_an_incomplete_grid_yields_everything_and_says_what_is_missing(tmp_path):
+    folder = tmp_path / "incomplete"
+    grid = write_grid(folder, tasks={"CartPole-v1": CARTPOLE, "module:Own/Task-v0": HOPPER})
+    write_runs(folder, grid)
+    shutil.rmtree(folder / "runs/module-Own-Task-v0/ppo")
+    log = folder / "logs/runs/module-Own-Task-v0/ppo/1.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("Traceback")
+    page = visible_text(make(folder))
+    ledger = table(folder, "ledger").query("algorithm == 'ppo' and task == 'module:Own/Task-v0'")
+    assert ledger["state"].tolist() == ["missing", "failed"]
+    assert "2 of 8 requested runs have no result (1 missing, 1 failed): PPO on module:Own/Task-v0" in page
+    assert "Not ranked, having runs on fewer tasks: PPO" in page
+    assert "6 of 8 requested" in page
+    assert "nan" not in page.lower()
+
+
+def test_a_grid_without_any_run_still_makes_a_report(tmp_path):
+    folder = tmp_path / "empty"
+    write_grid(folder)
+    page = visible_text(make(folder))
+    assert "No run has finished yet" in page
+    assert "8 missing" in page
+    assert "nan" not in page.lower()
+
+
+def test_a_single_seed_has_no_interval_and_the_report_says_why(tmp_path):
+    folder = tmp_path / "single"
+    write_runs(folder, write_grid(folder, seeds=(3,)))
+    page = visible_text(make(folder))
+    assert table(folder, "summary")[["low", "high", "std"]].isna().all(axis=None)
+    assert "a single run" in page
+    assert "nan" not in page.lower()
+
+
+# ------------------------------------------------------------------------------------ figures and report
+
+
+def test_every_algorithm_is_in_every_figure_and_in_the_report(finished):
+    page = (finished / "report/index.html").read_text(encoding="utf-8")
+    for name in figures.FIGURES:
+        drawn = re.sub(r"<[^>]*>", " ", (finished / f"figures/{name}.svg").read_text(encoding="utf-8"))
+        titles = [TITLES["ppo"], "my_method"] if name != "final_scores" else ["my_method"]
+        assert all(title in drawn for title in titles), name
+        assert (finished / f"figures/{name}.png").stat().st_size > 5000
+    assert "my_method" in visible_text(page)
+    assert page.count("data:image/svg+xml;base64,") == len(figures.FIGURES)
+
+
+def test_every_figure_has_a_caption():
+    captions = {path.stem for path in (ROOT / "analysis/captions").glob("*.rst")}
+    assert captions == set(figures.FIGURES)
+
+
+def test_the_report_needs_nothing_but_itself(finished):
+    page = (finished / "report/index.html").read_text(encoding="utf-8")
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "<script" not in page
+    sources = re.findall(r'\b(?:src|href)="([^"]{5})', page)
+    assert all(source.startswith(("data:", "#")) for source in sources)
+    anchors = re.findall(r'href="#([^"]+)"', page)
+    assert all(f'id="{anchor}"' in page for anchor in anchors)
+
+
+def test_the_report_escapes_what_it_is_given_and_shows_settings_once(finished):
+    page = (finished / "report/index.html").read_text(encoding="utf-8")
+    assert "&lt;as written&gt;" in page
+    assert "<as written>" not in page
+    assert page.count("<code>gamma</code>") == 1
+    assert page.count("<code>clip</code>") == 1
+    assert "Ψ<sub>t</sub> = G<sub>t</sub>" in page
+
+
+def test_two_seeds_come_with_a_warning(finished):
+    page = visible_text((finished / "report/index.html").read_text(encoding="utf-8"))
+    assert "as few as 2 runs" in page
+    assert "nan" not in page.lower()
+
+
+def test_equal_tables_give_equal_figures(finished, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy, ignore=shutil.ignore_patterns("figures", "runs"))
+    grid = results.read_grid(copy)
+    for name in figures.FIGURES:
+        again = theme.image_bytes(figures.draw(grid, name), "svg")
+        assert again == (finished / f"figures/{name}.svg").read_bytes(), name
+
+
+def test_one_figure_can_be_made_alone_and_in_another_process_is_the_same(finished, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy, ignore=shutil.ignore_patterns("figures", "runs"))
+    made = run("figures", copy, "--figure", "speed")
+    assert made.returncode == 0, made.stderr
+    assert sorted(path.name for path in (copy / "figures").iterdir()) == ["speed.png", "speed.svg"]
+    for kind in ("svg", "png"):
+        assert (copy / f"figures/speed.{kind}").read_bytes() == (finished / f"figures/speed.{kind}").read_bytes()
+
+
+def test_colours_do_not_depend_on_which_other_algorithms_there_are():
+    alone = theme.looks(["ppo"])["ppo"]
+    assert theme.looks(["first", "reinforce", "ppo", "second"])["ppo"] == alone
+    many = theme.looks([f"method_{index}" for index in range(9)] + list(theme.KNOWN))
+    assert len({look.colour for look in many.values()}) == len(many)
+    assert len({look.marker for look in many.values()}) == len(many)
+
+
+def test_settings_that_differ_between_tasks_are_shown_with_their_task(tmp_path):
+    folder = tmp_path / "settings"
+    content = write_grid(folder)
+    for cell in content["cells"]:
+        if cell["task"] == "Hopper-v5" and cell["algorithm"] == "ppo":
+            cell["settings"] = {**cell["settings"], "gamma": 0.999}
+    edit_json(folder / "grid.json", cells=content["cells"])
+    shown = report.settings(results.read_grid(folder))
+    assert list(shown["shared"]) == ["policy_learning_rate"]
+    assert shown["own"]["ppo"]["gamma"] == (0.99, {"Hopper-v5": 0.999})
+    assert shown["own"]["reinforce"]["gamma"] == (0.99, {})
+
+
+# ----------------------------------------------------------------------------------------- user's mistakes
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def rename_column(path: Path) -> None:
+    path.write_text(path.read_text().replace("return", "returns", 1))
+
+
+def spoil_number(path: Path) -> None:
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:3], "12o,3.5,100\n", *lines[4:]]))
+
+
+def change_setting(path: Path) -> None:
+    content = json.loads(path.read_text())
+    edit_json(path, settings={**content["settings"], "gamma": 0.9})
+
+
+def drop_key(path: Path) -> None:
+    content = json.loads(path.read_text())
+    del content["steps_taken"]
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("file", "mistake", "said"),
+    [
+        ("run.json", truncate, "not whole JSON"),
+        ("run.json", change_setting, "settings.gamma is 0.9, but"),
+        ("run.json", drop_key, "has no key 'steps_taken'; it has steps"),
+        ("episodes.csv", truncate, "ends in the middle of a line"),
+        ("episodes.csv", rename_column, "no column 'return'; it has returns"),
+        ("episodes.csv", spoil_number, "line 4 has step = '12o'; expected a number"),
+        ("episodes.csv", Path.unlink, "no such file"),
+        ("updates.csv", truncate, "ends in the middle of a line"),
+    ],
+)
+def test_a_spoilt_file_is_named_with_what_is_wrong(small, file, mistake, said):
+    path = small / "runs/CartPole-v1/ppo/1" / file
+    mistake(path)
+    with pytest.raises(results.ResultsError) as error:
+        tables.make_tables(results.read_grid(small))
+    assert str(path) in str(error.value)
+    assert said in str(error.value)
+
+
+def test_a_mistake_is_one_sentence_on_stderr_and_keeps_what_there_is(small):
+    (small / "tables").mkdir()
+    (small / "tables/scores.csv").write_text("kept")
+    truncate(small / "runs/CartPole-v1/ppo/1/run.json")
+    made = run("tables", small)
+    assert made.returncode == 2
+    assert made.stderr.startswith("analysis.tables: ")
+    assert made.stderr.count("\n") == 1
+    assert (small / "tables/scores.csv").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("module", "folder", "arguments", "said"),
+    [
+        ("tables", "finishd", (), "no such folder; there is "),
+        ("figures", "finished", ("--figure", "learning_curve"), "valid are learning_curves, "),
+    ],
+)
+def test_an_unknown_name_comes_with_the_valid_ones_nearest_first(finished, module, folder, arguments, said):
+    made = run(module, finished.parent / folder, *arguments)
+    assert made.returncode == 2
+    assert said in made.stderr
+    assert "Traceback" not in made.stderr
+
+
+def test_a_missing_table_names_the_command_that_makes_it(small):
+    with pytest.raises(results.ResultsError, match=r"python -m analysis\.tables --results"):
+        figures.draw(results.read_grid(small), "speed")
+
+
+def test_a_hand_edited_table_is_refused(finished, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy, ignore=shutil.ignore_patterns("runs"))
+    path = copy / "tables/scores.csv"
+    path.write_text(path.read_text().replace("steps_per_second", "speed", 1))
+    with pytest.raises(results.ResultsError, match=r"scores\.csv: no column 'steps_per_second'"):
+        figures.draw(results.read_grid(copy), "speed")
