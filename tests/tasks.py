@@ -63,7 +63,7 @@ class RandomEnding(gymnasium.Env):
 
 
 class Match(gymnasium.Env):
-    """Shows one of three numbers and pays 1 for the action of the same number. Both spaces start elsewhere than at 0."""
+    """Shows one of three numbers and pays 1 for the action of the same rank. Neither space starts at 0."""
 
     def __init__(self):
         self.observation_space = Discrete(3, start=5)

@@ -78,7 +78,7 @@ def test_generalized_advantages_at_lambda_zero_are_the_td_errors(rollout):
 
 
 def test_generalized_advantages_at_lambda_one_are_the_bootstrapped_return_minus_the_value(rollout):
-    """Σ_{i<k} γ^i r_{t+i} + γ^k V(s_{t+k}) − V(s_t): only where values agree from one row to the next does it telescope."""
+    """Σ_{i<k} γ^i r_{t+i} + γ^k V(s_{t+k}) − V(s_t): it telescopes where values agree from row to row."""
     going_on = ~rollout.done[:-1] & rollout.valid[1:]
     rollout.next_values[:-1][going_on] = rollout.values[1:][going_on]
 

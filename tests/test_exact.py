@@ -1,7 +1,8 @@
 """Estimates of the policy gradient against the exact gradient, on problems small enough to have one.
 
 θ is the table of logits of a softmax policy. Sampling (environments, acting, collecting), advantages and losses are the
-project's; the exact gradient is not. Means over many rollouts must lie within 4.5 standard errors of it, each component.
+project's; the exact gradient is not. Each component of the mean over many rollouts must lie within 4.5 standard
+errors of it.
 """
 
 from dataclasses import replace
@@ -56,7 +57,7 @@ def gradient_samples(algorithm, task, states, rollouts, values=None):
         batch = learner.prepare(rollout)
         log_prob = Categorical(logits=batch.observations @ table).log_prob(batch.actions)
         (gradient,) = torch.autograd.grad(algorithm.policy_loss(log_prob, batch), table)
-        # Losses are means over steps; the gradient of J is a sum over an episode's steps, except REINFORCE's, which sums.
+        # The gradient of J is a sum over an episode's steps; losses are means over steps, but REINFORCE's sums.
         sums = getattr(algorithm, "steps_of_an_episode", "mean") == "sum"
         samples.append(-gradient.double().numpy() * (1.0 if sums else len(batch) / envs.num_envs))
     return np.array(samples), table.detach().double()

@@ -134,6 +134,7 @@ def test_scaled_rewards_are_clipped():
 def test_statistics_are_frozen_during_a_rollout_and_the_update_on_it():
     task = Task("RandomEnding-v0", normalize_observations=True)
     envs, learner, rng = make_learner(PPO(num_envs=4), task)
+    seen = []
     for expected_count in (0, 40, 80):
         rollout = collect(envs, learner.policy, learner.normalizer, rng, steps=10)
         batch = learner.prepare(rollout)
@@ -143,7 +144,7 @@ def test_statistics_are_frozen_during_a_rollout_and_the_update_on_it():
             everything = np.concatenate(seen)
             expected = (rollout.observations.reshape(-1, 2) - everything.mean(axis=0)) / everything.std(axis=0)
             np.testing.assert_allclose(batch.observations, np.clip(expected, -10, 10), atol=1e-4)
-        seen = [*(seen if expected_count else []), rollout.observations.reshape(-1, 2).astype(np.float64)]
+        seen.append(rollout.observations.reshape(-1, 2).astype(np.float64))
         learner.observe(rollout)
 
 

@@ -1,4 +1,4 @@
-"""Policies: acting in NumPy and learning in Torch are one distribution, and it is the one that torch.distributions has."""
+"""Policies: acting in NumPy and learning in Torch are one distribution, the one of torch.distributions."""
 
 import numpy as np
 import pytest

@@ -80,7 +80,7 @@ def test_the_stored_action_is_the_sample_before_the_bounds():
 @pytest.mark.parametrize("task", ["Masked-v0", "MaskedLate-v0"])
 def test_no_forbidden_action_is_ever_taken_and_the_masks_are_kept(task):
     """The environment raises at a forbidden action."""
-    envs, collected = prepared(task, num_envs=4)
+    _, collected = prepared(task, num_envs=4)
     for length in ({"steps": 20}, {"steps": 11}, {"episodes": 2}):
         rollout = collected(**length)
         np.testing.assert_array_equal(rollout.action_masks, rollout.observations == 1)

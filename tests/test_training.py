@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ def test_checkpoints_are_taken_at_their_fractions_and_hold_the_policy_of_the_tim
     run = train(algorithm, EVERYTHING, 0, 1280, checkpoint_fractions=fractions, compile="never")
     assert [(c.fraction, c.step) for c in run.checkpoints] == [(0.0, 0), (0.25, 384), (0.5, 640), (1, 1280)]
     vectors = [c.state["policy/network.0.weight"] for c in run.checkpoints]
-    assert all((a != b).any() for a, b in zip(vectors[:-1], vectors[1:], strict=True))
+    assert all((a != b).any() for a, b in pairwise(vectors))
     assert [int(c.state["observation_statistics/count"]) for c in run.checkpoints] == [0, 384, 640, 1280]
     reached = train(algorithm, EVERYTHING, 0, 640, checkpoint_fractions=[1], compile="never")
     np.testing.assert_array_equal(reached.checkpoints[0].state["policy/network.0.weight"], vectors[2])
@@ -185,7 +186,7 @@ def test_the_update_table_has_at_most_two_hundred_rows_and_covers_the_run():
     assert len(run.updates) == RECORDED_ROWS == 200
     assert sum(row["updates"] for row in run.updates) == 500
     assert run.updates[-1]["step"] == 2000
-    assert all(a["step"] < b["step"] for a, b in zip(run.updates[:-1], run.updates[1:], strict=True))
+    assert all(a["step"] < b["step"] for a, b in pairwise(run.updates))
     expected = {"policy_loss", "value_loss", "entropy", "policy_gradient_norm", "approx_kl", "advantage_std"}
     assert expected < run.updates[0].keys()
 
