@@ -293,6 +293,7 @@ TASK_KEYS: dict[str, Check] = {
     "normalize_observations": (*FLAG, False),
     "normalize_rewards": (*FLAG, False),
     "action_bounds": (lambda v: v in ("clip", "squash"), "clip or squash", "clip"),
+    "max_episode_steps": (lambda v: v is None or (type(v) is int and v > 0), "a whole number above 0, or null", None),
     "random_score": (_number, "a number (python -m experiments.random_score measures it)", REQUIRED),
     "reference_score": (_number, "a number", REQUIRED),
     "reference_source": (*TEXT, REQUIRED),

@@ -250,7 +250,7 @@ def test_a_mistake_in_the_grid_stops_snakemake_with_one_sentence(fresh):
 
 
 def one_cell(output, *words):
-    cell = "--grid smoke --algorithm ppo --task CartPole-v1 --seed 3".split()
+    cell = ("--grid", "smoke", "--algorithm", "ppo", "--task", "CartPole-v1", "--seed", "3")
     return ["experiments.run", *cell, "--output", str(output), *words]
 
 

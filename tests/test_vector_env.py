@@ -169,3 +169,11 @@ def test_an_unknown_task_is_refused_by_name(task):
 
 def test_a_task_may_be_named_with_the_module_that_registers_it():
     assert isinstance(make("tests.tasks:Match-v0").action_space, Discrete)
+
+
+def test_a_time_limit_given_to_the_task_replaces_the_registered_one():
+    envs = VectorEnv(Task("CartPole-v1", max_episode_steps=3), 1, np.random.SeedSequence(0))
+    for expected in (False, False, True):
+        transition = envs.step(np.array([0]), np.array([True]))
+        assert transition.truncated[0] == expected
+        assert not transition.terminated[0]

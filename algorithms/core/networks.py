@@ -71,7 +71,7 @@ class Policy(nn.Module):
         *,
         mode: bool = False,
     ) -> np.ndarray:
-        """Sample an action for each row of `observations` [N, D], or take the most likely one.
+        """Sample an action for each row of `observations` [N, D], or take the likeliest one or the Gaussian's mean.
 
         Returns int64 [N] or float32 [N, A], before the bounds. `action_masks` [N, A] is True where allowed.
         """

@@ -23,6 +23,7 @@ class Task:
     normalize_observations: bool = False  # subtract the running mean, divide by the running deviation, clip at ±10
     normalize_rewards: bool = False  # divide by the running deviation of the discounted return, clip at ±10
     action_bounds: Literal["clip", "squash"] = "clip"
+    max_episode_steps: int | None = None  # a time limit instead of the registered one; needed where there is none
 
 
 class UnsupportedTask(ValueError):
@@ -66,7 +67,7 @@ def make_env(task: Task) -> gymnasium.Env:
     """
     send_mujoco_warnings_to_logging()
     try:
-        env = gymnasium.make(task.id, disable_env_checker=True)
+        env = gymnasium.make(task.id, max_episode_steps=task.max_episode_steps, disable_env_checker=True)
     except (gymnasium.error.Error, ImportError) as error:
         raise UnsupportedTask(f"task {task.id!r} cannot be made: {error}") from error
     actions, observations = env.action_space, env.observation_space
