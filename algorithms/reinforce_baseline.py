@@ -23,6 +23,9 @@ class ReinforceBaseline(Algorithm):
 
     rollout_length: int = 1
     policy_learning_rate: float = 1e-3
+    value_learning_rate: float = 1e-3  # Spinning Up's vpg: 1e-3 and many passes (80 over its whole batch)
+    value_epochs: int | None = 10
+    value_minibatch_size: int | None = 256
     steps_of_an_episode: Literal["sum", "mean"] = "sum"  # as in REINFORCE, so that the baseline is the only difference
 
     def advantages(self, rollout: Rollout):

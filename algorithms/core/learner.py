@@ -142,20 +142,13 @@ class Learner:
         a = algorithm
         self.value_epochs = a.value_epochs or a.epochs
         self.value_minibatch_size = a.value_minibatch_size or a.minibatch_size
-        torch.compiler.reset()  # else what earlier runs of this process compiled would change this one's code
-        self.policy_optimizer = Optimizer(
-            self.policy,
-            self._policy_loss,
-            a.max_grad_norm,
-            a.adam_epsilon,
-            self._compiled_size(a.minibatch_size, a.epochs, steps, compile),
-        )
+        policy_size = self._compiled_size(a.minibatch_size, a.epochs, steps, compile)
+        value_size = self._compiled_size(self.value_minibatch_size, self.value_epochs, steps, compile)
+        if policy_size or value_size:
+            torch.compiler.reset()  # else what earlier runs of this process compiled would change this one's code
+        self.policy_optimizer = Optimizer(self.policy, self._policy_loss, a.max_grad_norm, a.adam_epsilon, policy_size)
         self.value_optimizer = a.value_function and Optimizer(
-            self.value_function,
-            self._value_loss,
-            a.max_grad_norm,
-            a.adam_epsilon,
-            self._compiled_size(self.value_minibatch_size, self.value_epochs, steps, compile),
+            self.value_function, self._value_loss, a.max_grad_norm, a.adam_epsilon, value_size
         )
 
     def _compiled_size(self, minibatch_size: int | None, epochs: int, steps: int, compile: str) -> int | None:
