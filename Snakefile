@@ -16,11 +16,14 @@ from glob import glob
 
 from snakemake.exceptions import WorkflowError
 
-from experiments.grid import GridError, InvalidSetting, UnsupportedTask, load_grid
+from experiments.grid import MISTAKES, load_grid
 
+unknown = sorted(set(config) - {"grid"})
+if unknown:
+    raise WorkflowError(f"--config takes grid=NAME or grid=FILE.yaml, not {unknown[0]}=…")
 try:
     GRID = load_grid(str(config.get("grid", "default")))
-except (GridError, InvalidSetting, UnsupportedTask) as error:
+except MISTAKES as error:
     raise WorkflowError(str(error))
 
 RESULTS = f"results/{GRID.name}"
@@ -71,6 +74,11 @@ def what_determines_the_run(wildcards):
     return GRID.what_determines(cell_of(wildcards))
 
 
+onerror:
+    print("Some cells have no result; their logs are named above. A report of what is there, which says what is missing:")
+    print(f"    snakemake --cores 1 partial_report --config grid={GRID.path}")
+
+
 onstart:
     # A cell that fails must not stop the others. That is --keep-going, which Snakemake takes from the command line or
     # from a profile, and it finds a profile by itself only at the top level; so it is said here for every run.
@@ -83,6 +91,17 @@ rule reproduce:
         f"{RESULTS}/report/index.html",
         RUNS,
     default_target: True
+
+
+rule partial_report:
+    """The report of the runs that are there; its ledger says which are missing or have failed."""
+    input:
+        f"{RESULTS}/grid.json",
+    log:
+        f"{RESULTS}/logs/partial_report.log",
+    shell:
+        f"(python -m analysis.tables --results {RESULTS} && python -m analysis.figures --results {RESULTS}"
+        f" && python -m analysis.report --results {RESULTS}) > {{log:q}} 2>&1 || (cat {{log:q}} >&2; exit 1)"
 
 
 rule manifest:
@@ -130,7 +149,7 @@ rule tables:
     log:
         f"{RESULTS}/logs/tables.log",
     shell:
-        f"python -m analysis.tables --results {RESULTS} > {{log:q}} 2>&1"
+        f"python -m analysis.tables --results {RESULTS} > {{log:q}} 2>&1 || (cat {{log:q}} >&2; exit 1)"
 
 
 rule figures:
@@ -148,7 +167,7 @@ rule figures:
     log:
         f"{RESULTS}/logs/figures.log",
     shell:
-        f"python -m analysis.figures --results {RESULTS} > {{log:q}} 2>&1"
+        f"python -m analysis.figures --results {RESULTS} > {{log:q}} 2>&1 || (cat {{log:q}} >&2; exit 1)"
 
 
 rule report:
@@ -165,4 +184,4 @@ rule report:
     log:
         f"{RESULTS}/logs/report.log",
     shell:
-        f"python -m analysis.report --results {RESULTS} > {{log:q}} 2>&1"
+        f"python -m analysis.report --results {RESULTS} > {{log:q}} 2>&1 || (cat {{log:q}} >&2; exit 1)"

@@ -2,7 +2,8 @@
 
     ∇J = E[ Σ_t ∇ log π(a_t|s_t) G_t ]
 
-As nearly everywhere, the factor γ^t of the discounted objective's exact gradient is left out.
+As nearly everywhere, the factor γ^t of the discounted objective's exact gradient is left out; at γ = 1 the estimate is
+unbiased as it stands (and before its norm is clipped).
 """
 
 from dataclasses import dataclass
@@ -24,9 +25,8 @@ class Reinforce(Algorithm):
 
     rollout_length: int = 1
     policy_learning_rate: float = 1e-3
-    # "sum" over an episode's steps, mean over episodes: the unbiased estimate of ∇J, hence the default.
-    # "mean" over all steps: the same direction in expectation only if length and return are unrelated, but a scale
-    # that does not grow with the episodes.
+    # "sum" over an episode's steps, mean over episodes: the equation above, hence the default. "mean" over all steps: a
+    # scale that does not grow with the episodes, but short and long episodes no longer weigh as the equation says.
     steps_of_an_episode: Literal["sum", "mean"] = "sum"
 
     def advantages(self, rollout: Rollout):

@@ -109,7 +109,9 @@ class Grid:
 
 
 NUMBER = (int, float)
+SCHEMA = 1  # of grid.json and run.json
 GRID_KEYS = {
+    "schema": int,
     "grid": str,
     "description": str,
     "grid_file": str,
@@ -126,11 +128,13 @@ TASK_KEYS = {
     "threshold": (*NUMBER, NoneType),
     "normalize_observations": bool,
     "normalize_rewards": bool,
-    "action_bounds": (str, NoneType),
+    "action_bounds": str,
+    "max_episode_steps": (int, NoneType),
 }
 ALGORITHM_KEYS = {"title": str, "equation": str, "summary": str}
 CELL_KEYS = {"algorithm": str, "task": str, "seed": int, "steps": int, "directory": str, "settings": dict}
 RUN_KEYS = {
+    "schema": int,
     "cell": dict,
     "steps": int,
     "settings": dict,
@@ -160,6 +164,7 @@ def read_grid(results: Path) -> Grid:
     path = results / "grid.json"
     content = read_json(path)
     check_keys(content, GRID_KEYS, path, "the file")
+    check_schema(content, path)
     for name, task in content["tasks"].items():
         check_keys(task, TASK_KEYS, path, f"tasks.{name}")
         if task["reference_score"] == task["random_score"]:
@@ -215,11 +220,19 @@ def check_keys(mapping: Any, keys: Mapping[str, Any], path: Path, where: str) ->
             raise ResultsError(f"{path}: {where} has {key} = {value!r}; expected {names}.")
 
 
+def check_schema(content: dict[str, Any], path: Path) -> None:
+    if content["schema"] != SCHEMA:
+        raise ResultsError(
+            f"{path}: schema is {content['schema']}, this version reads {SCHEMA}; run it again, or read it with the "
+            f"version that wrote it."
+        )
+
+
 # ---------------------------------------------------------------------------------------------- runs
 
 
 def state_of(grid: Grid, cell: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
-    """The cell's state and its run.json: a failed cell left a log but no run, a missing one left nothing."""
+    """The cell's state and its run.json: failed (or interrupted) left a log but no run, missing left nothing."""
     if (grid.folder / cell["directory"] / "run.json").exists():
         run = read_run(grid, cell)
         return run["status"], run
@@ -232,6 +245,7 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
     path = grid.folder / cell["directory"] / "run.json"
     run = read_json(path)
     check_keys(run, RUN_KEYS, path, "the file")
+    check_schema(run, path)
     for key in ("algorithm", "task", "seed"):
         if run["cell"].get(key) != cell[key]:
             raise ResultsError(f"{path}: cell.{key} is {run['cell'].get(key)!r}, the grid has {cell[key]!r} there.")
@@ -278,9 +292,16 @@ def read_episodes(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
     return episodes
 
 
-def read_updates(folder: Path) -> pd.DataFrame:
+def read_updates(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
     """updates.csv: a few hundred rows of diagnostics; an empty cell is a quantity that does not exist."""
-    return read_csv(folder / "updates.csv", UPDATE_COLUMNS)
+    path = folder / "updates.csv"
+    updates = read_csv(path, UPDATE_COLUMNS)
+    if run["status"] == "done" and updates["updates"].sum() != run["updates"]:
+        raise ResultsError(
+            f"{path}: its rows hold {updates['updates'].sum():.0f} updates, but run.json counts {run['updates']}; "
+            f"run this cell again."
+        )
+    return updates
 
 
 def read_csv(path: Path, columns: tuple[str, ...], text: Mapping[str, str] | None = None) -> pd.DataFrame:

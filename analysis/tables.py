@@ -106,7 +106,7 @@ def ledger_table(states: list[tuple[dict, str, dict | None]]) -> pd.DataFrame:
         if state == "diverged":
             row["note"] = f"at step {run['diverged_at']:,.0f}: {run['diverged_because'] or 'no reason recorded'}"
         if state == "failed":
-            row["note"] = f"see logs/{cell['directory']}.log"
+            row["note"] = f"failed or interrupted, see logs/{cell['directory']}.log"
         rows.append(row)
     return frame(rows, "ledger")
 
@@ -290,7 +290,7 @@ def diagnostics_table(grid: Grid, runs: list[Run]) -> pd.DataFrame:
     tables = []
     for cell, run in runs:
         steps = statistics.step_grid(cell["steps"], CURVE_POINTS)
-        updates = read_updates(grid.folder / cell["directory"]).replace([np.inf, -np.inf], np.nan)
+        updates = read_updates(grid.folder / cell["directory"], run).replace([np.inf, -np.inf], np.nan)
         columns = {
             name: statistics.carry_forward(
                 statistics.bin_means(updates["step"].to_numpy(), updates[name].to_numpy(dtype=float), steps)[0]

@@ -8,10 +8,11 @@ import importlib
 import inspect
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,19 @@ import yaml
 
 from algorithms.core.algorithm import Algorithm, InvalidSetting, nearest_first
 from algorithms.core.vector_env import Task, UnsupportedTask, make_env
-from experiments.record import SCHEMA, write_json
+from experiments.record import SCHEMA, UnusableFolder, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 GRIDS = ROOT / "experiments" / "grids"
+NAME = r"\w[\w.+-]*"  # of a grid or an algorithm: it becomes a folder and a wildcard
 ALGORITHMS = ROOT / "algorithms"
 
 
 class GridError(ValueError):
     """A grid file that says something it cannot mean; the message names file, key and what was expected."""
+
+
+MISTAKES = (GridError, InvalidSetting, UnsupportedTask, UnusableFolder)  # a user's: one sentence, no traceback
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,10 @@ class Grid:
             if name not in known:
                 raise GridError(f"{self.path}: no {kind} {name!r}; {nearest_first(name, list(known))}")
         entry = self.algorithms[algorithm]
-        settings = entry.algorithm.from_settings(entry.settings | entry.task_settings.get(task, {})).settings()
+        try:
+            settings = entry.algorithm.from_settings(entry.settings | entry.task_settings.get(task, {})).settings()
+        except InvalidSetting as error:
+            raise GridError(f"{self.path}: algorithm {algorithm} on {task}: {error}") from error
         directory = f"runs/{directory_name(task)}/{algorithm}/{seed}"
         return Cell(algorithm, task, seed, self.tasks[task].steps, settings, directory)
 
@@ -169,7 +177,10 @@ def algorithm_class(name: str) -> type[Algorithm]:
     names = sorted(p.stem for p in ALGORITHMS.glob("*.py") if p.stem != "__init__")
     if name not in names:
         raise GridError(f"there is no algorithms/{name}.py; {nearest_first(name, names)}")
-    module = importlib.import_module(f"algorithms.{name}")
+    try:
+        module = importlib.import_module(f"algorithms.{name}")
+    except Exception as error:  # whatever the file does when it is imported
+        raise GridError(f"algorithms/{name}.py cannot be imported: {type(error).__name__}: {error}") from error
     own = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, Algorithm)]
     own = [c for c in own if c.__module__ == module.__name__]
     if len(own) != 1:
@@ -177,6 +188,15 @@ def algorithm_class(name: str) -> type[Algorithm]:
     for attribute in ("title", "equation"):
         if not isinstance(getattr(own[0], attribute, None), str):
             raise GridError(f"algorithms/{name}.py: {own[0].__name__} needs a class attribute {attribute!r} (text)")
+    parameters = vars(own[0]).get("__dataclass_params__")
+    if parameters is None or not parameters.frozen:
+        raise GridError(f"algorithms/{name}.py: {own[0].__name__} needs the decorator @dataclass(frozen=True)")
+    inherited = {f.name for base in own[0].__mro__[1:] if is_dataclass(base) for f in fields(base)}
+    bare = sorted(inherited & set(vars(own[0])) - set(inspect.get_annotations(own[0])))
+    if bare:
+        raise GridError(
+            f"algorithms/{name}.py: {bare[0]} of {own[0].__name__} needs its type, as in '{bare[0]}: float = …'"
+        )
     return own[0]
 
 
@@ -185,19 +205,24 @@ def load_grid(name: str) -> Grid:
 
     Raises GridError, InvalidSetting or UnsupportedTask, each with one sentence that names the file and the key.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else GRIDS / f"{name}.yaml"
+    path = Path(name) if "/" in name or name.endswith((".yaml", ".yml")) else GRIDS / f"{name}.yaml"
+    shipped = sorted(p.stem for p in GRIDS.glob("*.yaml"))
     if not path.is_file():
-        if path.parent != GRIDS:
-            raise GridError(f"grid file {name} does not exist")
-        raise GridError(
-            f"there is no grid {name!r}; {nearest_first(name, sorted(p.stem for p in GRIDS.glob('*.yaml')))}"
-        )
-    shown = str(path.resolve().relative_to(ROOT)) if path.resolve().is_relative_to(ROOT) else str(path)
+        if path.parent == GRIDS:
+            raise GridError(f"there is no grid {name!r}; {nearest_first(name, shipped)}")
+        raise GridError(f"there is no grid file {name}")
+    shown = os.path.relpath(path, ROOT)
+    if not re.fullmatch(NAME, path.stem):
+        raise GridError(f"{shown}: the file's name becomes a folder's; it may hold letters, digits, _ . + - only")
+    if path.stem in shipped and path.resolve().parent != GRIDS:
+        raise GridError(f"{shown}: results/{path.stem} belongs to the grid that is shipped; give yours another name")
     try:
         return _resolve(path.stem, shown, yaml.load(path.read_text(encoding="utf-8"), GridLoader))
     except yaml.YAMLError as error:
         raise GridError(f"{shown} is not valid YAML: {' '.join(str(error).split())}") from error
-    except (InvalidSetting, UnsupportedTask) as error:
+    except (OSError, UnicodeDecodeError) as error:
+        raise GridError(f"{shown} cannot be read: {error}") from error
+    except UnsupportedTask as error:
         raise GridError(f"{shown}: {error}") from error
 
 
@@ -233,7 +258,9 @@ def _resolve(name: str, path: str, data: Any) -> Grid:
         if not top[f"{kind}s"]:
             raise GridError(f"{path}: {kind}s is empty; at least one {kind} is needed")
     tasks = {task: _task(path, task, entry) for task, entry in top["tasks"].items()}
-    algorithms = {a: _algorithm(path, a, entry or {}, tasks) for a, entry in top["algorithms"].items()}
+    algorithms = {
+        a: _algorithm(path, a, {} if entry is None else entry, tasks) for a, entry in top["algorithms"].items()
+    }
     grid = Grid(name, path, top["description"], seeds, checkpoints, top["compile"], tasks, algorithms)
     cells = grid.cells()  # resolves, and so checks, every setting
     directories = [cell.directory for cell in cells]
@@ -263,10 +290,12 @@ def _algorithm(path: str, name: str, entry: Any, tasks: Mapping[str, GridTask]) 
         algorithm = algorithm_class(keys["module"] or name)
     except GridError as error:
         raise GridError(f"{path}: algorithm {name}: {error}") from error
-    for task in keys["tasks"]:
+    for task, settings in keys["tasks"].items():
         if task not in tasks:
             raise GridError(f"{path}: algorithm {name} has settings for {task!r}; {nearest_first(task, list(tasks))}")
-    return GridAlgorithm(name, algorithm, keys["settings"], {t: s or {} for t, s in keys["tasks"].items()})
+        if not MAPPING[0](settings):
+            raise GridError(f"{path}: algorithm {name} has for {task} not a mapping but {settings!r}")
+    return GridAlgorithm(name, algorithm, keys["settings"], keys["tasks"])
 
 
 REQUIRED = object()
@@ -277,7 +306,7 @@ def _number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
-MAPPING = (lambda v: isinstance(v, dict), "a mapping")
+MAPPING = (lambda v: isinstance(v, dict) and all(isinstance(key, str) for key in v), "a mapping whose keys are text")
 TEXT = (lambda v: isinstance(v, str), "text")
 FLAG = (lambda v: isinstance(v, bool), "true or false")
 GRID_KEYS: dict[str, Check] = {
@@ -331,7 +360,7 @@ def exit_with_sentence(main: Callable[[], None]) -> None:
     """Run a command line; a user's mistake ends it with one sentence and status 2 instead of a traceback."""
     try:
         main()
-    except (GridError, InvalidSetting, UnsupportedTask) as error:
+    except MISTAKES as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 

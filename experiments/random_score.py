@@ -10,9 +10,9 @@ from experiments.grid import exit_with_sentence
 EPISODES = 100
 
 
-def random_returns(task: str, episodes: int = EPISODES, seed: int = 0) -> np.ndarray:
+def random_returns(task: Task, episodes: int = EPISODES, seed: int = 0) -> np.ndarray:
     """Returns [episodes] of uniformly random actions."""
-    env = make_env(Task(task))
+    env = make_env(task)
     env.action_space.seed(seed)
     returns = np.zeros(episodes)
     for i in range(episodes):
@@ -30,8 +30,10 @@ def main() -> None:
     """Print the random score of each task, ready for a grid file."""
     parser = argparse.ArgumentParser(prog="python -m experiments.random_score", description=main.__doc__)
     parser.add_argument("tasks", nargs="+", metavar="TASK", help="a Gymnasium id")
-    for task in parser.parse_args().tasks:
-        returns = random_returns(task)
+    parser.add_argument("--max-episode-steps", type=int, help="a time limit instead of the registered one")
+    options = parser.parse_args()
+    for task in options.tasks:
+        returns = random_returns(Task(task, max_episode_steps=options.max_episode_steps))
         error = returns.std(ddof=1) / np.sqrt(EPISODES)
         print(f"{task}:\n  random_score: {returns.mean():.4g}  # {EPISODES} episodes, standard error {error:.2g}")
 

@@ -12,6 +12,7 @@ import os
 import platform
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from algorithms.core.training import Checkpoint, Run
 
 SCHEMA = 1
 PACKAGES = ("policy-gradient-ladder", "torch", "numpy", "gymnasium", "mujoco")
+RUN_FILES = ("run.json", "episodes.csv", "updates.csv", "checkpoints")
 UPDATE_COLUMNS = (
     "step",
     "updates",
@@ -47,8 +49,32 @@ def write_json(path: Path, data: Any) -> None:
     os.replace(unfinished, path)
 
 
+class UnusableFolder(ValueError):
+    """A place where a run cannot or must not be written."""
+
+
+def check_folder(directory: Path) -> None:
+    """Refuse, before any training, a folder that could not be written or that holds anything but a run."""
+    if directory.exists() and not directory.is_dir():
+        raise UnusableFolder(f"{directory} is a file; a run is written into a folder of its own")
+    strangers = sorted({p.name for p in directory.iterdir()} - set(RUN_FILES)) if directory.exists() else []
+    if strangers:
+        raise UnusableFolder(
+            f"{directory} holds {strangers[0]!r}, which is no part of a run; a run replaces its whole folder, "
+            "so give it one of its own"
+        )
+    parent = directory.resolve().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise UnusableFolder(f"{directory} cannot be written: {error.strerror}") from error
+
+
 def write_run(directory: Path, run: Run, description: dict[str, Any]) -> None:
     """Write a run's folder beside its place and move it there, replacing an earlier run of the same cell."""
+    directory = directory.resolve()
     unfinished = directory.with_name(f".{directory.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)  # of an attempt that was killed
     (unfinished / "checkpoints").mkdir(parents=True)
@@ -75,6 +101,7 @@ def outcome(run: Run) -> dict[str, Any]:
         "status": "done" if run.diverged_at is None else "diverged",
         "diverged_at": run.diverged_at,
         "diverged_because": run.diverged_because,
+        "compiled": run.compiled,
         "steps_taken": run.steps_taken,
         "updates": run.updates_made,
         "episodes": len(run.episodes),
@@ -90,7 +117,7 @@ def provenance(root: Path) -> dict[str, Any]:
     return {
         "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
         "commit": _git(root, "rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git(root, "status", "--porcelain", "--untracked-files=no")),
+        "uncommitted_changes": _uncommitted_changes(root),
         "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
     }
 
@@ -109,6 +136,12 @@ def _git(root: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
+
+
+def _uncommitted_changes(root: Path) -> bool | None:
+    """Whether a source differs from the commit or is unknown to it; None outside a checkout."""
+    status = _git(root, "status", "--porcelain", "--", "algorithms", "experiments", "pyproject.toml")
+    return None if status is None else bool(status)
 
 
 def _cpu() -> str:

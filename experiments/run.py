@@ -14,7 +14,7 @@ from tqdm import tqdm
 from algorithms.core.training import train
 from algorithms.core.vector_env import Episode
 from experiments.grid import ROOT, GridError, GridLoader, exit_with_sentence, load_grid, preprocessing
-from experiments.record import SCHEMA, provenance, write_run
+from experiments.record import SCHEMA, check_folder, provenance, write_run
 
 SHOWN_EPISODES = 20  # the return that is shown is the mean of the latest
 LINES_IN_A_LOG = 10
@@ -30,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", required=True, type=int)
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="the run's folder; replaced if there")
     parser.add_argument("--steps", type=int, help="instead of the grid's budget for the task")
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings instead of the grid's")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="settings instead of the grid's"
+    )
     options = parser.parse_args(arguments)
     if options.seed < 0:
         raise GridError(f"--seed must be a whole number from 0, not {options.seed}")
@@ -42,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     algorithm = type(cell.build(grid)).from_settings(cell.settings | read_settings(options.set))
     task = grid.tasks[cell.task].task
     steps = options.steps or cell.steps
+    check_folder(options.output)
     start_up = time.time() - began
     progress = Progress(f"{grid.name} {cell.algorithm} {cell.task} {cell.seed}", steps)
     run = train(
@@ -77,7 +80,10 @@ def read_settings(pairs: Sequence[str]) -> dict:
         name, equals, value = pair.partition("=")
         if not equals:
             raise GridError(f"--set takes NAME=VALUE, not {pair!r}")
-        settings[name] = yaml.load(value, GridLoader)
+        try:
+            settings[name] = yaml.load(value, GridLoader)
+        except yaml.YAMLError as error:
+            raise GridError(f"--set cannot read the value of {pair!r}") from error
     return settings
 
 

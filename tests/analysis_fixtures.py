@@ -32,7 +32,12 @@ TASKS = {"CartPole-v1": CARTPOLE, "Hopper-v5": HOPPER}
 
 def write_grid(folder: Path, algorithms=("reinforce", "ppo"), tasks=TASKS, seeds=(0, 1), settings=None) -> dict:
     """grid.json of a full product of tasks, algorithms and seeds; returns its content."""
-    preprocessing = {"normalize_observations": False, "normalize_rewards": False, "action_bounds": "clip"}
+    preprocessing = {
+        "normalize_observations": False,
+        "normalize_rewards": False,
+        "action_bounds": "clip",
+        "max_episode_steps": None,
+    }
     cells = [
         {
             "algorithm": algorithm,
@@ -103,7 +108,7 @@ def write_updates(path: Path, budget: int, *, ppo: bool, rng: np.random.Generato
     pd.DataFrame(
         {
             "step": step,
-            "updates": np.arange(1, rows + 1),
+            "updates": np.ones(rows, int),
             "policy_loss": rng.normal(0, 0.1, rows),
             "value_loss": np.exp(-progress) + rng.uniform(0, 0.1, rows) if ppo else np.nan,
             "entropy": 0.7 - 0.4 * progress + rng.normal(0, 0.02, rows),
@@ -124,7 +129,7 @@ def write_run_json(folder: Path, grid: dict, cell: dict, *, episodes: int, final
     task = grid["tasks"][cell["task"]]
     seconds = {"start_up": 2.0, "collecting": cell["steps"] / speed, "learning": 3.0, "evaluating": 0.5}
     evaluation = {"returns": [float(value) for value in final], "lengths": [100] * len(final)}
-    preprocessing = ("normalize_observations", "normalize_rewards", "action_bounds")
+    preprocessing = ("normalize_observations", "normalize_rewards", "action_bounds", "max_episode_steps")
     run = {
         "schema": 1,
         "cell": {"grid": grid["grid"], **{name: cell[name] for name in ("algorithm", "task", "seed")}},

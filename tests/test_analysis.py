@@ -244,6 +244,14 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
 
 
+def drop_last_line(path: Path) -> None:
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+def other_schema(path: Path) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
+
+
 def rename_column(path: Path) -> None:
     path.write_text(path.read_text().replace("return", "returns", 1))
 
@@ -275,6 +283,8 @@ def drop_key(path: Path) -> None:
         ("episodes.csv", spoil_number, "line 4 has step = '12o'; expected a number"),
         ("episodes.csv", Path.unlink, "no such file"),
         ("updates.csv", truncate, "ends in the middle of a line"),
+        ("updates.csv", drop_last_line, "its rows hold 149 updates, but run.json counts 150"),
+        ("run.json", other_schema, "schema is 99, this version reads 1"),
     ],
 )
 def test_a_spoilt_file_is_named_with_what_is_wrong(small, file, mistake, said):

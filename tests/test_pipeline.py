@@ -44,7 +44,7 @@ def run(folder, *words):
 
 def snakemake(folder, *words, grid="smoke"):
     """Snakemake on two cores."""
-    return run(folder, "snakemake", "--cores", "2", *words, "--config", f"grid={grid}")
+    return run(folder, "snakemake", "--cores", "2", *words, "--config", *f"grid={grid}".split())
 
 
 def stale_jobs(folder, grid="smoke"):
@@ -200,8 +200,8 @@ def test_a_hand_edited_run_is_refused_with_its_name_and_nothing_is_lost(project)
 
 
 TINY = """
-description: Two cells, a second each.
-seeds: [0]
+description: Six cells, a second each.
+seeds: [0, 1, 2]
 checkpoints: [1]
 tasks:
   CartPole-v1: {steps: 600, random_score: 20, reference_score: 475, reference_source: registered reward threshold}
@@ -230,23 +230,68 @@ def test_a_cell_that_fails_leaves_nothing_that_looks_finished_and_does_not_stop_
     (fresh / "algorithms" / "broken.py").write_text(BROKEN)
     done = snakemake(fresh, "--cores", "1", grid="tiny.yaml")
     assert done.returncode != 0
+    assert "partial_report --config grid=tiny.yaml" in done.stdout + done.stderr
     runs = fresh / "results" / "tiny" / "runs" / "CartPole-v1"
-    assert (runs / "reinforce" / "0" / "run.json").is_file()
+    for seed in ("0", "1", "2"):
+        assert (runs / "reinforce" / seed / "run.json").is_file()
+        assert "a bug in an algorithm" in (fresh / f"results/tiny/logs/runs/CartPole-v1/broken/{seed}.log").read_text()
     assert not list((runs / "broken").rglob("*.json"))
-    assert "a bug in an algorithm" in (fresh / "results/tiny/logs/runs/CartPole-v1/broken/0.log").read_text()
-    assert run(fresh, "analysis.tables", "--results", "results/tiny").returncode == 0
+    assert snakemake(fresh, "partial_report", grid="tiny.yaml").returncode == 0
     ledger = list(csv.DictReader((fresh / "results" / "tiny" / "tables" / "ledger.csv").open()))
-    assert {row["algorithm"]: row["state"] for row in ledger} == {"reinforce": "done", "broken": "failed"}
+    assert {(row["algorithm"], row["state"]) for row in ledger} == {("reinforce", "done"), ("broken", "failed")}
+    assert "3 failed" in (fresh / "results" / "tiny" / "report" / "index.html").read_text()
 
 
 def test_a_mistake_in_the_grid_stops_snakemake_with_one_sentence(fresh):
-    for grid, sentence in (("smok", "did you mean 'smoke'"), ("tiny.yaml", "algorithms/broken.py")):
-        (fresh / "tiny.yaml").write_text(TINY)
+    (fresh / "tiny.yaml").write_text(TINY)
+    (fresh / "default.yaml").write_text(TINY)
+    mistakes = {
+        "smok": "did you mean 'smoke'",
+        "tiny.yaml": "algorithms/broken.py",
+        "default.yaml": "belongs to the grid that is shipped",
+        "smoke gird=paper": "not gird=",
+    }
+    for grid, sentence in mistakes.items():
         done = snakemake(fresh, grid=grid)
         assert done.returncode != 0
         assert sentence in done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr
         assert not (fresh / "results").exists()
+
+
+def test_an_algorithm_that_cannot_be_taken_as_meant_is_refused_with_its_file_and_reason(fresh):
+    files = {
+        "empty": ("", "must define exactly one Algorithm; it defines 0"),
+        "unparsable": ("def f(:", "cannot be imported: SyntaxError"),
+        "undecorated": (BROKEN.replace("@dataclass(frozen=True)", ""), "needs the decorator @dataclass(frozen=True)"),
+        "untyped": (BROKEN.replace("    def", "    gamma = 0.9\n    def"), "gamma of Broken needs its type"),
+        "untitled": (BROKEN.replace("title =", "name ="), "needs a class attribute 'title'"),
+    }
+    for name, (code, reason) in files.items():
+        (fresh / "algorithms" / f"{name}.py").write_text(code)
+        (fresh / "tiny.yaml").write_text(TINY.replace("broken", name))
+        done = run(fresh, "experiments.grid", "--grid", "tiny.yaml")
+        assert done.returncode == 2
+        assert f"algorithms/{name}.py" in done.stderr
+        assert reason in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_lint_has_no_remark_but_the_one_that_the_snakefile_answers(fresh):
+    done = run(fresh, "snakemake", "--lint")
+    remarks = re.findall(r"^    \* (.*)", done.stdout + done.stderr, re.MULTILINE)
+    assert set(remarks) == {"Specify a conda environment or container for each rule.:"}
+
+
+def test_the_workflow_profile_is_valid(fresh):
+    words = ("--dry-run", "--workflow-profile", "experiments/profiles/default")
+    assert snakemake(fresh, *words).returncode == 0
+
+
+def test_random_scores_are_measured_ready_for_a_grid():
+    done = run(ROOT, "experiments.random_score", "CartPole-v1", "--max-episode-steps", "5")
+    assert done.returncode == 0
+    assert done.stdout == "CartPole-v1:\n  random_score: 5  # 100 episodes, standard error 0\n"
 
 
 def one_cell(output, *words):
@@ -279,6 +324,18 @@ def test_a_killed_cell_leaves_nothing_and_the_next_attempt_is_whole(tmp_path):
     assert run(ROOT, *one_cell(output, "--steps", "600")).returncode == 0
     assert {p.name for p in output.parent.iterdir()} == {"0"}
     assert json.loads((output / "run.json").read_text())["steps_taken"] == 600
+
+
+def test_a_run_is_not_written_over_anything_but_a_run(tmp_path):
+    for folder, reason in (("thesis", "'chapter.tex', which is no part of a run"), ("file", "is a file")):
+        (tmp_path / "thesis").mkdir(exist_ok=True)
+        (tmp_path / "thesis" / "chapter.tex").write_text("…")
+        (tmp_path / "file").write_text("…")
+        done = run(ROOT, *one_cell(tmp_path / folder, "--steps", "600"))
+        assert done.returncode == 2
+        assert reason in done.stderr
+        assert "Traceback" not in done.stderr
+    assert (tmp_path / "thesis" / "chapter.tex").is_file()
 
 
 def test_a_diverged_run_is_recorded_as_such(tmp_path):

@@ -127,21 +127,34 @@ class Algorithm:
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
-        for name, value in self.settings().items():
-            whole = float not in _options(hints[name])
-            if whole and type(value) is int and value < 1:
-                raise InvalidSetting(f"{name} of {type(self).__name__} must be at least 1, not {value}")
-            if not whole and value is not None and not (math.isfinite(value) and value >= 0):
-                raise InvalidSetting(f"{name} of {type(self).__name__} must be finite and not negative, not {value}")
-            if name in AT_MOST_ONE and value > 1:
-                raise InvalidSetting(f"{name} of {type(self).__name__} must be between 0 and 1, not {value}")
+        for f in fields(self):
+            whole = float not in _options(hints[f.name])
+            value = getattr(self, f.name)
+            rule = _broken_rule(f.name, value, whole)
+            if rule and not _broken_rule(f.name, f.default, whole):
+                raise InvalidSetting(f"{f.name} of {type(self).__name__} must be {rule}, not {value}")
+
+
+def _broken_rule(name: str, value: Any, whole: bool) -> str | None:
+    """What a number should be and is not; a setting whose own default breaks the rule is not bound by it."""
+    if type(value) not in (int, float):
+        return None
+    if whole and value < 1:
+        return "at least 1"
+    if not (math.isfinite(value) and value >= 0):
+        return "finite and not negative"
+    if name in AT_MOST_ONE and value > 1:
+        return "between 0 and 1"
+    return None
 
 
 def nearest_first(name: str, names: list[str]) -> str:
     """A half-sentence with the valid names, the nearest to `name` first."""
     nearest = difflib.get_close_matches(name, names, n=1)
     others = ", ".join([n for n in names if n not in nearest])
-    return f"did you mean {nearest[0]!r}? Others are: {others}" if nearest else f"valid are: {others}"
+    if not nearest:
+        return f"valid are: {others}"
+    return f"did you mean {nearest[0]!r}?" + (f" Others are: {others}" if others else "")
 
 
 def _options(hint: Any) -> tuple:

@@ -1,8 +1,13 @@
 """Parameters, optimisers and the two halves of an update: prepare a rollout's batch, then learn from it."""
 
+import logging
 import math
+import os
 import shutil
+import sys
+import sysconfig
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,9 +24,14 @@ ADAM_BETAS = (0.9, 0.999)
 SMALLEST_DEVIATION = 1e-8
 REWARD_DISCOUNT = 0.99  # of the discounted return whose deviation scales rewards, as in VecNormalize; the task's, not γ
 REWARD_CLIP = 10.0
-STEPS_THAT_REPAY_COMPILING = (
-    15_000  # gradient steps; loading compiled code costs a few seconds, each step saves ~0.3 ms
-)
+# Gradient steps from which compiling is worth it: loading compiled code costs seconds, each step saves about 0.3 ms.
+STEPS_THAT_REPAY_COMPILING = 15_000
+
+
+def can_compile() -> bool:
+    """Whether Torch's inductor finds what it needs: a C++ compiler and Python's headers."""
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    return bool(shutil.which(compiler)) and Path(sysconfig.get_path("include"), "Python.h").is_file()
 
 
 class RewardScaler:
@@ -143,8 +153,11 @@ class Learner:
         self.value_epochs = a.value_epochs or a.epochs
         self.value_minibatch_size = a.value_minibatch_size or a.minibatch_size
         policy_size = self._compiled_size(a.minibatch_size, a.epochs, steps, compile)
-        value_size = self._compiled_size(self.value_minibatch_size, self.value_epochs, steps, compile)
-        if policy_size or value_size:
+        value_size = None
+        if a.value_function:
+            value_size = self._compiled_size(self.value_minibatch_size, self.value_epochs, steps, compile)
+        self.compiled = bool(policy_size or value_size)
+        if self.compiled:
             torch.compiler.reset()  # else what earlier runs of this process compiled would change this one's code
         self.policy_optimizer = Optimizer(self.policy, self._policy_loss, a.max_grad_norm, a.adam_epsilon, policy_size)
         self.value_optimizer = a.value_function and Optimizer(
@@ -158,8 +171,14 @@ class Learner:
         size = min(minibatch_size or math.inf, rollout or math.inf)
         if size == math.inf or compile == "never":
             return None
+        if compile == "always":
+            return int(size)
         repays = epochs * steps / size >= STEPS_THAT_REPAY_COMPILING
-        return int(size) if compile == "always" or (repays and shutil.which("c++")) else None
+        if repays and not can_compile():
+            logging.getLogger(__name__).warning(
+                "not compiled, and slower for it: no C++ compiler, or no headers of this Python (python3-dev)"
+            )
+        return int(size) if repays and can_compile() else None
 
     def prepare(self, rollout: Rollout) -> Batch:
         """Fill in the rollout's scaled rewards and values, and flatten its valid steps with their Ψ_t.

@@ -199,11 +199,6 @@ class RunningNormalizer:
         """Mean [size], variance [size] and count."""
         return {"mean": self.mean, "variance": self.variance, "count": np.asarray(self.count)}
 
-    def load(self, state: dict[str, np.ndarray]) -> None:
-        """Take over what `state()` gave."""
-        self.mean, self.variance, self.count = state["mean"], state["variance"], float(state["count"])
-        self._set_scale()
-
     def _set_scale(self) -> None:
         self._shift = self.mean.astype(np.float32)
         self._scale = (1 / np.sqrt(self.variance + SMALLEST_VARIANCE)).astype(np.float32)

@@ -45,6 +45,9 @@ class Run:
     evaluation: dict[str, Evaluation] | None  # "sampled" and "mode"; None for a diverged run
     steps_taken: int
     updates_made: int
+    compiled: bool = (
+        False  # whether gradient steps ran as compiled code, whose last digits differ from the eager path's
+    )
     diverged_at: int | None = None
     diverged_because: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)  # collecting, learning, evaluating
@@ -107,6 +110,7 @@ def train(
         0,
         seconds=dict.fromkeys(("collecting", "learning", "evaluating"), 0.0),
     )
+    run.compiled = learner.compiled
     fractions = sorted(checkpoint_fractions)
     while True:
         while fractions and envs.steps >= fractions[0] * steps:

@@ -68,8 +68,8 @@ def make_env(task: Task) -> gymnasium.Env:
     send_mujoco_warnings_to_logging()
     try:
         env = gymnasium.make(task.id, max_episode_steps=task.max_episode_steps, disable_env_checker=True)
-    except (gymnasium.error.Error, ImportError) as error:
-        raise UnsupportedTask(f"task {task.id!r} cannot be made: {error}") from error
+    except Exception as error:  # whatever its constructor does
+        raise UnsupportedTask(f"task {task.id!r} cannot be made: {type(error).__name__}: {error}") from error
     actions, observations = env.action_space, env.observation_space
     flat_actions = isinstance(actions, Box) and len(actions.shape) == 1 and np.issubdtype(actions.dtype, np.floating)
     if not (isinstance(actions, Discrete) or flat_actions):
