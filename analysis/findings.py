@@ -139,15 +139,21 @@ def ladder(grid: Grid, aggregate: pd.DataFrame, measure: str, name: str) -> list
     if len(rungs) < 2:
         return []
     path = " → ".join(grid.title(rung.algorithm) for rung in rungs)
-    if all(upper.iqm > lower.iqm for lower, upper in pairwise(rungs)):
-        return [f"Up the ladder {path}, the normalised {name} rises at every rung."]
     falls = [
         f"{grid.title(upper.algorithm)} ({fixed(upper.iqm)}) is not above {grid.title(lower.algorithm)} "
         f"({fixed(lower.iqm)}; {overlap(upper.iqm_high, lower.iqm_low)})"
         for lower, upper in pairwise(rungs)
         if upper.iqm <= lower.iqm
     ]
-    return [f"Up the ladder {path}, the normalised {name} does not rise at every rung: {enumerate_text(falls)}."]
+    if falls:
+        return [f"Up the ladder {path}, the normalised {name} does not rise at every rung: {enumerate_text(falls)}."]
+    small = [
+        f"{grid.title(upper.algorithm)} ({fixed(upper.iqm)}) over {grid.title(lower.algorithm)} ({fixed(lower.iqm)})"
+        for lower, upper in pairwise(rungs)
+        if not lower.iqm_high < upper.iqm_low
+    ]
+    unsettled = f", but not every rise is settled by its intervals: {enumerate_text(small)}" if small else ""
+    return [f"Up the ladder {path}, the normalised {name} rises at every rung{unsettled}."]
 
 
 def thresholds(grid: Grid, scores: pd.DataFrame) -> list[str]:
