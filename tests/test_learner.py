@@ -146,7 +146,7 @@ def test_padding_is_not_taken_into_the_statistics():
     rollout = collect(envs, learner.policy, learner.normalizer, rng, episodes=2)
     assert not rollout.valid.all()
     learner.observe(rollout)
-    assert learner.normalizer.count == rollout.steps
+    assert learner.normalizer.count == rollout.valid.sum()
     valid = rollout.observations[rollout.valid].astype(np.float64)
     np.testing.assert_allclose(learner.normalizer.mean, valid.mean(axis=0))
 

@@ -20,7 +20,7 @@ def test_a_number_of_steps_is_exact():
     assert rollout.rewards.shape == rollout.valid.shape == rollout.actions.shape == (17, 3)
     assert rollout.observations.shape == rollout.next_observations.shape == (17, 3, 2)
     assert rollout.valid.all()
-    assert envs.steps == rollout.steps == 51
+    assert envs.steps == rollout.valid.sum() == 51
 
 
 @pytest.mark.parametrize("task", ["RandomEnding-v0", "BoxRandomEnding-v0", "Tabular-v0"])
@@ -31,7 +31,7 @@ def test_every_environment_contributes_the_same_number_of_complete_episodes(task
         taken = envs.steps
         rollout = collected(episodes=episodes)
         assert rollout.done.sum(axis=0).tolist() == [episodes] * 5
-        assert envs.steps - taken == rollout.valid.sum() == rollout.steps
+        assert envs.steps - taken == rollout.valid.sum()
         assert len(envs.episodes) == repetition * episodes * 5
         assert sum(e.length for e in envs.episodes) == envs.steps
         for i in range(5):

@@ -32,11 +32,6 @@ class Rollout:
         """bool [T, N]: the episode ended here, for either reason."""
         return self.terminated | self.truncated
 
-    @property
-    def steps(self) -> int:
-        """Environment steps that were really taken."""
-        return int(self.valid.sum())
-
 
 def collect(
     envs: VectorEnv,

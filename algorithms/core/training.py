@@ -108,9 +108,9 @@ def train(
         None,
         0,
         0,
+        learner.compiled,
         seconds=dict.fromkeys(("collecting", "learning", "evaluating"), 0.0),
     )
-    run.compiled = learner.compiled
     fractions = sorted(checkpoint_fractions)
     while True:
         while fractions and envs.steps >= fractions[0] * steps:
