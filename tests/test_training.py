@@ -57,6 +57,7 @@ def test_a_compiled_run_does_not_depend_on_what_its_process_compiled_before():
     def compiled(algorithm):
         before = graphs["unique_graphs"]
         run = train(algorithm, EVERYTHING, 5, 256, checkpoint_fractions=(1,), compile="always")
+        assert run.compiled
         assert graphs["unique_graphs"] == before + 2  # the policy's step and the critic's, each once and for itself
         return run
 
@@ -240,3 +241,16 @@ def test_a_run_on_a_masked_task_never_takes_a_forbidden_action():
     )
     allowed = 0.5 + 0.5 / 4  # how often action 3 is
     assert np.mean(run.evaluation["sampled"].returns) > 0.85 * 7 * allowed
+
+
+def test_a_long_run_is_compiled_only_where_a_compiler_is_found_and_says_so(monkeypatch, caplog):
+    def long_run():
+        """A learner for 16,000 gradient steps, which would repay compiling."""
+        return make_learner(SMALL["ppo"], EVERYTHING, steps=16_000 * 16, compile="auto")[1]
+
+    monkeypatch.setattr("algorithms.core.learner.can_compile", lambda: True)
+    assert long_run().compiled
+    assert not caplog.records
+    monkeypatch.setattr("algorithms.core.learner.can_compile", lambda: False)
+    assert not long_run().compiled
+    assert "no C++ compiler" in caplog.text

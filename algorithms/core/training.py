@@ -45,9 +45,7 @@ class Run:
     evaluation: dict[str, Evaluation] | None  # "sampled" and "mode"; None for a diverged run
     steps_taken: int
     updates_made: int
-    compiled: bool = (
-        False  # whether gradient steps ran as compiled code, whose last digits differ from the eager path's
-    )
+    compiled: bool  # whether gradient steps ran as compiled code, whose last digits differ from the eager path's
     diverged_at: int | None = None
     diverged_because: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)  # collecting, learning, evaluating
