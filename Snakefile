@@ -30,10 +30,7 @@ RESULTS = f"results/{GRID.name}"
 CELLS = {cell.directory: cell for cell in GRID.cells()}
 RUNS = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=CELLS, file=["run.json", "episodes.csv", "updates.csv"])
 CORE = sorted(glob("algorithms/core/*.py"))
-TABLES = [
-    *("ledger", "scores", "summary", "aggregate", "curves", "curve_intervals", "efficiency", "diagnostics"),
-    "provenance",
-]
+TABLES = "ledger scores summary aggregate curves curve_intervals efficiency diagnostics provenance".split()
 FIGURES = {
     "learning_curves": "Learning",
     "sample_efficiency": "Learning",
@@ -42,6 +39,8 @@ FIGURES = {
     "diagnostics": "Diagnostics",
     "speed": "Speed",
 }
+
+TO_LOG = " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"  # what the analysis refuses is said in the log and on the terminal
 
 
 def analysis_files(*modules):
@@ -101,7 +100,7 @@ rule partial_report:
         f"{RESULTS}/logs/partial_report.log",
     shell:
         f"(python -m analysis.tables --results {RESULTS} && python -m analysis.figures --results {RESULTS}"
-        f" && python -m analysis.report --results {RESULTS}) > {{log:q}} 2>&1 || (cat {{log:q}} >&2; exit 1)"
+        f" && python -m analysis.report --results {RESULTS})" + TO_LOG
 
 
 rule manifest:
@@ -149,7 +148,7 @@ rule tables:
     log:
         f"{RESULTS}/logs/tables.log",
     shell:
-        f"python -m analysis.tables --results {RESULTS} > {{log:q}} 2>&1 || (cat {{log:q}} >&2; exit 1)"
+        f"python -m analysis.tables --results {RESULTS}" + TO_LOG
 
 
 rule figures:
@@ -167,7 +166,7 @@ rule figures:
     log:
         f"{RESULTS}/logs/figures.log",
     shell:
-        f"python -m analysis.figures --results {RESULTS} > {{log:q}} 2>&1 || (cat {{log:q}} >&2; exit 1)"
+        f"python -m analysis.figures --results {RESULTS}" + TO_LOG
 
 
 rule report:
@@ -184,4 +183,4 @@ rule report:
     log:
         f"{RESULTS}/logs/report.log",
     shell:
-        f"python -m analysis.report --results {RESULTS} > {{log:q}} 2>&1 || (cat {{log:q}} >&2; exit 1)"
+        f"python -m analysis.report --results {RESULTS}" + TO_LOG

@@ -57,10 +57,14 @@ class GridAlgorithm:
     task_settings: dict[str, dict[str, Any]]
 
     @property
+    def module(self) -> str:
+        """The name of the class's file under algorithms/."""
+        return self.algorithm.__module__.rpartition(".")[2]
+
+    @property
     def title(self) -> str:
         """The name for tables and figures: the class's own, with the grid's name where that differs from the file's."""
-        module = self.algorithm.__module__.rpartition(".")[2]
-        return self.algorithm.title if self.name == module else f"{self.algorithm.title} ({self.name})"
+        return self.algorithm.title if self.name == self.module else f"{self.algorithm.title} ({self.name})"
 
     @property
     def files(self) -> list[str]:
@@ -79,10 +83,6 @@ class Cell:
     steps: int
     settings: dict[str, Any]  # every hyperparameter, resolved
     directory: str  # of the run, relative to the grid's results
-
-    def build(self, grid: "Grid") -> Algorithm:
-        """The algorithm with this cell's settings."""
-        return grid.algorithms[self.algorithm].algorithm.from_settings(self.settings)
 
 
 @dataclass(frozen=True)
@@ -133,20 +133,13 @@ class Grid:
             "grid_file": self.path,
             "seeds": list(self.seeds),
             "tasks": {
-                name: preprocessing(t.task)
-                | {
-                    "steps": t.steps,
-                    "random_score": t.random_score,
-                    "reference_score": t.reference_score,
-                    "reference_source": t.reference_source,
-                    "threshold": t.threshold,
-                }
+                name: preprocessing(t.task) | {key: value for key, value in vars(t).items() if key != "task"}
                 for name, t in self.tasks.items()
             },
             "algorithms": {
                 name: {
                     "title": a.title,
-                    "module": a.algorithm.__module__.rpartition(".")[2],
+                    "module": a.module,
                     "class": a.algorithm.__name__,
                     "equation": a.algorithm.equation,
                     "summary": inspect.getdoc(a.algorithm).partition("\n")[0],
@@ -203,7 +196,7 @@ def algorithm_class(name: str) -> type[Algorithm]:
 def load_grid(name: str) -> Grid:
     """Read and check a grid: a name under experiments/grids/ or a path to a YAML file.
 
-    Raises GridError, InvalidSetting or UnsupportedTask, each with one sentence that names the file and the key.
+    Raises GridError, with one sentence that names the file and the key.
     """
     path = Path(name) if "/" in name or name.endswith((".yaml", ".yml")) else GRIDS / f"{name}.yaml"
     shipped = sorted(p.stem for p in GRIDS.glob("*.yaml"))
@@ -282,7 +275,7 @@ def _task(path: str, name: str, entry: Any) -> GridTask:
 
 def _algorithm(path: str, name: str, entry: Any, tasks: Mapping[str, GridTask]) -> GridAlgorithm:
     keys = _section(path, f"algorithm {name}", entry, ALGORITHM_KEYS)
-    if not re.fullmatch(r"\w[\w.+-]*", str(name)):
+    if not re.fullmatch(NAME, name):
         raise GridError(
             f"{path}: an algorithm's name becomes a folder's: {name!r} may hold letters, digits, _ . + - only"
         )

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     grid = load_grid(options.grid)
     cell = grid.cell(options.algorithm, options.task, options.seed)
-    algorithm = type(cell.build(grid)).from_settings(cell.settings | read_settings(options.set))
+    algorithm = grid.algorithms[cell.algorithm].algorithm.from_settings(cell.settings | read_settings(options.set))
     task = grid.tasks[cell.task].task
     steps = options.steps or cell.steps
     check_folder(options.output)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 
 from algorithms.core.algorithm import Algorithm, Batch
-from algorithms.core.networks import Policy, RunningNormalizer, ValueFunction
+from algorithms.core.networks import SMALLEST_VARIANCE, Policy, RunningNormalizer, ValueFunction
 from algorithms.core.rollout import Rollout
 from algorithms.core.vector_env import Task
 
@@ -48,7 +48,7 @@ class RewardScaler:
             self._returns = returns[t] = REWARD_DISCOUNT * self._returns + rewards
             self._returns = self._returns * ~done
         self.statistics.update(returns[rollout.valid][:, None])
-        scaled = rollout.rewards / np.sqrt(self.statistics.variance[0] + SMALLEST_DEVIATION)
+        scaled = rollout.rewards / np.sqrt(self.statistics.variance[0] + SMALLEST_VARIANCE)
         return np.clip(scaled, -REWARD_CLIP, REWARD_CLIP)
 
 
@@ -156,6 +156,11 @@ class Learner:
         value_size = None
         if a.value_function:
             value_size = self._compiled_size(self.value_minibatch_size, self.value_epochs, steps, compile)
+        if compile == "auto" and (policy_size or value_size) and not can_compile():
+            logging.getLogger(__name__).warning(
+                "not compiled, and slower for it: no C++ compiler, or no headers of this Python (python3-dev)"
+            )
+            policy_size = value_size = None
         self.compiled = bool(policy_size or value_size)
         if self.compiled:
             torch.compiler.reset()  # else what earlier runs of this process compiled would change this one's code
@@ -171,14 +176,8 @@ class Learner:
         size = min(minibatch_size or math.inf, rollout or math.inf)
         if size == math.inf or compile == "never":
             return None
-        if compile == "always":
-            return int(size)
         repays = epochs * steps / size >= STEPS_THAT_REPAY_COMPILING
-        if repays and not can_compile():
-            logging.getLogger(__name__).warning(
-                "not compiled, and slower for it: no C++ compiler, or no headers of this Python (python3-dev)"
-            )
-        return int(size) if repays and can_compile() else None
+        return int(size) if repays or compile == "always" else None
 
     def prepare(self, rollout: Rollout) -> Batch:
         """Fill in the rollout's scaled rewards and values, and flatten its valid steps with their Ψ_t.
@@ -244,7 +243,7 @@ class Learner:
         log_prob = self._log_probs(batch)
         targets, errors = batch.value_targets.numpy(), (batch.value_targets - batch.values).numpy()
         result = {
-            "approx_kl": self.kl(batch),
+            "approx_kl": approximate_kl(log_prob, batch),
             "advantage_mean": float(batch.advantages.mean()),
             "advantage_std": float(batch.advantages.std(correction=0)),
             **{name: float(value) for name, value in self.algorithm.diagnostics(log_prob, batch).items()},
@@ -254,9 +253,8 @@ class Learner:
         return result
 
     def kl(self, batch: Batch) -> float:
-        """KL(π_old ‖ π) on the batch: mean of (ρ − 1) − log ρ, which is never negative (Schulman, 2020)."""
-        log_ratio = self._log_probs(batch) - batch.log_probs
-        return float((torch.expm1(log_ratio) - log_ratio).mean())
+        """KL of the current policy from the one that acted, estimated on the batch."""
+        return approximate_kl(self._log_probs(batch), batch)
 
     def is_finite(self) -> bool:
         """Whether every parameter is a number."""
@@ -293,6 +291,12 @@ class Learner:
     def _value_loss(self, value_function: Callable, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         loss = self.algorithm.value_loss(value_function(batch.observations), batch)
         return loss, {"loss": loss}
+
+
+def approximate_kl(log_prob: Tensor, batch: Batch) -> float:
+    """KL(π_old ‖ π) on the batch: mean of (ρ − 1) − log ρ, which is never negative (Schulman, 2020)."""
+    log_ratio = log_prob - batch.log_probs
+    return float((torch.expm1(log_ratio) - log_ratio).mean())
 
 
 def _means(records: list[dict[str, Tensor]], prefix: str) -> dict[str, float]:

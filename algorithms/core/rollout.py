@@ -45,8 +45,8 @@ def collect(
 ) -> Rollout:
     """Collect `steps` steps, or `episodes` complete episodes, from each environment.
 
-    `mode` takes the most likely action instead of a sampled one. An environment that has finished its episodes waits,
-    already reset, for the next rollout: nothing is stepped that is not counted.
+    `mode` takes the mode action (`Policy.act`) instead of a sampled one. An environment that has finished its episodes
+    waits, already reset, for the next rollout: nothing is stepped that is not counted.
     """
     observations, actions, transitions, masks = [], [], [], []
     episodes_left = np.full(envs.num_envs, episodes if episodes is not None else np.inf)
