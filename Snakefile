@@ -100,7 +100,7 @@ rule partial_report:
         f"{RESULTS}/logs/partial_report.log",
     shell:
         f"(python -m analysis.tables --results {RESULTS} && python -m analysis.figures --results {RESULTS}"
-        f" && python -m analysis.report --results {RESULTS})" + TO_LOG
+        f" && python -m analysis.report --results {RESULTS}){TO_LOG}"
 
 
 rule manifest:
@@ -148,7 +148,7 @@ rule tables:
     log:
         f"{RESULTS}/logs/tables.log",
     shell:
-        f"python -m analysis.tables --results {RESULTS}" + TO_LOG
+        f"python -m analysis.tables --results {RESULTS}{TO_LOG}"
 
 
 rule figures:
@@ -166,7 +166,7 @@ rule figures:
     log:
         f"{RESULTS}/logs/figures.log",
     shell:
-        f"python -m analysis.figures --results {RESULTS}" + TO_LOG
+        f"python -m analysis.figures --results {RESULTS}{TO_LOG}"
 
 
 rule report:
@@ -183,4 +183,4 @@ rule report:
     log:
         f"{RESULTS}/logs/report.log",
     shell:
-        f"python -m analysis.report --results {RESULTS}" + TO_LOG
+        f"python -m analysis.report --results {RESULTS}{TO_LOG}"
