@@ -10,8 +10,10 @@ import importlib.metadata
 import json
 import os
 import platform
+import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -96,7 +98,6 @@ def checkpoint_file(checkpoint: Checkpoint) -> str:
 
 def outcome(run: Run) -> dict[str, Any]:
     """What a run gave, as it stands in `run.json`."""
-    training_seconds = run.seconds["collecting"] + run.seconds["learning"]
     return {
         "status": "done" if run.diverged_at is None else "diverged",
         "diverged_at": run.diverged_at,
@@ -108,8 +109,15 @@ def outcome(run: Run) -> dict[str, Any]:
         "evaluation": run.evaluation and {kind: vars(e) for kind, e in run.evaluation.items()},
         "checkpoints": [{"fraction": c.fraction, "step": c.step, "file": checkpoint_file(c)} for c in run.checkpoints],
         "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
-        "steps_per_second": round(run.steps_taken / training_seconds, 1),
+        "steps_per_second": round(run.steps_taken / (run.seconds["training"] - run.seconds["compiling"]), 1),
+        "peak_memory_mb": round(peak_memory(), 1),
     }
+
+
+def peak_memory() -> float:
+    """The most memory that this process has held until now, MiB."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def provenance(root: Path) -> dict[str, Any]:

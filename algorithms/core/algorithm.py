@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import itertools
 import math
 import types
 from collections.abc import Iterator, Mapping
@@ -37,6 +38,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.advantages)
 
+    def tensors(self) -> list[Tensor]:
+        """The fields in their order, without those that are None: `Batch(*batch.tensors())` is the same batch."""
+        return [value for value in vars(self).values() if value is not None]
+
     def with_advantages(self, advantages: Tensor) -> Self:
         """The same steps with other advantages [B]."""
         return dataclasses.replace(self, advantages=advantages)
@@ -56,9 +61,11 @@ class Batch:
         if size is None or size >= len(self):
             yield self
             return
-        shuffled = self.rows(torch.from_numpy(rng.permutation(len(self))))
-        for start in range(0, len(self), size):
-            yield shuffled.rows(slice(start, start + size))
+        shuffled = self.rows(torch.from_numpy(rng.permutation(len(self)))).tensors()
+        for rows in zip(*(x.split(size) if x.ndim else itertools.repeat(x) for x in shuffled), strict=False):
+            part = type(self)(*rows)
+            part.episodes = self.episodes * (len(part) / len(self))
+            yield part
 
 
 @dataclass(frozen=True)

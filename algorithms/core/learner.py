@@ -2,12 +2,8 @@
 
 import logging
 import math
-import os
-import shutil
-import sys
-import sysconfig
-from collections.abc import Callable
-from pathlib import Path
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +12,8 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 
 from algorithms.core.algorithm import Algorithm, Batch
+from algorithms.core.compiled import CannotCompile, ahead_of_time
+from algorithms.core.estimators import backward_sum
 from algorithms.core.networks import SMALLEST_VARIANCE, Policy, RunningNormalizer, ValueFunction
 from algorithms.core.rollout import Rollout
 from algorithms.core.vector_env import Task
@@ -24,14 +22,9 @@ ADAM_BETAS = (0.9, 0.999)
 SMALLEST_DEVIATION = 1e-8
 REWARD_DISCOUNT = 0.99  # of the discounted return whose deviation scales rewards, as in VecNormalize; the task's, not γ
 REWARD_CLIP = 10.0
-# Gradient steps from which compiling is worth it: loading compiled code costs seconds, each step saves about 0.3 ms.
-STEPS_THAT_REPAY_COMPILING = 15_000
-
-
-def can_compile() -> bool:
-    """Whether Torch's inductor finds what it needs: a C++ compiler and Python's headers."""
-    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-    return bool(shutil.which(compiler)) and Path(sysconfig.get_path("include"), "Python.h").is_file()
+# Gradient steps from which compiling repays: it takes some ten seconds, once for all runs of a kind; each step of a
+# network saves about 0.6 ms.
+STEPS_THAT_REPAY_COMPILING = 5_000
 
 
 class RewardScaler:
@@ -43,20 +36,22 @@ class RewardScaler:
 
     def __call__(self, rollout: Rollout) -> np.ndarray:
         """Scaled rewards [T, N]; the rollout is taken into the statistics first."""
-        returns = np.empty_like(rollout.rewards)
-        for t, (rewards, done) in enumerate(zip(rollout.rewards, rollout.done, strict=True)):
-            self._returns = returns[t] = REWARD_DISCOUNT * self._returns + rewards
-            self._returns = self._returns * ~done
+        rewards = rollout.rewards.copy()
+        rewards[0] += REWARD_DISCOUNT * self._returns
+        discounts = np.roll(REWARD_DISCOUNT * ~rollout.done, 1, axis=0)  # the first row meets no earlier one
+        returns = backward_sum(rewards[::-1], discounts[::-1])[::-1]  # forward in time
+        self._returns = returns[-1] * ~rollout.done[-1]
         self.statistics.update(returns[rollout.valid][:, None])
         scaled = rollout.rewards / np.sqrt(self.statistics.variance[0] + SMALLEST_VARIANCE)
         return np.clip(scaled, -REWARD_CLIP, REWARD_CLIP)
 
 
 class Optimizer:
-    """Adam with clipping by the global norm, on a module's parameters as one vector.
+    """Adam with clipping by the global norm, on a module's parameters as one vector [P].
 
-    `loss(module, batch)` returns the scalar to minimise and a dict of scalars to record. Compiled, the whole step
-    (forward, gradient, clipping, Adam) is one call; a batch of any size but `compiled_size` takes the eager path.
+    `loss(module, batch)` returns the scalar to minimise and a dict of scalars to record. On a batch of `compiled_size`
+    the whole step (forward, gradient, clipping, Adam) is machine code; a batch of any other size, or any batch where
+    nothing can be compiled, takes the same step operation by operation.
     """
 
     def __init__(
@@ -74,50 +69,73 @@ class Optimizer:
         self.mean, self.square = torch.zeros_like(self.vector), torch.zeros_like(self.vector)
         self.step_count = torch.zeros(())
         self.compiled_size = compiled_size
-        self.compiled_step = torch.compile(self._step, dynamic=False) if compiled_size else None
+        self.compiling_seconds = 0.0
+        self.recorded: tuple[str, ...] = ()
+        self._compiled: Callable[..., Tensor] | None = None
+        self._compiled_inputs = 0  # how many tensors it takes; action masks are one more
+        self._shapes = {name: p.shape for name, p in module.named_parameters()}
 
-    def step(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step; returns what the loss recorded and the gradient's norm before clipping."""
-        return self.compiled_step(batch) if len(batch) == self.compiled_size else self._step(batch)
+    @property
+    def compiled(self) -> bool:
+        """Whether steps run as machine code."""
+        return self._compiled is not None
 
-    def _step(self, batch: Batch) -> dict[str, Tensor]:
-        gradient, record = self._gradient(batch)
+    def step(self, batch: Batch) -> Tensor:
+        """One gradient step; returns the scalars `recorded`: the loss's, and the gradient's norm before clipping."""
+        state = (self.vector, self.mean, self.square, self.step_count, self.learning_rate)
+        tensors = batch.tensors()
+        if len(batch) == self.compiled_size:
+            if self._compiled is None:
+                self._compile(state, tensors)
+            if self._compiled is not None and len(tensors) == self._compiled_inputs:
+                return self._compiled(*state, *tensors)
+        return self._step(*state, *tensors)
+
+    def _compile(self, state: Sequence[Tensor], tensors: Sequence[Tensor]) -> None:
+        began = time.perf_counter()
+        try:
+            self._compiled = ahead_of_time(self._step, [*state, *tensors])
+            self._compiled_inputs = len(tensors)
+        except CannotCompile as error:
+            logging.getLogger(__name__).warning("not compiled, and slower for it: %s", error)
+            self.compiled_size = None
+        self.compiling_seconds += time.perf_counter() - began
+
+    def _step(
+        self, vector: Tensor, mean: Tensor, square: Tensor, step_count: Tensor, learning_rate: Tensor, *tensors: Tensor
+    ) -> Tensor:
+        parameters = vector.detach().requires_grad_()
+        loss, record = self.loss(self._module_with(parameters), Batch(*tensors))
+        (gradient,) = torch.autograd.grad(loss, parameters)
         record["gradient_norm"] = torch.linalg.vector_norm(gradient)
         if self.max_grad_norm is not None:
             gradient = gradient * torch.clamp(self.max_grad_norm / (record["gradient_norm"] + 1e-6), max=1.0)
-        adam(
-            [self.vector],
-            [gradient],
-            [self.mean],
-            [self.square],
-            [],
-            [self.step_count],
-            foreach=False,
-            fused=not torch.compiler.is_compiling(),
-            amsgrad=False,
-            beta1=ADAM_BETAS[0],
-            beta2=ADAM_BETAS[1],
-            lr=self.learning_rate,
-            weight_decay=0.0,
-            eps=self.epsilon,
-            maximize=False,
-        )
-        return record
+        with torch.no_grad():
+            adam(
+                [vector],
+                [gradient],
+                [mean],
+                [square],
+                [],
+                [step_count],
+                foreach=False,
+                differentiable=True,  # computes with the step count as a tensor, whose number a compiler cannot know
+                amsgrad=False,
+                beta1=ADAM_BETAS[0],
+                beta2=ADAM_BETAS[1],
+                lr=learning_rate,
+                weight_decay=0.0,
+                eps=self.epsilon,
+                maximize=False,
+            )
+        self.recorded = tuple(record)
+        return torch.stack([value.detach() for value in record.values()])
 
-    def _gradient(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss's gradient [P] by autograd; while compiling by torch.func, which is what can be compiled."""
-        if not torch.compiler.is_compiling():
-            loss, record = self.loss(self.module, batch)
-            gradients = torch.autograd.grad(loss, tuple(self.module.parameters()))
-            return torch.cat([g.reshape(-1) for g in gradients]), {k: v.detach() for k, v in record.items()}
-
-        def loss_of(vector: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            named = dict(self.module.named_parameters())
-            pieces = vector.split([p.numel() for p in named.values()])
-            parameters = {n: x.view(p.shape) for (n, p), x in zip(named.items(), pieces, strict=True)}
-            return self.loss(lambda *inputs: torch.func.functional_call(self.module, parameters, inputs), batch)
-
-        return torch.func.grad(loss_of, has_aux=True)(self.vector)
+    def _module_with(self, vector: Tensor) -> Callable:
+        """The module as a function of its inputs, with its parameters taken from `vector` [P]."""
+        pieces = vector.split([shape.numel() for shape in self._shapes.values()])
+        parameters = {n: x.view(shape) for (n, shape), x in zip(self._shapes.items(), pieces, strict=True)}
+        return lambda *inputs: torch.func.functional_call(self.module, parameters, inputs)
 
     def state(self) -> dict[str, np.ndarray]:
         """The parameters by name."""
@@ -127,7 +145,8 @@ class Optimizer:
 class Learner:
     """The networks, statistics and optimisers of one run.
 
-    `compile` is "always", "never" or "auto": where the run is long enough to repay it and a C++ compiler is there.
+    `compile` is "always", "never" or "auto": where the run is long enough to repay it. What cannot be compiled is run
+    operation by operation, with a warning that gives the reason.
     """
 
     def __init__(
@@ -152,22 +171,25 @@ class Learner:
         a = algorithm
         self.value_epochs = a.value_epochs or a.epochs
         self.value_minibatch_size = a.value_minibatch_size or a.minibatch_size
-        policy_size = self._compiled_size(a.minibatch_size, a.epochs, steps, compile)
-        value_size = None
-        if a.value_function:
-            value_size = self._compiled_size(self.value_minibatch_size, self.value_epochs, steps, compile)
-        if compile == "auto" and (policy_size or value_size) and not can_compile():
-            logging.getLogger(__name__).warning(
-                "not compiled, and slower for it: no C++ compiler, or no headers of this Python (python3-dev)"
+        size = self._compiled_size(a.minibatch_size, a.epochs, steps, compile)
+        self.policy_optimizer = Optimizer(self.policy, self._policy_loss, a.max_grad_norm, a.adam_epsilon, size)
+        self.optimizers = [self.policy_optimizer]
+        if self.value_function is not None:
+            size = self._compiled_size(self.value_minibatch_size, self.value_epochs, steps, compile)
+            self.value_optimizer = Optimizer(
+                self.value_function, self._value_loss, a.max_grad_norm, a.adam_epsilon, size
             )
-            policy_size = value_size = None
-        self.compiled = bool(policy_size or value_size)
-        if self.compiled:
-            torch.compiler.reset()  # else what earlier runs of this process compiled would change this one's code
-        self.policy_optimizer = Optimizer(self.policy, self._policy_loss, a.max_grad_norm, a.adam_epsilon, policy_size)
-        self.value_optimizer = a.value_function and Optimizer(
-            self.value_function, self._value_loss, a.max_grad_norm, a.adam_epsilon, value_size
-        )
+            self.optimizers.append(self.value_optimizer)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether gradient steps run as machine code."""
+        return any(optimizer.compiled for optimizer in self.optimizers)
+
+    @property
+    def compiling_seconds(self) -> float:
+        """Seconds that compiling, or loading what was compiled before, took until now."""
+        return sum(optimizer.compiling_seconds for optimizer in self.optimizers)
 
     def _compiled_size(self, minibatch_size: int | None, epochs: int, steps: int, compile: str) -> int | None:
         """The one batch size that is compiled, or None where compiling is not wanted or would not repay its cost."""
@@ -228,13 +250,14 @@ class Learner:
             records += [self.policy_optimizer.step(part) for part in batch.minibatches(a.minibatch_size, self.rng)]
             if a.target_kl is not None and self.kl(batch) > a.target_kl:
                 break
-        result = _means(records, "policy_")
-        if self.value_optimizer:
+        result = _means(self.policy_optimizer.recorded, records, "policy_")
+        if self.value_function is not None:
             self.value_optimizer.learning_rate.fill_(rate * a.value_learning_rate)
             parts = (
                 p for _ in range(self.value_epochs) for p in batch.minibatches(self.value_minibatch_size, self.rng)
             )
-            result |= _means([self.value_optimizer.step(part) for part in parts], "value_")
+            records = [self.value_optimizer.step(part) for part in parts]
+            result |= _means(self.value_optimizer.recorded, records, "value_")
         result["learning_rate"] = rate * a.policy_learning_rate
         return result
 
@@ -258,8 +281,7 @@ class Learner:
 
     def is_finite(self) -> bool:
         """Whether every parameter is a number."""
-        optimizers = [o for o in (self.policy_optimizer, self.value_optimizer) if o]
-        return all(math.isfinite(float(o.vector.sum())) for o in optimizers)
+        return all(math.isfinite(float(optimizer.vector.sum())) for optimizer in self.optimizers)
 
     def observe(self, rollout: Rollout) -> None:
         """Take a rollout into the observation statistics; to be called after the update on it, not before."""
@@ -270,7 +292,7 @@ class Learner:
         """Everything that acting and evaluating needs, as arrays by name: policy, critic, statistics."""
         parts = {"policy": self.policy_optimizer.state(), "observation_statistics": self.normalizer.state()}
         parts["reward_statistics"] = self.reward_scaler.statistics.state()
-        if self.value_optimizer:
+        if self.value_function is not None:
             parts["value_function"] = self.value_optimizer.state()
         return {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
 
@@ -286,7 +308,8 @@ class Learner:
         distribution = policy(batch.observations, batch.action_masks)
         loss = a.policy_loss(distribution.log_prob(batch.actions), batch)
         entropy = distribution.entropy().mean()
-        return loss - a.entropy_coefficient * entropy, {"loss": loss, "entropy": entropy}
+        objective = loss - a.entropy_coefficient * entropy if a.entropy_coefficient else loss
+        return objective, {"loss": loss, "entropy": entropy}
 
     def _value_loss(self, value_function: Callable, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         loss = self.algorithm.value_loss(value_function(batch.observations), batch)
@@ -299,8 +322,7 @@ def approximate_kl(log_prob: Tensor, batch: Batch) -> float:
     return float((torch.expm1(log_ratio) - log_ratio).mean())
 
 
-def _means(records: list[dict[str, Tensor]], prefix: str) -> dict[str, float]:
+def _means(names: Sequence[str], records: list[Tensor], prefix: str) -> dict[str, float]:
     """The mean of each recorded scalar; entropy keeps its name, the others get the prefix."""
-    names = list(records[0])
-    means = torch.stack([torch.stack([r[name] for name in names]) for r in records]).mean(dim=0).tolist()
+    means = torch.stack(records).mean(dim=0).tolist()
     return {name if name == "entropy" else prefix + name: value for name, value in zip(names, means, strict=True)}

@@ -1,5 +1,6 @@
 """The steps collected under one policy, and the one loop that collects them."""
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,8 @@ class Rollout:
     action_masks: np.ndarray | None = None  # bool [T, N, A], True where an action is allowed
     values: np.ndarray | None = None  # float64 [T, N], V(s_t) before the update; zero without a critic
     next_values: np.ndarray | None = None  # float64 [T, N], V(s_{t+1}) of the true successor
+    acting_seconds: float = 0.0  # spent on choosing the actions
+    stepping_seconds: float = 0.0  # spent in the environments and on their episodes' accounts
 
     @property
     def done(self) -> np.ndarray:
@@ -49,18 +52,28 @@ def collect(
     waits, already reset, for the next rollout: nothing is stepped that is not counted.
     """
     observations, actions, transitions, masks = [], [], [], []
-    episodes_left = np.full(envs.num_envs, episodes if episodes is not None else np.inf)
-    active = episodes_left > 0
-    while active.any() and len(observations) != steps:
+    active = np.ones(envs.num_envs, bool)
+    episodes_left = np.full(envs.num_envs, episodes or 0)
+    acting_seconds = stepping_seconds = 0.0
+    finished = False
+    while not finished:
+        began = time.perf_counter()
         observations.append(envs.observations)
         masks.append(envs.action_masks)
         actions.append(policy.act(normalizer(envs.observations), rng, envs.action_masks, mode=mode))
-        transition = envs.step(policy.to_environment(actions[-1]), active)
+        sent = policy.to_environment(actions[-1])
+        acted = time.perf_counter()
+        transition = envs.step(sent, active)
+        stepping_seconds += time.perf_counter() - acted
+        acting_seconds += acted - began
         transitions.append((*transition, active))
-        if episodes is not None:
+        if episodes is None:
+            finished = len(observations) == steps
+        else:
             _, _, terminated, truncated = transition
             episodes_left = episodes_left - (terminated | truncated)
             active = episodes_left > 0
+            finished = not active.any()
     next_observations, rewards, terminated, truncated, valid = (np.stack(x) for x in zip(*transitions, strict=True))
     return Rollout(
         np.stack(observations),
@@ -71,6 +84,8 @@ def collect(
         next_observations,
         valid,
         action_masks=_stack_masks(masks),
+        acting_seconds=acting_seconds,
+        stepping_seconds=stepping_seconds,
     )
 
 

@@ -15,6 +15,7 @@ from algorithms.core.rollout import collect
 from algorithms.core.vector_env import Episode, Task, VectorEnv
 
 EVALUATION_EPISODES = 20
+PHASES = ("stepping", "acting", "learning", "compiling", "training", "evaluating")  # training holds the four before it
 RECORDED_ROWS = 200  # rows of the update table at most; each holds the means over an equal share of the budget
 
 
@@ -45,10 +46,10 @@ class Run:
     evaluation: dict[str, Evaluation] | None  # "sampled" and "mode"; None for a diverged run
     steps_taken: int
     updates_made: int
-    compiled: bool  # whether gradient steps ran as compiled code, whose last digits differ from the eager path's
+    compiled: bool = False  # whether gradient steps ran as machine code, whose last digits differ from the eager path's
     diverged_at: int | None = None
     diverged_because: str | None = None
-    seconds: dict[str, float] = field(default_factory=dict)  # collecting, learning, evaluating
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
 
 
 @dataclass(frozen=True)
@@ -99,26 +100,18 @@ def train(
     )
     rng = np.random.default_rng(seeds.acting)
     table = UpdateTable(steps)
-    run = Run(
-        envs.episodes,
-        table.rows,
-        [],
-        None,
-        0,
-        0,
-        learner.compiled,
-        seconds=dict.fromkeys(("collecting", "learning", "evaluating"), 0.0),
-    )
+    run = Run(envs.episodes, table.rows, [], None, 0, 0)
+    seconds = run.seconds
     fractions = sorted(checkpoint_fractions)
+    training_began = time.perf_counter()
     while True:
         while fractions and envs.steps >= fractions[0] * steps:
             run.checkpoints.append(Checkpoint(fractions.pop(0), envs.steps, learner.state()))
         if envs.steps >= steps:
             break
-        began = time.perf_counter()
         progress = envs.steps / steps
         rollout = collect(envs, learner.policy, learner.normalizer, rng, **_length(algorithm, steps - envs.steps))
-        collected = time.perf_counter()
+        began = time.perf_counter()
         batch = learner.prepare(rollout)
         record = learner.update(batch, progress)
         run.updates_made += 1
@@ -127,18 +120,23 @@ def train(
         if run.diverged_because is None and table.row_is_due(envs.steps):
             table.close_row(envs.steps, learner.diagnose(batch))
         learner.observe(rollout)
-        run.seconds["collecting"] += collected - began
-        run.seconds["learning"] += time.perf_counter() - collected
+        seconds["learning"] += time.perf_counter() - began
+        seconds["acting"] += rollout.acting_seconds
+        seconds["stepping"] += rollout.stepping_seconds
         if run.diverged_because is not None:
             run.diverged_at = envs.steps
             break
         on_update(envs.steps, envs.episodes)
+    seconds["training"] = time.perf_counter() - training_began
+    seconds["compiling"] = learner.compiling_seconds
+    seconds["learning"] -= learner.compiling_seconds
+    run.compiled = learner.compiled
     run.steps_taken = envs.steps
     envs.close()
     if run.diverged_at is None:
         began = time.perf_counter()
         run.evaluation = evaluate(learner, task, seeds.evaluation)
-        run.seconds["evaluating"] = time.perf_counter() - began
+        seconds["evaluating"] = time.perf_counter() - began
     return run
 
 

@@ -1,0 +1,132 @@
+"""Functions of tensors as machine code: compiled ahead of time, kept on disk, shared by all processes that need them.
+
+What is compiled is known by the operations that it consists of. They are written down while the function runs once, so
+that a changed algorithm, setting or shape can never meet code that was compiled for another; and where the code is
+there already, the compiler, whose import alone takes a second, is never loaded.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from platformdirs import user_cache_path
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class CannotCompile(RuntimeError):
+    """Why a function could not be compiled, as half a sentence."""
+
+
+def ahead_of_time(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Callable[..., Tensor]:
+    """`function` as machine code, for tensors of the shapes and types of `inputs`.
+
+    `function` may read and change the tensors that it is given and returns one tensor. It is run once on copies of
+    `inputs`. Raises CannotCompile, also where the function's operations depend on the numbers in the tensors.
+    """
+    package = user_cache_path("policy-gradient-ladder") / f"{fingerprint(function, inputs)}.pt2"
+    try:
+        package.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(package.with_suffix(".lock")):  # one process compiles, the others wait for it
+            if not package.exists():
+                compile_to(package, function, inputs)
+            loaded = load(package)
+    except OSError as error:
+        raise CannotCompile(f"compiled code cannot be kept in {package.parent}: {error.strerror}") from error
+    return lambda *tensors: loaded.boxed_run(list(tensors))[0]
+
+
+def load(package: Path) -> torch._C._aoti.AOTIModelPackageLoader:
+    """The machine code, ready to run. `torch._inductor.aoti_load_package` wraps it, and takes a second to import."""
+    try:
+        return torch._C._aoti.AOTIModelPackageLoader(str(package), "model", False, 1, -1)
+    except RuntimeError as error:
+        raise CannotCompile(f"{package} is damaged, and may be removed") from error
+
+
+def fingerprint(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> str:
+    """Names the machine code of `function`: a digest of its operations, of Torch's version and of the processor."""
+    copies = [x.clone() for x in inputs]
+    with Operations(copies) as operations:
+        function(*copies)
+    machine = [torch.__version__, torch.get_num_threads(), platform.machine(), _processor()]
+    return hashlib.sha256("\n".join(map(str, [*machine, *operations.lines])).encode()).hexdigest()
+
+
+class Operations(TorchDispatchMode):
+    """Writes down each Torch operation that is run: its name, its constants, and which tensors it read and made."""
+
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        super().__init__()
+        self._seen: list[Tensor] = []  # held, so that no later tensor takes the memory of an earlier one
+        self._names: dict[tuple, str] = {}
+        self.lines = [self._describe(x, constant=False) for x in inputs]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or else Torch imports its compiler to keep it away from the next method
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        if depends_on_numbers(operation, args):
+            raise CannotCompile(f"what {operation} gives, and so what follows, depends on the numbers in a tensor")
+        arguments = [self._describe(x, constant=True) for x in tree_leaves((args, kwargs))]
+        result = operation(*args, **(kwargs or {}))
+        results = [self._describe(x, constant=False) for x in tree_leaves(result)]
+        self.lines.append(f"{operation} {arguments} {results}")
+        return result
+
+    def _describe(self, x: object, constant: bool) -> str:
+        """A tensor by its number, type and shape (and its content, if it is from outside); anything else as it is."""
+        if not isinstance(x, Tensor):
+            return repr(x)
+        key = (x.untyped_storage().data_ptr(), x.storage_offset(), x.shape, x.stride(), x.dtype)
+        if key not in self._names:
+            self._seen.append(x)
+            content = hashlib.sha256(x.detach().contiguous().numpy().tobytes()).hexdigest() if constant else ""
+            self._names[key] = f"{len(self._names)}:{x.dtype}{tuple(x.shape)}{x.stride()}{content}"
+        return self._names[key]
+
+
+def depends_on_numbers(operation: torch._ops.OpOverload, args: Sequence) -> bool:
+    """Whether an operation leads out of Torch (a test of a tensor, say) or its result's shape is not known before."""
+    if operation is torch.ops.aten.index.Tensor:
+        return any(x.dtype == torch.bool for x in args[1] if x is not None)
+    return torch.Tag.data_dependent_output in operation.tags or torch.Tag.dynamic_output_shape in operation.tags
+
+
+def compile_to(package: Path, function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> None:
+    """Write the machine code of `function`, whole or not at all."""
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if not shutil.which(compiler):
+        raise CannotCompile(f"there is no C++ compiler ({compiler})")
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    with tempfile.TemporaryDirectory(dir=package.parent) as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # Torch's own, about itself
+        try:
+            graph = make_fx(lambda *x: function(*x), tracing_mode="fake", _allow_non_fake_inputs=True)(
+                *(x.clone() for x in inputs)
+            )
+            program = torch.export.export(graph, tuple(inputs))
+            unfinished = torch._inductor.aoti_compile_and_package(program, package_path=f"{folder}/{package.name}")
+        except Exception as error:  # whatever an algorithm's author wrote, and whatever is amiss with the compiler
+            raise CannotCompile(f"{type(error).__name__}: {str(error).strip().partition(os.linesep)[0]}") from error
+        os.replace(unfinished, package)
+
+
+def _processor() -> str:
+    """What machine code depends on: the processor's model and instruction sets."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
