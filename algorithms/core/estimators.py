@@ -12,14 +12,14 @@ from algorithms.core.rollout import Rollout
 
 def backward_sum(x: np.ndarray, discount: np.ndarray) -> np.ndarray:
     """Solve y_t = x_t + discount_t · y_{t+1}, with y_T = 0. All arrays float [T, N]."""
-    y = np.empty(np.shape(x))
-    for n in range(y.shape[1]):
-        following, solution = 0.0, []
-        for x_t, discount_t in zip(x[::-1, n].tolist(), discount[::-1, n].tolist(), strict=True):
-            following = x_t + discount_t * following  # in Python's floats, a tenth of the cost of NumPy's
-            solution.append(following)
-        y[::-1, n] = solution
-    return y
+    solutions = []
+    for xs, discounts in zip(x[::-1].T.tolist(), discount[::-1].T.tolist(), strict=True):
+        y, ys = 0.0, []
+        for x_t, discount_t in zip(xs, discounts, strict=True):
+            y = x_t + discount_t * y  # in Python's floats: NumPy's cost ten times as much, one by one
+            ys.append(y)
+        solutions.append(ys)
+    return np.array(solutions).T[::-1]
 
 
 def discounted_returns(rollout: Rollout, gamma: float) -> np.ndarray:

@@ -231,7 +231,7 @@ class Learner:
             advantages=torch.from_numpy(advantages),
             values=torch.from_numpy(values),
             value_targets=torch.from_numpy(advantages + values),
-            episodes=torch.tensor(float(rollout.done.sum() if self.algorithm.whole_episodes else valid.shape[1])),
+            episodes=torch.scalar_tensor(rollout.done.sum() if self.algorithm.whole_episodes else valid.shape[1]),
             action_masks=None if rollout.action_masks is None else torch.from_numpy(rollout.action_masks[valid]),
         )
         batch.log_probs = self._log_probs(batch)

@@ -191,9 +191,11 @@ class RunningNormalizer:
 
     def update(self, x: np.ndarray) -> None:
         """Take the rows of x [M, size] into the statistics (Chan et al., 1979, pairwise combination)."""
+        x = x.astype(np.float64)
         count = self.count + len(x)
-        difference = x.mean(axis=0, dtype=np.float64) - self.mean
-        squares = self.variance * self.count + x.var(axis=0, dtype=np.float64) * len(x)
+        mean = x.sum(axis=0) / len(x)
+        squares = self.variance * self.count + ((x - mean) ** 2).sum(axis=0)
+        difference = mean - self.mean
         self.variance = (squares + difference**2 * self.count * len(x) / count) / count
         self.mean = self.mean + difference * len(x) / count
         self.count = count
