@@ -10,8 +10,8 @@ import torch
 import torch._dynamo.utils
 
 from algorithms.a2c import A2C
+from algorithms.core.task import Task
 from algorithms.core.training import RECORDED_ROWS, UpdateTable, evaluate, train
-from algorithms.core.vector_env import Task
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
 from tests.tasks import ALGORITHMS, make_learner

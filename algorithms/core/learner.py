@@ -18,7 +18,7 @@ from torch.optim.adam import adam
 from algorithms.core.algorithm import Algorithm, Batch
 from algorithms.core.networks import SMALLEST_VARIANCE, Policy, RunningNormalizer, ValueFunction
 from algorithms.core.rollout import Rollout
-from algorithms.core.vector_env import Task
+from algorithms.core.task import Task
 
 ADAM_BETAS = (0.9, 0.999)
 SMALLEST_DEVIATION = 1e-8

@@ -12,7 +12,8 @@ from threadpoolctl import threadpool_limits
 from algorithms.core.algorithm import Algorithm
 from algorithms.core.learner import Learner
 from algorithms.core.rollout import collect
-from algorithms.core.vector_env import Episode, Task, VectorEnv
+from algorithms.core.task import Task
+from algorithms.core.vector_env import Episode, VectorEnv
 
 EVALUATION_EPISODES = 20
 RECORDED_ROWS = 200  # rows of the update table at most; each holds the means over an equal share of the budget
