@@ -313,6 +313,7 @@ GRID_KEYS: dict[str, Check] = {
 }
 TASK_KEYS: dict[str, Check] = {
     "steps": (lambda v: type(v) is int, "a whole number", REQUIRED),
+    "backend": (lambda v: v in ("gymnasium", "envpool"), "gymnasium or envpool", "gymnasium"),
     "normalize_observations": (*FLAG, False),
     "normalize_rewards": (*FLAG, False),
     "action_bounds": (lambda v: v in ("clip", "squash"), "clip or squash", "clip"),

@@ -1,4 +1,4 @@
-"""A task: a Gymnasium id, and its preprocessing."""
+"""A task: a Gymnasium id, its preprocessing, and what steps it."""
 
 import logging
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ class Task:
     """A Gymnasium id and its preprocessing, which is the same for every algorithm."""
 
     id: str
+    backend: Literal["gymnasium", "envpool"] = "gymnasium"  # what steps the environments
     normalize_observations: bool = False  # subtract the running mean, divide by the running deviation, clip at ±10
     normalize_rewards: bool = False  # divide by the running deviation of the discounted return, clip at ±10
     action_bounds: Literal["clip", "squash"] = "clip"
@@ -27,7 +28,7 @@ class Task:
 
 
 class UnsupportedTask(ValueError):
-    """A task that cannot be made, or whose spaces are not supported."""
+    """A task that cannot be made, or whose spaces or backend are not supported."""
 
 
 def send_mujoco_warnings_to_logging() -> None:

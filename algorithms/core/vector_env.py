@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from gymnasium.spaces import Discrete
 
+from algorithms.core import envpool_backend
 from algorithms.core.task import Task, make_env
 
 
@@ -29,6 +30,8 @@ class Episode(NamedTuple):
 def check_task(task: Task) -> None:
     """Refuse with a sentence, in UnsupportedTask, what VectorEnv could not step."""
     make_env(task).close()
+    if task.backend == "envpool":
+        envpool_backend.check(task)
 
 
 class VectorEnv:
@@ -43,7 +46,8 @@ class VectorEnv:
         self.task = task
         self.num_envs = num_envs
         seeds = [int(child.generate_state(1)[0]) for child in seed.spawn(num_envs)]
-        self.backend = GymnasiumBackend(task, seeds)
+        make_backend = envpool_backend.EnvPoolBackend if task.backend == "envpool" else GymnasiumBackend
+        self.backend = make_backend(task, seeds)
         self.action_space = self.backend.action_space
         self.observation_size = self.backend.observation_size
         self.observations = self.backend.reset(np.arange(num_envs))
