@@ -19,7 +19,8 @@ from typing import Any
 import yaml
 
 from algorithms.core.algorithm import Algorithm, InvalidSetting, nearest_first
-from algorithms.core.vector_env import Task, UnsupportedTask, make_env
+from algorithms.core.task import Task, UnsupportedTask
+from algorithms.core.vector_env import check_task
 from experiments.record import SCHEMA, UnusableFolder, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -269,7 +270,7 @@ def _task(path: str, name: str, entry: Any) -> GridTask:
         raise GridError(f"{path}: steps of task {name} must be at least 1, not {keys['steps']}")
     if keys["reference_score"] == keys["random_score"]:
         raise GridError(f"{path}: task {name} has the same random_score and reference_score, {keys['random_score']}")
-    make_env(task).close()  # refuses what is not supported
+    check_task(task)  # refuses what is not supported
     return GridTask(task, **keys)
 
 
@@ -312,6 +313,7 @@ GRID_KEYS: dict[str, Check] = {
 }
 TASK_KEYS: dict[str, Check] = {
     "steps": (lambda v: type(v) is int, "a whole number", REQUIRED),
+    "backend": (lambda v: v in ("gymnasium", "envpool"), "gymnasium or envpool", "gymnasium"),
     "normalize_observations": (*FLAG, False),
     "normalize_rewards": (*FLAG, False),
     "action_bounds": (lambda v: v in ("clip", "squash"), "clip or squash", "clip"),

@@ -4,7 +4,7 @@ import argparse
 
 import numpy as np
 
-from algorithms.core.vector_env import Task, make_env
+from algorithms.core.task import Task, make_env
 from experiments.grid import exit_with_sentence
 
 EPISODES = 100

@@ -25,6 +25,7 @@ from algorithms.core.training import Checkpoint, Run
 
 SCHEMA = 1
 PACKAGES = ("policy-gradient-ladder", "torch", "numpy", "gymnasium", "mujoco")
+OPTIONAL_PACKAGES = ("envpool",)  # recorded where they are installed
 RUN_FILES = ("run.json", "episodes.csv", "updates.csv", "checkpoints")
 UPDATE_COLUMNS = (
     "step",
@@ -122,8 +123,9 @@ def peak_memory() -> float:
 
 def provenance(root: Path) -> dict[str, Any]:
     """Versions, commit and machine."""
+    optional = {p: version for p in OPTIONAL_PACKAGES if (version := _version(p)) is not None}
     return {
-        "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
+        "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES} | optional,
         "commit": _git(root, "rev-parse", "HEAD"),
         "uncommitted_changes": _uncommitted_changes(root),
         "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},

@@ -12,7 +12,8 @@ import algorithms
 from algorithms.core.algorithm import Algorithm
 from algorithms.core.learner import Learner
 from algorithms.core.rollout import Rollout
-from algorithms.core.vector_env import Task, VectorEnv
+from algorithms.core.task import Task
+from algorithms.core.vector_env import VectorEnv
 
 
 class Counting(gymnasium.Env):

@@ -13,7 +13,7 @@ from algorithms.core.algorithm import Algorithm, Batch, InvalidSetting
 from algorithms.core.learner import Optimizer, RewardScaler
 from algorithms.core.networks import RunningNormalizer, ValueFunction
 from algorithms.core.rollout import collect
-from algorithms.core.vector_env import Task
+from algorithms.core.task import Task
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
 from tests.tasks import make_learner, random_rollout

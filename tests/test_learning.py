@@ -5,8 +5,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from algorithms.core.task import Task
 from algorithms.core.training import train
-from algorithms.core.vector_env import Task
 from tests.tasks import ALGORITHMS
 
 

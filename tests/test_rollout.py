@@ -73,7 +73,7 @@ def test_the_stored_action_is_the_sample_before_the_bounds():
     rollout = collected(steps=3)
     low, high = envs.action_space.low, envs.action_space.high
     assert (rollout.actions < low).any()
-    received = np.array([env.unwrapped.received for env in envs.envs]).swapaxes(0, 1)
+    received = np.array([env.unwrapped.received for env in envs.backend.envs]).swapaxes(0, 1)
     np.testing.assert_array_equal(received, np.clip(rollout.actions, low, high))
 
 

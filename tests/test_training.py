@@ -11,8 +11,8 @@ import torch
 from algorithms.a2c import A2C
 from algorithms.core.learner import STEPS_THAT_REPAY_COMPILING
 from algorithms.core.rollout import collect
+from algorithms.core.task import Task
 from algorithms.core.training import RECORDED_ROWS, UpdateTable, evaluate, train
-from algorithms.core.vector_env import Task
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
 from tests.tasks import ALGORITHMS, make_learner

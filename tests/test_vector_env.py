@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Discrete
 
-from algorithms.core.vector_env import Episode, Task, UnsupportedTask, VectorEnv
+from algorithms.core.task import Task, UnsupportedTask
+from algorithms.core.vector_env import Episode, VectorEnv
 from tests import tasks
 
 EVERYONE = np.ones(2, bool)
@@ -104,7 +105,7 @@ def test_discrete_observations_are_one_hot_and_discrete_actions_start_where_the_
     for _ in range(12):
         shown = envs.observations
         assert shown.sum(axis=1).tolist() == [1, 1]
-        assert shown.argmax(axis=1).tolist() == [e.unwrapped.shown - 5 for e in envs.envs]
+        assert shown.argmax(axis=1).tolist() == [e.unwrapped.shown - 5 for e in envs.backend.envs]
         (transition,) = step(envs, actions=shown.argmax(axis=1))
         assert transition.rewards.tolist() == [1, 1]
         assert transition.next_observations.sum(axis=1).tolist() == [1, 1]
@@ -115,7 +116,7 @@ def test_a_box_environment_receives_the_action_it_is_given():
     envs = make("BoxTruncating-v0")
     actions = np.array([[0.5, -1.0], [2.0, 0.25]], np.float32)
     envs.step(actions, EVERYONE)
-    for env, action in zip(envs.envs, actions, strict=True):
+    for env, action in zip(envs.backend.envs, actions, strict=True):
         np.testing.assert_array_equal(env.unwrapped.received[0], action)
         assert env.unwrapped.received[0] in env.action_space
 

@@ -16,7 +16,7 @@ from algorithms.core.compiled import CannotCompile, ahead_of_time
 from algorithms.core.estimators import backward_sum
 from algorithms.core.networks import SMALLEST_VARIANCE, Policy, RunningNormalizer, ValueFunction
 from algorithms.core.rollout import Rollout
-from algorithms.core.vector_env import Task
+from algorithms.core.task import Task
 
 ADAM_BETAS = (0.9, 0.999)
 SMALLEST_DEVIATION = 1e-8

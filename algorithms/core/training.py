@@ -12,7 +12,8 @@ from threadpoolctl import threadpool_limits
 from algorithms.core.algorithm import Algorithm
 from algorithms.core.learner import Learner
 from algorithms.core.rollout import collect
-from algorithms.core.vector_env import Episode, Task, VectorEnv
+from algorithms.core.task import Task
+from algorithms.core.vector_env import Episode, VectorEnv
 
 EVALUATION_EPISODES = 20
 PHASES = ("stepping", "acting", "learning", "compiling", "training", "evaluating")  # training holds the four before it

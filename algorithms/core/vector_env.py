@@ -1,33 +1,13 @@
 """N environments stepped in one process, with true successor states and raw episode returns."""
 
-import logging
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import gymnasium
-import mujoco
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Discrete
 
-SUPPORTED_SPACES = (
-    "supported are actions in Discrete or in a flat Box of floats, "
-    "and observations in Discrete (one-hot) or in a flat Box"
-)
-
-
-@dataclass(frozen=True)
-class Task:
-    """A Gymnasium id and its preprocessing, which is the same for every algorithm."""
-
-    id: str
-    normalize_observations: bool = False  # subtract the running mean, divide by the running deviation, clip at ±10
-    normalize_rewards: bool = False  # divide by the running deviation of the discounted return, clip at ±10
-    action_bounds: Literal["clip", "squash"] = "clip"
-    max_episode_steps: int | None = None  # a time limit instead of the registered one; needed where there is none
-
-
-class UnsupportedTask(ValueError):
-    """A task that cannot be made, or whose spaces are not supported."""
+from algorithms.core import envpool_backend
+from algorithms.core.task import Task, make_env
 
 
 class Transition(NamedTuple):
@@ -47,116 +27,118 @@ class Episode(NamedTuple):
     length: int
 
 
-def send_mujoco_warnings_to_logging() -> None:
-    """Let MuJoCo warn through Python's logging instead of a MUJOCO_LOG.TXT in the working directory.
-
-    That Gymnasium's own model files use deprecated attributes is nothing that a user could act on: debug level.
-    """
-    logger = logging.getLogger("mujoco")
-
-    def warn(message: str) -> None:
-        logger.log(logging.DEBUG if "deprecated" in message else logging.WARNING, message.strip())
-
-    mujoco.set_mju_user_warning(warn)
-
-
-def make_env(task: Task) -> gymnasium.Env:
-    """One environment of the task.
-
-    Raises UnsupportedTask, with a sentence, where the id is unknown or a space is not supported.
-    """
-    send_mujoco_warnings_to_logging()
-    try:
-        env = gymnasium.make(task.id, max_episode_steps=task.max_episode_steps, disable_env_checker=True)
-    except Exception as error:  # whatever its constructor does
-        raise UnsupportedTask(f"task {task.id!r} cannot be made: {type(error).__name__}: {error}") from error
-    actions, observations = env.action_space, env.observation_space
-    flat_actions = isinstance(actions, Box) and len(actions.shape) == 1 and np.issubdtype(actions.dtype, np.floating)
-    if not (isinstance(actions, Discrete) or flat_actions):
-        raise UnsupportedTask(f"task {task.id!r} has actions in {actions}; {SUPPORTED_SPACES}")
-    if not (isinstance(observations, Discrete) or (isinstance(observations, Box) and len(observations.shape) == 1)):
-        raise UnsupportedTask(f"task {task.id!r} has observations in {observations}; {SUPPORTED_SPACES}")
-    if task.action_bounds == "squash" and not (flat_actions and actions.is_bounded()):
-        raise UnsupportedTask(
-            f"task {task.id!r} has actions in {actions}: action_bounds "
-            "'squash' needs a Box with finite bounds; use 'clip'"
-        )
-    return env
+def check_task(task: Task) -> None:
+    """Refuse with a sentence, in UnsupportedTask, what VectorEnv could not step."""
+    make_env(task).close()
+    if task.backend == "envpool":
+        envpool_backend.check(task)
 
 
 class VectorEnv:
-    """Steps N environments in a plain loop and restarts each one when its episode ends.
+    """Steps N environments, restarts each one when its episode ends, and keeps account of steps and episodes.
 
     `observations` [N, D] are what the policy sees next: after an episode's end the first of the new episode, while the
-    step that ended it returned the true successor. `episodes` lists every finished episode, `steps` counts every
-    environment step.
+    step that ended it returned the true successor. `action_masks` (bool [N, A], or None) are those of `observations`.
+    `episodes` lists every finished episode, `steps` counts every environment step. `backend` holds the environments.
     """
 
     def __init__(self, task: Task, num_envs: int, seed: np.random.SeedSequence):
         self.task = task
         self.num_envs = num_envs
-        self.envs = [make_env(task) for _ in range(num_envs)]
-        self.action_space = self.envs[0].action_space
-        space = self.envs[0].observation_space
-        self._one_hot = space if isinstance(space, Discrete) else None
-        self.observation_size = int(space.n) if self._one_hot else space.shape[0]
-        self._action_start = int(self.action_space.start) if isinstance(self.action_space, Discrete) else None
-        self.observations = np.empty((num_envs, self.observation_size), np.float32)
-        self.action_masks: np.ndarray | None = None
+        seeds = [int(child.generate_state(1)[0]) for child in seed.spawn(num_envs)]
+        make_backend = envpool_backend.EnvPoolBackend if task.backend == "envpool" else GymnasiumBackend
+        self.backend = make_backend(task, seeds)
+        self.action_space = self.backend.action_space
+        self.observation_size = self.backend.observation_size
+        self.observations = self.backend.reset(np.arange(num_envs))
         self.steps = 0
         self.episodes: list[Episode] = []
-        self._returns = [0.0] * num_envs
-        self._lengths = [0] * num_envs
-        for i, child in enumerate(seed.spawn(num_envs)):
-            self._begin(i, seed=int(child.generate_state(1)[0]))
+        self._returns = np.zeros(num_envs)
+        self._lengths = np.zeros(num_envs, np.int64)
+
+    @property
+    def action_masks(self) -> np.ndarray | None:
+        """bool [N, A], True where an action is allowed now; None where the task has never masked."""
+        return self.backend.action_masks
 
     def step(self, actions: np.ndarray, active: np.ndarray) -> Transition:
         """Step the environments where `active` (bool [N]) with `actions` (as the environment takes them, [N, …])."""
-        next_observations = np.zeros_like(self.observations)
-        rewards = np.zeros(self.num_envs)
-        terminated = np.zeros(self.num_envs, bool)
-        truncated = np.zeros(self.num_envs, bool)
-        self.observations = self.observations.copy()
+        transition = Transition(*self.backend.step(actions, active))
+        self._returns += transition.rewards
+        self._lengths += active
+        stepped = int(np.count_nonzero(active))
+        if stepped == self.num_envs:
+            self.observations = transition.next_observations
+        else:
+            self.observations = np.where(active[:, None], transition.next_observations, self.observations)
+        done = transition.terminated | transition.truncated
+        if np.count_nonzero(done):
+            self._restart(done.nonzero()[0], self.steps + active.cumsum())
+        self.steps += stepped
+        return transition
+
+    def close(self) -> None:
+        """Close every environment."""
+        self.backend.close()
+
+    def _restart(self, ended: np.ndarray, steps: np.ndarray) -> None:
+        """List the episodes of the environments `ended`; `steps` [N] counts in the order of the environments."""
+        for i in ended.tolist():
+            self.episodes.append(Episode(int(steps[i]), float(self._returns[i]), int(self._lengths[i])))
+        self.observations = self.observations.copy()  # it may be the transition's, which keeps the true successors
+        self.observations[ended] = self.backend.reset(ended)
+        self._returns[ended], self._lengths[ended] = 0.0, 0
+
+
+class GymnasiumBackend:
+    """N Gymnasium environments stepped in a plain loop."""
+
+    def __init__(self, task: Task, seeds: Sequence[int]):
+        self.envs = [make_env(task) for _ in seeds]
+        self.action_space = self.envs[0].action_space
+        space = self.envs[0].observation_space
+        self._one_hot: dict[int, np.ndarray] | None = None
+        if isinstance(space, Discrete):
+            self._one_hot = dict(enumerate(np.eye(int(space.n), dtype=np.float32), start=int(space.start)))
+        self.observation_size = len(self._one_hot) if self._one_hot else space.shape[0]
+        self._action_start = int(self.action_space.start) if isinstance(self.action_space, Discrete) else None
+        self.action_masks: np.ndarray | None = None
+        self._seeds: list[int | None] = list(seeds)  # each is used once: an environment's later episodes go on from it
+
+    def reset(self, ids: np.ndarray) -> np.ndarray:
+        """Begin an episode in the environments `ids` (int [k]); returns their first observations, float32 [k, D]."""
+        observations = np.empty((len(ids), self.observation_size), np.float32)
+        for row, i in enumerate(ids.tolist()):
+            observation, info = self.envs[i].reset(seed=self._seeds[i])
+            self._seeds[i] = None
+            observations[row] = self._one_hot[int(observation)] if self._one_hot else observation
+            self._allow(i, info)
+        return observations
+
+    def step(self, actions: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The fields of a Transition; an environment whose episode has ended waits for its reset."""
+        next_observations = np.zeros((len(self.envs), self.observation_size), np.float32)
+        rewards = np.zeros(len(self.envs))
+        terminated = np.zeros(len(self.envs), bool)
+        truncated = np.zeros(len(self.envs), bool)
         if self.action_masks is not None:
             self.action_masks = self.action_masks.copy()
         for i in active.nonzero()[0].tolist():
             action = actions[i] if self._action_start is None else int(actions[i]) + self._action_start
-            observation, reward, ended, cut, info = self.envs[i].step(action)
-            self._observe(next_observations, i, observation)
-            rewards[i], terminated[i], truncated[i] = reward, ended, cut
-            self.steps += 1
-            self._returns[i] += float(reward)
-            self._lengths[i] += 1
-            if ended or cut:
-                self.episodes.append(Episode(self.steps, self._returns[i], self._lengths[i]))
-                self._begin(i)
-            else:
-                self.observations[i] = next_observations[i]
-                self._allow(i, info)
-        return Transition(next_observations, rewards, terminated, truncated)
+            observation, rewards[i], terminated[i], truncated[i], info = self.envs[i].step(action)
+            next_observations[i] = self._one_hot[int(observation)] if self._one_hot else observation
+            self._allow(i, info)
+        return next_observations, rewards, terminated, truncated
 
     def close(self) -> None:
         """Close every environment."""
         for env in self.envs:
             env.close()
 
-    def _begin(self, i: int, seed: int | None = None) -> None:
-        observation, info = self.envs[i].reset(seed=seed)
-        self._observe(self.observations, i, observation)
-        self._allow(i, info)
-        self._returns[i], self._lengths[i] = 0.0, 0
-
-    def _observe(self, rows: np.ndarray, i: int, observation) -> None:
-        if self._one_hot:
-            rows[i] = 0.0
-            rows[i, int(observation) - int(self._one_hot.start)] = 1.0
-        else:
-            rows[i] = observation
-
     def _allow(self, i: int, info: dict) -> None:
         mask = info.get("action_mask")
         if self.action_masks is None:
             if mask is None:
                 return
-            self.action_masks = np.ones((self.num_envs, int(self.action_space.n)), bool)
+            self.action_masks = np.ones((len(self.envs), int(self.action_space.n)), bool)
         self.action_masks[i] = True if mask is None else mask  # no mask now: everything is allowed
