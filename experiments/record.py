@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from algorithms.core.training import Checkpoint, Run
+from experiments.memory import peak_memory_mb
 
 SCHEMA = 1
 PACKAGES = ("policy-gradient-ladder", "torch", "numpy", "gymnasium", "mujoco")
@@ -96,7 +97,7 @@ def checkpoint_file(checkpoint: Checkpoint) -> str:
 
 def outcome(run: Run) -> dict[str, Any]:
     """What a run gave, as it stands in `run.json`."""
-    training_seconds = run.seconds["collecting"] + run.seconds["learning"]
+    loop_seconds = run.seconds["training"] - run.seconds["compiling"]
     return {
         "status": "done" if run.diverged_at is None else "diverged",
         "diverged_at": run.diverged_at,
@@ -108,7 +109,8 @@ def outcome(run: Run) -> dict[str, Any]:
         "evaluation": run.evaluation and {kind: vars(e) for kind, e in run.evaluation.items()},
         "checkpoints": [{"fraction": c.fraction, "step": c.step, "file": checkpoint_file(c)} for c in run.checkpoints],
         "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
-        "steps_per_second": round(run.steps_taken / training_seconds, 1),
+        "steps_per_second": round(run.steps_taken / loop_seconds, 1),
+        "peak_memory_mb": round(peak_memory_mb(), 1),
     }
 
 

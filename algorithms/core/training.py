@@ -15,6 +15,7 @@ from algorithms.core.rollout import collect
 from algorithms.core.vector_env import Episode, Task, VectorEnv
 
 EVALUATION_EPISODES = 20
+PHASES = ("stepping", "acting", "learning", "compiling", "training", "evaluating")
 RECORDED_ROWS = 200  # rows of the update table at most; each holds the means over an equal share of the budget
 
 
@@ -48,7 +49,7 @@ class Run:
     compiled: bool  # whether gradient steps ran as compiled code, whose last digits differ from the eager path's
     diverged_at: int | None = None
     diverged_because: str | None = None
-    seconds: dict[str, float] = field(default_factory=dict)  # collecting, learning, evaluating
+    seconds: dict[str, float] = field(default_factory=dict)  # see PHASES
 
 
 @dataclass(frozen=True)
@@ -107,15 +108,17 @@ def train(
         0,
         0,
         learner.compiled,
-        seconds=dict.fromkeys(("collecting", "learning", "evaluating"), 0.0),
+        seconds=dict.fromkeys(PHASES, 0.0),
     )
+    envs.step = _timed(envs.step, run.seconds, "stepping")
+    learner.policy.act = _timed(learner.policy.act, run.seconds, "acting")
     fractions = sorted(checkpoint_fractions)
+    loop_began = time.perf_counter()
     while True:
         while fractions and envs.steps >= fractions[0] * steps:
             run.checkpoints.append(Checkpoint(fractions.pop(0), envs.steps, learner.state()))
         if envs.steps >= steps:
             break
-        began = time.perf_counter()
         progress = envs.steps / steps
         rollout = collect(envs, learner.policy, learner.normalizer, rng, **_length(algorithm, steps - envs.steps))
         collected = time.perf_counter()
@@ -127,19 +130,31 @@ def train(
         if run.diverged_because is None and table.row_is_due(envs.steps):
             table.close_row(envs.steps, learner.diagnose(batch))
         learner.observe(rollout)
-        run.seconds["collecting"] += collected - began
-        run.seconds["learning"] += time.perf_counter() - collected
+        compiles = learner.compiled and run.updates_made == 1
+        run.seconds["compiling" if compiles else "learning"] += time.perf_counter() - collected
         if run.diverged_because is not None:
             run.diverged_at = envs.steps
             break
         on_update(envs.steps, envs.episodes)
+    run.seconds["training"] = time.perf_counter() - loop_began
     run.steps_taken = envs.steps
     envs.close()
+    del learner.policy.act
     if run.diverged_at is None:
         began = time.perf_counter()
         run.evaluation = evaluate(learner, task, seeds.evaluation)
         run.seconds["evaluating"] = time.perf_counter() - began
     return run
+
+
+def _timed(function: Callable, seconds: dict[str, float], phase: str) -> Callable:
+    def timed(*arguments, **options):
+        began = time.perf_counter()
+        result = function(*arguments, **options)
+        seconds[phase] += time.perf_counter() - began
+        return result
+
+    return timed
 
 
 def evaluate(learner: Learner, task: Task, seed: np.random.SeedSequence) -> dict[str, Evaluation]:
