@@ -42,12 +42,17 @@ UPDATE_COLUMNS = (
 )
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Write a JSON file whole or not at all."""
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.write_text(text, encoding="utf-8", newline="")
     os.replace(unfinished, path)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    write_whole(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
 
 class UnusableFolder(ValueError):
@@ -114,10 +119,10 @@ def outcome(run: Run) -> dict[str, Any]:
     }
 
 
-def provenance(root: Path) -> dict[str, Any]:
+def provenance(root: Path, packages: Iterable[str] = PACKAGES) -> dict[str, Any]:
     """Versions, commit and machine."""
     return {
-        "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
+        "versions": {"python": platform.python_version()} | {p: _version(p) for p in packages},
         "commit": _git(root, "rev-parse", "HEAD"),
         "uncommitted_changes": _uncommitted_changes(root),
         "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
