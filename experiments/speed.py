@@ -89,15 +89,15 @@ CONTESTANTS = {
     "simulator": Contestant("MuJoCo alone", "bare", 100_000, measure="simulator", needs="mujoco"),
     "unwrapped": Contestant("Gymnasium, unwrapped", "bare", 60_000, measure="unwrapped"),
     "gymnasium": Contestant("Gymnasium", "bare", 60_000, measure="gymnasium"),
-    "envpool": Contestant("EnvPool, 8 environments", "bare", 60_000, measure="envpool", needs="envpool"),
+    "envpool": Contestant("EnvPool (8 environments)", "bare", 60_000, measure="envpool", needs="envpool"),
     "ppo_1x2048": Contestant(
-        "PPO, 1 × 2,048", "ours", PPO_STEPS, "ppo", ONE_LONG, reference="sb3_ppo_1x2048", peer="sb3_ppo_1x2048"
+        "PPO (1 × 2,048)", "ours", PPO_STEPS, "ppo", ONE_LONG, reference="sb3_ppo_1x2048", peer="sb3_ppo_1x2048"
     ),
     "ppo_8x256": Contestant(
-        "PPO, 8 × 256", "ours", PPO_STEPS, "ppo", EIGHT_SHORT, reference="sb3_ppo_1x2048", peer="sb3_ppo_8x256"
+        "PPO (8 × 256)", "ours", PPO_STEPS, "ppo", EIGHT_SHORT, reference="sb3_ppo_1x2048", peer="sb3_ppo_8x256"
     ),
     "ppo_8x256_envpool": Contestant(
-        "PPO, 8 × 256, EnvPool",
+        "PPO (8 × 256, EnvPool)",
         "ours",
         PPO_STEPS,
         "ppo",
@@ -107,11 +107,11 @@ CONTESTANTS = {
         reference="sb3_ppo_1x2048",
         peer="sb3_ppo_8x256",
     ),
-    "a2c_8x5": Contestant("A2C, 8 × 5", "ours", A2C_STEPS, "a2c", reference="sb3_a2c_8x5", peer="sb3_a2c_8x5"),
+    "a2c_8x5": Contestant("A2C (8 × 5)", "ours", A2C_STEPS, "a2c", reference="sb3_a2c_8x5", peer="sb3_a2c_8x5"),
     "reinforce": Contestant("REINFORCE", "ours", 32_768, "reinforce"),
-    "sb3_ppo_1x2048": Contestant("SB3 PPO, 1 × 2,048", steps=PPO_STEPS, algorithm="ppo", settings=ONE_LONG, **PEER),
-    "sb3_ppo_8x256": Contestant("SB3 PPO, 8 × 256", steps=PPO_STEPS, algorithm="ppo", settings=EIGHT_SHORT, **PEER),
-    "sb3_a2c_8x5": Contestant("SB3 A2C, 8 × 5", steps=A2C_STEPS, algorithm="a2c", **PEER),
+    "sb3_ppo_1x2048": Contestant("SB3 PPO (1 × 2,048)", steps=PPO_STEPS, algorithm="ppo", settings=ONE_LONG, **PEER),
+    "sb3_ppo_8x256": Contestant("SB3 PPO (8 × 256)", steps=PPO_STEPS, algorithm="ppo", settings=EIGHT_SHORT, **PEER),
+    "sb3_a2c_8x5": Contestant("SB3 A2C (8 × 5)", steps=A2C_STEPS, algorithm="a2c", **PEER),
 }
 STEPS_OF_BARE_STEPPING = {"CartPole-v1": 600_000}  # a step there costs a tenth of one of MuJoCo's
 

@@ -127,7 +127,8 @@ def write_updates(path: Path, budget: int, *, ppo: bool, rng: np.random.Generato
 
 def write_run_json(folder: Path, grid: dict, cell: dict, *, episodes: int, final: list[float], speed: float) -> None:
     task = grid["tasks"][cell["task"]]
-    seconds = {"start_up": 2.0, "collecting": cell["steps"] / speed, "learning": 3.0, "evaluating": 0.5}
+    loop = {"stepping": cell["steps"] / speed, "acting": 1.0, "learning": 3.0, "compiling": 0.5}
+    seconds = {"start_up": 2.0, **loop, "training": sum(loop.values()) + 0.25, "evaluating": 0.5}
     evaluation = {"returns": [float(value) for value in final], "lengths": [100] * len(final)}
     preprocessing = ("normalize_observations", "normalize_rewards", "action_bounds", "max_episode_steps")
     run = {
@@ -148,8 +149,9 @@ def write_run_json(folder: Path, grid: dict, cell: dict, *, episodes: int, final
         "commit": "0123456789abcdef0123456789abcdef01234567",
         "uncommitted_changes": False,
         "machine": {"cpu": "A processor", "cores": 2, "system": "Linux-6"},
-        "seconds": {**seconds, "total": sum(seconds.values())},
+        "seconds": {**seconds, "total": 3.0 + seconds["training"]},
         "steps_per_second": speed,
+        "peak_memory_mb": 300.0,
     }
     (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
 

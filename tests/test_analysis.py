@@ -27,7 +27,7 @@ def make(folder: Path) -> str:
     grid = results.read_grid(folder)
     made = tables.make_tables(grid)
     for name, table in made.items():
-        tables.write_table(grid, name, table)
+        results.write_table(folder, name, table)
     theme.apply()
     for name in figures.FIGURES:
         figures.write_figure(grid, name)
