@@ -279,11 +279,10 @@ def rate_panel(axes: Axes, contestants: list[str], table: pd.DataFrame) -> None:
     axes.set_xscale("log")
     if len(rates):
         axes.set_xlim(rates.min() / 1.4, rates.max() * 3.2)  # room for the last number
-    for place, name in enumerate(contestants):
-        row = table.loc[name]
+    for place, (_, row) in enumerate(table.reindex(contestants).iterrows()):
         if pd.isna(row["steps_per_second"]):
             where = {"transform": axes.get_yaxis_transform(), "va": "center", "color": theme.QUIET, "fontsize": 7.5}
-            axes.text(0.05, place, f"– ({row['status']})", **where)
+            axes.text(0.05, place, "–" if pd.isna(row["status"]) else f"– ({row['status']})", **where)
             continue
         colour = theme.SIDE_COLOURS[row["side"]]
         axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2.4, solid_capstyle="round")
