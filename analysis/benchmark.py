@@ -133,7 +133,7 @@ def verdict(table: pd.DataFrame, target: Target) -> dict[str, str]:
     values = rows[target.column].dropna()
     value = np.nan if values.empty else values.max() if target.at_most else values.min()
     result = {
-        "what": what(rows, target),
+        "what": what(table, target),
         "bound": f"{'≤' if target.at_most else '≥'} {amount(target, target.bound, '{:g}'.format)}",
         "value": "–" if np.isnan(value) else amount(target, value),
         "state": "met",
@@ -151,15 +151,20 @@ def verdict(table: pd.DataFrame, target: Target) -> dict[str, str]:
     return result
 
 
-def what(rows: pd.DataFrame, target: Target) -> str:
+def what(table: pd.DataFrame, target: Target) -> str:
     """What a target is about."""
     if target.column == "overhead":
         return "A cell’s seconds outside training and evaluation, compiled code in the cache (the slowest)"
     if target.column == "peak_memory_mb":
         return "A cell’s peak memory (the largest)"
-    title = target.contestant if rows.empty else rows["title"].iloc[0]
+    title = titles(table).get(target.contestant, target.contestant)
     against = "Stable-Baselines3" if target.column == "reference_ratio" else "Gymnasium’s bare stepping"
     return f"{title} on {target.task}, against {against}"
+
+
+def titles(table: pd.DataFrame) -> dict[str, str]:
+    """contestant → title."""
+    return dict(zip(table["contestant"], table["title"], strict=True))
 
 
 def missing_because(table: pd.DataFrame, row: pd.Series) -> str:
@@ -239,7 +244,7 @@ def main() -> None:
         print(f"\n{task}")
         for row in rows.itertuples():
             rate = f"{row.steps_per_second:>10,.0f} steps/s" if row.n else f"          – {row.reason}"
-            times = "" if pd.isna(row.peer_ratio) else f"   {number(row.peer_ratio)} × {row.peer}"
+            times = "" if pd.isna(row.peer_ratio) else f"   {number(row.peer_ratio)} × {titles(table)[row.peer]}"
             print(f"  {row.title:<26}{rate}{times}")
     for found in verdicts(table) if len(table) else []:
         print(f"{found['what']}: {found['value']} ({found['bound']}): {found['verdict']}")

@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from analysis import theme
-from analysis.benchmark import limit_of
+from analysis.benchmark import limit_of, titles
 from analysis.results import (
     PHASES,
     Grid,
@@ -239,11 +239,9 @@ def benchmark(grid: Grid, benchmark: pd.DataFrame) -> Figure:
         say(axes, f"no benchmark was run; it is made with: snakemake --cores 1 speed --config grid={grid.name}")
         return figure
     tasks = list(dict.fromkeys(benchmark["task"]))
-    titles = dict(zip(benchmark["contestant"], benchmark["title"], strict=True))
-    learning = {
-        name: title for name, title in titles.items() if rows(benchmark, contestant=name)["side"].iloc[0] != "bare"
-    }
-    heights = [len(titles), len(learning)]
+    all_of_them = titles(benchmark)
+    learners = titles(benchmark[benchmark["side"] != "bare"])
+    heights = [len(all_of_them), len(learners)]
     figure, panels = plt.subplots(
         2,
         len(tasks),
@@ -253,13 +251,13 @@ def benchmark(grid: Grid, benchmark: pd.DataFrame) -> Figure:
         sharey="row",
         height_ratios=heights,
     )
-    for column, task in enumerate(tasks):
-        upper, lower = panels[:, column]
-        rate_panel(upper, list(titles), rows(benchmark, task=task).set_index("contestant"))
-        split_panel(lower, list(learning), rows(benchmark, task=task).set_index("contestant"))
+    for task, (upper, lower) in zip(tasks, panels.T, strict=True):
+        measured = rows(benchmark, task=task).set_index("contestant")
+        rate_panel(upper, measured.reindex(list(all_of_them)))
+        split_panel(lower, measured.reindex(list(learners)))
         upper.set_title(task)
-    named_rows(panels[0, 0], list(titles.values()))
-    named_rows(panels[1, 0], list(learning.values()))
+    named_rows(panels[0, 0], list(all_of_them.values()))
+    named_rows(panels[1, 0], list(learners.values()))
     sides = {"bare": "stepping without learning", "ours": "this project", "peer": "Stable-Baselines3 (SB3)"}
     handles = [
         Line2D([], [], color=theme.SIDE_COLOURS[side], marker="o", linestyle="", markersize=5.5, label=label)
@@ -270,7 +268,7 @@ def benchmark(grid: Grid, benchmark: pd.DataFrame) -> Figure:
     return figure
 
 
-def rate_panel(axes: Axes, contestants: list[str], table: pd.DataFrame) -> None:
+def rate_panel(axes: Axes, table: pd.DataFrame) -> None:
     """Rates on a logarithmic axis, where equal ratios are equal distances; `table` is one task's, by contestant."""
     rates = table["steps_per_second"].dropna()
     for name, line in ((limit_of(rates), LIMIT), ("gymnasium", GYMNASIUM)):
@@ -279,7 +277,7 @@ def rate_panel(axes: Axes, contestants: list[str], table: pd.DataFrame) -> None:
     axes.set_xscale("log")
     if len(rates):
         axes.set_xlim(rates.min() / 1.4, rates.max() * 3.2)  # room for the last number
-    for place, (_, row) in enumerate(table.reindex(contestants).iterrows()):
+    for place, (_, row) in enumerate(table.iterrows()):
         if pd.isna(row["steps_per_second"]):
             where = {"transform": axes.get_yaxis_transform(), "va": "center", "color": theme.QUIET, "fontsize": 7.5}
             axes.text(0.05, place, "–" if pd.isna(row["status"]) else f"– ({row['status']})", **where)
@@ -302,12 +300,12 @@ def rate_panel(axes: Axes, contestants: list[str], table: pd.DataFrame) -> None:
     axes.set_xlabel("steps per second (thousands)")
 
 
-def split_panel(axes: Axes, contestants: list[str], table: pd.DataFrame) -> None:
+def split_panel(axes: Axes, table: pd.DataFrame) -> None:
     """Shares of the training loop's time; `table` is one task's, by contestant."""
-    start = np.zeros(len(contestants))
+    start = np.zeros(len(table))
     for phase in BENCHMARK_PHASES:
-        share = 100 * table.reindex(contestants)[phase].fillna(0).to_numpy()
-        stacked_bars(axes, range(len(contestants)), share, start, phase)
+        share = 100 * table[phase].fillna(0).to_numpy()
+        stacked_bars(axes, range(len(table)), share, start, phase)
         start = start + share
     axes.set_xlim(0, 100)
     axes.set_xlabel("share of the training loop’s time (%)")

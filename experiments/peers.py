@@ -5,6 +5,7 @@ One measurement in one process, which imports nothing but what it measures: star
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -266,13 +267,14 @@ def main() -> None:
     parser.add_argument("--seed", required=True, type=int)
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="where run.json is written")
     options = parser.parse_args()
+    options.output.mkdir(parents=True)
+    os.chdir(options.output)  # where MuJoCo writes its log
     try:
         record = MEASURES[options.measure](options.task, options.steps, options.seed, options.settings)
     except CannotRun as reason:
         print(f"error: {reason}", file=sys.stderr)
         sys.exit(2)
-    options.output.mkdir(parents=True)
-    (options.output / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    Path("run.json").write_text(json.dumps(record), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 
 from analysis import benchmark, results
 from experiments import speed
-from experiments.grid import GridError
+from experiments.grid import GridError, algorithm_class
 from tests.analysis_fixtures import CARTPOLE, write_benchmark, write_grid
 from tests.test_analysis import make, visible_text
 
@@ -93,6 +93,32 @@ def test_what_is_started_after_pinning_stays_on_one_core():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     asked, got = done.stdout.splitlines()
     assert asked == got
+
+
+def peer(folder, measure, steps, **settings):
+    """The record of one measurement of experiments.peers on Hopper."""
+    task = {"id": "Hopper-v5", "max_episode_steps": None, "normalize_observations": True, "normalize_rewards": True}
+    words = ["--measure", measure, "--task", json.dumps(task), "--settings", json.dumps(settings)]
+    command = [sys.executable, "-m", "experiments.peers", *words, "--steps", str(steps), "--seed", "0"]
+    subprocess.run([*command, "--output", str(folder / "run")], cwd=ROOT, capture_output=True, check=True)
+    return json.loads((folder / "run" / "run.json").read_text())
+
+
+def test_the_simulator_replays_what_was_recorded(tmp_path):
+    record = peer(tmp_path, "simulator", 700)
+    assert record["steps_taken"] == 700
+    assert record["seconds"]["stepping"] == record["seconds"]["training"]
+    assert not (ROOT / "MUJOCO_LOG.TXT").exists()
+
+
+def test_stable_baselines3_takes_the_steps_and_its_parts_are_within_its_loop(tmp_path):
+    pytest.importorskip("stable_baselines3")
+    settings = algorithm_class("ppo").from_settings({"rollout_length": 32, "epochs": 1}).settings()
+    record = peer(tmp_path, "stable_baselines3", 512, **settings)
+    assert record["steps_taken"] == 512
+    parts = [record["seconds"][phase] for phase in ("stepping", "acting", "learning")]
+    assert all(part > 0 for part in parts)
+    assert sum(parts) < record["seconds"]["training"] < record["seconds"]["total"]
 
 
 def test_an_unknown_task_is_refused_with_the_valid_ones():
