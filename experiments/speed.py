@@ -31,9 +31,10 @@ from experiments.grid import (
     load_grid,
     preprocessing,
 )
-from experiments.record import PACKAGES, SCHEMA, provenance, write_json, write_whole
+from experiments.record import PACKAGES, SCHEMA, UnusableFolder, provenance, write_json, write_whole
 
 TASKS = ("CartPole-v1", "Hopper-v5", "HalfCheetah-v5")  # of the default grid, which has their preprocessing
+SECONDS = ("start_up", "stepping", "acting", "learning", "compiling", "training", "evaluating", "total")  # of run.json
 COLUMNS = (
     "task",
     "contestant",
@@ -43,14 +44,7 @@ COLUMNS = (
     "core",  # that the process was pinned to; empty where processes cannot be pinned
     "steps",
     "steps_per_second",  # of the training loop, compiling left out
-    "seconds_start_up",
-    "seconds_stepping",
-    "seconds_acting",
-    "seconds_learning",
-    "seconds_compiling",
-    "seconds_training",
-    "seconds_evaluating",
-    "seconds_total",
+    *(f"seconds_{part}" for part in SECONDS),
     "peak_memory_mb",
 )
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
@@ -202,7 +196,7 @@ class Bench:
                 reason = reason.removeprefix("error: ").removeprefix(f"{shown}: ")
                 return row | {"status": "unavailable" if unavailable else "failed", "reason": reason}
             record = json.loads((output / "run.json").read_text(encoding="utf-8"))
-        seconds = {f"seconds_{phase}": value for phase, value in record["seconds"].items()}
+        seconds = {f"seconds_{part}": record["seconds"][part] for part in SECONDS}
         measured = {key: record[key] for key in ("steps_per_second", "peak_memory_mb")}
         return row | {"steps": record["steps_taken"]} | measured | seconds
 
@@ -252,6 +246,10 @@ def main() -> None:
     if options.repetitions < 1 or not options.steps_scale > 0:
         raise GridError("--repetitions must be at least 1, and --steps-scale above 0")
     tasks = default_tasks(options.tasks)
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # said before the measurements, not after them
+        raise UnusableFolder(f"{options.output} cannot be written: {error.strerror}") from error
     compile = "always" if can_compile() else "never"
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), tasks, compile, options.steps_scale)
