@@ -2,6 +2,7 @@
 
     snakemake --cores N                                    the default grid
     snakemake --cores N --config grid=smoke                another: a name under experiments/grids/ or a path
+    snakemake --cores 1 speed                              the benchmark, which nothing else asks for
 
 Snakemake does not see imported modules. So a cell's inputs are the files of its algorithm and of algorithms/core/, its
 parameter is everything that the grid says about it, and the grid file itself is not an input.
@@ -30,7 +31,7 @@ RESULTS = f"results/{GRID.name}"
 CELLS = {cell.directory: cell for cell in GRID.cells()}
 RUNS = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=CELLS, file=["run.json", "episodes.csv", "updates.csv"])
 CORE = sorted(glob("algorithms/core/*.py"))
-TABLES = "ledger scores summary aggregate curves curve_intervals efficiency diagnostics provenance".split()
+TABLES = "ledger scores summary aggregate curves curve_intervals efficiency diagnostics provenance benchmark".split()
 FIGURES = {
     "learning_curves": "Learning",
     "sample_efficiency": "Learning",
@@ -38,7 +39,9 @@ FIGURES = {
     "final_scores": "Scores",
     "diagnostics": "Diagnostics",
     "speed": "Speed",
+    "benchmark": "Speed",
 }
+BENCHMARK = sorted(glob(f"{RESULTS}/speed/*.*"))  # what is there: no rule makes it, so it goes stale by no edit
 
 TO_LOG = " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"  # what the analysis refuses is said in the log and on the terminal
 
@@ -103,6 +106,19 @@ rule partial_report:
         f" && python -m analysis.report --results {RESULTS}){TO_LOG}"
 
 
+rule speed:
+    """The benchmark, its table and its figure. Without outputs: it is run when asked for, and only then."""
+    input:
+        f"{RESULTS}/grid.json",
+    log:
+        f"{RESULTS}/logs/speed.log",
+    threads: workflow.cores  # nothing may run beside it
+    shell:
+        f"(status=0; python -m experiments.speed --output {RESULTS}/speed || status=$?;"
+        f" python -m analysis.benchmark --results {RESULTS} && python -m analysis.figures --results {RESULTS}"
+        " --figure benchmark && exit $status) 2>&1 | tee {log:q}"
+
+
 rule manifest:
     """The grid, resolved, as the analysis reads it."""
     output:
@@ -142,7 +158,8 @@ rule tables:
     input:
         f"{RESULTS}/grid.json",
         RUNS,
-        analysis_files("tables", "statistics", "results"),
+        BENCHMARK,
+        analysis_files("tables", "benchmark", "statistics", "results"),
     output:
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
     log:
@@ -156,7 +173,7 @@ rule figures:
     input:
         f"{RESULTS}/grid.json",
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
-        analysis_files("figures", "theme", "results"),
+        analysis_files("figures", "benchmark", "theme", "results"),
     output:
         [
             report(f"{RESULTS}/figures/{figure}.svg", caption=f"analysis/captions/{figure}.rst", category=category)
@@ -175,7 +192,8 @@ rule report:
         f"{RESULTS}/grid.json",
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
         expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES),
-        analysis_files("report", "findings", "theme", "results"),
+        BENCHMARK,
+        analysis_files("report", "benchmark", "findings", "theme", "results"),
         expand("analysis/captions/{figure}.rst", figure=FIGURES),
         "analysis/report.html.j2",
     output:

@@ -16,6 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from analysis import theme
+from analysis.benchmark import limit_of, titles
 from analysis.results import (
     PHASES,
     Grid,
@@ -41,6 +42,9 @@ DIAGNOSTIC_PANELS = {  # metric: label, scale of its axis
 REFERENCE = {"linestyle": "--", "linewidth": 1}
 THRESHOLD = {"linestyle": "-.", "linewidth": 1}
 RANDOM = {"linestyle": ":", "linewidth": 1}
+LIMIT = {"linestyle": "--", "linewidth": 1}
+GYMNASIUM = {"linestyle": ":", "linewidth": 1}
+BENCHMARK_PHASES = ("stepping", "acting", "learning", "rest")
 
 
 def learning_curves(grid: Grid, curves: pd.DataFrame, curve_intervals: pd.DataFrame) -> Figure:
@@ -210,17 +214,9 @@ def speed(grid: Grid, scores: pd.DataFrame) -> Figure:
     seconds = scores.groupby("algorithm")[[f"seconds_{phase}" for phase in PHASES]].mean()
     seconds = seconds.reindex(list(grid.algorithms)).fillna(0)
     start = np.zeros(len(seconds))
-    for phase, colour in zip(PHASES, theme.PHASE_COLOURS, strict=True):
+    for phase in PHASES:
         length = seconds[f"seconds_{phase}"].to_numpy()
-        left.barh(
-            range(len(seconds)),
-            length,
-            left=start,
-            height=0.6,
-            color=colour,
-            edgecolor="white",
-            linewidth=0.5,
-        )
+        stacked_bars(left, range(len(seconds)), length, start, phase)
         start = start + length
     left.set(xlabel="wall-clock time of a run (seconds, mean over runs)")
     algorithm_axis(left, grid)
@@ -230,15 +226,89 @@ def speed(grid: Grid, scores: pd.DataFrame) -> Figure:
     right.set(xlabel="environment steps per second (thousands, every run)")
     right.set_xlim(left=0)
     right.grid(visible=False, axis="y")
-    figure.legend(
-        handles=[
-            Patch(color=colour, label=phase.replace("_", "-"))
-            for phase, colour in zip(PHASES, theme.PHASE_COLOURS, strict=True)
-        ],
-        loc="outside upper left",
-        ncols=4,
-    )
+    figure.legend(handles=phase_handles(PHASES), loc="outside upper center", ncols=len(PHASES))
     return figure
+
+
+def benchmark(grid: Grid, benchmark: pd.DataFrame) -> Figure:
+    """A column per task. Above: steps per second of every contestant, median and range over repetitions, with the
+    limits as lines. Below: what the training loop's time went into.
+    """
+    if benchmark.empty:
+        figure, axes = plt.subplots(figsize=(theme.WIDTH, 1.5), layout="constrained")
+        say(axes, f"no benchmark was run; it is made with: snakemake --cores 1 speed --config grid={grid.name}")
+        return figure
+    tasks = list(dict.fromkeys(benchmark["task"]))
+    all_of_them = titles(benchmark)
+    learners = titles(benchmark[benchmark["side"] != "bare"])
+    heights = [len(all_of_them), len(learners)]
+    figure, panels = plt.subplots(
+        2,
+        len(tasks),
+        figsize=(theme.WIDTH, 1.6 + 0.27 * sum(heights)),
+        layout="constrained",
+        squeeze=False,
+        sharey="row",
+        height_ratios=heights,
+    )
+    for task, (upper, lower) in zip(tasks, panels.T, strict=True):
+        measured = rows(benchmark, task=task).set_index("contestant")
+        rate_panel(upper, measured.reindex(list(all_of_them)))
+        split_panel(lower, measured.reindex(list(learners)))
+        upper.set_title(task)
+    named_rows(panels[0, 0], list(all_of_them.values()))
+    named_rows(panels[1, 0], list(learners.values()))
+    sides = {"bare": "stepping without learning", "ours": "this project", "peer": "Stable-Baselines3 (SB3)"}
+    handles = [
+        Line2D([], [], color=theme.SIDE_COLOURS[side], marker="o", linestyle="", markersize=5.5, label=label)
+        for side, label in sides.items()
+    ]
+    handles += [*line_handles({"limit": LIMIT, "Gymnasium": GYMNASIUM}), *phase_handles(BENCHMARK_PHASES)]
+    figure.legend(handles=handles, loc="outside upper center", ncols=5)
+    return figure
+
+
+def rate_panel(axes: Axes, table: pd.DataFrame) -> None:
+    """Rates on a logarithmic axis, where equal ratios are equal distances; `table` is one task's, by contestant."""
+    rates = table["steps_per_second"].dropna()
+    for name, line in ((limit_of(rates), LIMIT), ("gymnasium", GYMNASIUM)):
+        if name in rates:
+            axes.axvline(rates[name], color=theme.QUIET, zorder=0.9, **line)
+    axes.set_xscale("log")
+    if len(rates):
+        axes.set_xlim(rates.min() / 1.4, rates.max() * 3.2)  # room for the last number
+    for place, (_, row) in enumerate(table.iterrows()):
+        if pd.isna(row["steps_per_second"]):
+            where = {"transform": axes.get_yaxis_transform(), "va": "center", "color": theme.QUIET, "fontsize": 7.5}
+            axes.text(0.05, place, "–" if pd.isna(row["status"]) else f"– ({row['status']})", **where)
+            continue
+        colour = theme.SIDE_COLOURS[row["side"]]
+        axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2.4, solid_capstyle="round")
+        axes.plot([row["steps_per_second"]], [place], "o", color=colour, markersize=5)
+        axes.annotate(
+            f"{row['steps_per_second']:,.0f}",
+            (row["high"], place),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7.5,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+        )
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.xaxis.set_major_formatter(lambda rate, _: f"{rate / 1000:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("steps per second (thousands)")
+
+
+def split_panel(axes: Axes, table: pd.DataFrame) -> None:
+    """Shares of the training loop's time; `table` is one task's, by contestant."""
+    start = np.zeros(len(table))
+    for phase in BENCHMARK_PHASES:
+        share = 100 * table[phase].fillna(0).to_numpy()
+        stacked_bars(axes, range(len(table)), share, start, phase)
+        start = start + share
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("share of the training loop’s time (%)")
 
 
 FIGURES: dict[str, Callable[..., Figure]] = {
@@ -248,6 +318,7 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "sample_efficiency": sample_efficiency,
     "diagnostics": diagnostics,
     "speed": speed,
+    "benchmark": benchmark,
 }
 
 
@@ -299,10 +370,25 @@ def log_axis(axes: Axes, values: pd.Series) -> None:
 
 def algorithm_axis(axes: Axes, grid: Grid) -> None:
     """The algorithms down the vertical axis, the first on top."""
-    titles = [textwrap.fill(grid.title(algorithm), 18) for algorithm in grid.algorithms]
+    named_rows(axes, [textwrap.fill(grid.title(algorithm), 18) for algorithm in grid.algorithms])
+
+
+def named_rows(axes: Axes, titles: list[str]) -> None:
+    """Names down the vertical axis, the first on top."""
     axes.set_yticks(range(len(titles)), titles)
     axes.set_ylim(len(titles) - 0.45, -0.55)
     axes.grid(visible=False, axis="y")
+
+
+def stacked_bars(axes: Axes, places: Iterable[int], length: np.ndarray, start: np.ndarray, phase: str) -> None:
+    """One phase's part of horizontal bars, from `start` on."""
+    colour = theme.PHASE_COLOURS[phase]
+    axes.barh(places, length, left=start, height=0.6, color=colour, edgecolor="white", linewidth=0.5)
+
+
+def phase_handles(phases: Iterable[str]) -> list[Patch]:
+    names = {"start_up": "start-up", "rest": "rest of the loop"}
+    return [Patch(color=theme.PHASE_COLOURS[phase], label=names.get(phase, phase)) for phase in phases]
 
 
 def marked_line(axes: Axes, x, y, look: theme.Look, index: int, **style) -> None:

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from analysis import statistics, theme
+from analysis.benchmark import core_time, percent, sentences, verdicts
 from analysis.figures import FIGURES
 from analysis.findings import count, findings, fixed, interval, leaders, number
 from analysis.results import (
@@ -21,6 +22,7 @@ from analysis.results import (
     TABLES,
     Grid,
     ResultsError,
+    read_benchmark,
     read_grid,
     read_table,
     results_argument,
@@ -30,6 +32,7 @@ from analysis.results import (
 from analysis.tables import CURVE_POINTS
 
 HERE = Path(__file__).parent
+SPEED_FIGURES = ("speed", "benchmark")  # stand in a section of their own
 
 
 def main() -> None:
@@ -42,7 +45,8 @@ def write_report(grid: Grid) -> Path:
     tables = {name: read_table(grid.folder, name) for name in TABLES if name not in ("curves", "diagnostics")}
     figures = {name: read_figure(grid.folder, name) for name in FIGURES}
     path = grid.folder / "report" / "index.html"
-    write_whole(path, render(grid, tables, figures).encode())
+    benchmark = read_benchmark(grid.folder)
+    write_whole(path, render(grid, tables, figures, benchmark.about if benchmark else None).encode())
     return path
 
 
@@ -53,8 +57,10 @@ def read_figure(results: Path, name: str) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def render(grid: Grid, tables: dict[str, pd.DataFrame], figures: dict[str, str]) -> str:
-    """The page, from tables and from each figure's SVG text."""
+def render(
+    grid: Grid, tables: dict[str, pd.DataFrame], figures: dict[str, str], about: dict[str, Any] | None = None
+) -> str:
+    """The page, from tables, from each figure's SVG text and from the benchmark's own description, if it was run."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -69,15 +75,19 @@ def render(grid: Grid, tables: dict[str, pd.DataFrame], figures: dict[str, str])
         "duration": duration,
         "setting": setting_text,
         "equation": equation,
+        "percent": percent,
     }
-    environment.globals |= {"interval": interval, "fixed": fixed}
+    environment.globals |= {"interval": interval, "fixed": fixed, "count": count, "number": number}
     summary = tables["summary"]
+    drawn = {name: figure(name, svg, tables) for name, svg in figures.items()}
     page = {
         "grid": grid,
         "findings": {kind: list(group) for kind, group in groupby(findings(grid, tables), lambda found: found.kind)},
         "leaders": leaders(grid, summary),
         "aggregate": aggregate_rows(grid, tables["aggregate"]),
-        "figures": [figure(name, svg, tables) for name, svg in figures.items()],
+        "figures": [shown for name, shown in drawn.items() if name not in SPEED_FIGURES],
+        "speed": {"figure": drawn["speed"], "sentences": core_time(tables["scores"])},
+        "benchmark": about and benchmark(tables["benchmark"], about) | {"figure": drawn["benchmark"]},
         "scores": {task: score_rows(grid, task, summary, tables["scores"]) for task in grid.tasks},
         "settings": settings(grid),
         "ledger": ledger(grid, tables["ledger"]),
@@ -130,8 +140,21 @@ def figure(name: str, svg: str, tables: dict[str, pd.DataFrame]) -> dict[str, An
         "source": "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
         "width": round(width),
         "height": round(height),
-        "caption": f"{caption} {sample_text(tables['summary'])}",
+        "caption": caption if name == "benchmark" else f"{caption} {sample_text(tables['summary'])}",
         "intervals": "interval" in caption or "bootstrap" in caption,
+    }
+
+
+def benchmark(table: pd.DataFrame, about: dict[str, Any]) -> dict[str, Any]:
+    """The benchmark's tasks with their rows, what they say, the targets, and where it was measured."""
+    machine = about["machine"]
+    return {
+        "tasks": {task: list(rows.itertuples()) for task, rows in table.groupby("task", sort=False)},
+        "sentences": sentences(table),
+        "targets": verdicts(table),
+        "about": about,
+        "machine": f"{machine.get('cpu', 'not recorded')}, {machine.get('system', 'not recorded')}",
+        "versions": ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version),
     }
 
 

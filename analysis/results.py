@@ -30,7 +30,14 @@ DIAGNOSTICS = (
     "learning_rate",
 )
 UPDATE_COLUMNS = ("step", "updates", *DIAGNOSTICS)
-PHASES = ("start_up", "collecting", "learning", "evaluating")
+LOOP_PHASES = ("stepping", "acting", "learning", "compiling")  # what the training loop says of its seconds
+SECONDS = ("start_up", *LOOP_PHASES, "training", "evaluating", "total")  # of run.json; training is the whole loop
+PHASES = ("start_up", *LOOP_PHASES, "rest", "evaluating")  # that a run's time falls into; rest: of the loop
+MEASUREMENT_COLUMNS = (
+    *("task", "contestant", "repetition", "status", "reason", "steps", "steps_per_second"),
+    *(f"seconds_{name}" for name in SECONDS),
+    "peak_memory_mb",
+)
 
 # Every table with its columns: what `analysis.tables` writes, and what figures and report may rely on.
 TABLES = {
@@ -41,17 +48,24 @@ TABLES = {
         "curve_intervals": "task algorithm step n mean low high std",
         "scores": "task algorithm seed status score mode_score normalized normalized_mode auc normalized_auc "
         "steps_to_threshold reached steps steps_taken steps_per_second "
-        "seconds_start_up seconds_collecting seconds_learning seconds_evaluating seconds_total",
+        f"{' '.join(f'seconds_{name}' for name in SECONDS)} seconds_rest peak_memory_mb",
         "summary": "task algorithm requested n diverged mean low high iqm std min max mode_mean normalized_mean "
         "auc_mean auc_low auc_high reached median_steps_to_threshold",
         "aggregate": "measure algorithm tasks n mean mean_low mean_high iqm iqm_low iqm_high",
         "efficiency": "algorithm fraction iqm low high",
         "diagnostics": f"task algorithm seed step {' '.join(DIAGNOSTICS)}",
         "provenance": "kind name value runs",
+        "benchmark": "task contestant title side status reason n steps_per_second low high "
+        "stepping acting learning rest reference reference_ratio reference_low reference_high "
+        "peer peer_ratio peer_low peer_high limit_share gymnasium_share peak_memory_mb start_up overhead",
     }.items()
 }
 TEXT_COLUMNS = dict.fromkeys(
-    ["task", "algorithm", "state", "directory", "note", "status", "measure", "kind", "name", "value"], "str"
+    [
+        *("task", "algorithm", "state", "directory", "note", "status", "measure", "kind", "name", "value"),
+        *("contestant", "title", "side", "reason", "reference", "peer"),
+    ],
+    "str",
 )
 
 
@@ -152,7 +166,19 @@ RUN_KEYS = {
     "machine": dict,
     "seconds": dict,
     "steps_per_second": (*NUMBER, NoneType),
+    "peak_memory_mb": NUMBER,
 }
+BENCHMARK_KEYS = {
+    "schema": int,
+    "repetitions": int,
+    "compiled": bool,
+    "contestants": dict,
+    "versions": dict,
+    "commit": (str, NoneType),
+    "uncommitted_changes": (bool, NoneType),
+    "machine": dict,
+}
+CONTESTANT_KEYS = {"title": str, "side": str, "reference": (str, NoneType), "peer": (str, NoneType)}
 
 
 def read_grid(results: Path) -> Grid:
@@ -266,7 +292,7 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
                 )
     if run["status"] not in ("done", "diverged"):
         raise ResultsError(f"{path}: status is {run['status']!r}; valid are done, diverged.")
-    check_keys(run["seconds"], dict.fromkeys((*PHASES, "total"), NUMBER), path, "seconds")
+    check_keys(run["seconds"], dict.fromkeys(SECONDS, NUMBER), path, "seconds")
     if run["status"] == "diverged":
         check_keys(run, {"diverged_at": NUMBER}, path, "the diverged run")
     else:
@@ -342,6 +368,41 @@ def line_of(rows: pd.Series) -> int:
     return int(np.flatnonzero(rows.to_numpy())[0]) + 2
 
 
+# ----------------------------------------------------------------------------------------- benchmark
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What `experiments.speed` left: one row per measurement, and what was measured where (benchmark.json)."""
+
+    measurements: pd.DataFrame
+    about: dict[str, Any]
+
+
+def read_benchmark(results: Path) -> Benchmark | None:
+    """results/<grid>/speed, checked; None where no benchmark was run."""
+    folder = results / "speed"
+    if not folder.is_dir():
+        return None
+    path = folder / "benchmark.json"
+    about = read_json(path)
+    check_keys(about, BENCHMARK_KEYS, path, "the file")
+    check_schema(about, path)
+    contestants = about["contestants"]
+    for name, contestant in contestants.items():
+        check_keys(contestant, CONTESTANT_KEYS, path, f"contestants.{name}")
+    path = folder / "measurements.csv"
+    measurements = read_csv(path, MEASUREMENT_COLUMNS, TEXT_COLUMNS)
+    unknown = ~measurements["contestant"].isin(list(contestants))
+    if unknown.any():
+        name = measurements["contestant"][unknown].iloc[0]
+        raise ResultsError(
+            f"{path}: line {line_of(unknown)} has contestant = {name!r}; benchmark.json has "
+            f"{valid_choices(name, contestants)}."
+        )
+    return Benchmark(measurements, about)
+
+
 # -------------------------------------------------------------------------------------------- tables
 
 
@@ -351,6 +412,12 @@ def read_table(results: Path, name: str) -> pd.DataFrame:
     if not path.exists():
         raise ResultsError(f"{path}: no such table; make it with: python -m analysis.tables --results {results}.")
     return read_csv(path, TABLES[name], TEXT_COLUMNS)
+
+
+def write_table(results: Path, name: str, table: pd.DataFrame) -> None:
+    """results/<grid>/tables/<name>.csv."""
+    text = table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
+    write_whole(results / "tables" / f"{name}.csv", text.encode())
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -16,19 +16,22 @@ import numpy as np
 import pandas as pd
 
 from analysis import statistics
+from analysis.benchmark import benchmark_table
 from analysis.results import (
     DIAGNOSTICS,
-    PHASES,
+    LOOP_PHASES,
+    SECONDS,
     STATES,
     TABLES,
     Grid,
+    read_benchmark,
     read_episodes,
     read_grid,
     read_updates,
     results_argument,
     run_command,
     state_of,
-    write_whole,
+    write_table,
 )
 
 CURVE_POINTS = 100
@@ -41,7 +44,7 @@ def main() -> None:
     grid = read_grid(arguments.results)
     tables = make_tables(grid)
     for name, table in tables.items():
-        write_table(grid, name, table)
+        write_table(grid.folder, name, table)
     counts = tables["ledger"]["state"].value_counts()
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if state in counts)
     print(
@@ -66,12 +69,8 @@ def make_tables(grid: Grid) -> dict[str, pd.DataFrame]:
         "efficiency": efficiency_table(grid, curves),
         "diagnostics": diagnostics_table(grid, runs),
         "provenance": provenance_table(runs),
+        "benchmark": benchmark_table(read_benchmark(grid.folder)),
     }
-
-
-def write_table(grid: Grid, name: str, table: pd.DataFrame) -> None:
-    text = table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
-    write_whole(grid.folder / "tables" / f"{name}.csv", text.encode())
 
 
 def key(cell: dict[str, Any]) -> dict[str, Any]:
@@ -158,7 +157,9 @@ def score_table(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFra
             "steps": cell["steps"],
             "steps_taken": run["steps_taken"],
             "steps_per_second": run["steps_per_second"],
-            **{f"seconds_{phase}": run["seconds"][phase] for phase in (*PHASES, "total")},
+            **{f"seconds_{name}": run["seconds"][name] for name in SECONDS},
+            "seconds_rest": run["seconds"]["training"] - sum(run["seconds"][phase] for phase in LOOP_PHASES),
+            "peak_memory_mb": run["peak_memory_mb"],
         }
         if task["threshold"] is not None:
             steps, reached = statistics.steps_to_threshold(

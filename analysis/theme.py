@@ -30,7 +30,16 @@ FURTHER = [
     ("#aa4499", "d"),
     ("#117733", "8"),
 ]
-PHASE_COLOURS = ("#c9c9c9", "#4a5a6a", "#8fa3b5", "#dfe5ea")
+PHASE_COLOURS = {
+    "start_up": "#c9c9c9",
+    "stepping": "#3d4f63",
+    "acting": "#7690a8",
+    "learning": "#d9a25f",
+    "compiling": "#f0d9b5",
+    "rest": "#b3c2d0",
+    "evaluating": "#e4e8ec",
+}
+SIDE_COLOURS = {"bare": QUIET, "ours": "#d55e00", "peer": "#0072b2"}  # of the benchmark
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,8 @@ import importlib.metadata
 import json
 import os
 import platform
-import resource
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from algorithms.core.training import Checkpoint, Run
+from experiments.memory import peak_memory_mb
 
 SCHEMA = 1
 PACKAGES = ("policy-gradient-ladder", "torch", "numpy", "gymnasium", "mujoco")
@@ -44,12 +43,17 @@ UPDATE_COLUMNS = (
 )
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Write a JSON file whole or not at all."""
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.write_text(text, encoding="utf-8", newline="")
     os.replace(unfinished, path)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    write_whole(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
 
 class UnusableFolder(ValueError):
@@ -99,6 +103,7 @@ def checkpoint_file(checkpoint: Checkpoint) -> str:
 
 def outcome(run: Run) -> dict[str, Any]:
     """What a run gave, as it stands in `run.json`."""
+    loop_seconds = run.seconds["training"] - run.seconds["compiling"]
     return {
         "status": "done" if run.diverged_at is None else "diverged",
         "diverged_at": run.diverged_at,
@@ -110,22 +115,16 @@ def outcome(run: Run) -> dict[str, Any]:
         "evaluation": run.evaluation and {kind: vars(e) for kind, e in run.evaluation.items()},
         "checkpoints": [{"fraction": c.fraction, "step": c.step, "file": checkpoint_file(c)} for c in run.checkpoints],
         "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
-        "steps_per_second": round(run.steps_taken / (run.seconds["training"] - run.seconds["compiling"]), 1),
-        "peak_memory_mb": round(peak_memory(), 1),
+        "steps_per_second": round(run.steps_taken / loop_seconds, 1),
+        "peak_memory_mb": round(peak_memory_mb(), 1),
     }
 
 
-def peak_memory() -> float:
-    """The most memory that this process has held until now, MiB."""
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-
-
-def provenance(root: Path) -> dict[str, Any]:
+def provenance(root: Path, packages: Iterable[str] = PACKAGES) -> dict[str, Any]:
     """Versions, commit and machine."""
     optional = {p: version for p in OPTIONAL_PACKAGES if (version := _version(p)) is not None}
     return {
-        "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES} | optional,
+        "versions": {"python": platform.python_version()} | {p: _version(p) for p in packages} | optional,
         "commit": _git(root, "rev-parse", "HEAD"),
         "uncommitted_changes": _uncommitted_changes(root),
         "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},

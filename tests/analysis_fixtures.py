@@ -127,7 +127,8 @@ def write_updates(path: Path, budget: int, *, ppo: bool, rng: np.random.Generato
 
 def write_run_json(folder: Path, grid: dict, cell: dict, *, episodes: int, final: list[float], speed: float) -> None:
     task = grid["tasks"][cell["task"]]
-    seconds = {"start_up": 2.0, "collecting": cell["steps"] / speed, "learning": 3.0, "evaluating": 0.5}
+    loop = {"stepping": cell["steps"] / speed, "acting": 1.0, "learning": 3.0, "compiling": 0.5}
+    seconds = {"start_up": 2.0, **loop, "training": sum(loop.values()) + 0.25, "evaluating": 0.5}
     evaluation = {"returns": [float(value) for value in final], "lengths": [100] * len(final)}
     preprocessing = ("normalize_observations", "normalize_rewards", "action_bounds", "max_episode_steps")
     run = {
@@ -148,10 +149,65 @@ def write_run_json(folder: Path, grid: dict, cell: dict, *, episodes: int, final
         "commit": "0123456789abcdef0123456789abcdef01234567",
         "uncommitted_changes": False,
         "machine": {"cpu": "A processor", "cores": 2, "system": "Linux-6"},
-        "seconds": {**seconds, "total": sum(seconds.values())},
+        "seconds": {**seconds, "total": 3.0 + seconds["training"]},
         "steps_per_second": speed,
+        "peak_memory_mb": 300.0,
     }
     (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
+
+
+CONTESTANTS = {  # name: side, reference, peer
+    "simulator": ("bare", None, None),
+    "unwrapped": ("bare", None, None),
+    "gymnasium": ("bare", None, None),
+    "ppo_1x2048": ("ours", "sb3_ppo_1x2048", "sb3_ppo_1x2048"),
+    "ppo_8x256": ("ours", "sb3_ppo_1x2048", "sb3_ppo_8x256"),
+    "a2c_8x5": ("ours", "sb3_a2c_8x5", "sb3_a2c_8x5"),
+    "sb3_ppo_1x2048": ("peer", None, None),
+    "sb3_ppo_8x256": ("peer", None, None),
+    "sb3_a2c_8x5": ("peer", None, None),
+}
+
+
+def write_benchmark(folder: Path, rates: dict[str, dict[str, list[float | str]]]) -> None:
+    """The speed/ of a grid's results from task → contestant → steps per second of each repetition, or a reason."""
+    rows = []
+    for task, contestants in rates.items():
+        for name, measured in contestants.items():
+            for repetition, rate in enumerate(measured):
+                row = {"task": task, "contestant": name, "repetition": repetition, "reason": None}
+                if isinstance(rate, str):
+                    status = "failed" if rate.startswith("Error") else "unavailable"
+                    rows.append({**row, "status": status, "reason": rate})
+                    continue
+                loop = {"stepping": 4.0, "acting": 2.0, "learning": 3.0, "compiling": 2.0, "training": 12.0}
+                seconds = {"start_up": 1.5, **loop, "evaluating": 0.5, "total": 15.0}
+                rows.append(
+                    {
+                        **row,
+                        "status": "done",
+                        "steps": 10 * rate,
+                        "steps_per_second": rate,
+                        "peak_memory_mb": 400.0 + repetition,
+                        **{f"seconds_{phase}": value for phase, value in seconds.items()},
+                    }
+                )
+    about = {
+        "schema": 1,
+        "repetitions": max(row["repetition"] for row in rows) + 1,
+        "compiled": True,
+        "contestants": {
+            name: {"title": f"<{name}>", "side": side, "reference": reference, "peer": peer}
+            for name, (side, reference, peer) in CONTESTANTS.items()
+        },
+        "versions": {"python": "3.11.7", "stable-baselines3": None},
+        "commit": "0123456789abcdef0123456789abcdef01234567",
+        "uncommitted_changes": False,
+        "machine": {"cpu": "A processor", "cores": 2, "system": "Linux-6"},
+    }
+    (folder / "speed").mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).assign(core=0).to_csv(folder / "speed/measurements.csv", index=False)
+    (folder / "speed/benchmark.json").write_text(json.dumps(about), encoding="utf-8")
 
 
 def edit_json(path: Path, **changes) -> None:

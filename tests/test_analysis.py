@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from analysis import figures, report, results, tables, theme
-from tests.analysis_fixtures import CARTPOLE, HOPPER, TITLES, edit_json, write_grid, write_runs
+from tests.analysis_fixtures import CARTPOLE, HOPPER, TITLES, edit_json, write_benchmark, write_grid, write_runs
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,7 +27,7 @@ def make(folder: Path) -> str:
     grid = results.read_grid(folder)
     made = tables.make_tables(grid)
     for name, table in made.items():
-        tables.write_table(grid, name, table)
+        results.write_table(folder, name, table)
     theme.apply()
     for name in figures.FIGURES:
         figures.write_figure(grid, name)
@@ -45,6 +45,7 @@ def finished(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("results") / "finished"
     grid = write_grid(folder, algorithms=("reinforce", "ppo", "my_method"), settings={"ppo": {"clip": 0.2}})
     write_runs(folder, grid)
+    write_benchmark(folder, {"CartPole-v1": {"gymnasium": [100.0], "ppo_8x256": [50.0], "sb3_ppo_8x256": [10.0]}})
     make(folder)
     return folder
 
@@ -160,6 +161,7 @@ def test_every_algorithm_is_in_every_figure_and_in_the_report(finished):
     for name in figures.FIGURES:
         drawn = re.sub(r"<[^>]*>", " ", (finished / f"figures/{name}.svg").read_text(encoding="utf-8"))
         titles = [TITLES["ppo"], "my_method"] if name != "final_scores" else ["my_method"]
+        titles = ["ppo_8x256"] if name == "benchmark" else titles
         assert all(title in drawn for title in titles), name
         assert (finished / f"figures/{name}.png").stat().st_size > 5000
     assert "my_method" in visible_text(page)

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.analysis_fixtures import write_benchmark
+
 ROOT = Path(__file__).resolve().parent.parent
 SMOKE = {
     (task, algorithm, seed)
@@ -129,6 +131,15 @@ def test_editing_the_core_reruns_every_cell(project):
     with (project / "algorithms" / "core" / "estimators.py").open("a") as file:
         file.write("\n# An edit.\n")
     assert stale_jobs(project)[0] == SMOKE
+
+
+def test_the_benchmark_is_run_when_asked_for_and_never_else(project):
+    assert stale_jobs(project) == (set(), set())
+    for _ in range(2):  # also when its files are there
+        done = snakemake(project, "speed", "--dry-run")
+        assert "rule speed:" in done.stdout + done.stderr
+        write_benchmark(project / "results" / "smoke", {"CartPole-v1": {"gymnasium": [100.0]}})
+    assert stale_jobs(project) == (set(), {"tables", "figures", "report", "reproduce"})
 
 
 def test_touching_a_file_reruns_nothing(project):

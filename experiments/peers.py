@@ -1,0 +1,281 @@
+"""What the benchmark measures this project against: bare stepping, and Stable-Baselines3 at the same hyperparameters.
+
+One measurement in one process, which imports nothing but what it measures: start-up and memory are the contestant's.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from experiments.memory import peak_memory_mb
+
+DRAWN_ACTIONS = 10_000  # drawn beforehand and taken in turn, so that drawing them costs nothing
+ENVPOOL_ENVS = 8  # as many as this project's algorithms step
+
+
+class CannotRun(Exception):
+    """What this contestant needs is not there; the message is the reason that the table shows."""
+
+
+class Stopwatch:
+    """Seconds by name, added up over the calls of the methods that are timed."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def time(self, owner: Any, method: str, name: str) -> None:
+        """Replace a method of one object by itself, timed."""
+        function = getattr(owner, method)
+        self.seconds[name] = 0.0
+
+        def timed(*arguments, **options):
+            began = time.perf_counter()
+            result = function(*arguments, **options)
+            self.seconds[name] += time.perf_counter() - began
+            return result
+
+        setattr(owner, method, timed)
+
+
+class Measurement:
+    """The record of one measurement, in the words of a run's `run.json`."""
+
+    def __init__(self) -> None:
+        self.process_began = psutil.Process().create_time()
+        self.start_up = 0.0
+
+    def ready(self) -> None:
+        """Everything is imported and made: what follows is no part of the start-up."""
+        self.start_up = time.time() - self.process_began
+
+    def record(self, steps: int, training: float, **phases: float) -> dict[str, Any]:
+        """The record of `steps` steps in `training` seconds, of which `phases` are parts."""
+        seconds = dict.fromkeys(("stepping", "acting", "learning", "compiling", "evaluating"), 0.0) | phases
+        seconds |= {"training": training, "start_up": self.start_up, "total": time.time() - self.process_began}
+        return {
+            "steps_taken": steps,
+            "steps_per_second": steps / training,
+            "peak_memory_mb": peak_memory_mb(),
+            "seconds": seconds,
+        }
+
+
+def simulator(task: dict[str, Any], steps: int, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
+    """MuJoCo alone on the controls and first states of random episodes, recorded beforehand: the limit of any speed."""
+    import mujoco
+    from gymnasium.envs.mujoco import MujocoEnv
+
+    measurement = Measurement()
+    env = _gymnasium_env(task)
+    inner = env.unwrapped
+    if not isinstance(inner, MujocoEnv):
+        raise CannotRun(f"{task['id']} has no simulator apart from its Gymnasium environment")
+    model, data = inner.model, inner.data
+    episodes: list[tuple[np.ndarray, np.ndarray, list[np.ndarray]]] = []
+    done = True
+    for action in _actions(env, min(steps, DRAWN_ACTIONS), seed):
+        if done:
+            env.reset(seed=None if episodes else seed)
+            episodes.append((data.qpos.copy(), data.qvel.copy(), []))
+        _, _, terminated, truncated, _ = env.step(action)
+        episodes[-1][2].append(data.ctrl.copy())
+        done = terminated or truncated
+    measurement.ready()
+    taken = 0
+    began = time.perf_counter()
+    while taken < steps:
+        for positions, velocities, controls in episodes:
+            mujoco.mj_resetData(model, data)
+            data.qpos[:], data.qvel[:] = positions, velocities
+            mujoco.mj_forward(model, data)
+            for control in controls:
+                data.ctrl[:] = control
+                mujoco.mj_step(model, data, nstep=inner.frame_skip)
+            taken += len(controls)
+    training = time.perf_counter() - began
+    return measurement.record(taken, training, stepping=training)
+
+
+def gymnasium_stepping(task: dict[str, Any], steps: int, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
+    """Gymnasium's environment with random actions, restarted at the end of an episode."""
+    measurement = Measurement()
+    env = _gymnasium_env(task)
+    return _step(env, _actions(env, DRAWN_ACTIONS, seed), steps, seed, measurement)
+
+
+def unwrapped_stepping(task: dict[str, Any], steps: int, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
+    """The same without Gymnasium's wrappers, and so without the time limit."""
+    measurement = Measurement()
+    env = _gymnasium_env(task)
+    return _step(env.unwrapped, _actions(env, DRAWN_ACTIONS, seed), steps, seed, measurement)
+
+
+def envpool_stepping(task: dict[str, Any], steps: int, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
+    """EnvPool's environments, eight at a time in one thread, with random actions."""
+    envpool = _import("envpool", "envpool")
+    measurement = Measurement()
+    if task["id"] not in envpool.list_all_envs():
+        raise CannotRun(f"EnvPool {envpool.__version__} has no {task['id']}")
+    pool = envpool.make(task["id"], env_type="gymnasium", num_envs=ENVPOOL_ENVS, num_threads=1, seed=seed)
+    drawn = _actions(pool, DRAWN_ACTIONS, seed)
+    actions = [np.stack(drawn[i : i + ENVPOOL_ENVS]) for i in range(0, len(drawn), ENVPOOL_ENVS)]
+    pool.reset()
+    measurement.ready()
+    taken, restarting = 0, 0
+    began = time.perf_counter()
+    for batch in cycle(actions):
+        _, _, terminated, truncated, _ = pool.step(batch)
+        taken += ENVPOOL_ENVS - restarting  # the step after an episode's end only restarts the environment
+        restarting = int(np.count_nonzero(terminated | truncated))
+        if taken >= steps:
+            break
+    training = time.perf_counter() - began
+    return measurement.record(taken, training, stepping=training)
+
+
+def stable_baselines3(task: dict[str, Any], steps: int, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
+    """Stable-Baselines3's PPO, or its A2C where the settings have no clip range, inside `learn`.
+
+    Same networks, optimiser (Adam, also for A2C, whose default here is RMSprop) and hyperparameters as this project's,
+    and VecNormalize exactly where the task normalises. Acting is the policy's forward pass, which also gives values,
+    and what VecNormalize adds to a step.
+    """
+    _import("stable_baselines3", "peers")
+    import torch
+    from stable_baselines3 import A2C, PPO
+    from stable_baselines3.common.env_util import make_vec_env
+    from stable_baselines3.common.vec_env import VecNormalize
+
+    torch.set_num_threads(1)
+    measurement = Measurement()
+    rate = settings["policy_learning_rate"]
+    options = {
+        "n_steps": settings["rollout_length"],
+        "learning_rate": (lambda remaining: remaining * rate) if settings["anneal_learning_rate"] else rate,
+        "gamma": settings["gamma"],
+        "ent_coef": settings["entropy_coefficient"],
+        "max_grad_norm": settings["max_grad_norm"],
+        "normalize_advantage": settings["normalize_advantages"],
+        "policy_kwargs": {
+            "net_arch": {"pi": [64, 64], "vf": [64, 64]},
+            "activation_fn": torch.nn.Tanh,
+            "optimizer_class": torch.optim.Adam,
+            "optimizer_kwargs": {"eps": settings["adam_epsilon"]},
+        },
+        "device": "cpu",
+        "seed": seed,
+    }
+    algorithm = PPO if "clip" in settings else A2C
+    if algorithm is PPO:
+        options |= {
+            "batch_size": settings["minibatch_size"],
+            "n_epochs": settings["epochs"],
+            "gae_lambda": settings["gae_lambda"],
+            "clip_range": settings["clip"],
+        }
+
+    def new_model():
+        keywords = {"disable_env_checker": True, "max_episode_steps": task["max_episode_steps"]}
+        env = make_vec_env(task["id"], n_envs=settings["num_envs"], seed=seed, env_kwargs=keywords)
+        if task["normalize_observations"] or task["normalize_rewards"]:
+            env = VecNormalize(env, norm_obs=task["normalize_observations"], norm_reward=task["normalize_rewards"])
+        return algorithm("MlpPolicy", env, **options)
+
+    warm_up = new_model()
+    measurement.ready()
+    warm_up.learn(settings["num_envs"] * settings["rollout_length"])  # what is imported on first use is no training
+    model = new_model()
+    watch = Stopwatch()
+    watch.time(model.env, "step_wait", "step_wait")
+    if isinstance(model.env, VecNormalize):
+        watch.time(model.env.venv, "step_wait", "stepping")
+    watch.time(model.policy, "forward", "forward")
+    watch.time(model, "train", "learning")
+    began = time.perf_counter()
+    model.learn(steps)
+    training = time.perf_counter() - began
+    stepping = watch.seconds.get("stepping", watch.seconds["step_wait"])
+    return measurement.record(
+        model.num_timesteps,
+        training,
+        stepping=stepping,
+        acting=watch.seconds["forward"] + watch.seconds["step_wait"] - stepping,
+        learning=watch.seconds["learning"],
+    )
+
+
+MEASURES: dict[str, Callable[[dict[str, Any], int, int, dict[str, Any]], dict[str, Any]]] = {
+    "simulator": simulator,
+    "unwrapped": unwrapped_stepping,
+    "gymnasium": gymnasium_stepping,
+    "envpool": envpool_stepping,
+    "stable_baselines3": stable_baselines3,
+}
+
+
+def _step(env: Any, actions: list[Any], steps: int, seed: int, measurement: Measurement) -> dict[str, Any]:
+    """Step one environment `steps` times."""
+    env.reset(seed=seed)
+    measurement.ready()
+    began = time.perf_counter()
+    for action in islice(cycle(actions), steps):
+        _, _, terminated, truncated, _ = env.step(action)
+        if terminated or truncated:
+            env.reset()
+    training = time.perf_counter() - began
+    return measurement.record(steps, training, stepping=training)
+
+
+def _gymnasium_env(task: dict[str, Any]) -> Any:
+    import gymnasium
+
+    return gymnasium.make(task["id"], max_episode_steps=task["max_episode_steps"], disable_env_checker=True)
+
+
+def _actions(env: Any, n: int, seed: int) -> list[Any]:
+    """`n` uniformly random actions."""
+    env.action_space.seed(seed)
+    return [env.action_space.sample() for _ in range(n)]
+
+
+def _import(package: str, extra: str) -> Any:
+    """An optional package; CannotRun where it is not installed."""
+    try:
+        return __import__(package)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        raise CannotRun(f"{package} is not installed (pip install -e '.[{extra}]')") from error
+
+
+def main() -> None:
+    """Measure one contestant that is not this project's, once; exit status 2 and a sentence where it cannot run."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.peers", description=main.__doc__)
+    parser.add_argument("--measure", required=True, choices=MEASURES)
+    parser.add_argument("--task", required=True, type=json.loads, help="id and preprocessing, as JSON")
+    parser.add_argument("--settings", type=json.loads, default={}, help="this project's hyperparameters, as JSON")
+    parser.add_argument("--steps", required=True, type=int)
+    parser.add_argument("--seed", required=True, type=int)
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="where run.json is written")
+    options = parser.parse_args()
+    options.output.mkdir(parents=True)
+    os.chdir(options.output)  # where MuJoCo writes its log
+    try:
+        record = MEASURES[options.measure](options.task, options.steps, options.seed, options.settings)
+    except CannotRun as reason:
+        print(f"error: {reason}", file=sys.stderr)
+        sys.exit(2)
+    Path("run.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,287 @@
+"""The benchmark: steps per second of this project, of the simulator that bounds it, and of Stable-Baselines3.
+
+Every measurement is a process of its own with one thread; all of them are pinned to the same core, and every repetition
+measures every contestant on every task in turn, every second one in reverse order. So only ratios within a repetition
+carry over to another machine. This project's measurements are cells, run by `experiments.run`; the others are
+`experiments.peers`.
+"""
+
+import argparse
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from algorithms.core.algorithm import nearest_first
+from experiments.grid import (
+    ROOT,
+    GridError,
+    GridTask,
+    algorithm_class,
+    directory_name,
+    exit_with_sentence,
+    load_grid,
+    preprocessing,
+)
+from experiments.record import PACKAGES, SCHEMA, UnusableFolder, provenance, write_json, write_whole
+
+TASKS = ("CartPole-v1", "Hopper-v5", "HalfCheetah-v5")  # of the default grid, which has their preprocessing
+SECONDS = ("start_up", "stepping", "acting", "learning", "compiling", "training", "evaluating", "total")  # of run.json
+COLUMNS = (
+    "task",
+    "contestant",
+    "repetition",
+    "status",  # done; unavailable: an optional package or the task is missing; failed
+    "reason",  # of what is not done
+    "core",  # that the process was pinned to; empty where processes cannot be pinned
+    "steps",
+    "steps_per_second",  # of the training loop, compiling left out
+    *(f"seconds_{part}" for part in SECONDS),
+    "peak_memory_mb",
+)
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
+CANNOT_RUN = 2  # the exit status with which a command line of this project says in a sentence what is missing
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """What is measured. `settings` are an algorithm's, in place of its class's defaults."""
+
+    title: str
+    side: str  # "bare": stepping without learning; "ours"; "peer"
+    steps: int
+    algorithm: str | None = None  # the file under algorithms/; a peer runs its own at the same settings
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    backend: str = "gymnasium"  # of this project's environments
+    measure: str | None = None  # of experiments.peers
+    needs: str | None = None  # a package that may be missing, or have no such task: then there is no measurement
+    reference: str | None = None  # the peer that the targets compare it with
+    peer: str | None = None  # the peer at the same settings
+
+    def resolved(self) -> dict[str, Any]:
+        """Every hyperparameter; none for bare stepping."""
+        return algorithm_class(self.algorithm).from_settings(self.settings).settings() if self.algorithm else {}
+
+
+# Steps: bare stepping and REINFORCE take two to six seconds. PPO and A2C take as many steps as the peer that they are
+# compared with, because episodes grow as a policy learns and restarting them costs time: eight rollouts of PPO are two
+# seconds here and up to twelve there. All tasks, contestants and three repetitions take about 20 minutes.
+PPO_STEPS = 8 * 2048
+A2C_STEPS = 16_000
+ONE_LONG = {"num_envs": 1, "rollout_length": 2048}
+EIGHT_SHORT = {"num_envs": 8, "rollout_length": 256}
+PEER = {"side": "peer", "measure": "stable_baselines3", "needs": "stable-baselines3"}
+CONTESTANTS = {
+    "simulator": Contestant("MuJoCo alone", "bare", 100_000, measure="simulator", needs="mujoco"),
+    "unwrapped": Contestant("Gymnasium, unwrapped", "bare", 60_000, measure="unwrapped"),
+    "gymnasium": Contestant("Gymnasium", "bare", 60_000, measure="gymnasium"),
+    "envpool": Contestant("EnvPool (8 environments)", "bare", 60_000, measure="envpool", needs="envpool"),
+    "ppo_1x2048": Contestant(
+        "PPO (1 × 2,048)", "ours", PPO_STEPS, "ppo", ONE_LONG, reference="sb3_ppo_1x2048", peer="sb3_ppo_1x2048"
+    ),
+    "ppo_8x256": Contestant(
+        "PPO (8 × 256)", "ours", PPO_STEPS, "ppo", EIGHT_SHORT, reference="sb3_ppo_1x2048", peer="sb3_ppo_8x256"
+    ),
+    "ppo_8x256_envpool": Contestant(
+        "PPO (8 × 256, EnvPool)",
+        "ours",
+        PPO_STEPS,
+        "ppo",
+        EIGHT_SHORT,
+        backend="envpool",
+        needs="envpool",
+        reference="sb3_ppo_1x2048",
+        peer="sb3_ppo_8x256",
+    ),
+    "a2c_8x5": Contestant("A2C (8 × 5)", "ours", A2C_STEPS, "a2c", reference="sb3_a2c_8x5", peer="sb3_a2c_8x5"),
+    "reinforce": Contestant("REINFORCE", "ours", 32_768, "reinforce"),
+    "sb3_ppo_1x2048": Contestant("SB3 PPO (1 × 2,048)", steps=PPO_STEPS, algorithm="ppo", settings=ONE_LONG, **PEER),
+    "sb3_ppo_8x256": Contestant("SB3 PPO (8 × 256)", steps=PPO_STEPS, algorithm="ppo", settings=EIGHT_SHORT, **PEER),
+    "sb3_a2c_8x5": Contestant("SB3 A2C (8 × 5)", steps=A2C_STEPS, algorithm="a2c", **PEER),
+}
+STEPS_OF_BARE_STEPPING = {"CartPole-v1": 600_000}  # a step there costs a tenth of one of MuJoCo's
+
+
+def steps_of(contestant: Contestant, task: str, scale: float) -> int:
+    """The length of a measurement."""
+    steps = contestant.steps if contestant.side != "bare" else STEPS_OF_BARE_STEPPING.get(task, contestant.steps)
+    return max(1, round(scale * steps))
+
+
+def default_tasks(names: Sequence[str]) -> dict[str, GridTask]:
+    """Tasks as the default grid has them.
+
+    Raises GridError for one that it does not have.
+    """
+    known = load_grid("default").tasks
+    for name in names:
+        if name not in known:
+            raise GridError(f"--tasks: the default grid has no {name!r}; {nearest_first(name, list(known))}")
+    return {name: known[name] for name in names}
+
+
+def cell_grid(task: GridTask, backend: str) -> dict[str, Any]:
+    """The grid of one task whose cells this project's measurements are: compiled however short the run."""
+    entry = preprocessing(task.task) | {key: value for key, value in vars(task).items() if key != "task"}
+    if backend != "gymnasium":
+        entry["backend"] = backend
+    ours = {n: c for n, c in CONTESTANTS.items() if c.side == "ours" and c.backend == backend}
+    return {
+        "description": "The benchmark's cells.",
+        "seeds": [0],
+        "compile": "always",
+        "tasks": {task.task.id: entry},
+        "algorithms": {name: {"module": c.algorithm, "settings": dict(c.settings)} for name, c in ours.items()},
+    }
+
+
+class Bench:
+    """Runs measurements one after the other, in a folder of its own for what they write."""
+
+    def __init__(self, folder: Path, tasks: Mapping[str, GridTask], scale: float) -> None:
+        self.folder, self.tasks, self.scale = folder, tasks, scale
+        self.compiled = False  # whether any measurement was of compiled gradient steps
+        self.core = pin()
+        for name, task in tasks.items():
+            for backend in {c.backend for c in CONTESTANTS.values()}:
+                write_json(self._grid(name, backend), cell_grid(task, backend))  # which is YAML, too
+
+    def command(self, task: str, name: str, steps: int, seed: int, output: Path) -> list[str]:
+        """The command line of one measurement."""
+        contestant = CONTESTANTS[name]
+        common = ["--steps", str(steps), "--seed", str(seed), "--output", str(output)]
+        if contestant.side == "ours":
+            grid = str(self._grid(task, contestant.backend))
+            return ["experiments.run", "--grid", grid, "--algorithm", name, "--task", task, *common]
+        words = ["experiments.peers", "--measure", contestant.measure, *common]
+        words += ["--task", json.dumps({"id": task, **preprocessing(self.tasks[task].task)})]
+        return [*words, "--settings", json.dumps(contestant.resolved())]
+
+    def fill_the_cache(self) -> None:
+        """One discarded rollout of whatever is compiled, so that measurements load compiled code instead."""
+        for task in self.tasks:
+            for name, contestant in CONTESTANTS.items():
+                if contestant.side == "ours" and not algorithm_class(contestant.algorithm).whole_episodes:
+                    print(f"{task}, {contestant.title}: compiling, discarded", flush=True)
+                    settings = contestant.resolved()
+                    self.measure(task, name, 0, settings["num_envs"] * settings["rollout_length"])
+
+    def measure(self, task: str, name: str, repetition: int, steps: int | None = None) -> dict[str, Any]:
+        """One measurement as a row of the table; what goes wrong is a row with its reason."""
+        contestant = CONTESTANTS[name]
+        steps = steps or steps_of(contestant, task, self.scale)
+        row = {"task": task, "contestant": name, "repetition": repetition, "status": "done", "core": self.core}
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            output = Path(folder) / "run"
+            command = self.command(task, name, steps, repetition, output)
+            done = subprocess.run(
+                [sys.executable, "-m", *command],
+                cwd=ROOT,
+                env=os.environ | ONE_THREAD,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                unavailable = done.returncode == CANNOT_RUN and contestant.needs is not None
+                reason = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
+                shown = os.path.relpath(self._grid(task, contestant.backend), ROOT)  # a grid that is gone by then
+                reason = reason.removeprefix("error: ").removeprefix(f"{shown}: ")
+                return row | {"status": "unavailable" if unavailable else "failed", "reason": reason}
+            record = json.loads((output / "run.json").read_text(encoding="utf-8"))
+        self.compiled |= record.get("compiled", False)
+        seconds = {f"seconds_{part}": record["seconds"][part] for part in SECONDS}
+        measured = {key: record[key] for key in ("steps_per_second", "peak_memory_mb")}
+        return row | {"steps": record["steps_taken"]} | measured | seconds
+
+    def _grid(self, task: str, backend: str) -> Path:
+        return self.folder / f"benchmark_{backend}_{directory_name(task)}.yaml"
+
+
+def pin() -> int | None:
+    """Keep this process, and so every process that it starts, on one core; None where that cannot be asked for."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    core = max(os.sched_getaffinity(0))  # the lowest cores are those that a system's own work is often found on
+    os.sched_setaffinity(0, {core})
+    return core
+
+
+def turns(tasks: Sequence[str], repetitions: int) -> list[tuple[int, str, str]]:
+    """(repetition, task, contestant) in the order of measurement: every second repetition is reversed."""
+    order = [(task, name) for task in tasks for name in CONTESTANTS]
+    return [(r, *turn) for r in range(repetitions) for turn in (reversed(order) if r % 2 else order)]
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """A row for a person."""
+    if row["status"] != "done":
+        return f"{row['status']}: {row['reason']}"
+    return f"{row['steps_per_second']:,.0f} steps/s ({row['seconds_total']:.1f} s, {row['peak_memory_mb']:.0f} MB)"
+
+
+def write_measurements(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The rows as CSV; an empty cell is a quantity that does not exist."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue())
+
+
+def main() -> None:
+    """Measure everything and write the benchmark's folder; exit status 1 if a contestant failed."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.speed", description=main.__doc__)
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--tasks", nargs="+", default=TASKS, metavar="TASK", help="tasks of the default grid")
+    parser.add_argument("--steps-scale", type=float, default=1.0, metavar="X", help="X times as long measurements")
+    options = parser.parse_args()
+    if options.repetitions < 1 or not options.steps_scale > 0:
+        raise GridError("--repetitions must be at least 1, and --steps-scale above 0")
+    tasks = default_tasks(options.tasks)
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # said before the measurements, not after them
+        raise UnusableFolder(f"{options.output} cannot be written: {error.strerror}") from error
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), tasks, options.steps_scale)
+        bench.fill_the_cache()
+        rows = []
+        order = turns(list(tasks), options.repetitions)
+        for number, (repetition, task, name) in enumerate(order, 1):
+            rows.append(bench.measure(task, name, repetition))
+            print(f"{number} of {len(order)}: {task}, {CONTESTANTS[name].title}: {line(rows[-1])}", flush=True)
+    write_measurements(options.output / "measurements.csv", rows)
+    write_json(
+        options.output / "benchmark.json",
+        {
+            "schema": SCHEMA,
+            "repetitions": options.repetitions,
+            "steps_scale": options.steps_scale,
+            "compiled": bench.compiled,
+            "core": bench.core,
+            "tasks": {name: preprocessing(task.task) for name, task in tasks.items()},
+            "contestants": {
+                name: {key: getattr(c, key) for key in ("title", "side", "backend", "reference", "peer")}
+                | {"settings": c.resolved()}
+                for name, c in CONTESTANTS.items()
+            },
+            **provenance(ROOT, (*PACKAGES, "stable-baselines3")),
+        },
+    )
+    failed = sorted({CONTESTANTS[row["contestant"]].title for row in rows if row["status"] == "failed"})
+    if failed:
+        print(f"failed: {'; '.join(failed)}. The table has the reasons.", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    exit_with_sentence(main)

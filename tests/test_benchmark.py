@@ -1,0 +1,233 @@
+"""The benchmark: what is measured, in which order, and what its table says."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis import benchmark, results
+from experiments import speed
+from experiments.grid import GridError, algorithm_class
+from tests.analysis_fixtures import CARTPOLE, write_benchmark, write_grid
+from tests.test_analysis import make, visible_text
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """The benchmark on CartPole with a few steps, eager, beside a broken envpool and without stable-baselines3."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    (folder / "envpool.py").write_text("raise RuntimeError('a bug in a peer')")
+    missing = "raise ModuleNotFoundError(\"No module named 'stable_baselines3'\", name='stable_baselines3')"
+    (folder / "stable_baselines3.py").write_text(missing)
+    words = ["--output", str(folder / "speed"), "--tasks", "CartPole-v1", "--repetitions", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.speed", *words, "--steps-scale", "0.001"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(folder), "XDG_CACHE_HOME": str(folder), "CXX": "no-such-compiler"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    rows = list(csv.DictReader((folder / "speed" / "measurements.csv").open()))
+    return folder, done, {row["contestant"]: row for row in rows}
+
+
+def test_every_contestant_has_a_row_with_numbers_or_a_reason(measured):
+    folder, _, rows = measured
+    assert list(rows) == list(speed.CONTESTANTS)
+    for name in ("unwrapped", "gymnasium", "ppo_1x2048", "ppo_8x256", "a2c_8x5", "reinforce"):
+        row = rows[name]
+        assert row["status"] == "done"
+        assert float(row["steps_per_second"]) > 0
+        assert float(row["peak_memory_mb"]) > 10
+        parts = [float(row[f"seconds_{phase}"]) for phase in ("stepping", "acting", "learning", "compiling")]
+        assert sum(parts) <= float(row["seconds_training"]) + 0.004  # a run's seconds are rounded
+        assert 0 < float(row["seconds_start_up"]) <= float(row["seconds_total"])
+    about = json.loads((folder / "speed" / "benchmark.json").read_text())
+    assert about["contestants"]["sb3_ppo_8x256"]["settings"] == about["contestants"]["ppo_8x256"]["settings"]
+    assert about["compiled"] is False
+    assert {"stable-baselines3", "envpool", "torch"} <= set(about["versions"])
+
+
+def test_what_is_not_installed_is_a_row_that_says_so(measured):
+    rows = measured[2]
+    for name in ("sb3_ppo_1x2048", "sb3_ppo_8x256", "sb3_a2c_8x5"):
+        assert rows[name]["status"] == "unavailable"
+        assert rows[name]["reason"] == "stable_baselines3 is not installed (pip install -e '.[peers]')"
+    assert rows["simulator"]["reason"] == "CartPole-v1 has no simulator apart from its Gymnasium environment"
+
+
+def test_a_contestant_that_fails_is_a_row_with_its_error_and_the_command_fails_after_writing(measured):
+    _, done, rows = measured
+    assert rows["envpool"]["status"] == "failed"
+    assert rows["envpool"]["reason"] == "RuntimeError: a bug in a peer"
+    assert done.returncode == 1
+    assert "failed: EnvPool (8 environments)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_repetition_measures_everything_in_turn_and_every_second_one_in_reverse():
+    order = speed.turns(["A", "B"], 3)
+    n = 2 * len(speed.CONTESTANTS)
+    first, second, third = (
+        [(task, name) for _, task, name in part] for part in (order[:n], order[n : 2 * n], order[2 * n :])
+    )
+    assert first == [(task, name) for task in "AB" for name in speed.CONTESTANTS]
+    assert second == first[::-1]
+    assert third == first
+    assert [repetition for repetition, _, _ in order] == [0] * n + [1] * n + [2] * n
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="processes cannot be pinned here")
+def test_what_is_started_after_pinning_stays_on_one_core():
+    child = [sys.executable, "-c", "import os; print(sorted(os.sched_getaffinity(0)))"]
+    code = (
+        f"import subprocess\nfrom experiments.speed import pin\nprint([pin()], flush=True)\nsubprocess.run({child!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    asked, got = done.stdout.splitlines()
+    assert asked == got
+
+
+def peer(folder, measure, steps, **settings):
+    """The record of one measurement of experiments.peers on Hopper."""
+    task = {"id": "Hopper-v5", "max_episode_steps": None, "normalize_observations": True, "normalize_rewards": True}
+    words = ["--measure", measure, "--task", json.dumps(task), "--settings", json.dumps(settings)]
+    command = [sys.executable, "-m", "experiments.peers", *words, "--steps", str(steps), "--seed", "0"]
+    subprocess.run([*command, "--output", str(folder / "run")], cwd=ROOT, capture_output=True, check=True)
+    return json.loads((folder / "run" / "run.json").read_text())
+
+
+def test_the_simulator_replays_what_was_recorded(tmp_path):
+    record = peer(tmp_path, "simulator", 700)
+    assert record["steps_taken"] == 700
+    assert record["seconds"]["stepping"] == record["seconds"]["training"]
+    assert not (ROOT / "MUJOCO_LOG.TXT").exists()
+
+
+def test_stable_baselines3_takes_the_steps_and_its_parts_are_within_its_loop(tmp_path):
+    pytest.importorskip("stable_baselines3")
+    settings = algorithm_class("ppo").from_settings({"rollout_length": 32, "epochs": 1}).settings()
+    record = peer(tmp_path, "stable_baselines3", 512, **settings)
+    assert record["steps_taken"] == 512
+    parts = [record["seconds"][phase] for phase in ("stepping", "acting", "learning")]
+    assert all(part > 0 for part in parts)
+    assert sum(parts) < record["seconds"]["training"] < record["seconds"]["total"]
+
+
+def test_an_unknown_task_is_refused_with_the_valid_ones():
+    with pytest.raises(GridError, match="did you mean 'Hopper-v5'"):
+        speed.default_tasks(["Hoper-v5"])
+
+
+# ----------------------------------------------------------------------------------------- the analysis
+
+RATES = {
+    "CartPole-v1": {
+        "simulator": ["no simulator", "no simulator", "no simulator"],
+        "unwrapped": [100_000.0] * 3,
+        "gymnasium": [80_000.0] * 3,
+        "ppo_1x2048": [10_000.0, 9_000.0, 11_000.0],
+        "sb3_ppo_1x2048": ["not installed"] * 3,
+    },
+    "HalfCheetah-v5": {
+        "simulator": [40_000.0] * 3,
+        "gymnasium": [25_000.0, 20_000.0, 25_000.0],
+        "ppo_1x2048": [10_000.0, 12_000.0, 20_000.0],
+        "ppo_8x256": [9_000.0, 9_000.0, 8_000.0],
+        "a2c_8x5": [4_000.0] * 3,
+        "sb3_ppo_1x2048": [2_000.0, 3_000.0, 2_000.0],
+        "sb3_ppo_8x256": [3_000.0, "Error: out of luck", 4_000.0],
+        "sb3_a2c_8x5": [8_000.0] * 3,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The made-up benchmark of a grid without runs: its folder, its table by task and contestant, the page's text."""
+    folder = tmp_path_factory.mktemp("results") / "made"
+    write_grid(folder, tasks={"CartPole-v1": CARTPOLE})
+    write_benchmark(folder, RATES)
+    page = visible_text(make(folder))
+    return folder, results.read_table(folder, "benchmark").set_index(["task", "contestant"]), page
+
+
+def test_a_ratio_is_taken_within_a_repetition_and_then_its_median(made):
+    row = made[1].loc[("HalfCheetah-v5", "ppo_1x2048")]
+    assert row[["steps_per_second", "low", "high"]].tolist() == [12_000, 10_000, 20_000]
+    assert row[["reference_ratio", "reference_low", "reference_high"]].tolist() == [5, 4, 10]  # of medians: 6
+    assert row["limit_share"] == pytest.approx(0.3)
+    assert row["gymnasium_share"] == pytest.approx(0.6)
+    other = made[1].loc[("HalfCheetah-v5", "ppo_8x256")]
+    assert other["reference_ratio"] == 4  # 4.5, 3 and 4
+    assert other["peer_ratio"] == 2.5  # 3 and 2: the repetition in which the peer failed has no ratio
+
+
+def test_shares_are_of_the_loop_without_compiling(made):
+    row = made[1].loc[("HalfCheetah-v5", "ppo_1x2048")]
+    assert row[["stepping", "acting", "learning", "rest"]].tolist() == pytest.approx([0.4, 0.2, 0.3, 0.1])
+    assert row["overhead"] == pytest.approx(4.5)  # 15 s in all, 10 s training without compiling, 0.5 s evaluating
+    assert row["peak_memory_mb"] == 402
+    assert row["start_up"] == 1.5
+
+
+def test_without_a_simulator_the_limit_is_the_unwrapped_environment(made):
+    assert made[1].loc[("CartPole-v1", "ppo_1x2048"), "limit_share"] == pytest.approx(0.1)
+
+
+def test_what_was_not_measured_keeps_its_row_and_its_reason(made):
+    table = made[1]
+    absent = table.loc[("CartPole-v1", "sb3_ppo_1x2048")]
+    assert absent[["status", "reason", "n"]].tolist() == ["unavailable", "not installed", 0]
+    assert table.loc[("CartPole-v1", "ppo_1x2048"), ["reference_ratio", "peer_ratio"]].isna().all()
+    failed = table.loc[("HalfCheetah-v5", "sb3_ppo_8x256")]
+    assert failed[["status", "reason", "n", "steps_per_second"]].tolist() == ["failed", "Error: out of luck", 2, 3_500]
+
+
+def test_targets_say_met_or_by_how_much_they_were_missed(made):
+    verdicts = {
+        (target.column, target.task, target.contestant): verdict
+        for target, verdict in zip(benchmark.TARGETS, benchmark.verdicts(made[1].reset_index()), strict=True)
+    }
+    met = verdicts["reference_ratio", "HalfCheetah-v5", "ppo_1x2048"]
+    assert [met[key] for key in ("bound", "value", "verdict")] == ["≥ 5×", "5.00×", "met"]
+    missed = verdicts["reference_ratio", "HalfCheetah-v5", "ppo_8x256"]
+    assert missed["verdict"] == "missed by 46.7 %"  # 4 instead of 7.5
+    beyond = verdicts["reference_ratio", "HalfCheetah-v5", "a2c_8x5"]
+    assert beyond["verdict"].endswith("out of reach: the limit, stepping without learning, is 5.00×")
+    assert verdicts["reference_ratio", "Hopper-v5", "ppo_1x2048"]["verdict"] == "not measured"
+    assert verdicts["overhead", None, None]["verdict"] == "missed by 50.0 %"
+    assert verdicts["peak_memory_mb", None, None]["verdict"] == "met"
+
+
+def test_the_report_shows_the_benchmark_its_targets_and_its_machine(made):
+    page = made[2]
+    assert "Measured on one core of A processor, Linux-6 at commit 0123456789" in page
+    assert "&lt;ppo_1x2048&gt; 5.00 [4.00, 10.0]" in page
+    assert "missed by 46.7 %" in page
+    assert "— not installed" in page
+    assert "Failed: &lt;sb3_ppo_8x256&gt; on HalfCheetah-v5 (Error: out of luck)" in page
+    assert "nan" not in page.lower()
+
+
+def test_without_a_benchmark_the_report_names_the_command(tmp_path):
+    folder = tmp_path / "none"
+    write_grid(folder, tasks={"CartPole-v1": CARTPOLE})
+    page = visible_text(make(folder))
+    command = "snakemake --cores 1 speed --config grid=experiments/grids/none.yaml"
+    assert f"No benchmark was run for this grid; {command} runs it" in page
+
+
+def test_a_contestant_that_the_benchmark_does_not_describe_is_refused(tmp_path):
+    write_benchmark(tmp_path, {"CartPole-v1": {"gymnasium": [1.0]}})
+    path = tmp_path / "speed" / "measurements.csv"
+    path.write_text(path.read_text().replace("gymnasium", "gymnasion"))
+    with pytest.raises(results.ResultsError, match=r"line 2 has contestant = 'gymnasion'; .* has gymnasium"):
+        results.read_benchmark(tmp_path)
