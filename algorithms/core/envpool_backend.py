@@ -76,9 +76,11 @@ class EnvPoolBackend:
         observations, _ = self.pool.reset(ids.astype(np.int32))
         return observations.astype(np.float32)
 
-    def step(self, actions: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def step(
+        self, actions: np.ndarray, active: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """The fields of a Transition; an environment whose episode has ended waits for its reset."""
-        if np.count_nonzero(active) == self._num_envs:
+        if active is None:
             return self._step(actions)
         ids = active.nonzero()[0]
         fields = []

@@ -51,8 +51,8 @@ def collect(
     `mode` takes the mode action (`Policy.act`) instead of a sampled one. An environment that has finished its episodes
     waits, already reset, for the next rollout: nothing is stepped that is not counted.
     """
-    observations, actions, transitions, masks = [], [], [], []
-    active = np.ones(envs.num_envs, bool)
+    observations, actions, transitions, masks, actives = [], [], [], [], []
+    active = None if episodes is None else np.ones(envs.num_envs, bool)
     episodes_left = np.full(envs.num_envs, episodes or 0)
     acting_seconds = stepping_seconds = 0.0
     finished = False
@@ -66,23 +66,23 @@ def collect(
         transition = envs.step(sent, active)
         stepping_seconds += time.perf_counter() - acted
         acting_seconds += acted - began
-        transitions.append((*transition, active))
+        transitions.append(transition)
         if episodes is None:
             finished = len(observations) == steps
         else:
-            _, _, terminated, truncated = transition
-            episodes_left = episodes_left - (terminated | truncated)
+            actives.append(active)
+            episodes_left = episodes_left - (transition.terminated | transition.truncated)
             active = episodes_left > 0
-            finished = not active.any()
-    next_observations, rewards, terminated, truncated, valid = (np.stack(x) for x in zip(*transitions, strict=True))
+            finished = not np.count_nonzero(active)
+    next_observations, rewards, terminated, truncated = (np.array(x) for x in zip(*transitions, strict=True))
     return Rollout(
-        np.stack(observations),
-        np.stack(actions),
+        np.array(observations),
+        np.array(actions),
         rewards,
         terminated,
         truncated,
         next_observations,
-        valid,
+        np.array(actives) if actives else np.ones(rewards.shape, bool),
         action_masks=_stack_masks(masks),
         acting_seconds=acting_seconds,
         stepping_seconds=stepping_seconds,
@@ -93,4 +93,4 @@ def _stack_masks(masks: list[np.ndarray | None]) -> np.ndarray | None:
     """[T, N, A], or None where the task has never masked; everything is allowed until its first mask."""
     if masks[-1] is None:
         return None
-    return np.stack([np.ones_like(masks[-1]) if mask is None else mask for mask in masks])
+    return np.array([np.ones_like(masks[-1]) if mask is None else mask for mask in masks])

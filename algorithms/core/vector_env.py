@@ -54,26 +54,30 @@ class VectorEnv:
         self.steps = 0
         self.episodes: list[Episode] = []
         self._returns = np.zeros(num_envs)
-        self._lengths = np.zeros(num_envs, np.int64)
+        self._ticks = 0  # calls of step
+        self._began = np.zeros(num_envs, np.int64)  # ticks before each environment's episode, and those it waited
 
     @property
     def action_masks(self) -> np.ndarray | None:
         """bool [N, A], True where an action is allowed now; None where the task has never masked."""
         return self.backend.action_masks
 
-    def step(self, actions: np.ndarray, active: np.ndarray) -> Transition:
-        """Step the environments where `active` (bool [N]) with `actions` (as the environment takes them, [N, …])."""
+    def step(self, actions: np.ndarray, active: np.ndarray | None = None) -> Transition:
+        """Step the environments where `active` (bool [N]; None: all), with `actions` as they take them, [N, …]."""
         transition = Transition(*self.backend.step(actions, active))
         self._returns += transition.rewards
-        self._lengths += active
-        stepped = int(np.count_nonzero(active))
-        if stepped == self.num_envs:
+        if active is None:
+            stepped = self.num_envs
             self.observations = transition.next_observations
         else:
+            stepped = int(np.count_nonzero(active))
+            self._began += ~active
             self.observations = np.where(active[:, None], transition.next_observations, self.observations)
+        self._ticks += 1
         done = transition.terminated | transition.truncated
         if np.count_nonzero(done):
-            self._restart(done.nonzero()[0], self.steps + active.cumsum())
+            order = np.arange(1, self.num_envs + 1) if active is None else active.cumsum()
+            self._restart(done.nonzero()[0], self.steps + order)
         self.steps += stepped
         return transition
 
@@ -84,10 +88,10 @@ class VectorEnv:
     def _restart(self, ended: np.ndarray, steps: np.ndarray) -> None:
         """List the episodes of the environments `ended`; `steps` [N] counts in the order of the environments."""
         for i in ended.tolist():
-            self.episodes.append(Episode(int(steps[i]), float(self._returns[i]), int(self._lengths[i])))
+            self.episodes.append(Episode(int(steps[i]), float(self._returns[i]), int(self._ticks - self._began[i])))
         self.observations = self.observations.copy()  # it may be the transition's, which keeps the true successors
         self.observations[ended] = self.backend.reset(ended)
-        self._returns[ended], self._lengths[ended] = 0.0, 0
+        self._returns[ended], self._began[ended] = 0.0, self._ticks
 
 
 class GymnasiumBackend:
@@ -103,6 +107,7 @@ class GymnasiumBackend:
         self.observation_size = len(self._one_hot) if self._one_hot else space.shape[0]
         self._action_start = int(self.action_space.start) if isinstance(self.action_space, Discrete) else None
         self.action_masks: np.ndarray | None = None
+        self._everyone = range(len(self.envs))
         self._seeds: list[int | None] = list(seeds)  # each is used once: an environment's later episodes go on from it
 
     def reset(self, ids: np.ndarray) -> np.ndarray:
@@ -115,7 +120,9 @@ class GymnasiumBackend:
             self._allow(i, info)
         return observations
 
-    def step(self, actions: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def step(
+        self, actions: np.ndarray, active: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """The fields of a Transition; an environment whose episode has ended waits for its reset."""
         next_observations = np.zeros((len(self.envs), self.observation_size), np.float32)
         rewards = np.zeros(len(self.envs))
@@ -123,11 +130,12 @@ class GymnasiumBackend:
         truncated = np.zeros(len(self.envs), bool)
         if self.action_masks is not None:
             self.action_masks = self.action_masks.copy()
-        for i in active.nonzero()[0].tolist():
+        for i in self._everyone if active is None else active.nonzero()[0].tolist():
             action = actions[i] if self._action_start is None else int(actions[i]) + self._action_start
             observation, rewards[i], terminated[i], truncated[i], info = self.envs[i].step(action)
             next_observations[i] = self._one_hot[int(observation)] if self._one_hot else observation
-            self._allow(i, info)
+            if info or self.action_masks is not None:
+                self._allow(i, info)
         return next_observations, rewards, terminated, truncated
 
     def close(self) -> None:
