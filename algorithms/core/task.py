@@ -1,7 +1,7 @@
 """A task: a Gymnasium id, its preprocessing, and what steps it."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 import gymnasium
@@ -20,6 +20,7 @@ class Task:
     """A Gymnasium id and its preprocessing, which is the same for every algorithm."""
 
     id: str
+    _: KW_ONLY
     backend: Literal["gymnasium", "envpool"] = "gymnasium"  # what steps the environments
     normalize_observations: bool = False  # subtract the running mean, divide by the running deviation, clip at ±10
     normalize_rewards: bool = False  # divide by the running deviation of the discounted return, clip at ±10
