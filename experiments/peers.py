@@ -203,6 +203,7 @@ def stable_baselines3(task: dict[str, Any], steps: int, seed: int, settings: dic
     began = time.perf_counter()
     model.learn(steps)
     training = time.perf_counter() - began
+    write_episodes(model.env)
     stepping = watch.seconds.get("stepping", watch.seconds["step_wait"])
     return measurement.record(
         model.num_timesteps,
@@ -211,6 +212,18 @@ def stable_baselines3(task: dict[str, Any], steps: int, seed: int, settings: dic
         acting=watch.seconds["forward"] + watch.seconds["step_wait"] - stepping,
         learning=watch.seconds["learning"],
     )
+
+
+def write_episodes(envs: Any) -> None:
+    """The training episodes as a run of this project has them: `episodes.csv` with step, return and length."""
+    episodes = []
+    for i, (returns, lengths) in enumerate(
+        zip(envs.env_method("get_episode_rewards"), envs.env_method("get_episode_lengths"), strict=True)
+    ):
+        ends = (np.cumsum(lengths) - 1) * envs.num_envs + i + 1  # the environments take their steps in turn
+        episodes += zip(ends.tolist(), returns, lengths, strict=True)
+    lines = [f"{step},{return_},{length}\n" for step, return_, length in sorted(episodes)]
+    Path("episodes.csv").write_text("step,return,length\n" + "".join(lines), encoding="utf-8")
 
 
 MEASURES: dict[str, Callable[[dict[str, Any], int, int, dict[str, Any]], dict[str, Any]]] = {
@@ -265,7 +278,9 @@ def main() -> None:
     parser.add_argument("--settings", type=json.loads, default={}, help="this project's hyperparameters, as JSON")
     parser.add_argument("--steps", required=True, type=int)
     parser.add_argument("--seed", required=True, type=int)
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="where run.json is written")
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="DIR", help="of run.json; and of a peer, episodes.csv"
+    )
     options = parser.parse_args()
     options.output.mkdir(parents=True)
     os.chdir(options.output)  # where MuJoCo writes its log

@@ -72,9 +72,9 @@ class Contestant:
 
 # Steps: bare stepping and REINFORCE take two to six seconds. PPO and A2C take as many steps as the peer that they are
 # compared with, because episodes grow as a policy learns and restarting them costs time: eight rollouts of PPO are two
-# seconds here and up to twelve there. All tasks, contestants and three repetitions take about 20 minutes.
+# seconds here and up to fifteen there. All tasks, contestants and three repetitions take about 15 minutes.
 PPO_STEPS = 8 * 2048
-A2C_STEPS = 16_000
+A2C_STEPS = 40_000
 ONE_LONG = {"num_envs": 1, "rollout_length": 2048}
 EIGHT_SHORT = {"num_envs": 8, "rollout_length": 256}
 PEER = {"side": "peer", "measure": "stable_baselines3", "needs": "stable-baselines3"}

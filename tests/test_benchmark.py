@@ -119,6 +119,11 @@ def test_stable_baselines3_takes_the_steps_and_its_parts_are_within_its_loop(tmp
     parts = [record["seconds"][phase] for phase in ("stepping", "acting", "learning")]
     assert all(part > 0 for part in parts)
     assert sum(parts) < record["seconds"]["training"] < record["seconds"]["total"]
+    episodes = list(csv.DictReader((tmp_path / "run" / "episodes.csv").open()))
+    steps = [int(episode["step"]) for episode in episodes]
+    assert steps == sorted(set(steps))
+    assert 0 < sum(int(episode["length"]) for episode in episodes) <= 512
+    assert int(episodes[0]["length"]) == (steps[0] + 7) // 8  # the first to end began at the beginning, as one of eight
 
 
 def test_an_unknown_task_is_refused_with_the_valid_ones():

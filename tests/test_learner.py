@@ -429,7 +429,7 @@ def test_the_compiled_step_gives_the_same_numbers_as_the_eager_one(task):
         learner, _, record, before = one_update(algorithm, task, spread=30.0, updates=4, compile=compile)
         results[compile] = learner.policy.parameter_vector, learner.value_function.parameter_vector, record
         assert not torch.equal(learner.policy.parameter_vector, before)
-        assert all(optimizer.compiled == (compile == "always") for optimizer in learner.optimizers)
+        assert all(optimizer.code.compiled == (compile == "always") for optimizer in learner.optimizers)
     (policy, value, record), (eager_policy, eager_value, eager_record) = results["always"], results["never"]
     # 4 updates × 2 epochs × (2 compiled minibatches of 24, an eager one of 16), rounding differently
     np.testing.assert_allclose(policy, eager_policy, atol=2e-5)

@@ -6,11 +6,13 @@ there already, the compiler, whose import alone takes a second, is never loaded.
 """
 
 import hashlib
+import logging
 import os
 import platform
 import shutil
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +27,44 @@ from torch.utils._pytree import tree_leaves
 
 class CannotCompile(RuntimeError):
     """Why a function could not be compiled, as half a sentence."""
+
+
+class MachineCode:
+    """A function of tensors that runs as machine code on batches of `size`, compiled at the first of them.
+
+    On batches of another size, where `size` is None, and where it cannot be compiled (a warning gives the reason), the
+    function runs operation by operation.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], size: int | None) -> None:
+        self.function = function
+        self.size = size
+        self.seconds = 0.0  # that compiling, or loading what was compiled before, took
+        self._code: Callable[..., Tensor] | None = None
+        self._inputs = 0
+
+    @property
+    def compiled(self) -> bool:
+        """Whether there is machine code."""
+        return self._code is not None
+
+    def __call__(self, size: int, *tensors: Tensor) -> Tensor:
+        """The function of `tensors`, which hold a batch of `size`."""
+        if size == self.size:
+            if self._code is None:
+                self._compile(tensors)
+            if self._code is not None and len(tensors) == self._inputs:  # a batch with action masks has one more
+                return self._code(*tensors)
+        return self.function(*tensors)
+
+    def _compile(self, tensors: Sequence[Tensor]) -> None:
+        began = time.perf_counter()
+        try:
+            self._code, self._inputs = ahead_of_time(self.function, tensors), len(tensors)
+        except CannotCompile as error:
+            logging.getLogger(__name__).warning("not compiled, and slower for it: %s", error)
+            self.size = None
+        self.seconds += time.perf_counter() - began
 
 
 def ahead_of_time(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Callable[..., Tensor]:

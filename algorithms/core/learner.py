@@ -1,8 +1,6 @@
 """Parameters, optimisers and the two halves of an update: prepare a rollout's batch, then learn from it."""
 
-import logging
 import math
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 
 from algorithms.core.algorithm import Algorithm, Batch
-from algorithms.core.compiled import CannotCompile, ahead_of_time
+from algorithms.core.compiled import MachineCode
 from algorithms.core.estimators import backward_sum
 from algorithms.core.networks import SMALLEST_VARIANCE, Policy, RunningNormalizer, ValueFunction
 from algorithms.core.rollout import Rollout
@@ -38,7 +36,8 @@ class RewardScaler:
         """Scaled rewards [T, N]; the rollout is taken into the statistics first."""
         rewards = rollout.rewards.copy()
         rewards[0] += REWARD_DISCOUNT * self._returns
-        discounts = np.roll(REWARD_DISCOUNT * ~rollout.done, 1, axis=0)  # the first row meets no earlier one
+        discounts = np.zeros_like(rewards)
+        discounts[1:] = REWARD_DISCOUNT * ~rollout.done[:-1]
         returns = backward_sum(rewards[::-1], discounts[::-1])[::-1]  # forward in time
         self._returns = returns[-1] * ~rollout.done[-1]
         self.statistics.update(returns[rollout.valid][:, None])
@@ -50,8 +49,7 @@ class Optimizer:
     """Adam with clipping by the global norm, on a module's parameters as one vector [P].
 
     `loss(module, batch)` returns the scalar to minimise and a dict of scalars to record. On a batch of `compiled_size`
-    the whole step (forward, gradient, clipping, Adam) is machine code; a batch of any other size, or any batch where
-    nothing can be compiled, takes the same step operation by operation.
+    the whole step (forward, gradient, clipping, Adam) runs as machine code.
     """
 
     def __init__(
@@ -68,44 +66,26 @@ class Optimizer:
         self.vector: Tensor = module.parameter_vector
         self.mean, self.square = torch.zeros_like(self.vector), torch.zeros_like(self.vector)
         self.step_count = torch.zeros(())
-        self.compiled_size = compiled_size
-        self.compiling_seconds = 0.0
         self.recorded: tuple[str, ...] = ()
-        self._compiled: Callable[..., Tensor] | None = None
-        self._compiled_inputs = 0  # how many tensors it takes; action masks are one more
+        self.code = MachineCode(self._step, compiled_size)
         self._shapes = {name: p.shape for name, p in module.named_parameters()}
-
-    @property
-    def compiled(self) -> bool:
-        """Whether steps run as machine code."""
-        return self._compiled is not None
 
     def step(self, batch: Batch) -> Tensor:
         """One gradient step; returns the scalars `recorded`: the loss's, and the gradient's norm before clipping."""
         state = (self.vector, self.mean, self.square, self.step_count, self.learning_rate)
-        tensors = batch.tensors()
-        if len(batch) == self.compiled_size:
-            if self._compiled is None:
-                self._compile(state, tensors)
-            if self._compiled is not None and len(tensors) == self._compiled_inputs:
-                return self._compiled(*state, *tensors)
-        return self._step(*state, *tensors)
+        return self.code(len(batch), *state, *batch.tensors())
 
-    def _compile(self, state: Sequence[Tensor], tensors: Sequence[Tensor]) -> None:
-        began = time.perf_counter()
-        try:
-            self._compiled = ahead_of_time(self._step, [*state, *tensors])
-            self._compiled_inputs = len(tensors)
-        except CannotCompile as error:
-            logging.getLogger(__name__).warning("not compiled, and slower for it: %s", error)
-            self.compiled_size = None
-        self.compiling_seconds += time.perf_counter() - began
+    def module_with(self, vector: Tensor) -> Callable:
+        """The module as a function of its inputs, with its parameters taken from `vector` [P]."""
+        pieces = vector.split([shape.numel() for shape in self._shapes.values()])
+        parameters = {n: x.view(shape) for (n, shape), x in zip(self._shapes.items(), pieces, strict=True)}
+        return lambda *inputs: torch.func.functional_call(self.module, parameters, inputs)
 
     def _step(
         self, vector: Tensor, mean: Tensor, square: Tensor, step_count: Tensor, learning_rate: Tensor, *tensors: Tensor
     ) -> Tensor:
         parameters = vector.detach().requires_grad_()
-        loss, record = self.loss(self._module_with(parameters), Batch(*tensors))
+        loss, record = self.loss(self.module_with(parameters), Batch(*tensors))
         (gradient,) = torch.autograd.grad(loss, parameters)
         record["gradient_norm"] = torch.linalg.vector_norm(gradient)
         if self.max_grad_norm is not None:
@@ -130,12 +110,6 @@ class Optimizer:
             )
         self.recorded = tuple(record)
         return torch.stack([value.detach() for value in record.values()])
-
-    def _module_with(self, vector: Tensor) -> Callable:
-        """The module as a function of its inputs, with its parameters taken from `vector` [P]."""
-        pieces = vector.split([shape.numel() for shape in self._shapes.values()])
-        parameters = {n: x.view(shape) for (n, shape), x in zip(self._shapes.items(), pieces, strict=True)}
-        return lambda *inputs: torch.func.functional_call(self.module, parameters, inputs)
 
     def state(self) -> dict[str, np.ndarray]:
         """The parameters by name."""
@@ -180,16 +154,17 @@ class Learner:
                 self.value_function, self._value_loss, a.max_grad_norm, a.adam_epsilon, size
             )
             self.optimizers.append(self.value_optimizer)
+        self._log_prob = MachineCode(self._log_prob_with, self._compiled_size(None, 1, steps, compile))
 
     @property
     def compiled(self) -> bool:
         """Whether gradient steps run as machine code."""
-        return any(optimizer.compiled for optimizer in self.optimizers)
+        return any(optimizer.code.compiled for optimizer in self.optimizers)
 
     @property
     def compiling_seconds(self) -> float:
         """Seconds that compiling, or loading what was compiled before, took until now."""
-        return sum(optimizer.compiling_seconds for optimizer in self.optimizers)
+        return self._log_prob.seconds + sum(optimizer.code.seconds for optimizer in self.optimizers)
 
     def _compiled_size(self, minibatch_size: int | None, epochs: int, steps: int, compile: str) -> int | None:
         """The one batch size that is compiled, or None where compiling is not wanted or would not repay its cost."""
@@ -297,8 +272,12 @@ class Learner:
         return {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
 
     def _log_probs(self, batch: Batch) -> Tensor:
+        masks = [] if batch.action_masks is None else [batch.action_masks]
+        return self._log_prob(len(batch), self.policy_optimizer.vector, batch.actions, batch.observations, *masks)
+
+    def _log_prob_with(self, vector: Tensor, actions: Tensor, *inputs: Tensor) -> Tensor:
         with torch.no_grad():
-            return self.policy(batch.observations, batch.action_masks).log_prob(batch.actions)
+            return self.policy_optimizer.module_with(vector)(*inputs).log_prob(actions)
 
     def _policy_loss(self, policy: Callable, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         a = self.algorithm
