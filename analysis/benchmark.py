@@ -112,7 +112,7 @@ def ratios(rates: pd.DataFrame, name: str, other: str | None) -> pd.Series:
 
 
 def overhead(cells: pd.DataFrame) -> pd.Series:
-    """Seconds of a cell's process that are neither training nor evaluating: starting, compiled code, writing."""
+    """Seconds of a process that are neither training nor evaluating: starting, compiled code, writing, ending."""
     working = cells["seconds_training"] - cells["seconds_compiling"] + cells["seconds_evaluating"]
     return cells["seconds_total"] - working
 
@@ -142,7 +142,7 @@ def verdict(table: pd.DataFrame, target: Target) -> dict[str, str]:
     if np.isnan(value):
         result |= {"state": "not measured", "verdict": "not measured"}
         if target.contestant is not None and not rows.empty:
-            result["verdict"] += f": {missing_because(table, rows.iloc[0])}"
+            result["verdict"] += f": {missing_because(table, rows.iloc[0], target.column)}"
     elif value > target.bound if target.at_most else value < target.bound:
         result |= {"state": "missed", "verdict": f"missed by {number(100 * abs(value / target.bound - 1))} %"}
         if target.column == "reference_ratio" and value / rows["limit_share"].iloc[0] < target.bound:
@@ -167,11 +167,12 @@ def titles(table: pd.DataFrame) -> dict[str, str]:
     return dict(zip(table["contestant"], table["title"], strict=True))
 
 
-def missing_because(table: pd.DataFrame, row: pd.Series) -> str:
+def missing_because(table: pd.DataFrame, row: pd.Series, column: str) -> str:
     """Why a row has no ratio: its own reason, or that of what it is compared with."""
-    if pd.isna(row["reason"]):
-        row = table[(table["task"] == row["task"]) & (table["contestant"] == row["reference"])].iloc[0]
-    return f"{row['title']}: {row['reason']}"
+    other = "gymnasium" if column == "gymnasium_share" else row["reference"]
+    compared = table[(table["task"] == row["task"]) & (table["contestant"] == other)]
+    blamed = row if pd.notna(row["reason"]) or compared.empty else compared.iloc[0]
+    return f"{blamed['title']}: {blamed['reason']}" if pd.notna(blamed["reason"]) else f"nothing of {other}"
 
 
 def amount(target: Target, value: float, form: Callable[[float], str] = number) -> str:
@@ -215,7 +216,7 @@ def core_time(scores: pd.DataFrame) -> list[str]:
     return [
         f"{percent(seconds['training'] / seconds['total'])} of the runs’ core time went into their training loops, "
         f"{percent(seconds['evaluating'] / seconds['total'])} into evaluation. Of the loops’ time, {split}.",
-        f"Outside training and evaluation (starting, compiling or loading compiled code, writing) a cell took "
+        f"Outside training and evaluation (starting, compiling or loading compiled code) a cell took "
         f"{number(outside.median())} s in the median and {number(outside.max())} s at most.",
         f"No cell’s process held more than {number(largest['peak_memory_mb'])} MB of memory.",
     ]

@@ -236,7 +236,7 @@ def benchmark(grid: Grid, benchmark: pd.DataFrame) -> Figure:
     """
     if benchmark.empty:
         figure, axes = plt.subplots(figsize=(theme.WIDTH, 1.5), layout="constrained")
-        say(axes, f"no benchmark was run; it is made with: snakemake --cores 1 speed --config grid={grid.name}")
+        say(axes, f"no benchmark was run; it is made with: snakemake --cores 1 speed --config grid={grid.grid_file}")
         return figure
     tasks = list(dict.fromkeys(benchmark["task"]))
     all_of_them = titles(benchmark)

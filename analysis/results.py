@@ -123,7 +123,7 @@ class Grid:
 
 
 NUMBER = (int, float)
-SCHEMA = 1  # of grid.json and run.json
+SCHEMA = 2  # of grid.json and run.json
 GRID_KEYS = {
     "schema": int,
     "grid": str,
@@ -382,9 +382,9 @@ class Benchmark:
 def read_benchmark(results: Path) -> Benchmark | None:
     """results/<grid>/speed, checked; None where no benchmark was run."""
     folder = results / "speed"
-    if not folder.is_dir():
+    path = folder / "benchmark.json"  # written last
+    if not path.exists():
         return None
-    path = folder / "benchmark.json"
     about = read_json(path)
     check_keys(about, BENCHMARK_KEYS, path, "the file")
     check_schema(about, path)

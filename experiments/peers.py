@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
-from experiments.memory import peak_memory_mb
+from experiments.process import age, peak_memory_mb
 
 DRAWN_ACTIONS = 10_000  # drawn beforehand and taken in turn, so that drawing them costs nothing
 ENVPOOL_ENVS = 8  # as many as this project's algorithms step
@@ -50,17 +49,16 @@ class Measurement:
     """The record of one measurement, in the words of a run's `run.json`."""
 
     def __init__(self) -> None:
-        self.process_began = psutil.Process().create_time()
         self.start_up = 0.0
 
     def ready(self) -> None:
         """Everything is imported and made: what follows is no part of the start-up."""
-        self.start_up = time.time() - self.process_began
+        self.start_up = age()
 
     def record(self, steps: int, training: float, **phases: float) -> dict[str, Any]:
         """The record of `steps` steps in `training` seconds, of which `phases` are parts."""
         seconds = dict.fromkeys(("stepping", "acting", "learning", "compiling", "evaluating"), 0.0) | phases
-        seconds |= {"training": training, "start_up": self.start_up, "total": time.time() - self.process_began}
+        seconds |= {"training": training, "start_up": self.start_up, "total": age()}
         return {
             "steps_taken": steps,
             "steps_per_second": steps / training,

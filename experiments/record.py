@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from algorithms.core.training import Checkpoint, Run
-from experiments.memory import peak_memory_mb
+from experiments.process import peak_memory_mb
 
-SCHEMA = 1
+SCHEMA = 2
 PACKAGES = ("policy-gradient-ladder", "torch", "numpy", "gymnasium", "mujoco")
 OPTIONAL_PACKAGES = ("envpool",)  # recorded where they are installed
 RUN_FILES = ("run.json", "episodes.csv", "updates.csv", "checkpoints")

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import psutil
 import yaml
 from tqdm import tqdm
 
 from algorithms.core.training import train
 from algorithms.core.vector_env import Episode
 from experiments.grid import ROOT, GridError, GridLoader, exit_with_sentence, load_grid, preprocessing
+from experiments.process import age
 from experiments.record import SCHEMA, check_folder, provenance, write_run
 
 SHOWN_EPISODES = 20  # the return that is shown is the mean of the latest
@@ -22,7 +22,6 @@ LINES_IN_A_LOG = 10
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one cell of a grid and write its folder."""
-    began = psutil.Process().create_time()
     parser = argparse.ArgumentParser(prog="python -m experiments.run", description=main.__doc__)
     parser.add_argument("--grid", required=True, help="a name under experiments/grids/ or a path to a YAML file")
     parser.add_argument("--algorithm", required=True)
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     task = grid.tasks[cell.task].task
     steps = options.steps or cell.steps
     check_folder(options.output)
-    start_up = time.time() - began
+    start_up = age()
     progress = Progress(f"{grid.name} {cell.algorithm} {cell.task} {cell.seed}", steps)
     run = train(
         algorithm,
@@ -57,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         on_update=progress,
     )
     progress.close()
-    run.seconds |= {"start_up": start_up, "total": time.time() - began}
+    run.seconds |= {"start_up": start_up, "total": age()}
     write_run(
         options.output,
         run,

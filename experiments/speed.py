@@ -14,12 +14,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from algorithms.core.algorithm import nearest_first
+from algorithms.core.training import PHASES
 from experiments.grid import (
     ROOT,
     GridError,
@@ -33,7 +35,7 @@ from experiments.grid import (
 from experiments.record import PACKAGES, SCHEMA, UnusableFolder, provenance, write_json, write_whole
 
 TASKS = ("CartPole-v1", "Hopper-v5", "HalfCheetah-v5")  # of the default grid, which has their preprocessing
-SECONDS = ("start_up", "stepping", "acting", "learning", "compiling", "training", "evaluating", "total")  # of run.json
+SECONDS = ("start_up", *PHASES)  # of run.json
 COLUMNS = (
     "task",
     "contestant",
@@ -44,6 +46,7 @@ COLUMNS = (
     "steps",
     "steps_per_second",  # of the training loop, compiling left out
     *(f"seconds_{part}" for part in SECONDS),
+    "seconds_total",  # of the process, from its start to its end
     "peak_memory_mb",
 )
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
@@ -130,8 +133,7 @@ def default_tasks(names: Sequence[str]) -> dict[str, GridTask]:
 def cell_grid(task: GridTask, backend: str) -> dict[str, Any]:
     """The grid of one task whose cells this project's measurements are: compiled however short the run."""
     entry = preprocessing(task.task) | {key: value for key, value in vars(task).items() if key != "task"}
-    if backend != "gymnasium":
-        entry["backend"] = backend
+    entry["backend"] = backend
     ours = {n: c for n, c in CONTESTANTS.items() if c.side == "ours" and c.backend == backend}
     return {
         "description": "The benchmark's cells.",
@@ -171,7 +173,9 @@ class Bench:
                 if contestant.side == "ours" and not algorithm_class(contestant.algorithm).whole_episodes:
                     print(f"{task}, {contestant.title}: compiling, discarded", flush=True)
                     settings = contestant.resolved()
-                    self.measure(task, name, 0, settings["num_envs"] * settings["rollout_length"])
+                    row = self.measure(task, name, 0, settings["num_envs"] * settings["rollout_length"])
+                    if row["status"] != "done":
+                        print(line(row), flush=True)
 
     def measure(self, task: str, name: str, repetition: int, steps: int | None = None) -> dict[str, Any]:
         """One measurement as a row of the table; what goes wrong is a row with its reason."""
@@ -181,6 +185,7 @@ class Bench:
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             output = Path(folder) / "run"
             command = self.command(task, name, steps, repetition, output)
+            began = time.perf_counter()
             done = subprocess.run(
                 [sys.executable, "-m", *command],
                 cwd=ROOT,
@@ -189,6 +194,7 @@ class Bench:
                 text=True,
                 check=False,
             )
+            total = time.perf_counter() - began
             if done.returncode:
                 unavailable = done.returncode == CANNOT_RUN and contestant.needs is not None
                 reason = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
@@ -197,7 +203,7 @@ class Bench:
                 return row | {"status": "unavailable" if unavailable else "failed", "reason": reason}
             record = json.loads((output / "run.json").read_text(encoding="utf-8"))
         self.compiled |= record.get("compiled", False)
-        seconds = {f"seconds_{part}": record["seconds"][part] for part in SECONDS}
+        seconds = {f"seconds_{part}": record["seconds"][part] for part in SECONDS} | {"seconds_total": total}
         measured = {key: record[key] for key in ("steps_per_second", "peak_memory_mb")}
         return row | {"steps": record["steps_taken"]} | measured | seconds
 

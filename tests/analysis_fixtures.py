@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.results import SCHEMA
+
 TITLES = {
     "reinforce": "REINFORCE",
     "reinforce_baseline": "REINFORCE with baseline",
@@ -56,7 +58,7 @@ def write_grid(folder: Path, algorithms=("reinforce", "ppo"), tasks=TASKS, seeds
         for seed in seeds
     ]
     grid = {
-        "schema": 1,
+        "schema": SCHEMA,
         "grid": folder.name,
         "description": "A synthetic grid for tests.",
         "grid_file": f"experiments/grids/{folder.name}.yaml",
@@ -132,7 +134,7 @@ def write_run_json(folder: Path, grid: dict, cell: dict, *, episodes: int, final
     evaluation = {"returns": [float(value) for value in final], "lengths": [100] * len(final)}
     preprocessing = ("normalize_observations", "normalize_rewards", "action_bounds", "max_episode_steps")
     run = {
-        "schema": 1,
+        "schema": SCHEMA,
         "cell": {"grid": grid["grid"], **{name: cell[name] for name in ("algorithm", "task", "seed")}},
         "steps": cell["steps"],
         "settings": cell["settings"],
@@ -163,6 +165,7 @@ CONTESTANTS = {  # name: side, reference, peer
     "ppo_1x2048": ("ours", "sb3_ppo_1x2048", "sb3_ppo_1x2048"),
     "ppo_8x256": ("ours", "sb3_ppo_1x2048", "sb3_ppo_8x256"),
     "a2c_8x5": ("ours", "sb3_a2c_8x5", "sb3_a2c_8x5"),
+    "reinforce": ("ours", None, None),
     "sb3_ppo_1x2048": ("peer", None, None),
     "sb3_ppo_8x256": ("peer", None, None),
     "sb3_a2c_8x5": ("peer", None, None),
@@ -193,7 +196,7 @@ def write_benchmark(folder: Path, rates: dict[str, dict[str, list[float | str]]]
                     }
                 )
     about = {
-        "schema": 1,
+        "schema": SCHEMA,
         "repetitions": max(row["repetition"] for row in rows) + 1,
         "compiled": True,
         "contestants": {

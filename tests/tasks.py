@@ -2,14 +2,17 @@
 
 import importlib
 import pkgutil
+import shutil
 
 import gymnasium
 import numpy as np
+import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
 
 import algorithms
 from algorithms.core.algorithm import Algorithm
+from algorithms.core.compiled import cpp_compiler
 from algorithms.core.learner import Learner
 from algorithms.core.rollout import Rollout
 from algorithms.core.task import Task
@@ -235,6 +238,7 @@ def every_algorithm() -> dict[str, type[Algorithm]]:
 
 
 ALGORITHMS = every_algorithm()
+needs_compiler = pytest.mark.skipif(shutil.which(cpp_compiler()) is None, reason="no C++ compiler")
 
 
 def make_learner(algorithm, task, seed=0, spread=1.0, **options) -> tuple[VectorEnv, Learner, np.random.Generator]:

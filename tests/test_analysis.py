@@ -286,7 +286,7 @@ def drop_key(path: Path) -> None:
         ("episodes.csv", Path.unlink, "no such file"),
         ("updates.csv", truncate, "ends in the middle of a line"),
         ("updates.csv", drop_last_line, "its rows hold 149 updates, but run.json counts 150"),
-        ("run.json", other_schema, "schema is 99, this version reads 1"),
+        ("run.json", other_schema, f"schema is 99, this version reads {results.SCHEMA}"),
     ],
 )
 def test_a_spoilt_file_is_named_with_what_is_wrong(small, file, mistake, said):

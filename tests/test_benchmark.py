@@ -222,9 +222,21 @@ def test_the_report_shows_the_benchmark_its_targets_and_its_machine(made):
     assert "nan" not in page.lower()
 
 
+def test_a_target_whose_other_side_is_missing_says_what_is(tmp_path):
+    rates = {"gymnasium": ["Error: no luck"], "reinforce": [20_000], "a2c_8x5": [10_000]}
+    write_benchmark(tmp_path, {"HalfCheetah-v5": rates})
+    table = benchmark.benchmark_table(results.read_benchmark(tmp_path))
+    verdicts = {v["what"]: v["verdict"] for v in benchmark.verdicts(table) if "HalfCheetah" in v["what"]}
+    assert verdicts["<reinforce> on HalfCheetah-v5, against Gymnasium’s bare stepping"] == (
+        "not measured: <gymnasium>: Error: no luck"
+    )
+    assert verdicts["<a2c_8x5> on HalfCheetah-v5, against Stable-Baselines3"] == "not measured: nothing of sb3_a2c_8x5"
+
+
 def test_without_a_benchmark_the_report_names_the_command(tmp_path):
     folder = tmp_path / "none"
     write_grid(folder, tasks={"CartPole-v1": CARTPOLE})
+    (folder / "speed").mkdir()  # of a benchmark that was interrupted
     page = visible_text(make(folder))
     command = "snakemake --cores 1 speed --config grid=experiments/grids/none.yaml"
     assert f"No benchmark was run for this grid; {command} runs it" in page

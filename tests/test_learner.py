@@ -1,6 +1,5 @@
 """The learner: settings that are checked, statistics, optimisers and updates that do what their names say."""
 
-import shutil
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -16,7 +15,7 @@ from algorithms.core.rollout import collect
 from algorithms.core.task import Task
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
-from tests.tasks import make_learner, random_rollout
+from tests.tasks import make_learner, needs_compiler, random_rollout
 
 # ---- settings
 
@@ -245,7 +244,7 @@ def squared_error(module, batch):
 @pytest.mark.parametrize("max_grad_norm", [None, 0.5, 1e9])
 def test_a_step_is_torchs_adam_after_torchs_clipping(max_grad_norm):
     ours, theirs = (ValueFunction(2, torch.Generator().manual_seed(0)) for _ in range(2))
-    optimizer = Optimizer(ours, squared_error, max_grad_norm, 1e-5, None)
+    optimizer = Optimizer("critic", ours, squared_error, max_grad_norm, 1e-5, None)
     reference = torch.optim.Adam(theirs.parameters(), lr=1.0, eps=1e-5)
     generator = torch.Generator().manual_seed(1)
     norms = []
@@ -409,27 +408,29 @@ def test_the_state_holds_copies_of_every_parameter_and_the_statistics():
         np.testing.assert_array_equal(state[name], array)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler: nothing can be compiled")
+SMALL_PPO = PPO(num_envs=4, rollout_length=16, minibatch_size=24, epochs=2, entropy_coefficient=0.01, clip_values=0.2)
+
+
+@needs_compiler
 @pytest.mark.parametrize(
-    "task",
+    ("algorithm", "task"),
     [
-        Task("RandomEnding-v0"),
-        Task("Masked-v0"),
-        Task("BoxRandomEnding-v0"),
-        Task("BoxRandomEnding-v0", action_bounds="squash"),
+        (SMALL_PPO, Task("RandomEnding-v0")),
+        (SMALL_PPO, Task("Masked-v0")),
+        (SMALL_PPO, Task("BoxRandomEnding-v0")),
+        (SMALL_PPO, Task("BoxRandomEnding-v0", action_bounds="squash")),
+        (A2C(num_envs=4, rollout_length=16), Task("BoxRandomEnding-v0", normalize_observations=True)),
     ],
-    ids=["categorical", "masked", "gaussian", "squashed"],
+    ids=["categorical", "masked", "gaussian", "squashed", "whole batches"],
 )
-def test_the_compiled_step_gives_the_same_numbers_as_the_eager_one(task):
-    algorithm = PPO(
-        num_envs=4, rollout_length=16, minibatch_size=24, epochs=2, entropy_coefficient=0.01, clip_values=0.2
-    )
+def test_the_compiled_step_gives_the_same_numbers_as_the_eager_one(algorithm, task):
     results = {}
     for compile in ("always", "never"):
         learner, _, record, before = one_update(algorithm, task, spread=30.0, updates=4, compile=compile)
         results[compile] = learner.policy.parameter_vector, learner.value_function.parameter_vector, record
         assert not torch.equal(learner.policy.parameter_vector, before)
-        assert all(optimizer.code.compiled == (compile == "always") for optimizer in learner.optimizers)
+        codes = [learner._log_prob, *(optimizer.code for optimizer in learner.optimizers)]
+        assert all(code.compiled == (compile == "always") for code in codes)
     (policy, value, record), (eager_policy, eager_value, eager_record) = results["always"], results["never"]
     # 4 updates × 2 epochs × (2 compiled minibatches of 24, an eager one of 16), rounding differently
     np.testing.assert_allclose(policy, eager_policy, atol=2e-5)

@@ -1,6 +1,5 @@
 """train(): a run is a function of its arguments, uses its budget, and says so when it diverges."""
 
-import shutil
 from dataclasses import replace
 from itertools import pairwise
 
@@ -15,7 +14,7 @@ from algorithms.core.task import Task
 from algorithms.core.training import RECORDED_ROWS, UpdateTable, evaluate, train
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
-from tests.tasks import ALGORITHMS, make_learner
+from tests.tasks import ALGORITHMS, make_learner, needs_compiler
 
 SMALL = {
     "ppo": PPO(num_envs=4, rollout_length=32, minibatch_size=32, epochs=2),
@@ -48,7 +47,7 @@ def test_the_same_arguments_give_the_same_run(name):
     same(*runs)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler: nothing can be compiled")
+@needs_compiler
 def test_a_compiled_run_does_not_depend_on_what_its_process_compiled_before():
     algorithm = SMALL["ppo"]
     other = replace(algorithm, clip=0.3, entropy_coefficient=0.02, max_grad_norm=0.7, adam_epsilon=1e-7)
@@ -244,10 +243,20 @@ def test_a_run_on_a_masked_task_never_takes_a_forbidden_action():
     assert np.mean(run.evaluation["sampled"].returns) > 0.85 * 7 * allowed
 
 
+@needs_compiler
+def test_a_compiled_run_diverges_as_any_other():
+    algorithm = PPO(num_envs=4, rollout_length=32, minibatch_size=32, epochs=2, normalize_advantages=False)
+    run = train(algorithm, Task("NotANumber-v0"), 0, 4000, compile="always")
+    assert run.compiled
+    assert run.diverged_at is not None
+    assert "not finite: policy_loss" in run.diverged_because
+    assert run.diverged_at == train(algorithm, Task("NotANumber-v0"), 0, 4000, compile="never").diverged_at
+
+
 LONG_ENOUGH = STEPS_THAT_REPAY_COMPILING * 32 // 2  # steps, with minibatches of 32 and two epochs
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler: nothing can be compiled")
+@needs_compiler
 @pytest.mark.parametrize(("steps", "compiled"), [(LONG_ENOUGH - 32, False), (LONG_ENOUGH, True)])
 def test_a_run_is_compiled_where_it_is_long_enough_to_repay_it(steps, compiled):
     envs, learner, rng = make_learner(SMALL["ppo"], EVERYTHING, steps=steps, compile="auto")

@@ -46,23 +46,17 @@ class Batch:
         """The same steps with other advantages [B]."""
         return dataclasses.replace(self, advantages=advantages)
 
-    def rows(self, index: slice | Tensor) -> Self:
-        """The batch of the steps at `index`; a minibatch keeps the count of episodes in proportion to its size."""
-        rows = {
-            f.name: value if value is None or value.ndim == 0 else value[index]
-            for f in fields(self)
-            for value in [getattr(self, f.name)]
-        }
-        rows["episodes"] = self.episodes * (len(rows["advantages"]) / len(self))
-        return type(self)(**rows)
-
     def minibatches(self, size: int | None, rng: np.random.Generator) -> Iterator[Self]:
-        """The steps in random order, `size` at a time (the last may be smaller); one whole batch where size is None."""
+        """The steps in random order, `size` at a time (the last may be smaller); one whole batch where size is None.
+
+        The count of episodes is in proportion to a minibatch's size.
+        """
         if size is None or size >= len(self):
             yield self
             return
-        shuffled = self.rows(torch.from_numpy(rng.permutation(len(self)))).tensors()
-        for rows in zip(*(x.split(size) if x.ndim else itertools.repeat(x) for x in shuffled), strict=False):
+        order = torch.from_numpy(rng.permutation(len(self)))
+        columns = (x[order].split(size) if x.ndim else itertools.repeat(x) for x in self.tensors())
+        for rows in zip(*columns, strict=False):
             part = type(self)(*rows)
             part.episodes = self.episodes * (len(part) / len(self))
             yield part
@@ -101,7 +95,10 @@ class Algorithm:
         raise NotImplementedError
 
     def policy_loss(self, log_prob: Tensor, batch: Batch) -> Tensor:
-        """The scalar whose gradient is minus the policy gradient; `log_prob` [B] is the current policy's log π(a|s)."""
+        """The scalar whose gradient is minus the policy gradient; `log_prob` [B] is the current policy's log π(a|s).
+
+        A function of its arguments and the settings alone, in Torch: it is run once, compiled, and never run again.
+        """
         raise NotImplementedError
 
     def value_loss(self, values: Tensor, batch: Batch) -> Tensor:

@@ -1,11 +1,13 @@
 """Functions of tensors as machine code: compiled ahead of time, kept on disk, shared by all processes that need them.
 
 What is compiled is known by the operations that it consists of. They are written down while the function runs once, so
-that a changed algorithm, setting or shape can never meet code that was compiled for another; and where the code is
-there already, the compiler, whose import alone takes a second, is never loaded.
+that a changed algorithm, setting or shape does not meet code that was compiled for another; and where the code is there
+already, the compiler, whose import alone takes a second, is never loaded. A function must be pure: what it takes from
+elsewhere than its tensors is taken at that one time.
 """
 
 import hashlib
+import inspect
 import logging
 import os
 import platform
@@ -22,7 +24,7 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_map
 
 
 class CannotCompile(RuntimeError):
@@ -33,12 +35,11 @@ class MachineCode:
     """A function of tensors that runs as machine code on batches of `size`, compiled at the first of them.
 
     On batches of another size, where `size` is None, and where it cannot be compiled (a warning gives the reason), the
-    function runs operation by operation.
+    function runs operation by operation. `name` says what it is in that warning.
     """
 
-    def __init__(self, function: Callable[..., Tensor], size: int | None) -> None:
-        self.function = function
-        self.size = size
+    def __init__(self, name: str, function: Callable[..., Tensor], size: int | None) -> None:
+        self.name, self.function, self.size = name, function, size
         self.seconds = 0.0  # that compiling, or loading what was compiled before, took
         self._code: Callable[..., Tensor] | None = None
         self._inputs = 0
@@ -49,21 +50,18 @@ class MachineCode:
         return self._code is not None
 
     def __call__(self, size: int, *tensors: Tensor) -> Tensor:
-        """The function of `tensors`, which hold a batch of `size`."""
-        if size == self.size:
-            if self._code is None:
-                self._compile(tensors)
-            if self._code is not None and len(tensors) == self._inputs:  # a batch with action masks has one more
-                return self._code(*tensors)
-        return self.function(*tensors)
+        """The function of `tensors`, contiguous, which hold a batch of `size`."""
+        if size == self.size and len(tensors) != self._inputs:  # at first, and when a task begins to mask actions
+            self._compile(tensors)
+        return self._code(*tensors) if size == self.size else self.function(*tensors)
 
     def _compile(self, tensors: Sequence[Tensor]) -> None:
         began = time.perf_counter()
         try:
             self._code, self._inputs = ahead_of_time(self.function, tensors), len(tensors)
         except CannotCompile as error:
-            logging.getLogger(__name__).warning("not compiled, and slower for it: %s", error)
-            self.size = None
+            logging.getLogger(__name__).warning("%s: not compiled, and slower for it: %s", self.name, error)
+            self._code, self.size = None, None
         self.seconds += time.perf_counter() - began
 
 
@@ -77,29 +75,36 @@ def ahead_of_time(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> 
     try:
         package.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(package.with_suffix(".lock")):  # one process compiles, the others wait for it
-            if not package.exists():
+            loaded = load(package) if package.exists() else None
+            if loaded is None:
                 compile_to(package, function, inputs)
-            loaded = load(package)
+                loaded = load(package)
     except OSError as error:
         raise CannotCompile(f"compiled code cannot be kept in {package.parent}: {error.strerror}") from error
+    if loaded is None:
+        raise CannotCompile(f"{package} was just made and cannot be loaded; is there room in {tempfile.gettempdir()}?")
     return lambda *tensors: loaded.boxed_run(list(tensors))[0]
 
 
-def load(package: Path) -> torch._C._aoti.AOTIModelPackageLoader:
-    """The machine code, ready to run. `torch._inductor.aoti_load_package` wraps it, and takes a second to import."""
+def load(package: Path) -> torch._C._aoti.AOTIModelPackageLoader | None:
+    """The machine code, ready to run, or None where the file is damaged.
+
+    `torch._inductor.aoti_load_package` returns this object in a wrapper, and takes a second to import.
+    """
     try:
         return torch._C._aoti.AOTIModelPackageLoader(str(package), "model", False, 1, -1)
-    except RuntimeError as error:
-        raise CannotCompile(f"{package} is damaged, and may be removed") from error
+    except RuntimeError:
+        return None
 
 
 def fingerprint(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> str:
-    """Names the machine code of `function`: a digest of its operations, of Torch's version and of the processor."""
+    """Names the machine code of `function`: a digest of its operations and of what turns them into machine code."""
     copies = [x.clone() for x in inputs]
     with Operations(copies) as operations:
-        function(*copies)
+        operations.returns(function(*copies))
     machine = [torch.__version__, torch.get_num_threads(), platform.machine(), _processor()]
-    return hashlib.sha256("\n".join(map(str, [*machine, *operations.lines])).encode()).hexdigest()
+    how = inspect.getsource(compile_to)
+    return hashlib.sha256("\n".join(map(str, [*machine, how, *operations.lines])).encode()).hexdigest()
 
 
 class Operations(TorchDispatchMode):
@@ -118,11 +123,17 @@ class Operations(TorchDispatchMode):
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         if depends_on_numbers(operation, args):
             raise CannotCompile(f"what {operation} gives, and so what follows, depends on the numbers in a tensor")
-        arguments = [self._describe(x, constant=True) for x in tree_leaves((args, kwargs))]
+        if torch.Tag.nondeterministic_seeded in operation.tags:
+            raise CannotCompile(f"{operation} draws random numbers, which would not be those of the other path")
+        arguments = tree_map(lambda x: self._describe(x, constant=True), (args, sorted((kwargs or {}).items())))
         result = operation(*args, **(kwargs or {}))
-        results = [self._describe(x, constant=False) for x in tree_leaves(result)]
+        results = tree_map(lambda x: self._describe(x, constant=False), result)
         self.lines.append(f"{operation} {arguments} {results}")
         return result
+
+    def returns(self, result: Tensor) -> None:
+        """Write down which tensor the function returned."""
+        self.lines.append(self._describe(result, constant=True))
 
     def _describe(self, x: object, constant: bool) -> str:
         """A tensor by its number, type and shape (and its content, if it is from outside); anything else as it is."""
@@ -145,22 +156,25 @@ def depends_on_numbers(operation: torch._ops.OpOverload, args: Sequence) -> bool
 
 def compile_to(package: Path, function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> None:
     """Write the machine code of `function`, whole or not at all."""
-    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-    if not shutil.which(compiler):
-        raise CannotCompile(f"there is no C++ compiler ({compiler})")
+    if not shutil.which(cpp_compiler()):
+        raise CannotCompile(f"there is no C++ compiler ({cpp_compiler()})")
     from torch.fx.experimental.proxy_tensor import make_fx
 
     with tempfile.TemporaryDirectory(dir=package.parent) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # Torch's own, about itself
         try:
-            graph = make_fx(lambda *x: function(*x), tracing_mode="fake", _allow_non_fake_inputs=True)(
-                *(x.clone() for x in inputs)
-            )
-            program = torch.export.export(graph, tuple(inputs))
+            copies = tuple(x.clone() for x in inputs)
+            trace = make_fx(lambda *x: function(*x), tracing_mode="fake", _allow_non_fake_inputs=True)
+            program = torch.export.export(trace(*copies), copies)
             unfinished = torch._inductor.aoti_compile_and_package(program, package_path=f"{folder}/{package.name}")
         except Exception as error:  # whatever an algorithm's author wrote, and whatever is amiss with the compiler
             raise CannotCompile(f"{type(error).__name__}: {str(error).strip().partition(os.linesep)[0]}") from error
         os.replace(unfinished, package)
+
+
+def cpp_compiler() -> str:
+    """The command that Torch compiles with."""
+    return os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
 
 
 def _processor() -> str:
