@@ -158,7 +158,11 @@ def what(table: pd.DataFrame, target: Target) -> str:
     if target.column == "peak_memory_mb":
         return "A cell’s peak memory (the largest)"
     title = titles(table).get(target.contestant, target.contestant)
-    against = "Stable-Baselines3" if target.column == "reference_ratio" else "Gymnasium’s bare stepping"
+    if target.column == "reference_ratio":
+        references = table[table["contestant"] == target.contestant]["reference"]
+        against = titles(table).get(references.iloc[0], "Stable-Baselines3") if len(references) else "Stable-Baselines3"
+    else:
+        against = "Gymnasium’s bare stepping"
     return f"{title} on {target.task}, against {against}"
 
 

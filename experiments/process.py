@@ -19,9 +19,7 @@ def age() -> float:
         fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
         return time.time() - psutil.Process().create_time()
-    started = int(fields[19]) / os.sysconf(
-        "SC_CLK_TCK"
-    )  # field 22 of proc(5), starttime; the rest begins with the third
+    started = int(fields[19]) / os.sysconf("SC_CLK_TCK")  # starttime of proc(5); the first two fields are cut
     return time.clock_gettime(time.CLOCK_BOOTTIME) - started
 
 
