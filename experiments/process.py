@@ -1,4 +1,4 @@
-"""What this process has cost until now."""
+"""What this process has cost until now, and its end."""
 
 import os
 import re
@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 
@@ -34,3 +35,10 @@ def peak_memory_mb() -> float:
         unit = 1024**2 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     return int(re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)[1]) / 1024
+
+
+def end_at_once() -> NoReturn:
+    """End this process, whose files are written, without the 0.7 s that Torch and MuJoCo take to be torn down."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

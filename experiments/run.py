@@ -13,7 +13,7 @@ from tqdm import tqdm
 from algorithms.core.training import train
 from algorithms.core.vector_env import Episode
 from experiments.grid import ROOT, GridError, GridLoader, exit_with_sentence, load_grid, preprocessing
-from experiments.process import age
+from experiments.process import age, end_at_once
 from experiments.record import SCHEMA, check_folder, provenance, write_run
 
 SHOWN_EPISODES = 20  # the return that is shown is the mean of the latest
@@ -124,3 +124,4 @@ class Progress:
 
 if __name__ == "__main__":
     exit_with_sentence(main)
+    end_at_once()
