@@ -109,7 +109,8 @@ def test_rewards_are_divided_by_the_deviation_of_the_discounted_return_of_all_ro
                     running[i] = rollout.rewards[t, i] + 0.99 * running[i]
                     returns.append(running[i])
                     running[i] = 0.0 if rollout.terminated[t, i] or rollout.truncated[t, i] else running[i]
-        scaled = scaler(rollout)
+        scaler.update(rollout)
+        scaled = scaler(rollout.rewards)
         np.testing.assert_allclose(scaled, np.clip(before / np.std(returns), -10, 10), rtol=1e-6, err_msg=str(number))
         np.testing.assert_array_equal(rollout.rewards, before)
 
@@ -118,7 +119,9 @@ def test_scaled_rewards_are_clipped():
     rollout = random_rollout(np.random.default_rng(0), 200, 1)
     rollout.rewards[:] = 0.0
     rollout.rewards[-1] = 1e6  # √200 deviations
-    assert RewardScaler(1)(rollout).max() == 10.0
+    scaler = RewardScaler(1)
+    scaler.update(rollout)
+    assert scaler(rollout.rewards).max() == 10.0
 
 
 def test_statistics_are_frozen_during_a_rollout_and_the_update_on_it():

@@ -16,6 +16,7 @@ from torch import Tensor
 from algorithms.core.rollout import Rollout
 
 AT_MOST_ONE = ("gamma", "gae_lambda")
+SMALLEST_DEVIATION = 1e-8
 
 
 class InvalidSetting(ValueError):
@@ -42,9 +43,40 @@ class Batch:
         """The fields in their order, without those that are None: `Batch(*batch.tensors())` is the same batch."""
         return [value for value in vars(self).values() if value is not None]
 
+    @classmethod
+    def of(cls, algorithm: "Algorithm", rollout: Rollout, observations: np.ndarray, log_probs: Tensor) -> Self:
+        """The valid steps of a rollout whose values are filled in, with the algorithm's Ψ_t.
+
+        `observations` float32 [B, D] are those of its valid steps, normalised; `log_probs` [B] their actions'.
+        """
+        valid = rollout.valid
+        advantages = np.asarray(algorithm.advantages(rollout))
+        if advantages.shape != valid.shape:
+            raise ValueError(
+                f"{type(algorithm).__name__}.advantages returned an array of shape {advantages.shape}; "
+                f"the rollout's is {valid.shape}"
+            )
+        advantages = advantages[valid].astype(np.float32)
+        values = rollout.values[valid].astype(np.float32)
+        return cls(
+            observations=torch.from_numpy(observations),
+            actions=torch.from_numpy(rollout.actions[valid]),
+            log_probs=log_probs,
+            advantages=torch.from_numpy(advantages),
+            values=torch.from_numpy(values),
+            value_targets=torch.from_numpy(advantages + values),
+            episodes=torch.scalar_tensor(rollout.done.sum() if algorithm.whole_episodes else valid.shape[1]),
+            action_masks=None if rollout.action_masks is None else torch.from_numpy(rollout.action_masks[valid]),
+        )
+
     def with_advantages(self, advantages: Tensor) -> Self:
         """The same steps with other advantages [B]."""
         return dataclasses.replace(self, advantages=advantages)
+
+    def with_normalized_advantages(self) -> Self:
+        """The same steps with advantages of zero mean and unit deviation."""
+        std, mean = torch.std_mean(self.advantages, correction=0)
+        return self.with_advantages((self.advantages - mean) / (std + SMALLEST_DEVIATION))
 
     def minibatches(self, size: int | None, rng: np.random.Generator) -> Iterator[Self]:
         """The steps in random order, `size` at a time (the last may be smaller); one whole batch where size is None.

@@ -1,7 +1,7 @@
 """Parameters, optimisers and the two halves of an update: prepare a rollout's batch, then learn from it."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -17,12 +17,15 @@ from algorithms.core.rollout import Rollout
 from algorithms.core.task import Task
 
 ADAM_BETAS = (0.9, 0.999)
-SMALLEST_DEVIATION = 1e-8
 REWARD_DISCOUNT = 0.99  # of the discounted return whose deviation scales rewards, as in VecNormalize; the task's, not γ
 REWARD_CLIP = 10.0
 # Gradient steps from which compiling repays: each of a network is 0.6 ms faster for it, and five seeds of 5,000 steps
 # save what compiling takes once for all runs of a kind, some fifteen seconds.
 STEPS_THAT_REPAY_COMPILING = 5_000
+
+
+class InvalidCheckpoint(ValueError):
+    """Arrays that are not those of this learner's networks."""
 
 
 class RewardScaler:
@@ -32,8 +35,8 @@ class RewardScaler:
         self.statistics = RunningNormalizer(1)
         self._returns = np.zeros(num_envs)
 
-    def __call__(self, rollout: Rollout) -> np.ndarray:
-        """Scaled rewards [T, N]; the rollout is taken into the statistics first."""
+    def update(self, rollout: Rollout) -> None:
+        """Take a rollout into the statistics."""
         rewards = rollout.rewards.copy()
         rewards[0] += REWARD_DISCOUNT * self._returns
         discounts = np.zeros_like(rewards)
@@ -41,7 +44,10 @@ class RewardScaler:
         returns = backward_sum(rewards[::-1], discounts[::-1])[::-1]  # forward in time
         self._returns = returns[-1] * ~rollout.done[-1]
         self.statistics.update(returns[rollout.valid][:, None])
-        scaled = rollout.rewards / np.sqrt(self.statistics.variance[0] + SMALLEST_VARIANCE)
+
+    def __call__(self, rewards: np.ndarray) -> np.ndarray:
+        """Scaled rewards [...]."""
+        scaled = rewards / np.sqrt(self.statistics.variance[0] + SMALLEST_VARIANCE)
         return np.clip(scaled, -REWARD_CLIP, REWARD_CLIP)
 
 
@@ -116,6 +122,12 @@ class Optimizer:
         """The parameters by name."""
         return {name: p.detach().numpy().copy() for name, p in self.module.named_parameters()}
 
+    def load(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take over parameters by name; those that act share their memory."""
+        with torch.no_grad():
+            for name, parameter in self.module.named_parameters():
+                parameter.copy_(torch.from_numpy(state[name]))
+
 
 class Learner:
     """The networks, statistics and optimisers of one run.
@@ -186,33 +198,16 @@ class Learner:
         Ψ and the log-probabilities are those of the parameters before the update.
         """
         if self.task.normalize_rewards:
-            rollout.rewards = self.reward_scaler(rollout)
+            self.reward_scaler.update(rollout)
+            rollout.rewards = self.reward_scaler(rollout.rewards)
         valid = rollout.valid
         observations = self.normalizer(rollout.observations[valid])
-        values = np.zeros(len(observations), np.float32)
         rollout.values, rollout.next_values = np.zeros(valid.shape), np.zeros(valid.shape)
         if self.value_function is not None:
-            values = self.value_function.values(observations)
-            rollout.values[valid] = values
+            rollout.values[valid] = self.value_function.values(observations)
             next_observations = self.normalizer(rollout.next_observations[valid])
             rollout.next_values[valid] = self.value_function.values(next_observations)
-        advantages = np.asarray(self.algorithm.advantages(rollout))
-        if advantages.shape != valid.shape:
-            raise ValueError(
-                f"{type(self.algorithm).__name__}.advantages returned an array of shape {advantages.shape}; "
-                f"the rollout's is {valid.shape}"
-            )
-        advantages = advantages[valid].astype(np.float32)
-        batch = Batch(
-            observations=torch.from_numpy(observations),
-            actions=torch.from_numpy(rollout.actions[valid]),
-            log_probs=torch.empty(0),
-            advantages=torch.from_numpy(advantages),
-            values=torch.from_numpy(values),
-            value_targets=torch.from_numpy(advantages + values),
-            episodes=torch.scalar_tensor(rollout.done.sum() if self.algorithm.whole_episodes else valid.shape[1]),
-            action_masks=None if rollout.action_masks is None else torch.from_numpy(rollout.action_masks[valid]),
-        )
+        batch = Batch.of(self.algorithm, rollout, observations, log_probs=torch.empty(0))
         batch.log_probs = self._log_probs(batch)
         return batch
 
@@ -275,6 +270,33 @@ class Learner:
             parts["value_function"] = self.value_optimizer.state()
         return {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
 
+    def load(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take over policy, critic and statistics from what `state` gave.
+
+        Raises InvalidCheckpoint, with a sentence, where that is of other networks or not finite.
+        """
+        expected = self.state()
+        for name in [*expected, *state]:
+            if name not in state or name not in expected:
+                lacking = "the checkpoint" if name not in state else "this task's learner"
+                raise InvalidCheckpoint(f"{lacking} has no {name!r}: it is of other networks")
+            if state[name].shape != expected[name].shape:
+                raise InvalidCheckpoint(
+                    f"{name!r} of the checkpoint has the shape {state[name].shape}, not {expected[name].shape}: "
+                    "it is of other networks"
+                )
+            if not np.isfinite(state[name]).all():
+                raise InvalidCheckpoint(f"{name!r} of the checkpoint is not finite")
+        parts: dict[str, dict[str, np.ndarray]] = {}
+        for name, array in state.items():
+            part, _, key = name.partition("/")
+            parts.setdefault(part, {})[key] = array
+        self.policy_optimizer.load(parts["policy"])
+        self.normalizer.load(parts["observation_statistics"])
+        self.reward_scaler.statistics.load(parts["reward_statistics"])
+        if self.value_function is not None:
+            self.value_optimizer.load(parts["value_function"])
+
     def _log_probs(self, batch: Batch) -> Tensor:
         masks = [] if batch.action_masks is None else [batch.action_masks]
         return self._log_prob(len(batch), self.policy_optimizer.vector, batch.actions, batch.observations, *masks)
@@ -286,8 +308,7 @@ class Learner:
     def _policy_loss(self, policy: Callable, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         a = self.algorithm
         if a.normalize_advantages:
-            std, mean = torch.std_mean(batch.advantages, correction=0)
-            batch = batch.with_advantages((batch.advantages - mean) / (std + SMALLEST_DEVIATION))
+            batch = batch.with_normalized_advantages()
         distribution = policy(batch.observations, batch.action_masks)
         loss = a.policy_loss(distribution.log_prob(batch.actions), batch)
         entropy = distribution.entropy().mean()

@@ -1,6 +1,7 @@
 """Policy, value function and running statistics: act in NumPy, learn in Torch, on the same memory."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -204,6 +205,11 @@ class RunningNormalizer:
     def state(self) -> dict[str, np.ndarray]:
         """Mean [size], variance [size] and count."""
         return {"mean": self.mean, "variance": self.variance, "count": np.asarray(self.count)}
+
+    def load(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take over what `state` gave."""
+        self.mean, self.variance, self.count = state["mean"], state["variance"], float(state["count"])
+        self._set_scale()
 
     def _set_scale(self) -> None:
         self._shift = self.mean.astype(np.float32)
