@@ -221,7 +221,7 @@ def test_the_simulation_has_the_values_visits_and_gradient_of_the_closed_forms(p
     assert_mean_is(visits, expected_visits(problem, probabilities))
     assert_mean_is(errors, 0.0)
     assert_mean_is(slopes, np.linalg.norm(gradient))
-    assert np.std(slopes) / np.sqrt(len(slopes)) < 0.05 * np.linalg.norm(gradient)  # sharp enough to see a quarter
+    assert np.std(slopes) / np.sqrt(len(slopes)) < 0.06 * np.linalg.norm(gradient)  # sharp enough to see 30 %
     undiscounted = np.linalg.norm(policy_gradient(problem, policy, 1.0) - gradient)
     assert (undiscounted > 1e-3) == (problem is not BANDIT)
 
