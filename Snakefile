@@ -1,4 +1,4 @@
-"""The pipeline: a grid's cells → runs → tables → figures → report.
+"""The pipeline: a grid's cells → runs → probes → tables → figures → report.
 
     snakemake --cores N                                    the default grid
     snakemake --cores N --config grid=smoke                another: a name under experiments/grids/ or a path
@@ -30,7 +30,10 @@ except MISTAKES as error:
 RESULTS = f"results/{GRID.name}"
 CELLS = {cell.directory: cell for cell in GRID.cells()}
 RUNS = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=CELLS, file=["run.json", "episodes.csv", "updates.csv"])
+PROBES = {probe.directory: probe for probe in GRID.probes}
+MEASURED = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=PROBES, file=["probe.json", "grams.npz"])
 CORE = sorted(glob("algorithms/core/*.py"))
+LABORATORY = expand("experiments/{module}.py", module=["probe", "gradients", "exact"])
 TABLES = "ledger scores summary aggregate curves curve_intervals efficiency diagnostics provenance benchmark".split()
 FIGURES = {
     "learning_curves": "Learning",
@@ -66,14 +69,41 @@ def task_id(wildcards):
     return cell_of(wildcards).task
 
 
-def run_directory(wildcards, output):
-    """The folder of a cell's files."""
+def directory_of_output(wildcards, output):
+    """The folder of a cell's or a probe's files."""
     return os.path.dirname(output[0])
 
 
 def what_determines_the_run(wildcards):
     """Everything that the grid says about a cell, as text: when it changes, the cell runs again."""
     return GRID.what_determines(cell_of(wildcards))
+
+
+def probe_of(wildcards):
+    """The probe that lies in probes/{task}/{source}/{seed}/{fraction}."""
+    return PROBES["probes/{task}/{source}/{seed}/{fraction}".format(**wildcards)]
+
+
+def probe_inputs(wildcards):
+    """The run whose checkpoint is measured, and every file that says how: all algorithms are."""
+    probe = probe_of(wildcards)
+    run = [] if probe.exact else [f"{RESULTS}/{GRID.cell(probe.source, probe.task, probe.seed).directory}/run.json"]
+    return run + sorted({file for algorithm in GRID.algorithms.values() for file in algorithm.files})
+
+
+def probe_options(wildcards):
+    """What of a probe is said on the command line."""
+    probe = probe_of(wildcards)
+    options = f"--task {probe.task} --seed {probe.seed}"
+    if probe.exact:
+        return options
+    run = GRID.cell(probe.source, probe.task, probe.seed).directory
+    return f"{options} --fraction {probe.fraction:g} --run {RESULTS}/{run}"
+
+
+def what_determines_the_probe(wildcards):
+    """Everything that the grid says about a probe, as text: when it changes, it is measured again."""
+    return GRID.what_determines_probe(probe_of(wildcards))
 
 
 onerror:
@@ -88,10 +118,11 @@ onstart:
 
 
 rule reproduce:
-    """The report and every run: a run that somebody removed is done again although the report is there."""
+    """The report, every run and every probe: one that somebody removed is done again although the report is there."""
     input:
         f"{RESULTS}/report/index.html",
         RUNS,
+        MEASURED,
     default_target: True
 
 
@@ -145,7 +176,7 @@ rule train:
         grid=GRID.path,
         task=task_id,
         determines=what_determines_the_run,
-        directory=run_directory,
+        directory=directory_of_output,
     log:
         f"{RESULTS}/logs/runs/{{task}}/{{algorithm}}/{{seed}}.log",
     shell:
@@ -153,11 +184,32 @@ rule train:
         " --seed {wildcards.seed} --output {params.directory:q} > {log:q} 2>&1"
 
 
+rule probe:
+    """Gradient estimates of every algorithm at one frozen policy."""
+    input:
+        probe_inputs,
+        CORE,
+        LABORATORY,
+    output:
+        f"{RESULTS}/probes/{{task}}/{{source}}/{{seed}}/{{fraction}}/probe.json",
+        f"{RESULTS}/probes/{{task}}/{{source}}/{{seed}}/{{fraction}}/grams.npz",
+    params:
+        grid=GRID.path,
+        options=probe_options,
+        determines=what_determines_the_probe,
+        directory=directory_of_output,
+    log:
+        f"{RESULTS}/logs/probes/{{task}}/{{source}}/{{seed}}/{{fraction}}.log",
+    shell:
+        "python -m experiments.probe --grid {params.grid:q} {params.options} --output {params.directory:q} > {log:q} 2>&1"
+
+
 rule tables:
     """All runs → tidy tables."""
     input:
         f"{RESULTS}/grid.json",
         RUNS,
+        MEASURED,
         BENCHMARK,
         analysis_files("tables", "benchmark", "statistics", "results"),
     output:

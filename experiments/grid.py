@@ -19,21 +19,31 @@ from typing import Any
 import yaml
 
 from algorithms.core.algorithm import Algorithm, InvalidSetting, nearest_first
+from algorithms.core.learner import InvalidCheckpoint
 from algorithms.core.task import Task, UnsupportedTask
 from algorithms.core.vector_env import check_task
+from experiments import exact
 from experiments.record import SCHEMA, UnusableFolder, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 GRIDS = ROOT / "experiments" / "grids"
 NAME = r"\w[\w.+-]*"  # of a grid or an algorithm: it becomes a folder and a wildcard
 ALGORITHMS = ROOT / "algorithms"
+INITIALISATION = "initialisation"  # instead of a source: a policy of random parameters
+FEWEST_BATCHES = 8  # of a probe: a variance from fewer says nothing
 
 
 class GridError(ValueError):
     """A grid file that says something it cannot mean; the message names file, key and what was expected."""
 
 
-MISTAKES = (GridError, InvalidSetting, UnsupportedTask, UnusableFolder)  # a user's: one sentence, no traceback
+MISTAKES = (
+    GridError,
+    InvalidSetting,
+    InvalidCheckpoint,
+    UnsupportedTask,
+    UnusableFolder,
+)  # a user's: one sentence, no traceback
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,30 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """One frozen policy at which every algorithm's gradient is measured, and how."""
+
+    task: str
+    source: str  # the algorithm whose checkpoint it is, or INITIALISATION on an exact problem
+    seed: int
+    fraction: float  # of the source's run
+    batches: int
+    batch_size: int  # complete episodes in a batch
+    fit_episodes: int  # on which a critic is fitted; exact problems need none
+    gae_lambdas: tuple[float, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether the true gradient is known."""
+        return self.task in exact.PROBLEMS
+
+    @property
+    def directory(self) -> str:
+        """Where its measurements lie, relative to the grid's results."""
+        return f"probes/{directory_name(self.task)}/{self.source}/{self.seed}/{self.fraction:g}"
+
+
+@dataclass(frozen=True)
 class Grid:
     """A grid: tasks × algorithms × seeds."""
 
@@ -98,6 +132,7 @@ class Grid:
     compile: str  # "auto", "always" or "never"
     tasks: dict[str, GridTask]
     algorithms: dict[str, GridAlgorithm]
+    probes: tuple[Probe, ...]
 
     def cells(self) -> list[Cell]:
         """Every cell, tasks outermost, in the order of the file."""
@@ -111,13 +146,37 @@ class Grid:
         for kind, name, known in (("algorithm", algorithm, self.algorithms), ("task", task, self.tasks)):
             if name not in known:
                 raise GridError(f"{self.path}: no {kind} {name!r}; {nearest_first(name, list(known))}")
-        entry = self.algorithms[algorithm]
-        try:
-            settings = entry.algorithm.from_settings(entry.settings | entry.task_settings.get(task, {})).settings()
-        except InvalidSetting as error:
-            raise GridError(f"{self.path}: algorithm {algorithm} on {task}: {error}") from error
+        settings = self.resolved(algorithm, task).settings()
         directory = f"runs/{directory_name(task)}/{algorithm}/{seed}"
         return Cell(algorithm, task, seed, self.tasks[task].steps, settings, directory)
+
+    def resolved(self, algorithm: str, task: str) -> Algorithm:
+        """An algorithm with its settings for a task, which need not be one of the grid's."""
+        entry = self.algorithms[algorithm]
+        try:
+            return entry.algorithm.from_settings(entry.settings | entry.task_settings.get(task, {}))
+        except InvalidSetting as error:
+            raise GridError(f"{self.path}: algorithm {algorithm} on {task}: {error}") from error
+
+    def probe(self, task: str, seed: int, fraction: float) -> Probe:
+        """One of the grid's probes.
+
+        Raises GridError where there is none.
+        """
+        for probe in self.probes:
+            if (probe.task, probe.seed, probe.fraction) == (task, seed, fraction):
+                return probe
+        known = [f"{p.task} with seed {p.seed} at {p.fraction:g}" for p in self.probes]
+        wanted = f"{task} with seed {seed} at {fraction:g}"
+        if not known:
+            raise GridError(f"{self.path} has no probes")
+        raise GridError(f"{self.path}: no probe of {wanted}; {nearest_first(wanted, known)}")
+
+    def what_determines_probe(self, probe: Probe) -> str:
+        """Everything that the grid says about a probe, as one line of JSON; its source's run is another matter."""
+        task = None if probe.exact else preprocessing(self.tasks[probe.task].task)
+        settings = {name: self.resolved(name, probe.task).settings() for name in self.algorithms}
+        return json.dumps(asdict(probe) | {"task_settings": task, "settings": settings}, sort_keys=True)
 
     def what_determines(self, cell: Cell) -> str:
         """Everything that the grid says about a cell's run, as one line of JSON."""
@@ -148,6 +207,11 @@ class Grid:
                 for name, a in self.algorithms.items()
             },
             "cells": [asdict(cell) for cell in self.cells()],
+            "probes": [
+                {"task": p.task, "source": p.source, "seed": p.seed, "fraction": p.fraction}
+                | {"exact": p.exact, "directory": p.directory}
+                for p in self.probes
+            ],
         }
 
 
@@ -255,7 +319,8 @@ def _resolve(name: str, path: str, data: Any) -> Grid:
     algorithms = {
         a: _algorithm(path, a, {} if entry is None else entry, tasks) for a, entry in top["algorithms"].items()
     }
-    grid = Grid(name, path, top["description"], seeds, checkpoints, top["compile"], tasks, algorithms)
+    probes = () if top["probes"] is None else _probes(path, top["probes"], seeds, checkpoints, tasks, algorithms)
+    grid = Grid(name, path, top["description"], seeds, checkpoints, top["compile"], tasks, algorithms, probes)
     cells = grid.cells()  # resolves, and so checks, every setting
     directories = [cell.directory for cell in cells]
     if len(set(directories)) < len(directories):
@@ -292,6 +357,40 @@ def _algorithm(path: str, name: str, entry: Any, tasks: Mapping[str, GridTask]) 
     return GridAlgorithm(name, algorithm, keys["settings"], keys["tasks"])
 
 
+def _probes(
+    path: str,
+    data: Any,
+    seeds: tuple[int, ...],
+    checkpoints: tuple[float, ...],
+    tasks: Mapping[str, GridTask],
+    algorithms: Mapping[str, GridAlgorithm],
+) -> tuple[Probe, ...]:
+    keys = _section(path, "probes", data, PROBE_KEYS)
+    source = keys["source"]
+    if source not in algorithms:
+        raise GridError(f"{path}: source of probes is {source!r}; {nearest_first(source, list(algorithms))}")
+    for key, known, what in (("seeds", seeds, "the grid's seeds"), ("fractions", checkpoints, "checkpoints")):
+        for value in keys[key]:
+            if value not in known:
+                raise GridError(f"{path}: {key} of probes has {value!r}, which is not among {what}, {list(known)}")
+    sizes = {}
+    for task, entry in keys["tasks"].items():
+        if task not in tasks:
+            raise GridError(f"{path}: probes has {task!r}, no task of the grid; {nearest_first(task, list(tasks))}")
+        sizes[task] = _section(path, f"probes on {task}", entry, PROBE_TASK_KEYS)
+    shared = {"batches": keys["batches"], "gae_lambdas": tuple(keys["gae_lambdas"])}
+    places = [(seed, fraction) for seed in keys["seeds"] for fraction in keys["fractions"]]
+    probes = [Probe(task, source, *place, **sizes[task], **shared) for task in sizes for place in places]
+    if keys["exact"] is not None:
+        size = _section(path, "exact of probes", keys["exact"], {"batch_size": PROBE_TASK_KEYS["batch_size"]})
+        probes += [
+            Probe(problem, INITIALISATION, seed, 0.0, **size, fit_episodes=0, **shared)
+            for problem in exact.PROBLEMS
+            for seed in keys["seeds"]
+        ]
+    return tuple(probes)
+
+
 REQUIRED = object()
 Check = tuple[Callable[[Any], bool], str, Any]  # test, description, default
 
@@ -308,6 +407,7 @@ GRID_KEYS: dict[str, Check] = {
     "seeds": (lambda v: isinstance(v, list), "a list of whole numbers", REQUIRED),
     "checkpoints": (lambda v: isinstance(v, list), "a list of fractions", []),
     "compile": (lambda v: v in ("auto", "always", "never"), "auto, always or never", "auto"),
+    "probes": (lambda v: v is None or MAPPING[0](v), "a mapping, or null for none", None),
     "tasks": (*MAPPING, REQUIRED),
     "algorithms": (*MAPPING, REQUIRED),
 }
@@ -322,6 +422,24 @@ TASK_KEYS: dict[str, Check] = {
     "reference_score": (_number, "a number", REQUIRED),
     "reference_source": (*TEXT, REQUIRED),
     "threshold": (lambda v: v is None or _number(v), "a number or null", None),
+}
+EPISODES = "a whole number of complete episodes, at least"
+PROBE_KEYS: dict[str, Check] = {
+    "source": (*TEXT, REQUIRED),
+    "seeds": (lambda v: isinstance(v, list) and len(set(v)) == len(v) > 0, "a list of different seeds", REQUIRED),
+    "fractions": (lambda v: isinstance(v, list) and len(set(v)) == len(v) > 0, "a list of fractions", REQUIRED),
+    "batches": (lambda v: type(v) is int and v >= FEWEST_BATCHES, f"a whole number from {FEWEST_BATCHES}", REQUIRED),
+    "gae_lambdas": (
+        lambda v: isinstance(v, list) and len(set(v)) == len(v) and all(_number(x) and 0 <= x <= 1 for x in v),
+        "a list of different numbers between 0 and 1",
+        [0, 0.5, 0.9, 0.95, 0.99, 1],
+    ),
+    "tasks": (*MAPPING, {}),
+    "exact": (lambda v: v is None or MAPPING[0](v), "a mapping, or null for none", None),
+}
+PROBE_TASK_KEYS: dict[str, Check] = {
+    "batch_size": (lambda v: type(v) is int and v >= 1, f"{EPISODES} 1", REQUIRED),
+    "fit_episodes": (lambda v: type(v) is int and v >= 2, f"{EPISODES} 2, to fit a critic on", REQUIRED),
 }
 ALGORITHM_KEYS: dict[str, Check] = {
     "module": (lambda v: v is None or isinstance(v, str), "the name of a file under algorithms/", None),

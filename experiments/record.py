@@ -5,6 +5,7 @@
 `checkpoints/*.npz` (arrays by name; `numpy.load` reads them without executing code).
 """
 
+import contextlib
 import csv
 import importlib.metadata
 import json
@@ -13,7 +14,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,14 @@ class UnusableFolder(ValueError):
     """A place where a run cannot or must not be written."""
 
 
-def check_folder(directory: Path) -> None:
-    """Refuse, before any training, a folder that could not be written or that holds anything but a run."""
+def check_folder(directory: Path, files: Iterable[str] = RUN_FILES, what: str = "run") -> None:
+    """Refuse, before any work, a folder that could not be written or that holds anything but a run's files."""
     if directory.exists() and not directory.is_dir():
-        raise UnusableFolder(f"{directory} is a file; a run is written into a folder of its own")
-    strangers = sorted({p.name for p in directory.iterdir()} - set(RUN_FILES)) if directory.exists() else []
+        raise UnusableFolder(f"{directory} is a file; a {what} is written into a folder of its own")
+    strangers = sorted({p.name for p in directory.iterdir()} - set(files)) if directory.exists() else []
     if strangers:
         raise UnusableFolder(
-            f"{directory} holds {strangers[0]!r}, which is no part of a run; a run replaces its whole folder, "
+            f"{directory} holds {strangers[0]!r}, which is no part of a {what}; a {what} replaces its whole folder, "
             "so give it one of its own"
         )
     parent = directory.resolve().parent
@@ -79,21 +80,29 @@ def check_folder(directory: Path) -> None:
         raise UnusableFolder(f"{directory} cannot be written: {error.strerror}") from error
 
 
-def write_run(directory: Path, run: Run, description: dict[str, Any]) -> None:
-    """Write a run's folder beside its place and move it there, replacing an earlier run of the same cell."""
+@contextlib.contextmanager
+def whole_folder(directory: Path) -> Iterator[Path]:
+    """An empty folder beside `directory`, which takes its place when it is filled."""
     directory = directory.resolve()
     unfinished = directory.with_name(f".{directory.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)  # of an attempt that was killed
-    (unfinished / "checkpoints").mkdir(parents=True)
-    _write_csv(unfinished / "episodes.csv", ("step", "return", "length"), run.episodes)
-    further = sorted({name for row in run.updates for name in row} - set(UPDATE_COLUMNS))
-    columns = (*UPDATE_COLUMNS, *further)
-    _write_csv(unfinished / "updates.csv", columns, ([row.get(c, "") for c in columns] for row in run.updates))
-    for checkpoint in run.checkpoints:
-        np.savez(unfinished / checkpoint_file(checkpoint), **checkpoint.state)
-    write_json(unfinished / "run.json", description | outcome(run))
+    unfinished.mkdir(parents=True)
+    yield unfinished
     shutil.rmtree(directory, ignore_errors=True)
     os.replace(unfinished, directory)
+
+
+def write_run(directory: Path, run: Run, description: dict[str, Any]) -> None:
+    """Write a run's folder, replacing an earlier run of the same cell."""
+    with whole_folder(directory) as unfinished:
+        (unfinished / "checkpoints").mkdir()
+        _write_csv(unfinished / "episodes.csv", ("step", "return", "length"), run.episodes)
+        further = sorted({name for row in run.updates for name in row} - set(UPDATE_COLUMNS))
+        columns = (*UPDATE_COLUMNS, *further)
+        _write_csv(unfinished / "updates.csv", columns, ([row.get(c, "") for c in columns] for row in run.updates))
+        for checkpoint in run.checkpoints:
+            np.savez(unfinished / checkpoint_file(checkpoint), **checkpoint.state)
+        write_json(unfinished / "run.json", description | outcome(run))
 
 
 def checkpoint_file(checkpoint: Checkpoint) -> str:

@@ -85,8 +85,7 @@ def train(
     finished, so `steps_taken` may exceed `steps` by part of a rollout. `on_update` is told the steps taken and all
     episodes so far after every update.
     """
-    torch.set_num_threads(1)  # parallelism is by cells; and sums in another order would be other numbers
-    threadpool_limits(1)
+    use_one_thread()
     seeds = Seeds.of(seed)
     envs = VectorEnv(task, algorithm.num_envs, seeds.environments)
     learner = Learner(
@@ -139,6 +138,12 @@ def train(
         run.evaluation = evaluate(learner, task, seeds.evaluation)
         seconds["evaluating"] = time.perf_counter() - began
     return run
+
+
+def use_one_thread() -> None:
+    """Keep this process to one thread: parallelism is by cells, and sums in another order would be other numbers."""
+    torch.set_num_threads(1)
+    threadpool_limits(1)
 
 
 def evaluate(learner: Learner, task: Task, seed: np.random.SeedSequence) -> dict[str, Evaluation]:

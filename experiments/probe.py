@@ -1,0 +1,307 @@
+"""Measure every algorithm's gradient estimate at one frozen policy of a grid, and write the probe's folder.
+
+`probe.json` says what was measured, and with what; `grams.npz` holds float32 [N, N] inner products of the gradients of
+N batches, with each other and with those of the references that bias and direction are judged by.
+"""
+
+import argparse
+import contextlib
+import json
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from algorithms.core.algorithm import Algorithm
+from algorithms.core.learner import InvalidCheckpoint, Learner
+from algorithms.core.networks import Policy, RunningNormalizer, ValueFunction
+from algorithms.core.task import Task
+from algorithms.core.training import use_one_thread
+from algorithms.core.vector_env import VectorEnv
+from experiments import exact
+from experiments.gradients import (
+    Critic,
+    Episodes,
+    Estimator,
+    batch_sizes,
+    draw_episodes,
+    estimators_of,
+    fit_value_function,
+    measure_gradients,
+    returns_of,
+)
+from experiments.grid import ROOT, Grid, GridError, Probe, exit_with_sentence, load_grid
+from experiments.process import age, end_at_once
+from experiments.record import SCHEMA, check_folder, provenance, whole_folder, write_json
+
+PROBE_FILES = ("probe.json", "grams.npz")
+PROBING = 2  # beside the seed: the random numbers of a probe are not those of a training
+
+
+Products = dict[str, np.ndarray]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure one probe of a grid and write its folder."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.probe", description=main.__doc__)
+    parser.add_argument("--grid", required=True, help="a name under experiments/grids/ or a path to a YAML file")
+    parser.add_argument("--task", required=True, help="a task of the grid's probes, or an exact problem's id")
+    parser.add_argument("--seed", required=True, type=int)
+    parser.add_argument("--fraction", type=float, default=0.0, help="of training; 0 for an exact problem")
+    parser.add_argument("--run", type=Path, metavar="DIR", help="the source's run; an exact problem needs none")
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="DIR", help="the probe's folder; replaced if there"
+    )
+    options = parser.parse_args(arguments)
+    grid = load_grid(options.grid)
+    probe = grid.probe(options.task, options.seed, options.fraction)
+    if not probe.exact and options.run is None:
+        raise GridError(f"a probe on {probe.task} needs --run, the folder of {probe.source}'s run with its checkpoints")
+    check_folder(options.output, PROBE_FILES, "probe")
+    use_one_thread()
+    clock = Clock(start_up=age())
+    frozen = initialised(probe) if probe.exact else trained(grid, probe, options.run)
+    record, products = measure(grid, probe, frozen, clock)
+    with whole_folder(options.output) as unfinished:
+        np.savez(unfinished / "grams.npz", **products)
+        write_json(unfinished / "probe.json", record | provenance(ROOT) | {"seconds": clock.seconds()})
+    print(f"{record['steps']:,} steps; seconds: {clock}; written to {options.output}")
+
+
+class Clock:
+    """Where a probe's seconds went, by name."""
+
+    def __init__(self, **seconds: float) -> None:
+        self._seconds = seconds
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Count what is done inside under `name`."""
+        began = time.perf_counter()
+        yield
+        self._seconds[name] = time.perf_counter() - began
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds by name, and in total since the process began."""
+        return {name: round(value, 3) for name, value in (self._seconds | {"total": age()}).items()}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name.replace('_', '-')} {value:.1f}" for name, value in self.seconds().items())
+
+
+# -------------------------------------------------------------------------------------- the frozen policy
+
+
+@dataclass
+class Frozen:
+    """A policy with everything that acting on its task needs."""
+
+    task: Task
+    policy: Policy
+    normalizer: RunningNormalizer
+    scale_rewards: Callable[[np.ndarray], np.ndarray]
+    value_function: ValueFunction | None
+    step: int  # of the run that it is from
+
+    def draw(self, episodes: int, seed: np.random.SeedSequence) -> Episodes:
+        """Complete episodes of it."""
+        return draw_episodes(self.task, self.policy, self.normalizer, self.scale_rewards, episodes, seed)
+
+
+def initialised(probe: Probe) -> Frozen:
+    """A random policy for an exact problem."""
+    problem = exact.PROBLEMS[probe.task]
+    policy = exact.random_policy(problem, probe.seed)
+    return Frozen(Task(probe.task), policy, RunningNormalizer(problem.observations), lambda rewards: rewards, None, 0)
+
+
+def trained(grid: Grid, probe: Probe, run: Path) -> Frozen:
+    """The probe's source at its checkpoint.
+
+    Raises InvalidCheckpoint, with a sentence, where that is missing, not whole, or of other networks.
+    """
+    task = grid.tasks[probe.task].task
+    envs = VectorEnv(task, 1, np.random.SeedSequence(0))  # says the sizes of the networks
+    envs.close()
+    algorithm = grid.resolved(probe.source, probe.task)
+    unused = np.random.SeedSequence(0)
+    learner = Learner(
+        algorithm, task, envs.observation_size, envs.action_space, initialisation=unused, minibatches=unused
+    )
+    path, step = find_checkpoint(run, probe)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            learner.load(dict(arrays))
+    except InvalidCheckpoint as error:
+        raise InvalidCheckpoint(f"{path}: {error}") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InvalidCheckpoint(f"{path} cannot be read ({error}); remove {run} to run that cell again") from error
+    scale = learner.reward_scaler if task.normalize_rewards else lambda rewards: rewards
+    return Frozen(task, learner.policy, learner.normalizer, scale, learner.value_function, step)
+
+
+def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int]:
+    """The file and the step of a run's checkpoint at the probe's fraction."""
+    try:
+        record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        checkpoints = {float(c["fraction"]): c for c in record["checkpoints"]}
+        cell = tuple(record["cell"][key] for key in ("algorithm", "task", "seed"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidCheckpoint(f"{run / 'run.json'} is not the record of a run: {error}") from error
+    if cell != (probe.source, probe.task, probe.seed):
+        wanted = f"{probe.source} on {probe.task} with seed {probe.seed}"
+        raise InvalidCheckpoint(f"{run} is the run of {cell[0]} on {cell[1]} with seed {cell[2]}, not of {wanted}")
+    if probe.fraction not in checkpoints:
+        known = ", ".join(f"{fraction:g}" for fraction in checkpoints) or "none"
+        reason = f"; it diverged at step {record['diverged_at']:,}" if record.get("status") == "diverged" else ""
+        raise InvalidCheckpoint(f"{run} has no checkpoint at {probe.fraction:g} of its budget (it has {known}){reason}")
+    checkpoint = checkpoints[probe.fraction]
+    return run / checkpoint["file"], checkpoint["step"]
+
+
+# ------------------------------------------------------------------------------------------ measuring
+
+
+def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dict[str, Any], Products]:
+    """The probe's record, and the inner products by the name of their array."""
+    drawing, *fitting = np.random.SeedSequence([probe.seed, PROBING, round(1e6 * probe.fraction)]).spawn(3)
+    with clock("drawing"):
+        episodes = frozen.draw(probe.batches * probe.batch_size, drawing)
+    algorithms = {name: grid.resolved(name, probe.task) for name in grid.algorithms}
+    gae_gamma = Algorithm.gamma if probe.exact else algorithms[probe.source].gamma
+    gammas = sorted({algorithm.gamma for algorithm in algorithms.values()} | {gae_gamma})
+    critics: dict[tuple[str, float], Critic] = {}
+    fitted_on = 0
+    if probe.exact:
+        problem = exact.PROBLEMS[probe.task]
+        for gamma in gammas:
+            critics |= {
+                (name, gamma): critic for name, critic in known_critics(problem, frozen.policy, episodes, gamma)
+            }
+    else:
+        with clock("fitting"):
+            others = frozen.draw(probe.fit_episodes, fitting[0])
+            fitted_on = others.starts[-1]
+            for gamma in gammas:
+                if frozen.value_function is not None:
+                    critics["trained", gamma] = Critic.of(frozen.value_function, episodes)
+                critics["fitted", gamma] = Critic.of(fit_value_function(others, gamma, fitting[1]), episodes)
+    estimators = estimators_of(
+        algorithms,
+        list(dict.fromkeys(name for name, _ in critics)),
+        baseline="exact" if probe.exact else "fitted",
+        gae_lambdas=probe.gae_lambdas,
+        gae_gamma=gae_gamma,
+    )
+    with clock("measuring"):
+        vectors = measure_gradients(frozen.policy, episodes, estimators, critics, probe.batches, probe.batch_size)
+    truths = {}
+    if probe.exact:
+        truths = {f"exact {gamma}": exact.policy_gradient(problem, frozen.policy, gamma) for gamma in gammas}
+    measured = [e for e in estimators if e.kind != "reference"]
+    entries = [estimator_entry(e, probe, sorted(size for name, size in vectors if name == e.id)) for e in measured]
+    record = {
+        "schema": SCHEMA,
+        "probe": {"grid": grid.name, "task": probe.task, "source": probe.source, "seed": probe.seed}
+        | {"fraction": probe.fraction, "step": frozen.step},
+        "exact": probe.exact,
+        "batch_size": probe.batch_size,
+        "sizes": [
+            {"episodes": size, "batches": count} for size, count in batch_sizes(probe.batches, probe.batch_size).items()
+        ],
+        "parameters": frozen.policy.parameter_vector.numel(),
+        "episodes": {
+            "drawn": len(episodes),
+            "mean_length": len(episodes.observations) / len(episodes),
+            "mean_return": episodes.mean_return,
+            "fitted_on": probe.fit_episodes,
+        },
+        "estimators": entries,
+        "critics": [
+            critic_entry(name, gamma, critic, returns_of(episodes, gamma))
+            for (name, gamma), critic in critics.items()
+            if name != "compatible"
+        ],
+        "steps": len(episodes.observations) + int(fitted_on),
+    }
+    return record, inner_products(vectors, entries, truths)
+
+
+def known_critics(
+    problem: exact.Problem, policy: Policy, episodes: Episodes, gamma: float
+) -> Iterator[tuple[str, Critic]]:
+    """The exact values, the problem's wrong ones, and the compatible values of the actions taken."""
+    steps, places = episodes.steps, zip(episodes.starts[:-1], episodes.starts[1:], strict=True)
+    states = np.concatenate([problem.states(steps.observations[a:b], steps.actions[a:b]) for a, b in places])
+    following = np.append(states[1:], 0)  # at an episode's end whatever: it ends by termination
+    probabilities = exact.action_probabilities(problem, policy).detach().numpy()
+    values = exact.state_values(problem, probabilities, gamma)
+    yield "exact", Critic(values[states], values[following])
+    yield "wrong", Critic(problem.wrong_values[states], problem.wrong_values[following])
+    compatible = exact.compatible_values(problem, policy, gamma)[states, steps.actions]
+    yield "compatible", Critic(compatible, np.zeros(len(states)))
+
+
+def estimator_entry(estimator: Estimator, probe: Probe, sizes: list[int]) -> dict[str, Any]:
+    """An estimator as it stands in `probe.json`."""
+    gamma = estimator.algorithm.gamma
+    monte_carlo = estimator.kind == "algorithm" and estimator.algorithm.whole_episodes
+    less_noise, plain = f"baseline {gamma}", f"return {gamma}"
+    return {
+        "id": estimator.id,
+        "kind": estimator.kind,
+        "algorithm": estimator.name,
+        "critic": estimator.critic,
+        "advantages": "normalized" if estimator.normalized else "raw",
+        "gae_lambda": getattr(estimator.algorithm, "gae_lambda", None) if estimator.kind == "gae" else None,
+        "gamma": gamma,
+        "variance_reference": plain,
+        "bias_reference": f"exact {gamma}" if probe.exact else plain if monte_carlo else less_noise,
+        "cosine_reference": f"exact {gamma}" if probe.exact else less_noise,
+        "sizes": sizes,
+    }
+
+
+def critic_entry(name: str, gamma: float, critic: Critic, returns: np.ndarray) -> dict[str, Any]:
+    """How well a critic foretells the returns G_t [M] of the measured episodes."""
+    errors = returns - critic.values
+    explained = float(1 - errors.var() / returns.var()) if returns.var() > 0 else None
+    rmse = float(np.sqrt(np.mean(errors**2)))
+    return {
+        "critic": name,
+        "gamma": gamma,
+        "explained_variance": explained,
+        "rmse": rmse,
+        "return_std": float(returns.std()),
+    }
+
+
+def inner_products(
+    vectors: Mapping[tuple[str, int], np.ndarray], entries: Sequence[dict], truths: Mapping[str, np.ndarray]
+) -> Products:
+    """Every array of `grams.npz`: of the references, and of each estimator with itself and with its references."""
+    products: Products = {}
+    names = {e[kind] for e in entries for kind in ("variance_reference", "bias_reference", "cosine_reference")}
+    doubles = {key: array.astype(np.float64) for key, array in vectors.items()}
+    for size in sorted({size for _, size in vectors}):
+        batches = len(next(array for (_, s), array in vectors.items() if s == size))
+        references = {name: doubles[name, size] for name in names - set(truths)}
+        references |= {name: np.tile(truth, (batches, 1)) for name, truth in truths.items()}
+        products |= {f"{name}/{size}": array @ array.T for name, array in references.items()}
+        for entry in entries:
+            if size in entry["sizes"]:
+                array, key = doubles[entry["id"], size], f"{entry['id']}/{size}"
+                products[f"{key}/self"] = array @ array.T
+                products[f"{key}/bias"] = array @ references[entry["bias_reference"]].T
+                if entry["cosine_reference"] != entry["bias_reference"]:
+                    products[f"{key}/cosine"] = array @ references[entry["cosine_reference"]].T
+    return {name: array.astype(np.float32) for name, array in products.items()}
+
+
+if __name__ == "__main__":
+    exit_with_sentence(main)
+    end_at_once()
