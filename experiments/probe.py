@@ -35,7 +35,7 @@ from experiments.gradients import (
     returns_of,
 )
 from experiments.grid import ROOT, Grid, GridError, Probe, exit_with_sentence, load_grid
-from experiments.process import age, end_at_once
+from experiments.process import age, end_at_once, peak_memory_mb
 from experiments.record import SCHEMA, check_folder, provenance, whole_folder, write_json
 
 PROBE_FILES = ("probe.json", "grams.npz")
@@ -68,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     record, products = measure(grid, probe, frozen, clock)
     with whole_folder(options.output) as unfinished:
         np.savez(unfinished / "grams.npz", **products)
-        write_json(unfinished / "probe.json", record | provenance(ROOT) | {"seconds": clock.seconds()})
+        cost = {"seconds": clock.seconds(), "peak_memory_mb": round(peak_memory_mb(), 1)}
+        write_json(unfinished / "probe.json", record | provenance(ROOT) | cost)
     print(f"{record['steps']:,} steps; seconds: {clock}; written to {options.output}")
 
 
