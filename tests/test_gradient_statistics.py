@@ -1,4 +1,4 @@
-"""Gradients of known mean and covariance: what the statistics of their Gram matrices recover, and how often they cover."""
+"""Gradients of known mean and covariance: what the statistics recover, and how often their intervals cover it."""
 
 import warnings
 from dataclasses import astuple
@@ -27,7 +27,7 @@ def world(spectrum, signal_to_noise, seed=0):
 
 
 def batches(truth, deviations, rng, n=N, bias=0.0):
-    """Estimator and reference on n batches: correlated noise, of which the estimator has half and a little of its own."""
+    """Estimator and reference on n batches: the estimator has half of the reference's noise and a little of its own."""
     shared, own = rng.normal(size=(2, n, len(truth))) * deviations
     return truth + bias + 0.5 * shared + 0.2 * own, truth + shared
 
