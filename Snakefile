@@ -31,13 +31,20 @@ RESULTS = f"results/{GRID.name}"
 CELLS = {cell.directory: cell for cell in GRID.cells()}
 RUNS = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=CELLS, file=["run.json", "episodes.csv", "updates.csv"])
 CORE = sorted(glob("algorithms/core/*.py"))
-TABLES = "ledger scores summary aggregate curves curve_intervals efficiency diagnostics provenance benchmark".split()
+TABLES = (
+    "ledger scores summary aggregate curves curve_intervals efficiency diagnostics provenance benchmark gradients critics"
+).split()
 FIGURES = {
     "learning_curves": "Learning",
     "sample_efficiency": "Learning",
     "seed_spread": "Variance",
     "final_scores": "Scores",
     "diagnostics": "Diagnostics",
+    "gradient_variance": "Gradient laboratory",
+    "gradient_direction": "Gradient laboratory",
+    "gradient_bias_variance": "Gradient laboratory",
+    "critic_error": "Gradient laboratory",
+    "exact_problems": "Gradient laboratory",
     "speed": "Speed",
     "benchmark": "Speed",
 }
@@ -159,7 +166,7 @@ rule tables:
         f"{RESULTS}/grid.json",
         RUNS,
         BENCHMARK,
-        analysis_files("tables", "benchmark", "statistics", "results"),
+        analysis_files("tables", "benchmark", "laboratory", "gradient_statistics", "statistics", "findings", "results"),
     output:
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
     log:
@@ -173,7 +180,7 @@ rule figures:
     input:
         f"{RESULTS}/grid.json",
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
-        analysis_files("figures", "benchmark", "theme", "results"),
+        analysis_files("figures", "gradient_figures", "drawing", "benchmark", "laboratory", "theme", "results"),
     output:
         [
             report(f"{RESULTS}/figures/{figure}.svg", caption=f"analysis/captions/{figure}.rst", category=category)
@@ -193,7 +200,7 @@ rule report:
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
         expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES),
         BENCHMARK,
-        analysis_files("report", "benchmark", "findings", "theme", "results"),
+        analysis_files("report", "benchmark", "laboratory", "laboratory_findings", "findings", "theme", "results"),
         expand("analysis/captions/{figure}.rst", figure=FIGURES),
         "analysis/report.html.j2",
     output:

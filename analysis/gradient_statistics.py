@@ -263,15 +263,15 @@ def cosine(self_gram: np.ndarray, cross: np.ndarray, reference_gram: np.ndarray)
     return around(value, variance_of_mean(kernel), n)
 
 
-def ceiling(reference_gram: np.ndarray) -> float:
+def ceiling(reference_gram: np.ndarray, pool_gram: np.ndarray) -> float:
     """The cosine that the mean of n − 1 references can be expected to have with the true gradient:
-    √(R / (R + V / (n − 1))) with R the squared length of that gradient and V the trace of the references' covariance;
-    0 where R ≤ 0, and 1 for a reference without noise.
+    √(R / (R + V / (n − 1))) with V the trace of their covariance and R the squared length of that gradient, as in
+    `true_cosine`; 0 where R ≤ 0, and 1 for a reference without noise.
     """
     n = len(reference_gram)
     if n < 2:
         return np.nan
-    signal = off_diagonal_mean(reference_gram)
+    signal = off_diagonal_mean(pool_gram)
     return float(np.sqrt(signal / (signal + trace_of_covariance(reference_gram) / (n - 1)))) if signal > 0 else 0.0
 
 

@@ -65,9 +65,9 @@ TABLES = {
         "benchmark": "task contestant title side status reason n steps_per_second low high "
         "stepping acting learning rest reference reference_ratio reference_low reference_high "
         "peer peer_ratio peer_low peer_high limit_share gymnasium_share peak_memory_mb start_up overhead",
-        "gradients": "task source seed fraction step exact mean_length episodes main batches estimator kind algorithm "
-        "critic advantages gae_lambda gamma bootstraps "
-        f"{' '.join(f'{name} {name}_low {name}_high' for name in MEASURES)} ceiling verdict note",
+        "gradients": "task source seed fraction step exact episodes main batches estimator kind algorithm "
+        "critic advantages gae_lambda gamma "
+        f"{' '.join(f'{name} {name}_low {name}_high' for name in MEASURES)} ceiling expected verdict note",
         "critics": "task source seed fraction step exact critic gamma explained_variance rmse return_std",
     }.items()
 }
@@ -75,7 +75,7 @@ TEXT_COLUMNS = dict.fromkeys(
     [
         *("task", "algorithm", "state", "directory", "note", "status", "measure", "kind", "name", "value"),
         *("contestant", "title", "side", "reason", "reference", "peer"),
-        *("source", "estimator", "critic", "advantages", "verdict"),
+        *("source", "estimator", "critic", "advantages", "expected", "verdict"),
     ],
     "str",
 )
@@ -495,6 +495,7 @@ def read_probe(grid: Grid, asked: dict[str, Any]) -> Probe | None:
 def check_estimator(estimator: Any, grid: Grid, references: list, sizes: list, path: Path, where: str) -> None:
     """An entry of probe.json's estimators names only what there is."""
     check_keys(estimator, ESTIMATOR_KEYS, path, where)
+    check_keys({"bootstraps": None, **estimator}, {"bootstraps": (bool, NoneType)}, path, where)  # may be left out
     required = {"algorithm": {"algorithm": str}, "gae": {"gae_lambda": NUMBER}, "compatible": {}}
     named = [("kind", estimator["kind"], required), ("advantages", estimator["advantages"], ("raw", "normalized"))]
     named += [(f"{use}_reference", estimator[f"{use}_reference"], references) for use in ("variance", "bias", "cosine")]

@@ -219,12 +219,7 @@ def write_benchmark(folder: Path, rates: dict[str, dict[str, list[float | str]]]
 EXACT = "experiments.exact:TabularMDP-v0"
 GAMMA = 0.99
 LAMBDAS = (0.0, 0.5, 0.9, 1.0)
-CRITICS = {  # of a probe: how much of the returns it explains
-    "trained": 0.5,
-    "fitted": 0.9,
-    "exact": 0.95,
-    "wrong": -0.4,
-}
+CRITICS = {"trained": 0.3, "fitted": 0.9, "exact": 0.95, "wrong": -0.4}  # how much of the returns it explains at first
 
 
 def probe(task: str, fraction: float = 0.1, source: str = "ppo", seed: int = 0) -> dict:
@@ -291,7 +286,9 @@ def write_probe(
         for index, entry in enumerate(listed):
             if size not in entry["sizes"]:
                 continue
-            vector = gradient_of(entry, truth, error, shared, np.roll(own, index, axis=0), rank(grid, entry))
+            vector = gradient_of(
+                entry, truth, error, shared, np.roll(own, index, axis=0), rank(grid, entry), fraction=probe["fraction"]
+            )
             prefix = f"{entry['id']}/{size}"
             arrays[f"{prefix}/self"] = vector @ vector.T
             arrays[f"{prefix}/bias"] = vector @ vectors[entry["bias_reference"]].T
@@ -308,8 +305,8 @@ def write_probe(
         "estimators": listed,
         "references": references,
         "critics": [
-            {"critic": critic, "gamma": GAMMA, "explained_variance": quality, "rmse": 1.5, "return_std": 2.0}
-            for critic, quality in CRITICS.items()
+            {"critic": critic, "gamma": GAMMA, "explained_variance": of, "rmse": 2 * (1 - of) ** 0.5, "return_std": 2.0}
+            for critic, of in ((critic, explained(critic, probe["fraction"])) for critic in CRITICS)
             if (critic in ("exact", "wrong")) == probe["exact"]
         ],
         "steps": 10_000,
@@ -331,18 +328,22 @@ def rank(grid: dict, entry: dict) -> int:
     return list(grid["algorithms"]).index(entry["algorithm"]) if entry["algorithm"] else 0
 
 
-def gradient_of(entry: dict, truth, error, shared, own, rank: int) -> np.ndarray:
+def explained(critic: str, fraction: float) -> float:
+    """The learned critic gets better in training."""
+    return CRITICS[critic] + (0.5 * fraction if critic == "trained" else 0)
+
+
+def gradient_of(entry: dict, truth, error, shared, own, rank: int, fraction: float) -> np.ndarray:
     """[n, dimensions]: what the estimator makes of the noise of each batch."""
     if entry["critic"] == "none":
         return truth + shared
-    quality = CRITICS.get(entry["critic"], 0.95)
+    quality = explained(entry["critic"], fraction) if entry["critic"] in CRITICS else 0.95
     trust = 1 - entry["gae_lambda"] if entry["gae_lambda"] is not None else min(1, 0.3 * rank * entry["bootstraps"])
     noise = (1 - 0.6 * max(quality, 0)) * (1 - 0.8 * trust)
     bias = trust * (0 if entry["critic"] == "exact" else 1 - quality)
     gradient = truth + bias * error + noise * shared + 0.1 * own
-    return (
-        gradient / (1 + (gradient**2).sum(axis=1, keepdims=True) ** 0.5) if entry["advantages"] != "raw" else gradient
-    )
+    scale = 1 if entry["advantages"] == "raw" else 1 + np.linalg.norm(gradient, axis=1, keepdims=True)
+    return gradient / scale
 
 
 def edit_json(path: Path, **changes) -> None:

@@ -201,7 +201,8 @@ def test_the_ceiling_is_the_cosine_between_the_pooled_reference_and_the_true_gra
     rng = np.random.default_rng(7)
     pools = truth + rng.normal(size=(2000, DIMENSIONS)) * deviations / np.sqrt(N - 1)
     expected = np.mean(pools @ truth / np.linalg.norm(pools, axis=1)) / np.linalg.norm(truth)
-    found = [statistics.ceiling(grams(*batches(truth, deviations, rng))[2]) for _ in range(100)]
+    references = [grams(*batches(truth, deviations, rng))[2] for _ in range(100)]
+    found = [statistics.ceiling(reference, reference) for reference in references]
     assert np.mean(found) == pytest.approx(expected, abs=0.01)
 
 
@@ -211,7 +212,7 @@ def test_a_closed_form_reference_has_ceiling_1_and_cosines_with_it_need_no_corre
     self_gram, cross, reference_gram = grams(estimator, np.tile(truth, (N, 1)))
     found = statistics.cosine(self_gram, cross, reference_gram)
     cosines = estimator @ truth / np.linalg.norm(estimator, axis=1) / np.linalg.norm(truth)
-    assert statistics.ceiling(reference_gram) == pytest.approx(1)
+    assert statistics.ceiling(reference_gram, reference_gram) == pytest.approx(1)
     assert found.value == pytest.approx(cosines.mean())
     assert found.high - found.value == pytest.approx(statistics.critical_value(N) * cosines.std(ddof=1) / np.sqrt(N))
     assert astuple(statistics.true_cosine(self_gram, cross, reference_gram)) == pytest.approx(astuple(found))
