@@ -166,7 +166,7 @@ rule tables:
         f"{RESULTS}/grid.json",
         RUNS,
         BENCHMARK,
-        analysis_files("tables", "benchmark", "laboratory", "gradient_statistics", "statistics", "findings", "results"),
+        analysis_files("tables", "benchmark", "laboratory", "gradient_statistics", "statistics", "results"),
     output:
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
     log:

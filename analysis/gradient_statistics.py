@@ -16,7 +16,8 @@ or all values that such a test does not reject, with Student's t for n − 1 deg
 
 Variances are positive and skewed. Their intervals, and those of ratios of them, are bootstrap-t on the scale of the
 logarithm: batches are resampled with multinomial weights, the same on both sides of a ratio, no batch is paired with
-itself, and each resample is divided by its own standard error. Percentiles alone would be too short.
+itself, and each resample is divided by its own standard error. Percentiles alone cover 86 to 92 % where these cover
+92 to 94 %.
 
 How often the 95 % intervals cover, in simulations with normal, skewed and heavy-tailed noise, and with many and few
 directions that matter: with 100 batches 92 to 98 %, but 88 to 92 % for variances and signal-to-noise ratios under

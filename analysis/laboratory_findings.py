@@ -152,12 +152,13 @@ def curves(table: pd.DataFrame) -> list[str]:
     """What λ does between its ends, with the critic as trained."""
     parts = []
     table = table[(table["kind"] == "gae") & (table["critic"] == "trained") & table["ratio"].notna()]
-    for fraction, here in table.groupby("fraction"):
+    several = table["gamma"].nunique() > 1
+    for (fraction, gamma), here in table.groupby(["fraction", "gamma"]):
         low, high = (here[here["gae_lambda"] == end(here["gae_lambda"])] for end in (min, max))
         if here["gae_lambda"].nunique() > 1:
             parts.append(
                 f"{over_seeds(high, 'ratio')}, {bias_text(high)} → {over_seeds(low, 'ratio')}, {bias_text(low)} at "
-                f"{percents(fraction)} of training"
+                f"{percents(fraction)} of training{f' (γ = {gamma:g})' if several else ''}"
             )
     if not parts:
         return []
