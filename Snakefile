@@ -34,13 +34,20 @@ PROBES = {probe.directory: probe for probe in GRID.probes}
 MEASURED = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=PROBES, file=["probe.json", "grams.npz"])
 CORE = sorted(glob("algorithms/core/*.py"))
 LABORATORY = expand("experiments/{module}.py", module=["probe", "gradients", "exact"])
-TABLES = "ledger scores summary aggregate curves curve_intervals efficiency diagnostics provenance benchmark".split()
+TABLES = (
+    "ledger scores summary aggregate curves curve_intervals efficiency diagnostics provenance benchmark gradients critics"
+).split()
 FIGURES = {
     "learning_curves": "Learning",
     "sample_efficiency": "Learning",
     "seed_spread": "Variance",
     "final_scores": "Scores",
     "diagnostics": "Diagnostics",
+    "gradient_variance": "Gradient laboratory",
+    "gradient_direction": "Gradient laboratory",
+    "gradient_bias_variance": "Gradient laboratory",
+    "critic_error": "Gradient laboratory",
+    "exact_problems": "Gradient laboratory",
     "speed": "Speed",
     "benchmark": "Speed",
 }
@@ -211,7 +218,7 @@ rule tables:
         RUNS,
         MEASURED,
         BENCHMARK,
-        analysis_files("tables", "benchmark", "statistics", "results"),
+        analysis_files("tables", "benchmark", "laboratory", "gradient_statistics", "statistics", "results"),
     output:
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
     log:
@@ -225,7 +232,7 @@ rule figures:
     input:
         f"{RESULTS}/grid.json",
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
-        analysis_files("figures", "benchmark", "theme", "results"),
+        analysis_files("figures", "gradient_figures", "drawing", "benchmark", "laboratory", "theme", "results"),
     output:
         [
             report(f"{RESULTS}/figures/{figure}.svg", caption=f"analysis/captions/{figure}.rst", category=category)
@@ -245,7 +252,7 @@ rule report:
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
         expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES),
         BENCHMARK,
-        analysis_files("report", "benchmark", "findings", "theme", "results"),
+        analysis_files("report", "benchmark", "laboratory", "laboratory_findings", "findings", "theme", "results"),
         expand("analysis/captions/{figure}.rst", figure=FIGURES),
         "analysis/report.html.j2",
     output:

@@ -13,10 +13,12 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from analysis import statistics, theme
+from analysis import laboratory_findings, statistics, theme
 from analysis.benchmark import core_time, percent, sentences, verdicts
 from analysis.figures import FIGURES
 from analysis.findings import count, findings, fixed, interval, leaders, number
+from analysis.gradient_statistics import FEWEST_BATCHES
+from analysis.laboratory import UNBIASED_WITHIN
 from analysis.results import (
     STATES,
     TABLES,
@@ -32,7 +34,14 @@ from analysis.results import (
 from analysis.tables import CURVE_POINTS
 
 HERE = Path(__file__).parent
-SPEED_FIGURES = ("speed", "benchmark")  # stand in a section of their own
+SPEED_FIGURES = ("speed", "benchmark")  # stand in a section of their own, and so do these
+LABORATORY_FIGURES = {
+    "gradient_variance": "Variance along training",
+    "gradient_direction": "Direction against batch size",
+    "gradient_bias_variance": "Bias against variance over λ",
+    "critic_error": "What the critics know",
+    "exact_problems": "Bias where the true gradient is known",
+}
 
 
 def main() -> None:
@@ -85,7 +94,8 @@ def render(
         "findings": {kind: list(group) for kind, group in groupby(findings(grid, tables), lambda found: found.kind)},
         "leaders": leaders(grid, summary),
         "aggregate": aggregate_rows(grid, tables["aggregate"]),
-        "figures": [shown for name, shown in drawn.items() if name not in SPEED_FIGURES],
+        "figures": [shown for name, shown in drawn.items() if name not in (*SPEED_FIGURES, *LABORATORY_FIGURES)],
+        "laboratory": laboratory(grid, tables, drawn),
         "speed": {"figure": drawn["speed"], "sentences": core_time(tables["scores"])},
         "benchmark": about and benchmark(tables["benchmark"], about) | {"figure": drawn["benchmark"]},
         "scores": {task: score_rows(grid, task, summary, tables["scores"]) for task in grid.tasks},
@@ -140,8 +150,26 @@ def figure(name: str, svg: str, tables: dict[str, pd.DataFrame]) -> dict[str, An
         "source": "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
         "width": round(width),
         "height": round(height),
-        "caption": caption if name == "benchmark" else f"{caption} {sample_text(tables['summary'])}",
-        "intervals": "interval" in caption or "bootstrap" in caption,
+        "caption": f"{caption} {sample_text(name, tables)}".strip(),
+        "intervals": name not in LABORATORY_FIGURES and ("interval" in caption or "bootstrap" in caption),
+    }
+
+
+def laboratory(grid: Grid, tables: dict[str, pd.DataFrame], drawn: dict[str, Any]) -> dict[str, Any] | None:
+    """What the gradient laboratory shows; None where it has nothing."""
+    gradients, critics = tables["gradients"], tables["critics"]
+    if gradients.empty:
+        return None
+    return {
+        "ledger": laboratory_findings.ledger_sentence(grid, gradients),
+        "batches": laboratory_findings.batches_text(gradients),
+        "said": [said for said in laboratory_findings.sentences(grid, gradients) if said.sentences],
+        "figures": {title: drawn[name] for name, title in LABORATORY_FIGURES.items()},
+        "tasks": laboratory_findings.compact_rows(grid, gradients),
+        "exact": laboratory_findings.exact_rows(grid, gradients),
+        "critics": laboratory_findings.critic_rows(grid, critics),
+        "within": laboratory_findings.percents(UNBIASED_WITHIN),
+        "fewest": FEWEST_BATCHES,
     }
 
 
@@ -158,9 +186,14 @@ def benchmark(table: pd.DataFrame, about: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def sample_text(summary: pd.DataFrame) -> str:
-    """n, the number of runs per task and algorithm."""
-    n = summary["n"]
+def sample_text(name: str, tables: dict[str, pd.DataFrame]) -> str:
+    """n, the number of runs per task and algorithm, or of batches per probe; the benchmark says it itself."""
+    if name == "benchmark":
+        return ""
+    if name in LABORATORY_FIGURES:
+        batches = laboratory_findings.batches_text(tables["gradients"])
+        return f"n = {batches} per probe." if batches and name not in ("gradient_direction", "critic_error") else ""
+    n = tables["summary"]["n"]
     runs = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
     return f"n = {runs} run{'s' if runs != '1' else ''} per task and algorithm."
 

@@ -5,6 +5,8 @@ import difflib
 import json
 import os
 import sys
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +41,11 @@ MEASUREMENT_COLUMNS = (
     "peak_memory_mb",
 )
 
+MEASURES = (  # of an estimator at a probe, each with its interval
+    *("variance", "ratio", "snr", "pairwise_cosine", "cosine", "true_cosine"),
+    *("reference_norm_squared", "bias_squared", "relative_bias"),
+)
+
 # Every table with its columns: what `analysis.tables` writes, and what figures and report may rely on.
 TABLES = {
     name: tuple(columns.split())
@@ -58,12 +65,17 @@ TABLES = {
         "benchmark": "task contestant title side status reason n steps_per_second low high "
         "stepping acting learning rest reference reference_ratio reference_low reference_high "
         "peer peer_ratio peer_low peer_high limit_share gymnasium_share peak_memory_mb start_up overhead",
+        "gradients": "task source seed fraction step exact episodes main batches estimator kind algorithm "
+        "critic advantages gae_lambda gamma "
+        f"{' '.join(f'{name} {name}_low {name}_high' for name in MEASURES)} ceiling expected verdict note",
+        "critics": "task source seed fraction step exact critic gamma explained_variance rmse return_std",
     }.items()
 }
 TEXT_COLUMNS = dict.fromkeys(
     [
         *("task", "algorithm", "state", "directory", "note", "status", "measure", "kind", "name", "value"),
         *("contestant", "title", "side", "reason", "reference", "peer"),
+        *("source", "estimator", "critic", "advantages", "expected", "verdict"),
     ],
     "str",
 )
@@ -111,6 +123,7 @@ class Grid:
     tasks: dict[str, dict[str, Any]]
     algorithms: dict[str, dict[str, Any]]
     cells: list[dict[str, Any]]
+    probes: list[dict[str, Any]]
 
     def title(self, algorithm: str) -> str:
         return self.algorithms[algorithm]["title"]
@@ -133,6 +146,7 @@ GRID_KEYS = {
     "tasks": dict,
     "algorithms": dict,
     "cells": list,
+    "probes": list,
 }
 TASK_KEYS = {
     "steps": int,
@@ -147,6 +161,38 @@ TASK_KEYS = {
 }
 ALGORITHM_KEYS = {"title": str, "equation": str, "summary": str}
 CELL_KEYS = {"algorithm": str, "task": str, "seed": int, "steps": int, "directory": str, "settings": dict}
+PROBE_KEYS = {"task": str, "source": str, "seed": int, "fraction": NUMBER, "directory": str, "exact": bool}
+PROBE_FILE_KEYS = {
+    "schema": int,
+    "probe": dict,
+    "exact": bool,
+    "batch_size": int,
+    "sizes": list,
+    "episodes": dict,
+    "estimators": list,
+    "references": list,
+    "critics": list,
+}
+ESTIMATOR_KEYS = {
+    "id": str,
+    "kind": str,
+    "algorithm": (str, NoneType),
+    "critic": str,
+    "advantages": str,
+    "gae_lambda": (*NUMBER, NoneType),
+    "gamma": NUMBER,
+    "variance_reference": str,
+    "bias_reference": str,
+    "cosine_reference": str,
+    "sizes": list,
+}
+CRITIC_KEYS = {
+    "critic": str,
+    "gamma": NUMBER,
+    "explained_variance": (*NUMBER, NoneType),
+    "rmse": NUMBER,
+    "return_std": NUMBER,
+}
 RUN_KEYS = {
     "schema": int,
     "cell": dict,
@@ -208,6 +254,8 @@ def read_grid(results: Path) -> Grid:
                     f"{path}: cells[{index}].{key} is {cell[key]!r}, which is not among its {section}: "
                     f"{valid_choices(cell[key], content[section])}."
                 )
+    for index, probe in enumerate(content["probes"]):
+        check_keys(probe, PROBE_KEYS, path, f"probes[{index}]")
     return Grid(
         folder=results,
         name=content["grid"],
@@ -217,6 +265,7 @@ def read_grid(results: Path) -> Grid:
         tasks=content["tasks"],
         algorithms=content["algorithms"],
         cells=content["cells"],
+        probes=content["probes"],
     )
 
 
@@ -401,6 +450,101 @@ def read_benchmark(results: Path) -> Benchmark | None:
             f"{valid_choices(name, contestants)}."
         )
     return Benchmark(measurements, about)
+
+
+# ------------------------------------------------------------------------------------------ probes
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What `experiments.probe` left: what was measured (probe.json), and the Gram matrices by their names."""
+
+    about: dict[str, Any]
+    grams: dict[str, np.ndarray]
+
+
+def read_probe(grid: Grid, asked: dict[str, Any]) -> Probe | None:
+    """An entry of the grid's probes, checked; None where it was not made."""
+    folder = grid.folder / asked["directory"]
+    path = folder / "probe.json"  # written last
+    if not path.exists():
+        return None
+    about = read_json(path)
+    check_keys(about, PROBE_FILE_KEYS, path, "the file")
+    check_schema(about, path)
+    found = {**about["probe"], "exact": about["exact"]}
+    check_keys(found, {"step": int}, path, "probe")
+    for key in ("task", "source", "seed", "fraction", "exact"):
+        if found.get(key) != asked[key]:
+            raise ResultsError(
+                f"{path}: {key} is {found.get(key)!r}, the grid has {asked[key]!r} there; probe it again."
+            )
+    check_keys(about["episodes"], {"mean_length": NUMBER}, path, "episodes")
+    for index, critic in enumerate(about["critics"]):
+        check_keys(critic, CRITIC_KEYS, path, f"critics[{index}]")
+    for index, size in enumerate(about["sizes"]):
+        check_keys(size, {"episodes": int, "batches": int}, path, f"sizes[{index}]")
+    batches = {size["episodes"]: size["batches"] for size in about["sizes"]}
+    if about["batch_size"] not in batches:
+        raise ResultsError(f"{path}: batch_size is {about['batch_size']}; sizes has {', '.join(map(str, batches))}.")
+    for index, estimator in enumerate(about["estimators"]):
+        check_estimator(estimator, grid, about["references"], list(batches), path, f"estimators[{index}]")
+    return Probe(about, read_grams(folder / "grams.npz", gram_shapes(about, batches)))
+
+
+def check_estimator(estimator: Any, grid: Grid, references: list, sizes: list, path: Path, where: str) -> None:
+    """An entry of probe.json's estimators names only what there is."""
+    check_keys(estimator, ESTIMATOR_KEYS, path, where)
+    check_keys({"bootstraps": None, **estimator}, {"bootstraps": (bool, NoneType)}, path, where)  # may be left out
+    required = {"algorithm": {"algorithm": str}, "gae": {"gae_lambda": NUMBER}, "compatible": {}}
+    named = [("kind", estimator["kind"], required), ("advantages", estimator["advantages"], ("raw", "normalized"))]
+    named += [(f"{use}_reference", estimator[f"{use}_reference"], references) for use in ("variance", "bias", "cosine")]
+    named += [("sizes", size, sizes) for size in estimator["sizes"]]
+    if estimator["algorithm"] is not None:
+        named.append(("algorithm", estimator["algorithm"], grid.algorithms))
+    for key, name, choices in named:
+        if name not in choices:
+            valid = valid_choices(name, map(str, choices))
+            raise ResultsError(f"{path}: {where}.{key} has {name!r}; there is {valid}.")
+    check_keys(estimator, required[estimator["kind"]], path, where)
+
+
+def gram_shapes(about: dict[str, Any], batches: dict[int, int]) -> dict[str, tuple[int, int]]:
+    """Every array that a probe has, with its shape."""
+    names = [(f"{reference}/{size}", size) for reference in about["references"] for size in batches]
+    for estimator in about["estimators"]:
+        kinds = ["self", "bias"]
+        if estimator["cosine_reference"] != estimator["bias_reference"]:
+            kinds.append("cosine")
+        names += [(f"{estimator['id']}/{size}/{kind}", size) for size in estimator["sizes"] for kind in kinds]
+    return {name: (batches[size], batches[size]) for name, size in names}
+
+
+def read_grams(path: Path, shapes: dict[str, tuple[int, int]]) -> dict[str, np.ndarray]:
+    """The named arrays of an npz file, in double precision: differences of products lose digits."""
+    again = "; delete its folder to make it again."
+    grams = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+        with np.load(path, allow_pickle=False) as arrays:
+            for name, shape in shapes.items():
+                if name not in names:
+                    raise ResultsError(f"{path}: no array {name!r} among its {len(names)}{again}")
+                array = arrays[name]
+                if array.shape != shape or array.dtype.kind != "f":
+                    raise ResultsError(
+                        f"{path}: {name!r} is {array.dtype} of shape {array.shape}; "
+                        f"expected floats of shape {shape}{again}"
+                    )
+                grams[name] = array.astype(float)
+                if not np.isfinite(grams[name]).all():
+                    raise ResultsError(f"{path}: {name!r} has a value that is not finite{again}")
+    except FileNotFoundError:
+        raise ResultsError(f"{path}: no such file{again}") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+        raise ResultsError(f"{path}: not a whole file of arrays ({error}){again}") from None
+    return grams
 
 
 # -------------------------------------------------------------------------------------------- tables

@@ -1,4 +1,4 @@
-"""results/<grid>/runs → results/<grid>/tables: tidy CSV files with their keys as columns.
+"""results/<grid>/runs (and probes and speed) → results/<grid>/tables: tidy CSV files with their keys as columns.
 
 Learning curve: 100 grid points per task, budget/100 to budget. A point is the mean return of the training
 episodes that ended in the bin before it. An empty bin carries the last value forward. Before the first
@@ -17,6 +17,7 @@ import pandas as pd
 
 from analysis import statistics
 from analysis.benchmark import benchmark_table
+from analysis.laboratory import laboratory_tables
 from analysis.results import (
     DIAGNOSTICS,
     LOOP_PHASES,
@@ -70,6 +71,7 @@ def make_tables(grid: Grid) -> dict[str, pd.DataFrame]:
         "diagnostics": diagnostics_table(grid, runs),
         "provenance": provenance_table(runs),
         "benchmark": benchmark_table(read_benchmark(grid.folder)),
+        **laboratory_tables(grid),
     }
 
 

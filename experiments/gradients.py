@@ -10,6 +10,7 @@ distance (`analysis.gradient_statistics`).
 """
 
 import copy
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from experiments.grid import FEWEST_BATCHES
 PARALLEL_ENVS = 16
 BATCHES_OF_OTHER_SIZES = 64  # at most; the main size has as many as the grid asks for
 STEPS_AT_ONCE = 1024  # whose gradients, [steps, P], are in memory together
+SMALLEST_INFLUENCE = 1e-6  # on an advantage of another state's value, which is changed by 1; less is rounding
 SMALLEST_WEIGHT = 1e-6  # of a batch's equal advantages of 1, whose weights sum to 1 in a mean over steps
 
 
@@ -260,6 +262,24 @@ def estimators_of(
         if action_values:
             found.append(Estimator(f"compatible {gamma}", ActionValue(gamma=gamma), "compatible", critic="compatible"))
     return found
+
+
+def bootstraps(algorithm: Algorithm, rollout: Rollout) -> bool:
+    """Whether Ψ_t depends on the value of another state than s_t: found by changing the values of half of the states.
+
+    A baseline's Ψ_t does not, nor that of generalised advantages with λ = 1, whose other values cancel, unless a time
+    limit ends the episode.
+    """
+    rng = np.random.default_rng(0)
+    changed = rng.random(rollout.valid.shape) < 0.5
+    following = np.roll(changed, -1, axis=0) & ~rollout.done  # the successor is the next step's state
+    advantages = []
+    for change in (0.0, 1.0):
+        values, next_values = np.where(changed, change, 0.0), np.where(following | rollout.truncated, change, 0.0)
+        known = dataclasses.replace(rollout, values=values, next_values=next_values)
+        advantages.append(np.asarray(algorithm.advantages(known)))
+    difference = np.abs(advantages[1] - advantages[0])[rollout.valid & ~changed]
+    return bool(difference.max(initial=0.0) > SMALLEST_INFLUENCE)
 
 
 # ----------------------------------------------------------------------------------------- gradients

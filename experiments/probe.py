@@ -28,6 +28,7 @@ from experiments.gradients import (
     Episodes,
     Estimator,
     batch_sizes,
+    bootstraps,
     draw_episodes,
     estimators_of,
     fit_value_function,
@@ -42,6 +43,7 @@ PROBE_FILES = ("probe.json", "grams.npz")
 PROBING = 2  # beside the seed: the random numbers of a probe are not those of a training
 
 
+USES = ("variance", "bias", "cosine")  # of a reference
 Products = dict[str, np.ndarray]
 
 
@@ -204,7 +206,12 @@ def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dic
     if probe.exact:
         truths = {f"exact {gamma}": exact.policy_gradient(problem, frozen.policy, gamma) for gamma in gammas}
     measured = [e for e in estimators if e.kind != "reference"]
-    entries = [estimator_entry(e, probe, sorted(size for name, size in vectors if name == e.id)) for e in measured]
+    first = episodes.rollout(episodes.rows(0, probe.batch_size))
+    entries = [
+        estimator_entry(e, probe, sorted(size for name, size in vectors if name == e.id))
+        | {"bootstraps": bootstraps(e.algorithm, first)}
+        for e in measured
+    ]
     record = {
         "schema": SCHEMA,
         "probe": {"grid": grid.name, "task": probe.task, "source": probe.source, "seed": probe.seed}
@@ -222,6 +229,9 @@ def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dic
             "fitted_on": probe.fit_episodes,
         },
         "estimators": entries,
+        "references": sorted(
+            {entry[f"{use}_reference"] for entry in entries for use in ("variance", "bias", "cosine")}
+        ),
         "critics": [
             critic_entry(name, gamma, critic, returns_of(episodes, gamma))
             for (name, gamma), critic in critics.items()
@@ -229,7 +239,7 @@ def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dic
         ],
         "steps": len(episodes.observations) + int(fitted_on),
     }
-    return record, inner_products(vectors, entries, truths)
+    return record, inner_products(vectors, entries, record["references"], truths)
 
 
 def known_critics(
@@ -282,15 +292,17 @@ def critic_entry(name: str, gamma: float, critic: Critic, returns: np.ndarray) -
 
 
 def inner_products(
-    vectors: Mapping[tuple[str, int], np.ndarray], entries: Sequence[dict], truths: Mapping[str, np.ndarray]
+    vectors: Mapping[tuple[str, int], np.ndarray],
+    entries: Sequence[dict],
+    names: Sequence[str],
+    truths: Mapping[str, np.ndarray],
 ) -> Products:
     """Every array of `grams.npz`: of the references, and of each estimator with itself and with its references."""
     products: Products = {}
-    names = {e[kind] for e in entries for kind in ("variance_reference", "bias_reference", "cosine_reference")}
     doubles = {key: array.astype(np.float64) for key, array in vectors.items()}
     for size in sorted({size for _, size in vectors}):
         batches = len(next(array for (_, s), array in vectors.items() if s == size))
-        references = {name: doubles[name, size] for name in names - set(truths)}
+        references = {name: doubles[name, size] for name in names if name not in truths}
         references |= {name: np.tile(truth, (batches, 1)) for name, truth in truths.items()}
         products |= {f"{name}/{size}": array @ array.T for name, array in references.items()}
         for entry in entries:

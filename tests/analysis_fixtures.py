@@ -32,7 +32,9 @@ HOPPER = {
 TASKS = {"CartPole-v1": CARTPOLE, "Hopper-v5": HOPPER}
 
 
-def write_grid(folder: Path, algorithms=("reinforce", "ppo"), tasks=TASKS, seeds=(0, 1), settings=None) -> dict:
+def write_grid(
+    folder: Path, algorithms=("reinforce", "ppo"), tasks=TASKS, seeds=(0, 1), settings=None, probes=()
+) -> dict:
     """grid.json of a full product of tasks, algorithms and seeds; returns its content."""
     preprocessing = {
         "normalize_observations": False,
@@ -75,6 +77,7 @@ def write_grid(folder: Path, algorithms=("reinforce", "ppo"), tasks=TASKS, seeds
             for name in algorithms
         },
         "cells": cells,
+        "probes": list(probes),
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "grid.json").write_text(json.dumps(grid, ensure_ascii=False, indent=1), encoding="utf-8")
@@ -211,6 +214,136 @@ def write_benchmark(folder: Path, rates: dict[str, dict[str, list[float | str]]]
     (folder / "speed").mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows).assign(core=0).to_csv(folder / "speed/measurements.csv", index=False)
     (folder / "speed/benchmark.json").write_text(json.dumps(about), encoding="utf-8")
+
+
+EXACT = "experiments.exact:TabularMDP-v0"
+GAMMA = 0.99
+LAMBDAS = (0.0, 0.5, 0.9, 1.0)
+CRITICS = {"trained": 0.3, "fitted": 0.9, "exact": 0.95, "wrong": -0.4}  # how much of the returns it explains at first
+
+
+def probe(task: str, fraction: float = 0.1, source: str = "ppo", seed: int = 0) -> dict:
+    """An entry of a grid's probes."""
+    folder = task.replace("/", "-").replace(":", "-")
+    entry = {"task": task, "source": source, "seed": seed, "fraction": fraction, "exact": ":" in task}
+    return {**entry, "directory": f"probes/{folder}/{source}/{seed}/{fraction:g}"}
+
+
+def estimators(grid: dict, probe: dict, main: int, sizes: list[int]) -> list[dict]:
+    """What is measured at a probe: every algorithm with every critic, ppo also as it trains, GAE over λ."""
+    critics = ("exact", "wrong") if probe["exact"] else ("trained", "fitted")
+    bias, cosine = (f"exact {GAMMA}",) * 2 if probe["exact"] else (f"baseline {GAMMA}",) * 2
+    found = []
+
+    def add(name: str, kind: str, critic: str, **about) -> None:
+        entry = {"id": name, "kind": kind, "algorithm": None, "critic": critic, "advantages": "raw", "gae_lambda": None}
+        references = {"variance_reference": f"return {GAMMA}", "bias_reference": bias, "cosine_reference": cosine}
+        found.append({**entry, "gamma": GAMMA, **references, "sizes": sizes, **about})
+
+    for algorithm in grid["algorithms"]:
+        if algorithm.startswith("reinforce"):
+            reference = bias if probe["exact"] else f"return {GAMMA}"
+            for critic in critics if "baseline" in algorithm else ("none",):
+                name = f"{algorithm} {critic} raw"
+                add(name, "algorithm", critic, algorithm=algorithm, bias_reference=reference, bootstraps=False)
+            continue
+        for critic in critics:
+            for advantages in ("raw", "normalized") if algorithm == "ppo" else ("raw",):
+                name = f"{algorithm} {critic} {advantages}"
+                about = {"algorithm": algorithm, "advantages": advantages, "bootstraps": True}
+                add(name, "algorithm", critic, **about)
+    for critic in critics:
+        for gae_lambda in LAMBDAS:
+            about = {"gae_lambda": gae_lambda, "sizes": [main], "bootstraps": gae_lambda < 1}
+            add(f"gae {gae_lambda} {critic}", "gae", critic, **about)
+    if probe["exact"]:
+        add("compatible", "compatible", "compatible", bootstraps=False)
+    return found
+
+
+def write_probe(
+    folder: Path, grid: dict, probe: dict, *, batches: int = 24, main: int = 8, sizes=(1, 8), signal: float = 1.0
+) -> dict:
+    """A probe whose gradients are made up: signal + noise that all estimators share, less of it the better the critic,
+    and a bias where a bootstrapping estimator relies on it. Returns its probe.json.
+    """
+    rng = np.random.default_rng([probe["seed"], int(100 * probe["fraction"]), len(probe["task"])])
+    dimensions, sizes = 40, list(sizes)
+    listed = estimators(grid, probe, main, sizes)
+    spectrum = 3.0 / np.arange(1, dimensions + 1)
+    truth, error = signal * rng.normal(size=(2, dimensions)) / np.sqrt(dimensions)
+    references = list(dict.fromkeys(e[key] for e in listed for key in e if key.endswith("_reference")))
+    arrays = {}
+    for size in sizes:
+        n = 2 * batches if size == main else batches
+        shared, own = (truth + rng.normal(size=(2, n, dimensions)) * spectrum / np.sqrt(size)) - truth
+        vectors = {
+            name: truth + {"return": shared, "baseline": 0.5 * shared + 0.1 * own, "exact": 0 * own}[name.split()[0]]
+            for name in references
+        }
+        for name, vector in vectors.items():
+            arrays[f"{name}/{size}"] = vector @ vector.T
+        for index, entry in enumerate(listed):
+            if size not in entry["sizes"]:
+                continue
+            vector = gradient_of(
+                entry, truth, error, shared, np.roll(own, index, axis=0), rank(grid, entry), fraction=probe["fraction"]
+            )
+            prefix = f"{entry['id']}/{size}"
+            arrays[f"{prefix}/self"] = vector @ vector.T
+            arrays[f"{prefix}/bias"] = vector @ vectors[entry["bias_reference"]].T
+            if entry["cosine_reference"] != entry["bias_reference"]:
+                arrays[f"{prefix}/cosine"] = vector @ vectors[entry["cosine_reference"]].T
+    content = {
+        "schema": SCHEMA,
+        "probe": {"grid": grid["grid"], **{k: probe[k] for k in ("task", "source", "seed", "fraction")}, "step": 100},
+        "exact": probe["exact"],
+        "batch_size": main,
+        "sizes": [{"episodes": size, "batches": 2 * batches if size == main else batches} for size in sizes],
+        "parameters": dimensions,
+        "episodes": {"drawn": 2 * batches * main, "mean_length": 20.5, "mean_return": 33.0, "fitted_on": 64},
+        "estimators": listed,
+        "references": references,
+        "critics": [
+            {"critic": critic, "gamma": GAMMA, "explained_variance": of, "rmse": 2 * (1 - of) ** 0.5, "return_std": 2.0}
+            for critic, of in ((critic, explained(critic, probe["fraction"])) for critic in CRITICS)
+            if (critic in ("exact", "wrong")) == probe["exact"]
+        ],
+        "steps": 10_000,
+        "seconds": {"total": 12.0},
+        "versions": {"python": "3.11.7"},
+        "commit": "0123456789abcdef0123456789abcdef01234567",
+        "uncommitted_changes": False,
+        "machine": {"cpu": "A processor", "cores": 2, "system": "Linux-6"},
+    }
+    directory = folder / probe["directory"]
+    directory.mkdir(parents=True, exist_ok=True)
+    np.savez(directory / "grams.npz", **{name: gram.astype(np.float32) for name, gram in arrays.items()})
+    (directory / "probe.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    return content
+
+
+def rank(grid: dict, entry: dict) -> int:
+    """The algorithm's place on the ladder."""
+    return list(grid["algorithms"]).index(entry["algorithm"]) if entry["algorithm"] else 0
+
+
+def explained(critic: str, fraction: float) -> float:
+    """The learned critic gets better in training."""
+    return CRITICS[critic] + (0.5 * fraction if critic == "trained" else 0)
+
+
+def gradient_of(entry: dict, truth, error, shared, own, rank: int, fraction: float) -> np.ndarray:
+    """[n, dimensions]: what the estimator makes of the noise of each batch."""
+    if entry["critic"] == "none":
+        return truth + shared
+    quality = explained(entry["critic"], fraction) if entry["critic"] in CRITICS else 0.95
+    trust = 1 - entry["gae_lambda"] if entry["gae_lambda"] is not None else min(1, 0.3 * rank * entry["bootstraps"])
+    noise = (1 - 0.6 * max(quality, 0)) * (1 - 0.8 * trust)
+    bias = trust * (0 if entry["critic"] == "exact" else 1 - quality)
+    gradient = truth + bias * error + noise * shared + 0.1 * own
+    scale = 1 if entry["advantages"] == "raw" else 1 + np.linalg.norm(gradient, axis=1, keepdims=True)
+    return gradient / scale
 
 
 def edit_json(path: Path, **changes) -> None:

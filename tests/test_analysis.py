@@ -12,7 +12,18 @@ import pandas as pd
 import pytest
 
 from analysis import figures, report, results, tables, theme
-from tests.analysis_fixtures import CARTPOLE, HOPPER, TITLES, edit_json, write_benchmark, write_grid, write_runs
+from tests.analysis_fixtures import (
+    CARTPOLE,
+    EXACT,
+    HOPPER,
+    TITLES,
+    edit_json,
+    probe,
+    write_benchmark,
+    write_grid,
+    write_probe,
+    write_runs,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,8 +54,12 @@ def visible_text(page: str) -> str:
 def finished(tmp_path_factory) -> Path:
     """Two tasks, two known algorithms and a user's own, two seeds, all made."""
     folder = tmp_path_factory.mktemp("results") / "finished"
-    grid = write_grid(folder, algorithms=("reinforce", "ppo", "my_method"), settings={"ppo": {"clip": 0.2}})
+    probes = [probe("CartPole-v1", 0.1), probe(EXACT, 0, "initialisation")]
+    algorithms = ("reinforce", "ppo", "my_method")
+    grid = write_grid(folder, algorithms=algorithms, settings={"ppo": {"clip": 0.2}}, probes=probes)
     write_runs(folder, grid)
+    for asked in probes:
+        write_probe(folder, grid, asked)
     write_benchmark(folder, {"CartPole-v1": {"gymnasium": [100.0], "ppo_8x256": [50.0], "sb3_ppo_8x256": [10.0]}})
     make(folder)
     return folder
@@ -162,6 +177,7 @@ def test_every_algorithm_is_in_every_figure_and_in_the_report(finished):
         drawn = re.sub(r"<[^>]*>", " ", (finished / f"figures/{name}.svg").read_text(encoding="utf-8"))
         titles = [TITLES["ppo"], "my_method"] if name != "final_scores" else ["my_method"]
         titles = ["ppo_8x256"] if name == "benchmark" else titles
+        titles = ["critic as trained"] if name in ("gradient_bias_variance", "critic_error") else titles
         assert all(title in drawn for title in titles), name
         assert (finished / f"figures/{name}.png").stat().st_size > 5000
     assert "my_method" in visible_text(page)

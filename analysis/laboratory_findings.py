@@ -1,0 +1,339 @@
+"""What the gradient laboratory's tables say: sentences, and the rows that the page shows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.findings import enumerate_text, fixed, interval, number
+from analysis.laboratory import (
+    CRITICS,
+    PROBE,
+    UNBIASED_WITHIN,
+    as_trained,
+    estimator_title,
+    main_size,
+    place_titles,
+    short_name,
+)
+from analysis.results import Grid
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the probes of a task, or all of them, say: a heading and its sentences."""
+
+    heading: str
+    sentences: list[str]
+
+
+def ledger_sentence(grid: Grid, gradients: pd.DataFrame) -> str:
+    """How many of the probes that were asked for are there, and which are not."""
+    there = set(gradients[PROBE].itertuples(index=False, name=None))
+    missing = [probe for probe in grid.probes if tuple(probe[name] for name in PROBE) not in there]
+    said = f"{len(grid.probes) - len(missing)} of the {len(grid.probes)} probes asked for are there"
+    return f"{said}; missing: {enumerate_text(map(probe_title, missing))}." if missing else f"{said}."
+
+
+def probe_title(probe: dict[str, Any]) -> str:
+    name = short_name(probe["task"])
+    return name if probe["exact"] else f"{name} at {percents(probe['fraction'])} of training (seed {probe['seed']})"
+
+
+def sentences(grid: Grid, gradients: pd.DataFrame) -> list[Said]:
+    """Task by task what was measured at the main batch size, then the exact problems, then what is against theory."""
+    said = []
+    table = main_size(gradients, exact=False)
+    trains = as_trained(gradients[(gradients["main"] == 1) & (gradients["exact"] == 0)])
+    for place, title in place_titles(grid, table).items():
+        here, directions = (of[(of["task"] == place[0]) & (of["source"] == place[1])] for of in (table, trains))
+        found = [*variances(grid, here), *refitting(grid, here), *directions_of(grid, directions), *curves(here)]
+        said.append(Said(title, found))
+    exact = main_size(gradients, exact=True)
+    if len(exact):
+        said.append(Said("Exact problems", exact_sentences(grid, exact)))
+    return [
+        *said,
+        Said("Against the textbook", contradictions(grid, gradients)),
+        Said("What is decided", decided(gradients)),
+    ]
+
+
+def variances(grid: Grid, table: pd.DataFrame) -> list[str]:
+    """At every fraction: each algorithm's variance as a share of REINFORCE's, and its bias."""
+    said = []
+    table = table[(table["kind"] == "algorithm") & (table["critic"] == "trained") & table["ratio"].notna()]
+    for fraction, here in table.groupby("fraction"):
+        first, *further = (
+            (grid.title(algorithm), over_seeds(rows, "ratio"), bias_text(rows))
+            for algorithm, rows in here.groupby("algorithm", sort=False)
+        )
+        parts = ["{} has {} of REINFORCE’s variance, {}".format(*first), *("{} {}, {}".format(*row) for row in further)]
+        said.append(f"At {percents(fraction)} of training, {'; '.join(parts)}.")
+    return said
+
+
+def over_seeds(rows: pd.DataFrame, measure: str) -> str:
+    """31 % [27, 36]; of several seeds the median and the range."""
+    values = rows[measure]
+    if len(rows) == 1:
+        row = rows.iloc[0]
+        return share(row[measure], row[f"{measure}_low"], row[f"{measure}_high"])
+    return (
+        f"{percents(values.median())} ({number_of(values.min())} to {number_of(values.max())} over {len(rows)} seeds)"
+    )
+
+
+def bias_text(rows: pd.DataFrame) -> str:
+    """What is known of the bias at one probe, or how often it is seen at several."""
+    if len(rows) > 1:
+        counts = rows["verdict"].value_counts()
+        return enumerate_text(f"{name} at {n} of {len(rows)} seeds" for name, n in counts.items())
+    row = rows.iloc[0]
+    if row["verdict"] == "biased":
+        if pd.isna(row["relative_bias"]):
+            return "biased, by an unknown share"
+        return f"off by {share(row['relative_bias'], row['relative_bias_low'], row['relative_bias_high'])}"
+    if row["verdict"] == "unbiased":
+        at_most = row["relative_bias_high"]
+        return f"unbiased within {percents(at_most)}" if at_most > 0 else "without bias"
+    known = pd.notna(row["relative_bias_high"])
+    return f"bias undecided (0 to {percents(row['relative_bias_high'])})" if known else "bias undecided"
+
+
+def refitting(grid: Grid, table: pd.DataFrame) -> list[str]:
+    """Where a critic fitted to the policy changes the variance most, if that is settled."""
+    keys = [*PROBE, "algorithm", "gamma"]
+    measured = table[(table["kind"] == "algorithm") & table["ratio"].notna()]
+    pairs = measured[measured["critic"] == "trained"].merge(
+        measured[measured["critic"] == "fitted"], on=keys, suffixes=("", "_fitted")
+    )
+    apart = (pairs["ratio_high"] < pairs["ratio_low_fitted"]) | (pairs["ratio_low"] > pairs["ratio_high_fitted"])
+    if pairs.empty:
+        return []
+    if not apart.any():
+        return ["A critic fitted to the frozen policy changes no variance by more than its intervals."]
+    settled = pairs[apart & (pairs["ratio"] > 0) & (pairs["ratio_fitted"] > 0)]
+    if settled.empty:
+        return []
+    row = settled.loc[np.log(settled["ratio_fitted"] / settled["ratio"]).abs().idxmax()]
+    return [
+        f"A critic fitted to the frozen policy matters most for {grid.title(row['algorithm'])} at "
+        f"{percents(row['fraction'])} of training: {share(row['ratio'], row['ratio_low'], row['ratio_high'])} of "
+        f"REINFORCE’s variance with the critic as trained, "
+        f"{share(row['ratio_fitted'], row['ratio_low_fitted'], row['ratio_high_fitted'])} with the fitted one."
+    ]
+
+
+def directions_of(grid: Grid, table: pd.DataFrame) -> list[str]:
+    """The best and the worst direction of a batch, as the algorithms train, at every fraction."""
+    table = table[table["critic"].isin(["trained", "none"])]
+    parts = []
+    for fraction, here in table.groupby("fraction"):
+        known = here[here["true_cosine"].notna()].groupby("algorithm", sort=False)["true_cosine"].median()
+        if known.empty:
+            parts.append(f"not known at {percents(fraction)}, where the true gradient is not told from noise")
+            continue
+        worst, best = known.idxmin(), known.idxmax()
+        parts.append(
+            f"from {fixed(known[worst])} ({grid.title(worst)}) to {fixed(known[best])} ({grid.title(best)}) at "
+            f"{percents(fraction)}"
+        )
+    if not parts:
+        return []
+    episodes = enumerate_text(str(size) for size in sorted(table["episodes"].unique()))
+    return [
+        f"Cosine of a batch of {episodes} episodes with the true gradient, as the algorithms train: {'; '.join(parts)}."
+    ]
+
+
+def curves(table: pd.DataFrame) -> list[str]:
+    """What λ does between its ends, with the critic as trained."""
+    parts = []
+    table = table[(table["kind"] == "gae") & (table["critic"] == "trained") & table["ratio"].notna()]
+    several = table["gamma"].nunique() > 1
+    for (fraction, gamma), here in table.groupby(["fraction", "gamma"]):
+        low, high = (here[here["gae_lambda"] == end(here["gae_lambda"])] for end in (min, max))
+        if here["gae_lambda"].nunique() > 1:
+            parts.append(
+                f"{over_seeds(high, 'ratio')}, {bias_text(high)} → {over_seeds(low, 'ratio')}, {bias_text(low)} at "
+                f"{percents(fraction)} of training{f' (γ = {gamma:g})' if several else ''}"
+            )
+    if not parts:
+        return []
+    high, low = table["gae_lambda"].max(), table["gae_lambda"].min()
+    return [
+        f"Generalised advantages with the critic as trained, variance and bias at λ = {high:g} → at λ = {low:g}: "
+        f"{'; '.join(parts)}."
+    ]
+
+
+def exact_sentences(grid: Grid, table: pd.DataFrame) -> list[str]:
+    """Problem by problem, where the true gradient is known: what theory expects and what was seen."""
+    said = []
+    for task, here in table.groupby("task", sort=False):
+        parts = []
+        for expected, words in (("unbiased", "without"), ("biased", "with")):
+            of = here[here["expected"] == expected]
+            if len(of):
+                seen = of["verdict"].value_counts()
+                counts = enumerate_text(f"{seen[v]} {v}" for v in ("unbiased", "biased", "undecided") if v in seen)
+                parts.append(f"of {len(of)} estimators that theory says are {words} bias, {counts}")
+        biased = here[(here["verdict"] == "biased") & here["relative_bias"].notna()]
+        if len(biased):
+            worst = biased.loc[biased["relative_bias"].idxmax()]
+            off = share(worst["relative_bias"], worst["relative_bias_low"], worst["relative_bias_high"])
+            parts.append(
+                f"the largest bias is that of {estimator_title(grid, worst)}: {off} of the true gradient’s length"
+            )
+        if parts:
+            said.append(f"{short_name(task)}: {'; '.join(parts)}.")
+    return said
+
+
+def contradictions(grid: Grid, gradients: pd.DataFrame) -> list[str]:
+    """What was measured, settled by its interval, that a text on policy gradients would not lead one to expect."""
+    table = gradients[(gradients["main"] == 1) & (gradients["advantages"] == "raw")]
+    meant = table[(table["ratio_low"] > 1) & (table["critic"] != "wrong")]
+    said = [
+        f"{where(row)}: {estimator_title(grid, row)} has more variance than REINFORCE, "
+        f"{share(row['ratio'], row['ratio_low'], row['ratio_high'])}."
+        for _, row in meant.iterrows()
+    ]
+    against = (table["expected"] == "unbiased") & (table["verdict"] == "biased")
+    against |= (table["expected"] == "biased") & (table["verdict"] == "unbiased")
+    said += [
+        f"{where(row)}: {estimator_title(grid, row)} is {bias_text(row.to_frame().T)}, where theory says that it is "
+        f"{row['expected']}{'' if row['exact'] else ' but for a loss that is a mean over the steps of few episodes'}."
+        for _, row in table[against].iterrows()
+    ]
+    gae = table[(table["kind"] == "gae") & table["ratio"].notna()]
+    for _, line in gae.groupby([*PROBE, "critic", "gamma"], sort=False):
+        low, high = line.loc[line["gae_lambda"].idxmin()], line.loc[line["gae_lambda"].idxmax()]
+        if low["ratio_low"] > high["ratio_high"]:
+            said.append(
+                f"{where(low)}, {CRITICS.get(low['critic'], low['critic'])}: λ = {low['gae_lambda']:g} has more "
+                f"variance ({share(low['ratio'], low['ratio_low'], low['ratio_high'])} of REINFORCE’s) than λ = "
+                f"{high['gae_lambda']:g} ({share(high['ratio'], high['ratio_low'], high['ratio_high'])})."
+            )
+    return said or [
+        "Nothing: no estimator has clearly more variance than REINFORCE (but with a critic wrong on purpose), a "
+        "lower λ never clearly means more variance, and no verdict on bias is against theory."
+    ]
+
+
+def decided(gradients: pd.DataFrame) -> list[str]:
+    """How many ratios and biases are told from 1 and from 0; what is undecided is no finding."""
+    table = gradients[(gradients["main"] == 1) & (gradients["advantages"] == "raw")]
+    ratios = table[table["ratio_low"].notna()]
+    below, above = int((ratios["ratio_high"] < 1).sum()), int((ratios["ratio_low"] > 1).sum())
+    verdicts = table["verdict"].value_counts()
+    biased, unbiased, undecided = (verdicts.get(name, 0) for name in ("biased", "unbiased", "undecided"))
+    unknown = int((table["relative_bias"].isna()).sum())
+    said = (
+        f"Of {len(ratios)} variance ratios at the main batch sizes, {below} are below 1, {above} above, and "
+        f"{len(ratios) - below - above} not told from 1. Of {len(table)} biases, {biased} are told from 0, {unbiased} "
+        f"are at most {percents(UNBIASED_WITHIN)} of the true gradient’s length, and {undecided} are undecided"
+    )
+    unknown_text = f" (for {unknown} the true gradient is too uncertain to compare with)" if unknown else ""
+    return [
+        f"{said}{unknown_text}. Every interval is a 95 % interval by itself: about one unbiased estimator in twenty "
+        f"looks biased by chance."
+    ]
+
+
+def where(row: Any) -> str:
+    """The probe of a row of the table."""
+    return probe_title({name: row[name] for name in (*PROBE, "exact")})
+
+
+def share(value: float, low: float, high: float) -> str:
+    """31 % [27, 36], or 31 % alone where there is no interval."""
+    return percents(value) if pd.isna(low) else f"{percents(value)} [{number_of(low)}, {number_of(high)}]"
+
+
+def percents(value: float) -> str:
+    return "–" if pd.isna(value) else f"{number_of(value)}\N{NO-BREAK SPACE}%"
+
+
+def number_of(value: float) -> str:
+    """A share in percent: whole, but two digits where it is small."""
+    value = 100 * value
+    digits = 0 if abs(value) >= 9.95 or value == 0 else 1
+    return f"{value:,.{digits}f}" if digits == 0 or abs(value) >= 0.95 else f"{value:.1g}"
+
+
+# ------------------------------------------------------------------------------------- the page's tables
+
+
+def compact_rows(grid: Grid, gradients: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Title of a place → a row per probe, algorithm and critic at the main batch size: variance and bias of the raw
+    advantages, signal-to-noise ratio and cosine as the algorithm trains.
+    """
+    raw = main_size(gradients, exact=False)
+    raw = raw[raw["kind"] == "algorithm"]
+    keys = [*PROBE, "algorithm", "critic", "gamma"]
+    trains = as_trained(gradients[(gradients["main"] == 1) & (gradients["exact"] == 0)]).set_index(keys)
+    several = raw["seed"].nunique() > 1
+    found: dict[str, list[dict[str, Any]]] = {}
+    titles = place_titles(grid, raw)
+    for _, row in raw.iterrows():
+        as_it_trains = trains.loc[tuple(row[key] for key in keys)]
+        entry = {
+            "fraction": percents(row["fraction"]) + (f", seed {row['seed']}" if several else ""),
+            "estimator": estimator_title(grid, row),
+            "algorithm": row["algorithm"],
+            "batches": row["batches"],
+            "episodes": row["episodes"],
+            "ratio": share(row["ratio"], row["ratio_low"], row["ratio_high"]),
+            "snr": estimate(as_it_trains, "snr"),
+            "cosine": estimate(as_it_trains, "true_cosine"),
+            "bias": share(row["relative_bias"], row["relative_bias_low"], row["relative_bias_high"]),
+            "verdict": row["verdict"],
+        }
+        found.setdefault(titles[row["task"], row["source"]], []).append(entry)
+    return found
+
+
+def exact_rows(grid: Grid, gradients: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Problem → a row per estimator at the main batch size."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for _, row in main_size(gradients, exact=True).iterrows():
+        entry = {
+            "estimator": estimator_title(grid, row),
+            "ratio": share(row["ratio"], row["ratio_low"], row["ratio_high"]),
+            "bias": share(row["relative_bias"], row["relative_bias_low"], row["relative_bias_high"]),
+            "cosine": estimate(row, "true_cosine"),
+            "expected": "biased if it bootstraps" if pd.isna(row["expected"]) else row["expected"],
+            "verdict": row["verdict"],
+        }
+        found.setdefault(short_name(row["task"]), []).append(entry)
+    return found
+
+
+def estimate(row: Any, measure: str) -> str:
+    """A measure of a row with its interval."""
+    return interval(row[measure], row[f"{measure}_low"], row[f"{measure}_high"])
+
+
+def critic_rows(grid: Grid, critics: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row per probe and critic."""
+    titles = {"trained": "as trained", "fitted": "fitted"}
+    return [
+        {
+            "task": short_name(row["task"]),
+            "fraction": "–" if row["exact"] else percents(row["fraction"]),
+            "seed": row["seed"],
+            "critic": titles.get(row["critic"], row["critic"]),
+            "gamma": f"{row['gamma']:g}",
+            **{name: number(row[name]) for name in ("explained_variance", "rmse", "return_std")},
+        }
+        for _, row in critics.iterrows()
+    ]
+
+
+def batches_text(gradients: pd.DataFrame) -> str:
+    """128 batches of 8 episodes, for every kind of main batch size that there is."""
+    main = gradients[gradients["main"] == 1][["batches", "episodes"]].drop_duplicates()
+    return " or ".join(f"{row.batches:,} batches of {row.episodes:,} episodes" for row in main.itertuples())
