@@ -72,7 +72,7 @@ def gradient_direction(grid: Grid, gradients: pd.DataFrame) -> Figure:
         axes.xaxis.set_major_locator(FixedLocator(sorted(table["episodes"].unique())))
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_ylim(max(np.nanmin([0.0, *table["true_cosine"]]), -0.25) - 0.05, 1.05)
+        axes.set_ylim(max(np.nanmin([0.0, *table["true_cosine"]]), -1.0) - 0.05, 1.05)
         if known.empty:
             text = "true gradient not told\nfrom noise" if len(here) else "no probe"
             axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=theme.QUIET)
@@ -185,7 +185,7 @@ def exact_problems(grid: Grid, gradients: pd.DataFrame) -> Figure:
     expected, surprising = ({"marker": "o", "linestyle": "-", "color": c} for c in (theme.INK, SURPRISING))
     figure.legend(
         handles=[
-            Line2D([], [], label="as theory says, or undecided", **expected),
+            Line2D([], [], label="not against theory", **expected),
             Line2D([], [], label="against theory", **surprising),
             *(Patch(color=c, label=text) for name, (c, text) in EXPECTED.items() if name in present),
         ],
@@ -201,8 +201,7 @@ def forest_point(axes: Axes, place: int, row) -> None:
         where = {"transform": axes.get_yaxis_transform(), "va": "center", "color": theme.QUIET, "fontsize": 7}
         axes.text(0.05, place, "–", **where)
         return
-    against = (row.expected, row.verdict) in (("unbiased", "biased"), ("biased", "unbiased"))
-    colour = SURPRISING if against else theme.INK
+    colour = SURPRISING if (row.expected, row.verdict) == ("unbiased", "biased") else theme.INK
     axes.plot([row.relative_bias_low, row.relative_bias_high], [place] * 2, color=colour, linewidth=1.6)
     axes.plot([row.relative_bias], [place], "o", color=colour, markersize=4.5)
 
@@ -316,9 +315,11 @@ def log_x(axes: Axes, values: pd.Series) -> None:
     """A logarithmic horizontal axis with plain numbers."""
     positive = values[values > 0]
     if len(positive):
-        wide = positive.max() > 20 * positive.min()
         axes.set_xscale("log", nonpositive="mask")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if wide else (1, 2, 5)))
+        low, high = axes.get_xlim()  # with the intervals
+        axes.xaxis.set_major_locator(
+            LogLocator(subs=(1, 2, 5) if high < 20 * low else (1, 3) if high < 500 * low else (1,))
+        )
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(NullLocator())
 

@@ -19,6 +19,9 @@ from analysis.laboratory import (
 )
 from analysis.results import Grid
 
+WORTH_SAYING = 0.05  # of REINFORCE's variance: less above it is no finding, however sure
+SMALLEST_SHOWN = 0.001  # percent
+
 
 @dataclass(frozen=True)
 class Said:
@@ -26,6 +29,7 @@ class Said:
 
     heading: str
     sentences: list[str]
+    folded: bool = False  # a detail, shown when asked for
 
 
 def ledger_sentence(grid: Grid, gradients: pd.DataFrame) -> str:
@@ -42,14 +46,14 @@ def probe_title(probe: dict[str, Any]) -> str:
 
 
 def sentences(grid: Grid, gradients: pd.DataFrame) -> list[Said]:
-    """Task by task what was measured at the main batch size, then the exact problems, then what is against theory."""
-    said = []
+    """In short, then task by task what was measured at the main batch size, the exact problems, and the surprises."""
+    said = [Said("In short", overview(grid, gradients))]
     table = main_size(gradients, exact=False)
     trains = as_trained(gradients[(gradients["main"] == 1) & (gradients["exact"] == 0)])
     for place, title in place_titles(grid, table).items():
         here, directions = (of[(of["task"] == place[0]) & (of["source"] == place[1])] for of in (table, trains))
         found = [*variances(grid, here), *refitting(grid, here), *directions_of(grid, directions), *curves(here)]
-        said.append(Said(title, found))
+        said.append(Said(title, found, folded=True))
     exact = main_size(gradients, exact=True)
     if len(exact):
         said.append(Said("Exact problems", exact_sentences(grid, exact)))
@@ -58,6 +62,33 @@ def sentences(grid: Grid, gradients: pd.DataFrame) -> list[Said]:
         Said("Against the textbook", contradictions(grid, gradients)),
         Said("What is decided", decided(gradients)),
     ]
+
+
+def overview(grid: Grid, gradients: pd.DataFrame) -> list[str]:
+    """Algorithm by algorithm, over all frozen policies with the critic as trained: variance, bias and direction."""
+    table = main_size(gradients, exact=False)
+    table = table[(table["kind"] == "algorithm") & table["critic"].isin(["trained", "none"]) & table["ratio"].notna()]
+    trains = as_trained(gradients[(gradients["main"] == 1) & (gradients["exact"] == 0)])
+    trains = trains[trains["critic"].isin(["trained", "none"]) & trains["true_cosine"].notna()]
+    said = []
+    for algorithm, rows in table.groupby("algorithm", sort=False):
+        ratio, cosines = rows["ratio"], trains.loc[trains["algorithm"] == algorithm, "true_cosine"]
+        direction = (
+            f" Median cosine of a batch with the true gradient: {fixed(cosines.median())}." if len(cosines) else ""
+        )
+        if (rows["ratio_low"] == rows["ratio_high"]).all():  # at every policy the same multiple: REINFORCE itself
+            said.append(f"{grid.title(algorithm)}: {percents(ratio.median())} of REINFORCE’s variance.{direction}")
+            continue
+        below, above = int((rows["ratio_high"] < 1).sum()), int((rows["ratio_low"] > 1).sum())
+        verdicts = rows["verdict"].value_counts()
+        biased, unbiased, undecided = (verdicts.get(name, 0) for name in ("biased", "unbiased", "undecided"))
+        said.append(
+            f"{grid.title(algorithm)}: less variance than REINFORCE at {below} of {len(rows)} frozen policies, more at "
+            f"{above}; median {percents(ratio.median())} of it (from {percents(ratio.min())} to "
+            f"{percents(ratio.max())}). Biased at {biased}, at most {percents(UNBIASED_WITHIN)} biased at {unbiased}, "
+            f"undecided at {undecided}.{direction}"
+        )
+    return said
 
 
 def variances(grid: Grid, table: pd.DataFrame) -> list[str]:
@@ -178,7 +209,10 @@ def exact_sentences(grid: Grid, table: pd.DataFrame) -> list[str]:
             of = here[here["expected"] == expected]
             if len(of):
                 seen = of["verdict"].value_counts()
-                counts = enumerate_text(f"{seen[v]} {v}" for v in ("unbiased", "biased", "undecided") if v in seen)
+                names = {"unbiased": "unbiased", "biased": "biased", "undecided": "undecided"}
+                if expected == "biased":
+                    names |= {"unbiased": f"with less bias than {percents(UNBIASED_WITHIN)}, too little to be seen"}
+                counts = enumerate_text(f"{seen[verdict]} {text}" for verdict, text in names.items() if verdict in seen)
                 parts.append(f"of {len(of)} estimators that theory says are {words} bias, {counts}")
         biased = here[(here["verdict"] == "biased") & here["relative_bias"].notna()]
         if len(biased):
@@ -195,17 +229,16 @@ def exact_sentences(grid: Grid, table: pd.DataFrame) -> list[str]:
 def contradictions(grid: Grid, gradients: pd.DataFrame) -> list[str]:
     """What was measured, settled by its interval, that a text on policy gradients would not lead one to expect."""
     table = gradients[(gradients["main"] == 1) & (gradients["advantages"] == "raw")]
-    meant = table[(table["ratio_low"] > 1) & (table["critic"] != "wrong")]
+    meant = table[(table["ratio_low"] > 1) & (table["ratio"] > 1 + WORTH_SAYING) & (table["critic"] != "wrong")]
     said = [
         f"{where(row)}: {estimator_title(grid, row)} has more variance than REINFORCE, "
         f"{share(row['ratio'], row['ratio_low'], row['ratio_high'])}."
         for _, row in meant.iterrows()
     ]
-    against = (table["expected"] == "unbiased") & (table["verdict"] == "biased")
-    against |= (table["expected"] == "biased") & (table["verdict"] == "unbiased")
+    against = (table["expected"] == "unbiased") & (table["verdict"] == "biased")  # a bias may be too small to be seen
     said += [
         f"{where(row)}: {estimator_title(grid, row)} is {bias_text(row.to_frame().T)}, where theory says that it is "
-        f"{row['expected']}{'' if row['exact'] else ' but for a loss that is a mean over the steps of few episodes'}."
+        f"unbiased{'' if row['exact'] else ' but for a loss that is a mean over the steps of few episodes'}."
         for _, row in table[against].iterrows()
     ]
     gae = table[(table["kind"] == "gae") & table["ratio"].notna()]
@@ -218,8 +251,9 @@ def contradictions(grid: Grid, gradients: pd.DataFrame) -> list[str]:
                 f"{high['gae_lambda']:g} ({share(high['ratio'], high['ratio_low'], high['ratio_high'])})."
             )
     return said or [
-        "Nothing: no estimator has clearly more variance than REINFORCE (but with a critic wrong on purpose), a "
-        "lower λ never clearly means more variance, and no verdict on bias is against theory."
+        f"Nothing: no estimator has clearly more variance than REINFORCE, by more than {percents(WORTH_SAYING)} (but "
+        "with a critic wrong on purpose), a lower λ never clearly means more variance, and nothing that theory says is "
+        "unbiased is seen to be biased."
     ]
 
 
@@ -260,6 +294,8 @@ def percents(value: float) -> str:
 def number_of(value: float) -> str:
     """A share in percent: whole, but two digits where it is small."""
     value = 100 * value
+    if 0 < value < SMALLEST_SHOWN:
+        return f"< {SMALLEST_SHOWN}"
     digits = 0 if abs(value) >= 9.95 or value == 0 else 1
     return f"{value:,.{digits}f}" if digits == 0 or abs(value) >= 0.95 else f"{value:.1g}"
 
