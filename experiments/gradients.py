@@ -157,8 +157,8 @@ def fit_value_function(episodes: Episodes, gamma: float, seed: np.random.SeedSeq
     generator = torch.Generator().manual_seed(int(seed.generate_state(1)[0]))
     network = ValueFunction(episodes.observations.shape[1], generator)
     returns = returns_of(episodes, gamma)
-    mean, std = returns.mean(), returns.std() or 1.0
-    targets = torch.from_numpy(((returns - mean) / std).astype(np.float32))
+    mean, std = returns.mean(), returns.std()  # of a constant return 0: the fit is then that constant
+    targets = torch.from_numpy(((returns - mean) / (std or 1.0)).astype(np.float32))
     observations = torch.from_numpy(episodes.observations)
     held_out = episodes.starts[-1 - max(1, round(FIT_VALIDATION * len(episodes)))]
     optimizer = torch.optim.Adam(network.parameters(), lr=FIT_LEARNING_RATE, fused=True)
@@ -292,7 +292,7 @@ def batch_sizes(batches: int, batch_size: int) -> dict[int, int]:
     while size * FEWEST_BATCHES <= episodes:
         sizes[size] = min(BATCHES_OF_OTHER_SIZES, episodes // size)
         size *= 4
-    return sizes | {batch_size: batches}
+    return dict(sorted((sizes | {batch_size: batches}).items()))
 
 
 def measure_gradients(

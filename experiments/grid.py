@@ -377,6 +377,10 @@ def _probes(
     for task, entry in keys["tasks"].items():
         if task not in tasks:
             raise GridError(f"{path}: probes has {task!r}, no task of the grid; {nearest_first(task, list(tasks))}")
+        if task in exact.PROBLEMS:
+            raise GridError(
+                f"{path}: tasks of probes has {task!r}; exact problems are probed by 'exact: {{batch_size: …}}'"
+            )
         sizes[task] = _section(path, f"probes on {task}", entry, PROBE_TASK_KEYS)
     shared = {"batches": keys["batches"], "gae_lambdas": tuple(keys["gae_lambdas"])}
     places = [(seed, fraction) for seed in keys["seeds"] for fraction in keys["fractions"]]
@@ -397,6 +401,11 @@ Check = tuple[Callable[[Any], bool], str, Any]  # test, description, default
 
 def _number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
+
+
+def _different(values: Any, test: Callable[[Any], bool]) -> bool:
+    """Whether this is a list without repetition of values that pass a test."""
+    return isinstance(values, list) and all(test(v) for v in values) and len(set(values)) == len(values)
 
 
 MAPPING = (lambda v: isinstance(v, dict) and all(isinstance(key, str) for key in v), "a mapping whose keys are text")
@@ -426,11 +435,11 @@ TASK_KEYS: dict[str, Check] = {
 EPISODES = "a whole number of complete episodes, at least"
 PROBE_KEYS: dict[str, Check] = {
     "source": (*TEXT, REQUIRED),
-    "seeds": (lambda v: isinstance(v, list) and len(set(v)) == len(v) > 0, "a list of different seeds", REQUIRED),
-    "fractions": (lambda v: isinstance(v, list) and len(set(v)) == len(v) > 0, "a list of fractions", REQUIRED),
+    "seeds": (lambda v: _different(v, lambda x: type(x) is int) and len(v) > 0, "a list of different seeds", REQUIRED),
+    "fractions": (lambda v: _different(v, _number) and len(v) > 0, "a list of different fractions", REQUIRED),
     "batches": (lambda v: type(v) is int and v >= FEWEST_BATCHES, f"a whole number from {FEWEST_BATCHES}", REQUIRED),
     "gae_lambdas": (
-        lambda v: isinstance(v, list) and len(set(v)) == len(v) and all(_number(x) and 0 <= x <= 1 for x in v),
+        lambda v: _different(v, lambda x: _number(x) and 0 <= x <= 1),
         "a list of different numbers between 0 and 1",
         [0, 0.5, 0.9, 0.95, 0.99, 1],
     ),

@@ -138,11 +138,13 @@ def trained(grid: Grid, probe: Probe, run: Path) -> Frozen:
     path, step = find_checkpoint(run, probe)
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            learner.load(dict(arrays))
+            state = dict(arrays)
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:  # TypeError: no archive, one array
+        raise InvalidCheckpoint(f"{path} cannot be read ({error}); remove {run} to run that cell again") from error
+    try:
+        learner.load(state)
     except InvalidCheckpoint as error:
         raise InvalidCheckpoint(f"{path}: {error}") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InvalidCheckpoint(f"{path} cannot be read ({error}); remove {run} to run that cell again") from error
     scale = learner.reward_scaler if task.normalize_rewards else lambda rewards: rewards
     return Frozen(task, learner.policy, learner.normalizer, scale, learner.value_function, step)
 
@@ -151,7 +153,7 @@ def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int]:
     """The file and the step of a run's checkpoint at the probe's fraction."""
     try:
         record = json.loads((run / "run.json").read_text(encoding="utf-8"))
-        checkpoints = {float(c["fraction"]): c for c in record["checkpoints"]}
+        checkpoints = {float(c["fraction"]): (run / c["file"], c["step"]) for c in record["checkpoints"]}
         cell = tuple(record["cell"][key] for key in ("algorithm", "task", "seed"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidCheckpoint(f"{run / 'run.json'} is not the record of a run: {error}") from error
@@ -162,8 +164,7 @@ def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int]:
         known = ", ".join(f"{fraction:g}" for fraction in checkpoints) or "none"
         reason = f"; it diverged at step {record['diverged_at']:,}" if record.get("status") == "diverged" else ""
         raise InvalidCheckpoint(f"{run} has no checkpoint at {probe.fraction:g} of its budget (it has {known}){reason}")
-    checkpoint = checkpoints[probe.fraction]
-    return run / checkpoint["file"], checkpoint["step"]
+    return checkpoints[probe.fraction]
 
 
 # ------------------------------------------------------------------------------------------ measuring
@@ -280,7 +281,8 @@ def estimator_entry(estimator: Estimator, probe: Probe, sizes: list[int]) -> dic
 def critic_entry(name: str, gamma: float, critic: Critic, returns: np.ndarray) -> dict[str, Any]:
     """How well a critic foretells the returns G_t [M] of the measured episodes."""
     errors = returns - critic.values
-    explained = float(1 - errors.var() / returns.var()) if returns.var() > 0 else None
+    varies = np.ptp(returns) > 0  # the variance of equal numbers may be 1e-34, by rounding
+    explained = float(1 - errors.var() / returns.var()) if varies else None
     rmse = float(np.sqrt(np.mean(errors**2)))
     return {
         "critic": name,

@@ -180,6 +180,23 @@ class Masked(gymnasium.Env):
         return self.allowed.astype(np.float32), {"action_mask": self.allowed}
 
 
+class Constant(gymnasium.Env):
+    """One step, which pays the same whatever is done."""
+
+    observation_space = Discrete(1)
+
+    def __init__(self, reward, actions):
+        self.reward = reward
+        self.action_space = Discrete(actions)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return 0, {}
+
+    def step(self, action):
+        return 0, self.reward, True, False, {}
+
+
 class NotANumber(Match):
     """Match, until its rewards stop being numbers after 60 steps."""
 
@@ -215,6 +232,9 @@ _register("Bandit", Bandit)
 _register("Tabular", Tabular)
 _register("Masked", Masked, limit=7)
 _register("MaskedLate", Masked, limit=7, say_it_at_reset=False)
+_register("AlwaysZero", Constant, reward=0.0, actions=3)
+_register("AlwaysTheSame", Constant, reward=0.1, actions=3)  # 0.1: whose mean over many is not it to the last digit
+_register("OneAction", Constant, reward=0.1, actions=1)
 _register("NotANumber", NotANumber, limit=10)
 _register("DictObservations", Unsupported, observations=Dict({"x": Discrete(2)}))
 _register("ImageObservations", Unsupported, observations=Box(0, 255, (8, 8, 3), np.uint8))

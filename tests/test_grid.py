@@ -24,6 +24,14 @@ GRID = {
             "threshold": 100,
         }
     },
+    "probes": {
+        "source": "ppo",
+        "seeds": [1],
+        "fractions": [0.5, 1],
+        "batches": 16,
+        "tasks": {"CartPole-v1": {"batch_size": 4, "fit_episodes": 20}},
+        "exact": {"batch_size": 2},
+    },
     "algorithms": {
         "reinforce": None,
         "ppo": {"settings": {"gamma": 0.9, "clip": 0.1}, "tasks": {"CartPole-v1": {"clip": 0.3}}},
@@ -65,6 +73,62 @@ def test_the_manifest_lists_every_cell_and_is_json(grid):
     assert manifest["algorithms"]["reinforce"]["equation"].startswith("Ψ_t = G_t")
 
 
+def test_probes_are_tasks_times_seeds_times_fractions_and_the_exact_problems(grid):
+    places = [(p.task, p.source, p.seed, p.fraction) for p in grid.probes]
+    assert places == [
+        ("CartPole-v1", "ppo", 1, 0.5),
+        ("CartPole-v1", "ppo", 1, 1),
+        *((f"experiments.exact:{name}-v0", "initialisation", 1, 0) for name in EXACT),
+    ]
+    assert [(p.batches, p.batch_size, p.fit_episodes) for p in grid.probes] == [(16, 4, 20)] * 2 + [(16, 2, 0)] * 3
+    assert {p.gae_lambdas for p in grid.probes} == {(0, 0.5, 0.9, 0.95, 0.99, 1)}
+    assert [(p["directory"], p["exact"]) for p in grid.manifest()["probes"]] == [
+        ("probes/CartPole-v1/ppo/1/0.5", False),
+        ("probes/CartPole-v1/ppo/1/1", False),
+        *((f"probes/experiments.exact-{name}-v0/initialisation/1/0", True) for name in EXACT),
+    ]
+    assert grid.probe("CartPole-v1", 1, 1.0) is grid.probes[1]
+
+
+EXACT = ("SoftmaxBandit", "TabularMDP", "RockPaperScissors")
+
+
+@pytest.mark.parametrize("probes", [None, {"source": "ppo", "seeds": [0], "fractions": [1], "batches": 8}])
+def test_a_grid_need_not_have_probes(probes, tmp_path):
+    grid = load_grid(write(tmp_path / "mine.yaml", GRID | {"probes": probes}))
+    assert grid.probes == ()
+    assert grid.manifest()["probes"] == []
+    with pytest.raises(GridError, match=r"mine\.yaml has no probes"):
+        grid.probe("CartPole-v1", 0, 1)
+
+
+def test_what_determines_a_probe_is_every_algorithms_settings_and_its_own_and_no_cells(tmp_path, grid):
+    changes = {
+        "batches": set_at("probes", "batches", value=17),
+        "lambdas": set_at("probes", "gae_lambdas", value=[0, 1]),
+        "batch size": set_at(*PROBED, "batch_size", value=5),
+        "a setting": set_at("algorithms", "ppo", "settings", "gamma", value=0.8),
+        "an algorithm": set_at("algorithms", "a2c", value={}),
+        "the task": set_at(*CARTPOLE, "normalize_observations", value=True),
+        "the score": set_at(*CARTPOLE, "random_score", value=10),
+    }
+    changed, trained_again = {}, {}
+    for name, change in changes.items():
+        data = copy.deepcopy(GRID)
+        change(data)
+        other = load_grid(write(tmp_path / "mine.yaml", data))
+        pairs = list(zip(grid.probes, other.probes, strict=True))
+        changed[name] = [grid.what_determines_probe(p) != other.what_determines_probe(q) for p, q in pairs]
+        cells = zip(grid.cells(), other.cells(), strict=False)
+        trained_again[name] = any(grid.what_determines(c) != other.what_determines(d) for c, d in cells)
+    both, first, none = [True] * 5, [True] * 2 + [False] * 3, [False] * 5
+    assert changed == {
+        **{"batches": both, "lambdas": both, "batch size": first, "a setting": both, "an algorithm": both},
+        **{"the task": first, "the score": none},
+    }
+    assert [name for name, again in trained_again.items() if again] == ["a setting", "the task"]
+
+
 def test_exponents_without_a_point_are_numbers(tmp_path):
     text = yaml.safe_dump(GRID).replace("gamma: 0.9", "policy_learning_rate: 3e-4")
     assert load_grid(write(tmp_path / "g.yaml", text)).algorithms["ppo"].settings["policy_learning_rate"] == 3e-4
@@ -93,6 +157,16 @@ def set_at(*path, value):
 
 
 CARTPOLE = ("tasks", "CartPole-v1")
+PROBED = ("probes", "tasks", "CartPole-v1")
+TABULAR = "experiments.exact:TabularMDP-v0"
+
+
+def an_exact_problem_as_a_task(data):
+    """In the grid, where it may be, and among the probes' tasks, where its true gradient would be passed by."""
+    data["tasks"][TABULAR] = data["tasks"]["CartPole-v1"]
+    data["probes"]["tasks"][TABULAR] = data["probes"]["tasks"]["CartPole-v1"]
+
+
 MISTAKES = {
     "unknown top key": (set_at("seed", value=[0]), ["no key 'seed'", "did you mean 'seeds'"]),
     "no tasks": (set_at("tasks", value={}), ["tasks is empty"]),
@@ -141,6 +215,61 @@ MISTAKES = {
     "a task id that Gymnasium cannot read": (
         set_at("tasks", "a:b:c", value=GRID["tasks"]["CartPole-v1"]),
         ["'a:b:c' cannot be made"],
+    ),
+    "probes that are no mapping": (
+        set_at("probes", value=[1]),
+        ["probes of the grid must be a mapping, or null", "[1]"],
+    ),
+    "unknown key of the probes": (set_at("probes", "batch", value=8), ["probes has no key 'batch'", "'batches'"]),
+    "probes without a source": (set_at("probes", "source", value=None), ["probes needs the key 'source'"]),
+    "unknown source": (set_at("probes", "source", value="pp"), ["source of probes is 'pp'", "did you mean 'ppo'"]),
+    "a probe's seed that is not trained": (
+        set_at("probes", "seeds", value=[5]),
+        ["seeds of probes has 5, which is not among the grid's seeds, [0, 1]"],
+    ),
+    "a probe's seed given twice": (set_at("probes", "seeds", value=[1, 1]), ["seeds of probes", "different", "[1, 1]"]),
+    "a probe's seed that is no number": (set_at("probes", "seeds", value=[[1]]), ["seeds of probes", "[[1]]"]),
+    "a probe's seed that is a truth": (set_at("probes", "seeds", value=[True]), ["seeds of probes", "[True]"]),
+    "a probe's seed with a point": (set_at("probes", "seeds", value=[1.0]), ["seeds of probes", "[1.0]"]),
+    "no seeds of probes": (set_at("probes", "seeds", value=[]), ["seeds of probes", "[]"]),
+    "a fraction without a checkpoint": (
+        set_at("probes", "fractions", value=[0.5, 0.7]),
+        ["fractions of probes has 0.7, which is not among checkpoints, [0, 0.5, 1]"],
+    ),
+    "a fraction that is no number": (set_at("probes", "fractions", value=[[1]]), ["fractions of probes", "[[1]]"]),
+    "a fraction that is a truth": (set_at("probes", "fractions", value=[True]), ["fractions of probes", "[True]"]),
+    "a fraction given twice": (set_at("probes", "fractions", value=[1, 1.0]), ["fractions of probes", "[1, 1.0]"]),
+    "too few batches": (set_at("probes", "batches", value=7), ["batches of probes must be a whole number from 8", "7"]),
+    "batches of text": (set_at("probes", "batches", value="many"), ["batches of probes", "'many'"]),
+    "a lambda given twice": (set_at("probes", "gae_lambdas", value=[0, 0.5, 0.0]), ["gae_lambdas", "[0, 0.5, 0.0]"]),
+    "a lambda above 1": (set_at("probes", "gae_lambdas", value=[0.5, 1.2]), ["gae_lambdas", "between 0 and 1", "1.2"]),
+    "a lambda that is no number": (set_at("probes", "gae_lambdas", value=[[0.5]]), ["gae_lambdas", "[[0.5]]"]),
+    "one lambda": (set_at("probes", "gae_lambdas", value=0.5), ["gae_lambdas", "a list", "0.5"]),
+    "probes on an unknown task": (
+        set_at("probes", "tasks", "CartPole-v0", value={"batch_size": 4, "fit_episodes": 20}),
+        ["probes has 'CartPole-v0', no task of the grid", "did you mean 'CartPole-v1'"],
+    ),
+    "a batch of no episodes": (
+        set_at(*PROBED, "batch_size", value=0),
+        ["batch_size of probes on CartPole-v1", "complete episodes, at least 1", "0"],
+    ),
+    "a batch of half an episode": (set_at(*PROBED, "batch_size", value=0.5), ["complete episodes, at least 1", "0.5"]),
+    "a fit on one episode": (
+        set_at(*PROBED, "fit_episodes", value=1),
+        ["fit_episodes of probes on CartPole-v1", "at least 2, to fit a critic on", "1"],
+    ),
+    "a task's probes that are no mapping": (set_at(*PROBED, value=[4]), ["probes on CartPole-v1 must be a mapping"]),
+    "exact problems without a batch size": (
+        set_at("probes", "exact", value={}),
+        ["exact of probes needs the key 'batch_size'"],
+    ),
+    "a batch of no episodes of an exact problem": (
+        set_at("probes", "exact", "batch_size", value=0),
+        ["batch_size of exact of probes", "at least 1", "0"],
+    ),
+    "an exact problem among the tasks of the probes": (
+        an_exact_problem_as_a_task,
+        [f"tasks of probes has {TABULAR!r}", "exact: {batch_size: …}"],
     ),
     "a name that is no folder": (set_at("algorithms", "a/b", value={"module": "ppo"}), ["'a/b'", "folder"]),
 }

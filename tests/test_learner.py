@@ -9,7 +9,7 @@ import torch
 
 from algorithms.a2c import A2C
 from algorithms.core.algorithm import Algorithm, Batch, InvalidSetting
-from algorithms.core.learner import Optimizer, RewardScaler
+from algorithms.core.learner import InvalidCheckpoint, Optimizer, RewardScaler
 from algorithms.core.networks import RunningNormalizer, ValueFunction
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
@@ -409,6 +409,99 @@ def test_the_state_holds_copies_of_every_parameter_and_the_statistics():
     learner.normalizer.update(np.ones((5, 2)))
     for name, array in kept.items():
         np.testing.assert_array_equal(state[name], array)
+
+
+EVERYTHING = Task("BoxRandomEnding-v0", normalize_observations=True, normalize_rewards=True)
+
+
+@pytest.mark.parametrize("task", ["Masked-v0", EVERYTHING], ids=["categorical", "Gaussian, normalised"])
+@pytest.mark.parametrize("algorithm", [PPO(num_envs=4), Reinforce(num_envs=4)], ids=lambda a: a.title)
+def test_a_learner_that_loads_a_state_acts_values_and_normalises_as_the_one_that_gave_it(algorithm, task):
+    trained, batch, *_ = one_update(algorithm, task, spread=30.0, updates=2)
+    trained.observe(collected(trained, task))
+    state = trained.state()
+    _, learner, _ = make_learner(algorithm, task, seed=99)
+
+    def behaviour(learner):
+        x = np.random.default_rng(1).normal(0, 2, (20, batch.observations.shape[1])).astype(np.float32)
+        normalized = learner.normalizer(x)
+        yield normalized
+        yield learner.policy.act(normalized, np.random.default_rng(2))
+        yield learner.policy.act(normalized, np.random.default_rng(2), mode=True)
+        yield learner._log_probs(batch).numpy()
+        yield learner.reward_scaler(x)
+        if learner.value_function is not None:
+            yield learner.value_function.values(normalized)
+            yield learner.value_function(torch.from_numpy(normalized)).detach().numpy()
+
+    before = list(behaviour(learner))
+    kept = {name: array.copy() for name, array in state.items()}
+    learner.load(state)
+    for found, expected in zip(behaviour(learner), behaviour(trained), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    differ = [not np.array_equal(x, y) for x, y in zip(before, behaviour(learner), strict=True)]
+    assert differ[1:4] == [True] * 3
+    assert differ[0] == differ[4] == (task == EVERYTHING)
+    assert all(differ[5:])
+    loaded = learner.state()
+    assert set(loaded) == set(kept)
+    for name, array in kept.items():
+        np.testing.assert_array_equal(loaded[name], array)
+
+    learner.update(learner.prepare(collected(learner, task)), progress=0.0)  # and goes on to learn on its own
+    learner.normalizer.update(np.ones((50, batch.observations.shape[1]), np.float32))
+    assert not np.array_equal(learner.state()["policy/network.0.weight"], kept["policy/network.0.weight"])
+    for name, array in kept.items():
+        np.testing.assert_array_equal(state[name], array)
+        np.testing.assert_array_equal(trained.state()[name], array)
+
+
+def collected(learner, task):
+    """A rollout of a learner's policy."""
+    envs, _, rng = make_learner(learner.algorithm, task)
+    length = {"episodes": 2} if learner.algorithm.whole_episodes else {"steps": 10}
+    return collect(envs, learner.policy, learner.normalizer, rng, **length)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda s: s.pop("policy/log_std"), "the checkpoint has no 'policy/log_std': it is of other networks"),
+        (lambda s: s.pop("reward_statistics/count"), "the checkpoint has no 'reward_statistics/count'"),
+        (
+            lambda s: s.update({"policy/network.6.weight": np.zeros((2, 2))}),
+            r"this task's learner has no 'policy/network\.6\.weight': it is of other networks",
+        ),
+        (
+            lambda s: s.update({"value_function/network.0.weight": np.zeros((64, 3))}),
+            r"'value_function/network\.0\.weight' of the checkpoint has the shape \(64, 3\), not \(64, 2\)",
+        ),
+        (lambda s: s.update({"observation_statistics/mean": np.zeros(3)}), r"shape \(3,\), not \(2,\)"),
+        (lambda s: s["policy/network.0.bias"].__setitem__(3, np.nan), "'policy/network.0.bias' .* finite numbers"),
+        (lambda s: s["value_function/network.4.bias"].__setitem__(0, -np.inf), "'value_function/.*' .* finite numbers"),
+        (lambda s: s.update({"policy/log_std": np.array(["a", "b"])}), "'policy/log_std' .* finite numbers"),
+        (lambda s: s.clear(), "the checkpoint has no 'policy/log_std'"),
+    ],
+)
+def test_a_state_of_other_networks_or_not_of_numbers_is_refused_and_nothing_is_taken_over(change, sentence):
+    state = make_learner(PPO(), EVERYTHING, seed=1)[1].state()
+    _, learner, _ = make_learner(PPO(), EVERYTHING, seed=2)
+    before = learner.state()
+    change(state)
+    with pytest.raises(InvalidCheckpoint, match=sentence) as refusal:
+        learner.load(state)
+    assert "\n" not in str(refusal.value)
+    for name, array in learner.state().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_critic_that_is_missing_or_too_much_is_refused():
+    _, with_critic, _ = make_learner(PPO(), EVERYTHING)
+    _, without, _ = make_learner(Reinforce(), EVERYTHING)
+    with pytest.raises(InvalidCheckpoint, match=r"the checkpoint has no 'value_function/network\.0\.weight'"):
+        with_critic.load(without.state())
+    with pytest.raises(InvalidCheckpoint, match=r"this task's learner has no 'value_function/network\.0\.weight'"):
+        without.load(with_critic.state())
 
 
 SMALL_PPO = PPO(num_envs=4, rollout_length=16, minibatch_size=24, epochs=2, entropy_coefficient=0.01, clip_values=0.2)

@@ -26,6 +26,12 @@ SMOKE = {
     for algorithm in ("reinforce", "reinforce_baseline", "actor_critic", "a2c", "ppo")
     for seed in ("0", "1")
 }
+EXACT = {
+    (f"experiments.exact-{name}-v0", "initialisation", "0", "0")
+    for name in ("SoftmaxBandit", "TabularMDP", "RockPaperScissors")
+}
+PROBES = {("CartPole-v1", "ppo", "0", fraction) for fraction in ("0", "1")} | EXACT
+ANALYSED = {"tables", "figures", "report", "reproduce"}  # made again whenever something was measured again
 
 
 def copy_of_the_project(folder):
@@ -49,18 +55,24 @@ def snakemake(folder, *words, grid="smoke"):
     return run(folder, "snakemake", "--cores", "2", *words, "--config", *f"grid={grid}".split())
 
 
-def stale_jobs(folder, grid="smoke"):
-    """What a dry run would do: the cells to train, and the names of the other rules."""
+def stale(folder, rule, grid="smoke"):
+    """What a dry run would do: the wildcards of each job of one rule, and the names of the rules of all jobs."""
     done = snakemake(folder, "--dry-run", grid=grid)
     assert done.returncode == 0, done.stdout + done.stderr
-    cells, rules = set(), set()
+    jobs, rules = set(), set()
     for block in re.split(r"\n(?=rule )", done.stdout + done.stderr):
-        rule = re.match(r"rule (\w+):", block)
-        if rule and rule[1] == "train":
-            cells.add(re.search(r"wildcards: task=(.*), algorithm=(.*), seed=(\w+)", block).groups())
-        elif rule:
-            rules.add(rule[1])
-    return cells, rules
+        name = re.match(r"rule (\w+):", block)
+        rules |= {name[1]} if name else set()
+        if name and name[1] == rule:
+            wildcards = re.search(r"wildcards: (.*)", block)[1]
+            jobs.add(tuple(word.partition("=")[2] for word in wildcards.split(", ")))
+    return jobs, rules
+
+
+def stale_jobs(folder, grid="smoke"):
+    """The cells that would be trained, and the names of the other rules."""
+    cells, rules = stale(folder, "train", grid)
+    return cells, rules - {"train"}
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +113,14 @@ def test_the_smoke_grid_makes_every_run_table_figure_and_the_report(finished):
         with np.load(folder / record["checkpoints"][1]["file"], allow_pickle=False) as arrays:
             assert {"policy/network.0.weight", "observation_statistics/mean"} <= set(arrays)
             assert ("value_function/network.0.weight" in arrays) == (algorithm != "reinforce")
+    for probe in PROBES:
+        folder = results.joinpath("probes", *probe)
+        assert {path.name for path in folder.iterdir()} == {"probe.json", "grams.npz"}
+        record = json.loads((folder / "probe.json").read_text())
+        assert (record["probe"]["source"], record["exact"]) == (probe[1], probe in EXACT)
+        assert record["probe"]["fraction"] == int(probe[3])
+    listed = json.loads((results / "grid.json").read_text())["probes"]
+    assert {tuple(p["directory"].split("/")[1:]) for p in listed} == PROBES
     page = (results / "report" / "index.html").read_text()
     for title in ("REINFORCE + baseline", "Actor-critic", "A2C", "PPO"):
         assert title in page
@@ -119,18 +139,55 @@ def test_snakemakes_own_report_is_made(finished, tmp_path):
     assert page.stat().st_size > 50_000
 
 
-def test_editing_an_algorithm_reruns_its_cells_alone(project):
-    with (project / "algorithms" / "ppo.py").open("a") as file:
-        file.write("\n# An edit.\n")
+@pytest.mark.parametrize("algorithm", ["ppo", "a2c"])
+def test_editing_an_algorithm_reruns_its_cells_alone_and_every_probe(algorithm, project):
+    """Of which one is the probes' source, and the other is not; both are among what a probe measures."""
+    append(project / "algorithms" / f"{algorithm}.py", "\n# An edit.\n")
     cells, rules = stale_jobs(project)
-    assert cells == {cell for cell in SMOKE if cell[1] == "ppo"}
-    assert rules == {"tables", "figures", "report", "reproduce"}
+    assert cells == {cell for cell in SMOKE if cell[1] == algorithm}
+    assert rules == ANALYSED | {"probe"}
+    assert stale(project, "probe")[0] == PROBES
+
+
+@pytest.mark.parametrize("module", ["gradients", "probe", "exact"])
+def test_editing_the_laboratory_measures_again_and_trains_nothing(module, project):
+    append(project / "experiments" / f"{module}.py", "\n# An edit.\n")
+    assert stale(project, "probe") == (PROBES, ANALYSED | {"probe"})
+
+
+def test_a_removed_probe_is_the_only_one_done_again(project):
+    probe = ("CartPole-v1", "ppo", "0", "1")
+    shutil.rmtree(project.joinpath("results", "smoke", "probes", *probe))
+    assert stale(project, "probe") == ({probe}, ANALYSED | {"probe"})
+    assert snakemake(project).returncode == 0
+    assert project.joinpath("results", "smoke", "probes", *probe, "grams.npz").is_file()
+    assert stale_jobs(project) == (set(), set())
+
+
+def test_changing_the_probes_of_a_grid_retrains_nothing(project):
+    grid = project / "experiments" / "grids" / "smoke.yaml"
+    changed = ANALYSED | {"probe"}
+    edit(grid, "exact: {batch_size: 8}", "exact: {batch_size: 9}")
+    assert stale(project, "probe") == (EXACT, changed)
+    edit(grid, "exact: {batch_size: 9}", "exact: {batch_size: 8}")
+    assert stale_jobs(project) == (set(), set())
+    edit(grid, "seeds: [0]", "seeds: [0, 1]")
+    of_seed_1 = {(task, source, "1", fraction) for task, source, _, fraction in PROBES}
+    assert stale(project, "probe") == (of_seed_1, changed | {"manifest"})
+    edit(grid, "batches: 32", "batches: 33")
+    assert stale(project, "probe") == (PROBES | of_seed_1, changed | {"manifest"})
+
+
+def test_training_the_source_again_measures_its_probes_again(project):
+    shutil.rmtree(project / "results" / "smoke" / "runs" / "CartPole-v1" / "ppo" / "0")
+    assert stale_jobs(project) == ({("CartPole-v1", "ppo", "0")}, ANALYSED | {"probe"})
+    assert stale(project, "probe")[0] == PROBES - EXACT
 
 
 def test_editing_the_core_reruns_every_cell(project):
-    with (project / "algorithms" / "core" / "estimators.py").open("a") as file:
-        file.write("\n# An edit.\n")
+    append(project / "algorithms" / "core" / "estimators.py", "\n# An edit.\n")
     assert stale_jobs(project)[0] == SMOKE
+    assert stale(project, "probe")[0] == PROBES
 
 
 def test_the_benchmark_is_run_when_asked_for_and_never_else(project):
@@ -139,7 +196,7 @@ def test_the_benchmark_is_run_when_asked_for_and_never_else(project):
         done = snakemake(project, "speed", "--dry-run")
         assert "rule speed:" in done.stdout + done.stderr
         write_benchmark(project / "results" / "smoke", {"CartPole-v1": {"gymnasium": [100.0]}})
-    assert stale_jobs(project) == (set(), {"tables", "figures", "report", "reproduce"})
+    assert stale_jobs(project) == (set(), ANALYSED)
 
 
 def test_touching_a_file_reruns_nothing(project):
@@ -152,7 +209,7 @@ def test_adding_a_seed_runs_the_new_cells_alone(project):
     edit(project / "experiments" / "grids" / "smoke.yaml", "seeds: [0, 1]", "seeds: [0, 1, 2]")
     cells, rules = stale_jobs(project)
     assert cells == {(task, algorithm, "2") for task, algorithm, seed in SMOKE}
-    assert rules == {"manifest", "tables", "figures", "report", "reproduce"}
+    assert rules == ANALYSED | {"manifest"}
 
 
 def test_changing_an_algorithms_setting_for_a_task_reruns_those_cells_alone(project):
@@ -162,18 +219,18 @@ def test_changing_an_algorithms_setting_for_a_task_reruns_those_cells_alone(proj
         "\n  a2c:\n    tasks:\n      CartPole-v1: {gamma: 0.9}",
     )
     assert stale_jobs(project)[0] == {("CartPole-v1", "a2c", "0"), ("CartPole-v1", "a2c", "1")}
+    assert stale(project, "probe")[0] == PROBES - EXACT  # the exact problems are other tasks
 
 
 def test_changing_a_threshold_retrains_nothing(project):
     edit(project / "experiments" / "grids" / "smoke.yaml", "threshold: 150", "threshold: 100")
     cells, rules = stale_jobs(project)
     assert cells == set()
-    assert rules == {"manifest", "tables", "figures", "report", "reproduce"}
+    assert rules == ANALYSED | {"manifest"}
 
 
 def test_editing_a_figure_retrains_nothing_and_remakes_no_table(project):
-    with (project / "analysis" / "figures.py").open("a") as file:
-        file.write("\n# An edit.\n")
+    append(project / "analysis" / "figures.py", "\n# An edit.\n")
     assert stale_jobs(project) == (set(), {"figures", "report", "reproduce"})
 
 
@@ -197,6 +254,9 @@ def test_the_readmes_new_algorithm_needs_its_file_and_a_grid_entry_and_runs_alon
     assert {(s["task"], s["algorithm"], s["seed"]) for s in scores} == SMOKE | new
     title = re.search(r'title: ClassVar\[str\] = "(.*)"', code)[1]
     assert title in (project / "results" / "smoke" / "report" / "index.html").read_text()
+    for probe in PROBES:  # and stands in the gradient laboratory, without a further line
+        record = json.loads(project.joinpath("results", "smoke", "probes", *probe, "probe.json").read_text())
+        assert name in {estimator["algorithm"] for estimator in record["estimators"]}
 
 
 def test_a_hand_edited_run_is_refused_with_its_name_and_nothing_is_lost(project):
@@ -358,6 +418,12 @@ def test_a_diverged_run_is_recorded_as_such(tmp_path):
     assert record["diverged_because"].startswith("not finite")
     assert record["evaluation"] is None
     assert "diverged at step" in done.stdout
+
+
+def append(path, text):
+    """Add text at a file's end."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
 
 
 def edit(path, old, new):

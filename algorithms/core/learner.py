@@ -285,8 +285,8 @@ class Learner:
                     f"{name!r} of the checkpoint has the shape {state[name].shape}, not {expected[name].shape}: "
                     "it is of other networks"
                 )
-            if not np.isfinite(state[name]).all():
-                raise InvalidCheckpoint(f"{name!r} of the checkpoint is not finite")
+            if not (np.issubdtype(state[name].dtype, np.floating) and np.isfinite(state[name]).all()):
+                raise InvalidCheckpoint(f"{name!r} of the checkpoint does not consist of finite numbers")
         parts: dict[str, dict[str, np.ndarray]] = {}
         for name, array in state.items():
             part, _, key = name.partition("/")
