@@ -1,5 +1,6 @@
 """The learner: settings that are checked, statistics, optimisers and updates that do what their names say."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ import torch
 
 from algorithms.a2c import A2C
 from algorithms.core.algorithm import Algorithm, Batch, InvalidSetting
-from algorithms.core.learner import InvalidCheckpoint, Optimizer, RewardScaler
+from algorithms.core.learner import InvalidCheckpoint, Optimizer, RewardScaler, Trainable
 from algorithms.core.networks import RunningNormalizer, ValueFunction
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
@@ -244,10 +245,15 @@ def squared_error(module, batch):
     return loss, {"loss": loss}
 
 
+def optimizer_of(*networks, max_grad_norm):
+    return Optimizer(networks, 1, None, max_grad_norm, 1e-5, None)
+
+
 @pytest.mark.parametrize("max_grad_norm", [None, 0.5, 1e9])
 def test_a_step_is_torchs_adam_after_torchs_clipping(max_grad_norm):
     ours, theirs = (ValueFunction(2, torch.Generator().manual_seed(0)) for _ in range(2))
-    optimizer = Optimizer("critic", ours, squared_error, max_grad_norm, 1e-5, None)
+    network = Trainable("value", ours, squared_error)
+    optimizer = optimizer_of(network, max_grad_norm=max_grad_norm)
     reference = torch.optim.Adam(theirs.parameters(), lr=1.0, eps=1e-5)
     generator = torch.Generator().manual_seed(1)
     norms = []
@@ -255,7 +261,7 @@ def test_a_step_is_torchs_adam_after_torchs_clipping(max_grad_norm):
         batch = make_batch(16, observations=torch.randn(16, 2, generator=generator))
         batch.value_targets = torch.randn(16, generator=generator)
         rate = 1e-2 / (1 + step)
-        optimizer.learning_rate.fill_(rate)
+        network.learning_rate.fill_(rate)
         recorded = optimizer.step(batch)
         record = dict(zip(optimizer.recorded, recorded, strict=True))
         reference.param_groups[0]["lr"] = rate
@@ -265,11 +271,43 @@ def test_a_step_is_torchs_adam_after_torchs_clipping(max_grad_norm):
         norm = torch.nn.utils.clip_grad_norm_(theirs.parameters(), max_grad_norm or torch.inf)
         reference.step()
         norms.append(float(norm))
-        assert float(record["gradient_norm"]) == pytest.approx(norms[-1], rel=1e-4)
+        assert float(record["value_gradient_norm"]) == pytest.approx(norms[-1], rel=1e-4)
         assert float(record["loss"]) == pytest.approx(loss.item(), rel=1e-4)
     assert min(norms) > 0.5  # so that 0.5 did clip
     expected = torch.nn.utils.parameters_to_vector(theirs.parameters()).detach()
     np.testing.assert_allclose(ours.parameter_vector, expected, atol=2e-6)
+
+
+def test_networks_of_one_optimiser_are_clipped_by_the_norm_of_all_their_gradients_and_keep_their_learning_rates():
+    first, second, *theirs = (ValueFunction(2, torch.Generator().manual_seed(seed)) for seed in (0, 1, 0, 1))
+
+    def small_error(module, batch):
+        loss = module(batch.observations).square().mean()
+        return loss, {"small": loss}
+
+    networks = Trainable("first", first, squared_error), Trainable("second", second, small_error)
+    optimizer = optimizer_of(*networks, max_grad_norm=0.5)
+    rates = 1e-2, 3e-3
+    groups = [{"params": module.parameters(), "lr": rate} for module, rate in zip(theirs, rates, strict=True)]
+    reference = torch.optim.Adam(groups, eps=1e-5)
+    generator = torch.Generator().manual_seed(1)
+    for network, rate in zip(networks, rates, strict=True):
+        network.learning_rate.fill_(rate)
+    for _ in range(20):
+        batch = make_batch(16, observations=torch.randn(16, 2, generator=generator))
+        batch.value_targets = torch.randn(16, generator=generator)
+        recorded = optimizer.step(batch)
+        record = dict(zip(optimizer.recorded, recorded, strict=True))
+        reference.zero_grad()
+        (squared_error(theirs[0], batch)[0] + small_error(theirs[1], batch)[0]).backward()
+        parameters = [parameter for module in theirs for parameter in module.parameters()]
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, 0.5))
+        reference.step()
+        both = math.hypot(float(record["first_gradient_norm"]), float(record["second_gradient_norm"]))
+        assert both == pytest.approx(norm, rel=1e-4)
+    for ours, other in zip((first, second), theirs, strict=True):
+        expected = torch.nn.utils.parameters_to_vector(other.parameters()).detach()
+        np.testing.assert_allclose(ours.parameter_vector, expected, atol=1e-5)  # of steps of 3e-3 and more
 
 
 def one_update(algorithm, task="Match-v0", progress=0.0, spread=1.0, seed=0, updates=1, **options):
@@ -286,12 +324,12 @@ def test_annealed_learning_rates_fall_linearly_to_zero(progress):
     algorithm = A2C(policy_learning_rate=0.02, value_learning_rate=0.04, anneal_learning_rate=True)
     learner, _, record, before = one_update(algorithm, progress=progress)
     assert record["learning_rate"] == pytest.approx(0.02 * (1 - progress))
-    assert float(learner.policy_optimizer.learning_rate) == pytest.approx(0.02 * (1 - progress))
-    assert float(learner.value_optimizer.learning_rate) == pytest.approx(0.04 * (1 - progress))
+    assert float(learner.networks["policy"].learning_rate) == pytest.approx(0.02 * (1 - progress))
+    assert float(learner.networks["value_function"].learning_rate) == pytest.approx(0.04 * (1 - progress))
     largest = float((learner.policy.parameter_vector - before).abs().max())
     assert largest == pytest.approx(0.02 * (1 - progress), rel=0.05)  # Adam's first step is the learning rate
     constant, *_ = one_update(replace(algorithm, anneal_learning_rate=False), progress=progress)
-    assert float(constant.policy_optimizer.learning_rate) == pytest.approx(0.02)
+    assert float(constant.networks["policy"].learning_rate) == pytest.approx(0.02)
 
 
 def counting_steps(optimizer):
@@ -308,7 +346,7 @@ def counting_steps(optimizer):
 def test_epochs_and_minibatches_of_policy_and_critic_are_as_set():
     algorithm = PPO(epochs=3, minibatch_size=32, value_epochs=2, value_minibatch_size=100)
     envs, learner, rng = make_learner(algorithm, "Match-v0")
-    policy, value = counting_steps(learner.policy_optimizer), counting_steps(learner.value_optimizer)
+    policy, value = map(counting_steps, learner.optimizers)
     learner.update(learner.prepare(collect(envs, learner.policy, learner.normalizer, rng, steps=16)), 0.0)
     assert policy == [32] * 4 * 3
     assert value == [100, 28] * 2
@@ -316,16 +354,18 @@ def test_epochs_and_minibatches_of_policy_and_critic_are_as_set():
 
 def test_the_critic_does_as_the_policy_where_nothing_else_is_set():
     envs, learner, rng = make_learner(PPO(epochs=3, minibatch_size=64), "Match-v0")
-    policy, value = counting_steps(learner.policy_optimizer), counting_steps(learner.value_optimizer)
+    (optimizer,) = learner.optimizers  # for both: they learn from the same minibatches
+    steps = counting_steps(optimizer)
     learner.update(learner.prepare(collect(envs, learner.policy, learner.normalizer, rng, steps=16)), 0.0)
-    assert policy == value == [64] * 6
+    assert steps == [64] * 6
+    assert [network.name for network in optimizer.networks] == ["policy", "value"]
 
 
-@pytest.mark.parametrize(("target_kl", "epochs"), [(None, 5), (1e6, 5), (1e-9, 1)])
+@pytest.mark.parametrize(("target_kl", "epochs"), [(1e6, 5), (1e-9, 1)])
 def test_a_target_kl_stops_the_policys_epochs_and_not_the_critics(target_kl, epochs):
     algorithm = PPO(epochs=5, minibatch_size=None, target_kl=target_kl, policy_learning_rate=1e-2)
     envs, learner, rng = make_learner(algorithm, "Match-v0")
-    policy, value = counting_steps(learner.policy_optimizer), counting_steps(learner.value_optimizer)
+    policy, value = map(counting_steps, learner.optimizers)
     learner.update(learner.prepare(collect(envs, learner.policy, learner.normalizer, rng, steps=16)), 0.0)
     assert len(policy) == epochs
     assert len(value) == 5

@@ -51,72 +51,30 @@ class RewardScaler:
         return np.clip(scaled, -REWARD_CLIP, REWARD_CLIP)
 
 
-class Optimizer:
-    """Adam with clipping by the global norm, on a module's parameters as one vector [P].
+class Trainable:
+    """A network's parameters as one vector [P], Adam's state of them, and the loss that they are to minimise.
 
-    `loss(module, batch)` returns the scalar to minimise and a dict of scalars to record. On a batch of `compiled_size`
-    the whole step (forward, gradient, clipping, Adam) runs as machine code.
+    `loss(module, batch)` returns the scalar to minimise and a dict of scalars to record.
     """
 
     def __init__(
-        self,
-        name: str,
-        module: nn.Module,
-        loss: Callable[[Callable, Batch], tuple[Tensor, dict[str, Tensor]]],
-        max_grad_norm: float | None,
-        epsilon: float,
-        compiled_size: int | None,
+        self, name: str, module: nn.Module, loss: Callable[[Callable, Batch], tuple[Tensor, dict[str, Tensor]]]
     ) -> None:
-        self.module, self.loss = module, loss
-        self.max_grad_norm, self.epsilon = max_grad_norm, epsilon
-        self.learning_rate = torch.zeros(())
+        self.name, self.module, self.loss = name, module, loss
         self.vector: Tensor = module.parameter_vector
         self.mean, self.square = torch.zeros_like(self.vector), torch.zeros_like(self.vector)
-        self.step_count = torch.zeros(())
-        self.recorded: tuple[str, ...] = ()
-        self.code = MachineCode(f"{name} steps", self._step, compiled_size)
+        self.step_count, self.learning_rate = torch.zeros(()), torch.zeros(())
         self._shapes = {name: p.shape for name, p in module.named_parameters()}
 
-    def step(self, batch: Batch) -> Tensor:
-        """One gradient step; returns the scalars `recorded`: the loss's, and the gradient's norm before clipping."""
-        state = (self.vector, self.mean, self.square, self.step_count, self.learning_rate)
-        return self.code(len(batch), *state, *batch.tensors())
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What a step reads and changes."""
+        return self.vector, self.mean, self.square, self.step_count, self.learning_rate
 
     def module_with(self, vector: Tensor) -> Callable:
         """The module as a function of its inputs, with its parameters taken from `vector` [P]."""
         pieces = vector.split([shape.numel() for shape in self._shapes.values()])
         parameters = {n: x.view(shape) for (n, shape), x in zip(self._shapes.items(), pieces, strict=True)}
         return lambda *inputs: torch.func.functional_call(self.module, parameters, inputs)
-
-    def _step(
-        self, vector: Tensor, mean: Tensor, square: Tensor, step_count: Tensor, learning_rate: Tensor, *tensors: Tensor
-    ) -> Tensor:
-        parameters = vector.detach().requires_grad_()
-        loss, record = self.loss(self.module_with(parameters), Batch(*tensors))
-        (gradient,) = torch.autograd.grad(loss, parameters)
-        record["gradient_norm"] = torch.linalg.vector_norm(gradient)
-        if self.max_grad_norm is not None:
-            gradient = gradient * torch.clamp(self.max_grad_norm / (record["gradient_norm"] + 1e-6), max=1.0)
-        with torch.no_grad():
-            adam(
-                [vector],
-                [gradient],
-                [mean],
-                [square],
-                [],
-                [step_count],
-                foreach=False,
-                differentiable=True,  # computes with the step count as a tensor, whose number a compiler cannot know
-                amsgrad=False,
-                beta1=ADAM_BETAS[0],
-                beta2=ADAM_BETAS[1],
-                lr=learning_rate,
-                weight_decay=0.0,
-                eps=self.epsilon,
-                maximize=False,
-            )
-        self.recorded = tuple(record)
-        return torch.stack([value.detach() for value in record.values()])
 
     def state(self) -> dict[str, np.ndarray]:
         """The parameters by name."""
@@ -127,6 +85,72 @@ class Optimizer:
         with torch.no_grad():
             for name, parameter in self.module.named_parameters():
                 parameter.copy_(torch.from_numpy(state[name]))
+
+
+class Optimizer:
+    """Adam on networks that learn from the same minibatches; the norm of all their gradients together is clipped.
+
+    Each network has its own learning rate. On a batch of `compiled_size` the whole step (forward, gradients, clipping,
+    Adam) runs as machine code.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[Trainable],
+        epochs: int,
+        minibatch_size: int | None,
+        max_grad_norm: float | None,
+        epsilon: float,
+        compiled_size: int | None,
+    ) -> None:
+        self.networks, self.epochs, self.minibatch_size = networks, epochs, minibatch_size
+        self.max_grad_norm, self.epsilon = max_grad_norm, epsilon
+        self.recorded: tuple[str, ...] = ()
+        self.code = MachineCode(f"{' and '.join(n.name for n in networks)} steps", self._step, compiled_size)
+
+    def step(self, batch: Batch) -> Tensor:
+        """One gradient step; returns the scalars `recorded`: the losses', and the gradients' norms before clipping."""
+        states = [tensor for network in self.networks for tensor in network.tensors()]
+        return self.code(len(batch), *states, *batch.tensors())
+
+    def _step(self, *tensors: Tensor) -> Tensor:
+        size = len(self.networks[0].tensors())
+        states = [tensors[i * size : (i + 1) * size] for i in range(len(self.networks))]
+        batch = Batch(*tensors[len(states) * size :])
+        parameters = [vector.detach().requires_grad_() for vector, *_ in states]
+        losses, record = [], {}
+        for network, vector in zip(self.networks, parameters, strict=True):
+            loss, scalars = network.loss(network.module_with(vector), batch)
+            losses.append(loss)
+            record |= scalars
+        gradients = torch.autograd.grad(losses, parameters)
+        norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
+        record |= {f"{n.name}_gradient_norm": norm for n, norm in zip(self.networks, norms, strict=True)}
+        if self.max_grad_norm is not None:
+            norm = torch.linalg.vector_norm(torch.stack(norms))
+            scale = torch.clamp(self.max_grad_norm / (norm + 1e-6), max=1.0)
+            gradients = [gradient * scale for gradient in gradients]
+        with torch.no_grad():
+            for (vector, mean, square, step_count, learning_rate), gradient in zip(states, gradients, strict=True):
+                adam(
+                    [vector],
+                    [gradient],
+                    [mean],
+                    [square],
+                    [],
+                    [step_count],
+                    foreach=False,
+                    differentiable=True,  # computes with the step count as a tensor, which a compiler cannot know
+                    amsgrad=False,
+                    beta1=ADAM_BETAS[0],
+                    beta2=ADAM_BETAS[1],
+                    lr=learning_rate,
+                    weight_decay=0.0,
+                    eps=self.epsilon,
+                    maximize=False,
+                )
+        self.recorded = tuple(record)
+        return torch.stack([value.detach() for value in record.values()])
 
 
 class Learner:
@@ -156,19 +180,26 @@ class Learner:
         self.normalizer = RunningNormalizer(observation_size)
         self.reward_scaler = RewardScaler(algorithm.num_envs)
         a = algorithm
-        self.value_epochs = a.value_epochs or a.epochs
-        self.value_minibatch_size = a.value_minibatch_size or a.minibatch_size
-        size = self._compiled_size(a.minibatch_size, a.epochs, steps, compile)
-        self.policy_optimizer = Optimizer(
-            "policy", self.policy, self._policy_loss, a.max_grad_norm, a.adam_epsilon, size
-        )
-        self.optimizers = [self.policy_optimizer]
+        self.networks = {"policy": Trainable("policy", self.policy, self._policy_loss)}
+        passes = [(["policy"], a.epochs, a.minibatch_size)]
         if self.value_function is not None:
-            size = self._compiled_size(self.value_minibatch_size, self.value_epochs, steps, compile)
-            self.value_optimizer = Optimizer(
-                "critic", self.value_function, self._value_loss, a.max_grad_norm, a.adam_epsilon, size
+            self.networks["value_function"] = Trainable("value", self.value_function, self._value_loss)
+            alone = (["value_function"], a.value_epochs or a.epochs, a.value_minibatch_size or a.minibatch_size)
+            if alone[1:] == passes[0][1:] and a.target_kl is None:
+                passes = [(["policy", "value_function"], *alone[1:])]
+            else:
+                passes.append(alone)
+        self.optimizers = [
+            Optimizer(
+                [self.networks[name] for name in names],
+                epochs,
+                minibatch_size,
+                a.max_grad_norm,
+                a.adam_epsilon,
+                self._compiled_size(minibatch_size, epochs, steps, compile),
             )
-            self.optimizers.append(self.value_optimizer)
+            for names, epochs, minibatch_size in passes
+        ]
         size = self._compiled_size(None, 1, steps, compile)
         self._log_prob = MachineCode("log-probabilities", self._log_prob_with, size)
 
@@ -218,20 +249,19 @@ class Learner:
         """
         a = self.algorithm
         rate = 1 - progress if a.anneal_learning_rate else 1.0
-        self.policy_optimizer.learning_rate.fill_(rate * a.policy_learning_rate)
-        records = []
-        for _ in range(a.epochs):
-            records += [self.policy_optimizer.step(part) for part in batch.minibatches(a.minibatch_size, self.rng)]
-            if a.target_kl is not None and self.kl(batch) > a.target_kl:
-                break
-        result = _means(self.policy_optimizer.recorded, records, "policy_")
-        if self.value_function is not None:
-            self.value_optimizer.learning_rate.fill_(rate * a.value_learning_rate)
-            parts = (
-                p for _ in range(self.value_epochs) for p in batch.minibatches(self.value_minibatch_size, self.rng)
-            )
-            records = [self.value_optimizer.step(part) for part in parts]
-            result |= _means(self.value_optimizer.recorded, records, "value_")
+        rates = {"policy": a.policy_learning_rate, "value_function": a.value_learning_rate}
+        for name, network in self.networks.items():
+            network.learning_rate.fill_(rate * rates[name])
+        result = {}
+        for optimizer in self.optimizers:
+            records = []
+            for _ in range(optimizer.epochs):
+                parts = batch.minibatches(optimizer.minibatch_size, self.rng)
+                records += [optimizer.step(part) for part in parts]
+                if a.target_kl is not None and optimizer is self.optimizers[0] and self.kl(batch) > a.target_kl:
+                    break  # the policy's epochs; the critic's have an optimiser of their own
+            means = torch.stack(records).mean(dim=0).tolist()
+            result |= dict(zip(optimizer.recorded, means, strict=True))
         result["learning_rate"] = rate * a.policy_learning_rate
         return result
 
@@ -255,7 +285,7 @@ class Learner:
 
     def is_finite(self) -> bool:
         """Whether every parameter is a number."""
-        return all(math.isfinite(float(optimizer.vector.sum())) for optimizer in self.optimizers)
+        return all(math.isfinite(float(network.vector.sum())) for network in self.networks.values())
 
     def observe(self, rollout: Rollout) -> None:
         """Take a rollout into the observation statistics; to be called after the update on it, not before."""
@@ -264,10 +294,9 @@ class Learner:
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that acting and evaluating needs, as arrays by name: policy, critic, statistics."""
-        parts = {"policy": self.policy_optimizer.state(), "observation_statistics": self.normalizer.state()}
+        parts = {name: network.state() for name, network in self.networks.items()}
+        parts["observation_statistics"] = self.normalizer.state()
         parts["reward_statistics"] = self.reward_scaler.statistics.state()
-        if self.value_function is not None:
-            parts["value_function"] = self.value_optimizer.state()
         return {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
 
     def load(self, state: Mapping[str, np.ndarray]) -> None:
@@ -291,19 +320,18 @@ class Learner:
         for name, array in state.items():
             part, _, key = name.partition("/")
             parts.setdefault(part, {})[key] = array
-        self.policy_optimizer.load(parts["policy"])
+        for name, network in self.networks.items():
+            network.load(parts[name])
         self.normalizer.load(parts["observation_statistics"])
         self.reward_scaler.statistics.load(parts["reward_statistics"])
-        if self.value_function is not None:
-            self.value_optimizer.load(parts["value_function"])
 
     def _log_probs(self, batch: Batch) -> Tensor:
         masks = [] if batch.action_masks is None else [batch.action_masks]
-        return self._log_prob(len(batch), self.policy_optimizer.vector, batch.actions, batch.observations, *masks)
+        return self._log_prob(len(batch), self.policy.parameter_vector, batch.actions, batch.observations, *masks)
 
     def _log_prob_with(self, vector: Tensor, actions: Tensor, *inputs: Tensor) -> Tensor:
         with torch.no_grad():
-            return self.policy_optimizer.module_with(vector)(*inputs).log_prob(actions)
+            return self.networks["policy"].module_with(vector)(*inputs).log_prob(actions)
 
     def _policy_loss(self, policy: Callable, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         a = self.algorithm
@@ -313,20 +341,14 @@ class Learner:
         loss = a.policy_loss(distribution.log_prob(batch.actions), batch)
         entropy = distribution.entropy().mean()
         objective = loss - a.entropy_coefficient * entropy if a.entropy_coefficient else loss
-        return objective, {"loss": loss, "entropy": entropy}
+        return objective, {"policy_loss": loss, "entropy": entropy}
 
     def _value_loss(self, value_function: Callable, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         loss = self.algorithm.value_loss(value_function(batch.observations), batch)
-        return loss, {"loss": loss}
+        return loss, {"value_loss": loss}
 
 
 def approximate_kl(log_prob: Tensor, batch: Batch) -> float:
     """KL(π_old ‖ π) on the batch: mean of (ρ − 1) − log ρ, which is never negative (Schulman, 2020)."""
     log_ratio = log_prob - batch.log_probs
     return float((torch.expm1(log_ratio) - log_ratio).mean())
-
-
-def _means(names: Sequence[str], records: list[Tensor], prefix: str) -> dict[str, float]:
-    """The mean of each recorded scalar; entropy keeps its name, the others get the prefix."""
-    means = torch.stack(records).mean(dim=0).tolist()
-    return {name if name == "entropy" else prefix + name: value for name, value in zip(names, means, strict=True)}
