@@ -23,6 +23,7 @@ class A2C(Algorithm):
     rollout_length: int = 5  # Mnih et al. 2016: t_max = 5
     policy_learning_rate: float = 7e-4
     value_learning_rate: float = 7e-4
+    clip_together: bool = True  # Stable-Baselines3, openai/baselines
 
     def advantages(self, rollout: Rollout):
         """Ψ_t = Σ_{i<k} γ^i r_{t+i} + γ^k V(s_{t+k}) − V(s_t)."""

@@ -21,7 +21,7 @@ class PPO(Algorithm):
     equation: ClassVar[str] = "L = E[min(ρ_t Â_t, clip(ρ_t, 1 − ε, 1 + ε) Â_t)],  Â_t = Σ_l (γλ)^l δ_{t+l}"
 
     # Schulman et al. 2017, Table 3: horizon 2048, Adam 3e-4, 10 epochs, minibatches of 64, γ 0.99, λ 0.95, ε 0.2.
-    # Annealing and advantage normalisation: openai/baselines ppo2 and CleanRL.
+    # Annealing, advantage normalisation and one norm to clip: openai/baselines ppo2 and CleanRL.
     rollout_length: int = 256  # 8 environments × 256 = 2048 steps
     gae_lambda: float = 0.95
     clip: float = 0.2
@@ -30,6 +30,7 @@ class PPO(Algorithm):
     value_learning_rate: float = 3e-4
     anneal_learning_rate: bool = True
     normalize_advantages: bool = True
+    clip_together: bool = True
     epochs: int = 10
     minibatch_size: int | None = 64
 

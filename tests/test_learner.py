@@ -245,8 +245,8 @@ def squared_error(module, batch):
     return loss, {"loss": loss}
 
 
-def optimizer_of(*networks, max_grad_norm):
-    return Optimizer(networks, 1, None, max_grad_norm, 1e-5, None)
+def optimizer_of(*networks, max_grad_norm, clip_together=False):
+    return Optimizer(networks, 1, None, max_grad_norm, clip_together, 1e-5, None)
 
 
 @pytest.mark.parametrize("max_grad_norm", [None, 0.5, 1e9])
@@ -278,7 +278,8 @@ def test_a_step_is_torchs_adam_after_torchs_clipping(max_grad_norm):
     np.testing.assert_allclose(ours.parameter_vector, expected, atol=2e-6)
 
 
-def test_networks_of_one_optimiser_are_clipped_by_the_norm_of_all_their_gradients_and_keep_their_learning_rates():
+@pytest.mark.parametrize("clip_together", [True, False])
+def test_networks_of_one_optimiser_are_clipped_together_or_each_by_itself_and_keep_their_learning_rates(clip_together):
     first, second, *theirs = (ValueFunction(2, torch.Generator().manual_seed(seed)) for seed in (0, 1, 0, 1))
 
     def small_error(module, batch):
@@ -286,7 +287,7 @@ def test_networks_of_one_optimiser_are_clipped_by_the_norm_of_all_their_gradient
         return loss, {"small": loss}
 
     networks = Trainable("first", first, squared_error), Trainable("second", second, small_error)
-    optimizer = optimizer_of(*networks, max_grad_norm=0.5)
+    optimizer = optimizer_of(*networks, max_grad_norm=0.5, clip_together=clip_together)
     rates = 1e-2, 3e-3
     groups = [{"params": module.parameters(), "lr": rate} for module, rate in zip(theirs, rates, strict=True)]
     reference = torch.optim.Adam(groups, eps=1e-5)
@@ -300,11 +301,12 @@ def test_networks_of_one_optimiser_are_clipped_by_the_norm_of_all_their_gradient
         record = dict(zip(optimizer.recorded, recorded, strict=True))
         reference.zero_grad()
         (squared_error(theirs[0], batch)[0] + small_error(theirs[1], batch)[0]).backward()
-        parameters = [parameter for module in theirs for parameter in module.parameters()]
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, 0.5))
+        each = [list(module.parameters()) for module in theirs]
+        clipped = [each[0] + each[1]] if clip_together else each
+        norms = [float(torch.nn.utils.clip_grad_norm_(parameters, 0.5)) for parameters in clipped]
         reference.step()
         both = math.hypot(float(record["first_gradient_norm"]), float(record["second_gradient_norm"]))
-        assert both == pytest.approx(norm, rel=1e-4)
+        assert both == pytest.approx(math.hypot(*norms), rel=1e-4)
     for ours, other in zip((first, second), theirs, strict=True):
         expected = torch.nn.utils.parameters_to_vector(other.parameters()).detach()
         np.testing.assert_allclose(ours.parameter_vector, expected, atol=1e-5)  # of steps of 3e-3 and more

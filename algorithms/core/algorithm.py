@@ -113,7 +113,8 @@ class Algorithm:
     value_learning_rate: float = 1e-3
     anneal_learning_rate: bool = False  # both rates fall linearly to zero over the run
     adam_epsilon: float = 1e-5
-    max_grad_norm: float | None = 0.5  # clips the gradients of policy and critic, together where they share minibatches
+    max_grad_norm: float | None = 0.5
+    clip_together: bool = False  # the norm of policy's and critic's gradients as one, where they share minibatches
     entropy_coefficient: float = 0.0
     normalize_advantages: bool = False  # per minibatch, to zero mean and unit deviation
     epochs: int = 1  # passes of the policy over a rollout

@@ -88,10 +88,10 @@ class Trainable:
 
 
 class Optimizer:
-    """Adam on networks that learn from the same minibatches; the norm of all their gradients together is clipped.
+    """Adam on networks that learn from the same minibatches, each with its own learning rate.
 
-    Each network has its own learning rate. On a batch of `compiled_size` the whole step (forward, gradients, clipping,
-    Adam) runs as machine code.
+    Gradients are clipped by their norm: each network's own, or that of all together. On a batch of `compiled_size` the
+    whole step (forward, gradients, clipping, Adam) runs as machine code.
     """
 
     def __init__(
@@ -100,11 +100,12 @@ class Optimizer:
         epochs: int,
         minibatch_size: int | None,
         max_grad_norm: float | None,
+        clip_together: bool,
         epsilon: float,
         compiled_size: int | None,
     ) -> None:
         self.networks, self.epochs, self.minibatch_size = networks, epochs, minibatch_size
-        self.max_grad_norm, self.epsilon = max_grad_norm, epsilon
+        self.max_grad_norm, self.clip_together, self.epsilon = max_grad_norm, clip_together, epsilon
         self.recorded: tuple[str, ...] = ()
         self.code = MachineCode(f"{' and '.join(n.name for n in networks)} steps", self._step, compiled_size)
 
@@ -127,9 +128,10 @@ class Optimizer:
         norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
         record |= {f"{n.name}_gradient_norm": norm for n, norm in zip(self.networks, norms, strict=True)}
         if self.max_grad_norm is not None:
-            norm = torch.linalg.vector_norm(torch.stack(norms))
-            scale = torch.clamp(self.max_grad_norm / (norm + 1e-6), max=1.0)
-            gradients = [gradient * scale for gradient in gradients]
+            if self.clip_together:
+                norms = [torch.linalg.vector_norm(torch.stack(norms))] * len(norms)
+            scales = [torch.clamp(self.max_grad_norm / (norm + 1e-6), max=1.0) for norm in norms]
+            gradients = [gradient * scale for gradient, scale in zip(gradients, scales, strict=True)]
         with torch.no_grad():
             for (vector, mean, square, step_count, learning_rate), gradient in zip(states, gradients, strict=True):
                 adam(
@@ -195,6 +197,7 @@ class Learner:
                 epochs,
                 minibatch_size,
                 a.max_grad_norm,
+                a.clip_together,
                 a.adam_epsilon,
                 self._compiled_size(minibatch_size, epochs, steps, compile),
             )
