@@ -7,16 +7,18 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from platformdirs import user_cache_path
 
 from algorithms.a2c import A2C
 from algorithms.core.algorithm import Algorithm, Batch, InvalidSetting
+from algorithms.core.compiled import CannotCompile, fingerprint
 from algorithms.core.learner import InvalidCheckpoint, Optimizer, RewardScaler, Trainable
 from algorithms.core.networks import RunningNormalizer, ValueFunction
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
-from tests.tasks import make_learner, needs_compiler, random_rollout
+from tests.tasks import ALGORITHMS, make_learner, needs_compiler, random_rollout
 
 # ---- settings
 
@@ -240,13 +242,14 @@ def test_advantages_of_another_shape_are_refused_by_name():
 # ---- optimisers and updates
 
 
-def squared_error(module, batch):
+def squared_error(_, module, batch):
     loss = 100.0 * (module(batch.observations) - batch.value_targets).square().mean()
     return loss, {"loss": loss}
 
 
 def optimizer_of(*networks, max_grad_norm, clip_together=False):
-    return Optimizer(networks, 1, None, max_grad_norm, clip_together, 1e-5, None)
+    algorithm = Algorithm(max_grad_norm=max_grad_norm, clip_together=clip_together, adam_epsilon=1e-5)
+    return Optimizer(networks, algorithm, 1, None, None)
 
 
 @pytest.mark.parametrize("max_grad_norm", [None, 0.5, 1e9])
@@ -266,7 +269,7 @@ def test_a_step_is_torchs_adam_after_torchs_clipping(max_grad_norm):
         record = dict(zip(optimizer.recorded, recorded, strict=True))
         reference.param_groups[0]["lr"] = rate
         reference.zero_grad()
-        loss, _ = squared_error(theirs, batch)
+        loss, _ = squared_error(None, theirs, batch)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(theirs.parameters(), max_grad_norm or torch.inf)
         reference.step()
@@ -282,7 +285,7 @@ def test_a_step_is_torchs_adam_after_torchs_clipping(max_grad_norm):
 def test_networks_of_one_optimiser_are_clipped_together_or_each_by_itself_and_keep_their_learning_rates(clip_together):
     first, second, *theirs = (ValueFunction(2, torch.Generator().manual_seed(seed)) for seed in (0, 1, 0, 1))
 
-    def small_error(module, batch):
+    def small_error(_, module, batch):
         loss = module(batch.observations).square().mean()
         return loss, {"small": loss}
 
@@ -300,7 +303,7 @@ def test_networks_of_one_optimiser_are_clipped_together_or_each_by_itself_and_ke
         recorded = optimizer.step(batch)
         record = dict(zip(optimizer.recorded, recorded, strict=True))
         reference.zero_grad()
-        (squared_error(theirs[0], batch)[0] + small_error(theirs[1], batch)[0]).backward()
+        (squared_error(None, theirs[0], batch)[0] + small_error(None, theirs[1], batch)[0]).backward()
         each = [list(module.parameters()) for module in theirs]
         clipped = [each[0] + each[1]] if clip_together else each
         norms = [float(torch.nn.utils.clip_grad_norm_(parameters, 0.5)) for parameters in clipped]
@@ -562,6 +565,11 @@ SMALL_PPO = PPO(num_envs=4, rollout_length=16, minibatch_size=24, epochs=2, entr
     ids=["categorical", "masked", "gaussian", "squashed", "whole batches"],
 )
 def test_the_compiled_step_gives_the_same_numbers_as_the_eager_one(algorithm, task):
+    compiled_and_eager(algorithm, task)
+
+
+def compiled_and_eager(algorithm, task):
+    """The policy's parameters after some updates; asserts that they and all else are the same on both paths."""
     results = {}
     for compile in ("always", "never"):
         learner, _, record, before = one_update(algorithm, task, spread=30.0, updates=4, compile=compile)
@@ -574,6 +582,73 @@ def test_the_compiled_step_gives_the_same_numbers_as_the_eager_one(algorithm, ta
     np.testing.assert_allclose(policy, eager_policy, atol=2e-5)
     np.testing.assert_allclose(value, eager_value, atol=2e-5)
     assert record == pytest.approx(eager_record, rel=1e-3, abs=1e-4)
+    return eager_policy
+
+
+@needs_compiler
+def test_one_machine_code_serves_all_values_of_the_settings_that_are_floats():
+    task = Task("BoxRandomEnding-v0")
+    usual = compiled_and_eager(SMALL_PPO, task)
+    compiled = set(user_cache_path("policy-gradient-ladder").glob("*.pt2"))
+    assert compiled
+    changes = dict(clip=0.01, clip_values=0.01, entropy_coefficient=0.5, max_grad_norm=0.01, adam_epsilon=1e-2)
+    for name, value in changes.items():
+        changed = compiled_and_eager(replace(SMALL_PPO, **{name: value}), task)
+        assert (changed - usual).abs().max() > 1e-4 or name == "clip_values"  # which the critic alone knows
+    assert set(user_cache_path("policy-gradient-ladder").glob("*.pt2")) == compiled
+
+
+def fingerprints(algorithm, general=True):
+    """Of the gradient steps' machine code."""
+    task = Task("BoxRandomEnding-v0")
+    _, learner, _ = make_learner(algorithm, task)
+    batch = learner.prepare(collected(learner, task))
+    for optimizer in learner.optimizers:
+        tensors = [x for network in optimizer.networks for x in network.tensors()] + batch.tensors()
+        code = optimizer.code
+        yield fingerprint(code.general, [code.numbers, *tensors]) if general else fingerprint(code.function, tensors)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_has_one_machine_code_for_all_values_of_its_floats(name):
+    algorithm = ALGORITHMS[name](entropy_coefficient=0.1)
+    floats = {name: value for name, value in algorithm.settings().items() if type(value) is float}
+    other = replace(algorithm, **{name: value * 0.9 for name, value in floats.items()})
+    assert list(fingerprints(algorithm)) == list(fingerprints(other))
+    assert not set(fingerprints(algorithm, general=False)) & set(fingerprints(other, general=False))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"clip_values": None}, {"max_grad_norm": None}, {"entropy_coefficient": 0.0}, {"clip_together": False}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_setting_that_decides_what_is_computed_has_a_machine_code_of_its_own(change):
+    assert list(fingerprints(SMALL_PPO)) != list(fingerprints(replace(SMALL_PPO, **change)))
+
+
+@dataclass(frozen=True)
+class Tempered(A2C):
+    """Has a loss that cannot do with tensors for numbers."""
+
+    value_function: ClassVar[bool] = False
+    temperature: float = 0.5
+
+    def policy_loss(self, log_prob, batch):
+        return math.exp(self.temperature) * super().policy_loss(log_prob, batch)
+
+
+@needs_compiler
+def test_a_loss_that_needs_numbers_is_compiled_with_them(caplog):
+    algorithm = Tempered(num_envs=4, rollout_length=16, max_grad_norm=None, adam_epsilon=1.0)
+    eager, compiled = (one_update(algorithm, spread=30.0, compile=x)[0] for x in ("never", "always"))
+    assert compiled.compiled
+    assert not [r for r in caplog.records if r.name == "algorithms.core.compiled"]
+    np.testing.assert_allclose(compiled.policy.parameter_vector, eager.policy.parameter_vector, atol=1e-6)
+    with pytest.raises(CannotCompile, match="depends on the numbers"):
+        list(fingerprints(algorithm))
+    other = replace(algorithm, temperature=0.6)
+    assert list(fingerprints(algorithm, general=False)) != list(fingerprints(other, general=False))
 
 
 def test_an_algorithm_without_its_two_methods_says_so():

@@ -9,7 +9,6 @@ import torch
 
 from algorithms.a2c import A2C
 from algorithms.core.learner import STEPS_THAT_REPAY_COMPILING
-from algorithms.core.rollout import collect
 from algorithms.core.task import Task
 from algorithms.core.training import RECORDED_ROWS, UpdateTable, evaluate, train
 from algorithms.ppo import PPO
@@ -127,6 +126,21 @@ def test_an_evaluation_is_twenty_whole_episodes_of_each_kind_and_changes_nothing
     assert not set(result["sampled"].returns) & set(result["mode"].returns)
     for name, array in learner.state().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize("kind", ["sampled", "mode"])
+def test_a_run_ends_with_the_evaluations_asked_for_and_they_do_not_depend_on_each_other(kind):
+    both, one = (
+        train(SMALL["ppo"], EVERYTHING, 0, 128, compile="never", evaluations=kinds)
+        for kinds in (("mode", "sampled"), (kind,))
+    )
+    assert list(both.evaluation) == ["sampled", "mode"]
+    assert one.evaluation == {kind: both.evaluation[kind]}
+
+
+def test_an_unknown_evaluation_is_refused_before_training_with_the_valid_ones():
+    with pytest.raises(ValueError, match="no evaluation 'median'; valid are: sampled, mode"):
+        train(SMALL["ppo"], EVERYTHING, 0, 10**12, evaluations=("sampled", "median"))
 
 
 def test_the_mode_evaluation_takes_the_mode():
@@ -253,16 +267,19 @@ def test_a_compiled_run_diverges_as_any_other():
     assert run.diverged_at == train(algorithm, Task("NotANumber-v0"), 0, 4000, compile="never").diverged_at
 
 
-LONG_ENOUGH = STEPS_THAT_REPAY_COMPILING * 32 // 2  # steps, with minibatches of 32 and two epochs
+RUNS = 250
+LONG_ENOUGH = STEPS_THAT_REPAY_COMPILING * 32 // 2 // RUNS  # steps, with minibatches of 32 and two epochs
 
 
 @needs_compiler
-@pytest.mark.parametrize(("steps", "compiled"), [(LONG_ENOUGH - 32, False), (LONG_ENOUGH, True)])
-def test_a_run_is_compiled_where_it_is_long_enough_to_repay_it(steps, compiled):
-    envs, learner, rng = make_learner(SMALL["ppo"], EVERYTHING, steps=steps, compile="auto")
-    learner.update(learner.prepare(collect(envs, learner.policy, learner.normalizer, rng, steps=32)), 0.0)
-    assert learner.compiled == compiled
-    assert (learner.compiling_seconds > 0) == compiled
+@pytest.mark.parametrize(
+    ("steps", "runs", "compiled"),
+    [(LONG_ENOUGH - 32, RUNS, False), (LONG_ENOUGH, RUNS, True), (LONG_ENOUGH, RUNS - 1, False)],
+)
+def test_runs_are_compiled_where_together_they_are_long_enough_to_repay_it(steps, runs, compiled):
+    run = train(SMALL["ppo"], EVERYTHING, 0, steps, compile="auto", runs=runs, evaluations=())
+    assert run.compiled == compiled
+    assert (run.seconds["compiling"] > 0) == compiled
 
 
 @pytest.mark.parametrize("compile", ["auto", "always"])

@@ -1,5 +1,6 @@
 """What an algorithm is: a frozen set of hyperparameters, an advantage and a policy loss."""
 
+import copy
 import dataclasses
 import difflib
 import itertools
@@ -130,7 +131,8 @@ class Algorithm:
     def policy_loss(self, log_prob: Tensor, batch: Batch) -> Tensor:
         """The scalar whose gradient is minus the policy gradient; `log_prob` [B] is the current policy's log π(a|s).
 
-        A function of its arguments and the settings alone, in Torch: it is run once, compiled, and never run again.
+        A function of its arguments and the settings alone, in Torch: it is run once, compiled, and never run again. In
+        that run the settings that are floats are 0-d tensors; where it cannot do with those, they are floats there too.
         """
         raise NotImplementedError
 
@@ -161,6 +163,20 @@ class Algorithm:
     def settings(self) -> dict[str, Any]:
         """Every hyperparameter by name."""
         return dataclasses.asdict(self)
+
+    def numbers(self) -> Tensor:
+        """The settings whose values are floats, in the order of the fields; float64 [K]."""
+        return torch.tensor([getattr(self, name) for name in self._names_of_numbers()], dtype=torch.float64)
+
+    def with_numbers(self, numbers: Tensor) -> Self:
+        """The same algorithm with the elements of `numbers` [K], 0-d tensors, in place of its floats."""
+        result = copy.copy(self)
+        for name, number in zip(self._names_of_numbers(), numbers.unbind(), strict=True):
+            object.__setattr__(result, name, number)
+        return result
+
+    def _names_of_numbers(self) -> list[str]:
+        return [f.name for f in fields(self) if type(getattr(self, f.name)) is float]
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))

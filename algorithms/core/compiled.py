@@ -17,6 +17,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,10 +37,21 @@ class MachineCode:
 
     On batches of another size, where `size` is None, and where it cannot be compiled (a warning gives the reason), the
     function runs operation by operation. `name` says what it is in that warning.
+
+    `general(numbers, *tensors)` is the same function with some of its constants taken from a tensor. Its code serves
+    all of their values, so it is what is compiled, unless it cannot be.
     """
 
-    def __init__(self, name: str, function: Callable[..., Tensor], size: int | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., Tensor],
+        size: int | None,
+        general: Callable[..., Tensor] | None = None,
+        numbers: Tensor | None = None,
+    ) -> None:
         self.name, self.function, self.size = name, function, size
+        self.general, self.numbers = general, numbers
         self.seconds = 0.0  # that compiling, or loading what was compiled before, took
         self._code: Callable[..., Tensor] | None = None
         self._inputs = 0
@@ -58,11 +70,21 @@ class MachineCode:
     def _compile(self, tensors: Sequence[Tensor]) -> None:
         began = time.perf_counter()
         try:
-            self._code, self._inputs = ahead_of_time(self.function, tensors), len(tensors)
+            self._code = self._general_code(tensors) or ahead_of_time(self.function, tensors)
+            self._inputs = len(tensors)
         except CannotCompile as error:
             logging.getLogger(__name__).warning("%s: not compiled, and slower for it: %s", self.name, error)
             self._code, self.size = None, None
         self.seconds += time.perf_counter() - began
+
+    def _general_code(self, tensors: Sequence[Tensor]) -> Callable[..., Tensor] | None:
+        if self.general is None:
+            return None
+        try:
+            return partial(ahead_of_time(self.general, [self.numbers, *tensors]), self.numbers)
+        except Exception as error:  # whatever can be done with a number and not with a tensor
+            logging.getLogger(__name__).info("%s: compiled for these settings alone: %s", self.name, error)
+            return None
 
 
 def ahead_of_time(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Callable[..., Tensor]:

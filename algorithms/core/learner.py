@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,9 +20,9 @@ from algorithms.core.task import Task
 ADAM_BETAS = (0.9, 0.999)
 REWARD_DISCOUNT = 0.99  # of the discounted return whose deviation scales rewards, as in VecNormalize; the task's, not γ
 REWARD_CLIP = 10.0
-# Gradient steps from which compiling repays: each of a network is 0.6 ms faster for it, and five seeds of 5,000 steps
-# save what compiling takes once for all runs of a kind, some fifteen seconds.
-STEPS_THAT_REPAY_COMPILING = 5_000
+# Gradient steps, of all runs that share the compiled code, from which compiling repays: each of a network is 0.6 ms
+# faster for it, and so many save what compiling takes once for all of these runs, some fifteen seconds.
+STEPS_THAT_REPAY_COMPILING = 25_000
 
 
 class InvalidCheckpoint(ValueError):
@@ -54,11 +55,14 @@ class RewardScaler:
 class Trainable:
     """A network's parameters as one vector [P], Adam's state of them, and the loss that they are to minimise.
 
-    `loss(module, batch)` returns the scalar to minimise and a dict of scalars to record.
+    `loss(algorithm, module, batch)` returns the scalar to minimise and a dict of scalars to record.
     """
 
     def __init__(
-        self, name: str, module: nn.Module, loss: Callable[[Callable, Batch], tuple[Tensor, dict[str, Tensor]]]
+        self,
+        name: str,
+        module: nn.Module,
+        loss: Callable[[Algorithm, Callable, Batch], tuple[Tensor, dict[str, Tensor]]],
     ) -> None:
         self.name, self.module, self.loss = name, module, loss
         self.vector: Tensor = module.parameter_vector
@@ -91,46 +95,50 @@ class Optimizer:
     """Adam on networks that learn from the same minibatches, each with its own learning rate.
 
     Gradients are clipped by their norm: each network's own, or that of all together. On a batch of `compiled_size` the
-    whole step (forward, gradients, clipping, Adam) runs as machine code.
+    whole step (forward, gradients, clipping, Adam) runs as machine code, which is the same for all values of the
+    algorithm's settings that are floats.
     """
 
     def __init__(
         self,
         networks: Sequence[Trainable],
+        algorithm: Algorithm,
         epochs: int,
         minibatch_size: int | None,
-        max_grad_norm: float | None,
-        clip_together: bool,
-        epsilon: float,
         compiled_size: int | None,
     ) -> None:
         self.networks, self.epochs, self.minibatch_size = networks, epochs, minibatch_size
-        self.max_grad_norm, self.clip_together, self.epsilon = max_grad_norm, clip_together, epsilon
         self.recorded: tuple[str, ...] = ()
-        self.code = MachineCode(f"{' and '.join(n.name for n in networks)} steps", self._step, compiled_size)
+        self.code = MachineCode(
+            f"{' and '.join(n.name for n in networks)} steps",
+            partial(self._step, algorithm),
+            compiled_size,
+            general=lambda numbers, *tensors: self._step(algorithm.with_numbers(numbers), *tensors),
+            numbers=algorithm.numbers(),
+        )
 
     def step(self, batch: Batch) -> Tensor:
         """One gradient step; returns the scalars `recorded`: the losses', and the gradients' norms before clipping."""
         states = [tensor for network in self.networks for tensor in network.tensors()]
         return self.code(len(batch), *states, *batch.tensors())
 
-    def _step(self, *tensors: Tensor) -> Tensor:
+    def _step(self, algorithm: Algorithm, *tensors: Tensor) -> Tensor:
         size = len(self.networks[0].tensors())
         states = [tensors[i * size : (i + 1) * size] for i in range(len(self.networks))]
         batch = Batch(*tensors[len(states) * size :])
         parameters = [vector.detach().requires_grad_() for vector, *_ in states]
         losses, record = [], {}
         for network, vector in zip(self.networks, parameters, strict=True):
-            loss, scalars = network.loss(network.module_with(vector), batch)
+            loss, scalars = network.loss(algorithm, network.module_with(vector), batch)
             losses.append(loss)
             record |= scalars
         gradients = torch.autograd.grad(losses, parameters)
         norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
         record |= {f"{n.name}_gradient_norm": norm for n, norm in zip(self.networks, norms, strict=True)}
-        if self.max_grad_norm is not None:
-            if self.clip_together:
+        if algorithm.max_grad_norm is not None:
+            if algorithm.clip_together:
                 norms = [torch.linalg.vector_norm(torch.stack(norms))] * len(norms)
-            scales = [torch.clamp(self.max_grad_norm / (norm + 1e-6), max=1.0) for norm in norms]
+            scales = [torch.clamp(algorithm.max_grad_norm / (norm + 1e-6), max=1.0) for norm in norms]
             gradients = [gradient * scale for gradient, scale in zip(gradients, scales, strict=True)]
         with torch.no_grad():
             for (vector, mean, square, step_count, learning_rate), gradient in zip(states, gradients, strict=True):
@@ -148,18 +156,19 @@ class Optimizer:
                     beta2=ADAM_BETAS[1],
                     lr=learning_rate,
                     weight_decay=0.0,
-                    eps=self.epsilon,
+                    eps=algorithm.adam_epsilon,
                     maximize=False,
                 )
         self.recorded = tuple(record)
-        return torch.stack([value.detach() for value in record.values()])
+        return torch.stack([value.detach().float() for value in record.values()])
 
 
 class Learner:
     """The networks, statistics and optimisers of one run.
 
     `compile` is "always", "never" or "auto": where the run is long enough to repay it. What cannot be compiled is run
-    operation by operation, with a warning that gives the reason.
+    operation by operation, with a warning that gives the reason. `runs` is how many runs of this length will share the
+    compiled code: the seeds of a grid's cell, the trials of a study.
     """
 
     def __init__(
@@ -173,6 +182,7 @@ class Learner:
         minibatches: np.random.SeedSequence,
         steps: int = 0,
         compile: str = "never",
+        runs: int = 5,
     ) -> None:
         self.algorithm, self.task = algorithm, task
         generator = torch.Generator().manual_seed(int(initialisation.generate_state(1)[0]))
@@ -194,16 +204,14 @@ class Learner:
         self.optimizers = [
             Optimizer(
                 [self.networks[name] for name in names],
+                a,
                 epochs,
                 minibatch_size,
-                a.max_grad_norm,
-                a.clip_together,
-                a.adam_epsilon,
-                self._compiled_size(minibatch_size, epochs, steps, compile),
+                self._compiled_size(minibatch_size, epochs, steps * runs, compile),
             )
             for names, epochs, minibatch_size in passes
         ]
-        size = self._compiled_size(None, 1, steps, compile)
+        size = self._compiled_size(None, 1, steps * runs, compile)
         self._log_prob = MachineCode("log-probabilities", self._log_prob_with, size)
 
     @property
@@ -217,7 +225,10 @@ class Learner:
         return self._log_prob.seconds + sum(optimizer.code.seconds for optimizer in self.optimizers)
 
     def _compiled_size(self, minibatch_size: int | None, epochs: int, steps: int, compile: str) -> int | None:
-        """The one batch size that is compiled, or None where compiling is not wanted or would not repay its cost."""
+        """The one batch size that is compiled, or None where compiling is not wanted or would not repay its cost.
+
+        `steps` are environment steps, of all runs that share what is compiled.
+        """
         a = self.algorithm
         rollout = None if a.whole_episodes else a.num_envs * a.rollout_length
         size = min(minibatch_size or math.inf, rollout or math.inf)
@@ -336,18 +347,18 @@ class Learner:
         with torch.no_grad():
             return self.networks["policy"].module_with(vector)(*inputs).log_prob(actions)
 
-    def _policy_loss(self, policy: Callable, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        a = self.algorithm
+    def _policy_loss(self, a: Algorithm, policy: Callable, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         if a.normalize_advantages:
             batch = batch.with_normalized_advantages()
         distribution = policy(batch.observations, batch.action_masks)
         loss = a.policy_loss(distribution.log_prob(batch.actions), batch)
         entropy = distribution.entropy().mean()
-        objective = loss - a.entropy_coefficient * entropy if a.entropy_coefficient else loss
+        without = self.algorithm.entropy_coefficient == 0  # a number here, where `a`'s may be a tensor
+        objective = loss if without else loss - a.entropy_coefficient * entropy
         return objective, {"policy_loss": loss, "entropy": entropy}
 
-    def _value_loss(self, value_function: Callable, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        loss = self.algorithm.value_loss(value_function(batch.observations), batch)
+    def _value_loss(self, a: Algorithm, value_function: Callable, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = a.value_loss(value_function(batch.observations), batch)
         return loss, {"value_loss": loss}
 
 

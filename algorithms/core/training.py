@@ -16,6 +16,7 @@ from algorithms.core.task import Task
 from algorithms.core.vector_env import Episode, VectorEnv
 
 EVALUATION_EPISODES = 20
+EVALUATIONS = ("sampled", "mode")
 PHASES = ("stepping", "acting", "learning", "compiling", "training", "evaluating")  # training holds the four before it
 RECORDED_ROWS = 200  # rows of the update table at most; each holds the means over an equal share of the budget
 
@@ -44,7 +45,7 @@ class Run:
     episodes: list[Episode]
     updates: list[dict[str, float]]  # rows of the update table
     checkpoints: list[Checkpoint]
-    evaluation: dict[str, Evaluation] | None  # "sampled" and "mode"; None for a diverged run
+    evaluation: dict[str, Evaluation] | None  # by kind; None for a diverged run
     steps_taken: int
     updates_made: int
     compiled: bool = False  # whether gradient steps ran as machine code, whose last digits differ from the eager path's
@@ -77,14 +78,18 @@ def train(
     *,
     checkpoint_fractions: Sequence[float] = (),
     compile: str = "auto",
+    runs: int = 5,
+    evaluations: Sequence[str] = EVALUATIONS,
     on_update: Callable[[int, list[Episode]], None] = lambda steps, episodes: None,
 ) -> Run:
     """Train for `steps` environment steps: a pure function of algorithm, task, seed and steps.
 
     The last rollout of a step-based algorithm is cut to the budget (up to one step per environment); whole episodes are
-    finished, so `steps_taken` may exceed `steps` by part of a rollout. `on_update` is told the steps taken and all
-    episodes so far after every update.
+    finished, so `steps_taken` may exceed `steps` by part of a rollout. `compile` and `runs` are the learner's.
+    `evaluations` are the kinds of evaluation that the run ends with; one that is none raises ValueError at once.
+    `on_update` is told the steps taken and all episodes so far after every update.
     """
+    check_evaluations(evaluations)
     use_one_thread()
     seeds = Seeds.of(seed)
     envs = VectorEnv(task, algorithm.num_envs, seeds.environments)
@@ -97,6 +102,7 @@ def train(
         minibatches=seeds.minibatches,
         steps=steps,
         compile=compile,
+        runs=runs,
     )
     rng = np.random.default_rng(seeds.acting)
     table = UpdateTable(steps)
@@ -135,7 +141,7 @@ def train(
     envs.close()
     if run.diverged_at is None:
         began = time.perf_counter()
-        run.evaluation = evaluate(learner, task, seeds.evaluation)
+        run.evaluation = evaluate(learner, task, seeds.evaluation, evaluations)
         seconds["evaluating"] = time.perf_counter() - began
     return run
 
@@ -146,10 +152,25 @@ def use_one_thread() -> None:
     threadpool_limits(1)
 
 
-def evaluate(learner: Learner, task: Task, seed: np.random.SeedSequence) -> dict[str, Evaluation]:
-    """20 complete episodes with sampled actions and 20 with the mode action, on freshly seeded environments."""
+def check_evaluations(kinds: Sequence[str]) -> None:
+    """Raise ValueError, naming the valid kinds of evaluation, where one of `kinds` is none."""
+    for kind in kinds:
+        if kind not in EVALUATIONS:
+            raise ValueError(f"there is no evaluation {kind!r}; valid are: {', '.join(EVALUATIONS)}")
+
+
+def evaluate(
+    learner: Learner, task: Task, seed: np.random.SeedSequence, kinds: Sequence[str] = EVALUATIONS
+) -> dict[str, Evaluation]:
+    """20 complete episodes of each of `kinds`, with sampled actions or the mode action, on freshly seeded environments.
+
+    What one kind gives does not depend on whether the other is asked for.
+    """
+    check_evaluations(kinds)
     result = {}
-    for kind, child in zip(("sampled", "mode"), seed.spawn(2), strict=True):
+    for kind, child in zip(EVALUATIONS, seed.spawn(len(EVALUATIONS)), strict=True):
+        if kind not in kinds:
+            continue
         environments, acting = child.spawn(2)
         envs = VectorEnv(task, EVALUATION_EPISODES, environments)
         rng = np.random.default_rng(acting)
