@@ -1,4 +1,4 @@
-"""The pipeline: a grid's cells → runs → probes → tables → figures → report.
+"""The pipeline: a grid's studies → runs → probes → tables → figures → report.
 
     snakemake --cores N                                    the default grid
     snakemake --cores N --config grid=smoke                another: a name under experiments/grids/ or a path
@@ -18,6 +18,7 @@ from glob import glob
 from snakemake.exceptions import WorkflowError
 
 from experiments.grid import MISTAKES, load_grid
+from experiments.search import BEST
 
 unknown = sorted(set(config) - {"grid"})
 if unknown:
@@ -30,12 +31,17 @@ except MISTAKES as error:
 RESULTS = f"results/{GRID.name}"
 CELLS = {cell.directory: cell for cell in GRID.cells()}
 RUNS = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=CELLS, file=["run.json", "episodes.csv", "updates.csv"])
+STUDIES = {study.directory: study for study in GRID.studies()}
+STUDY_FILES = [BEST, "study.json", "trials.csv", "parts.csv"]
+TUNED = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=STUDIES, file=STUDY_FILES)
 PROBES = {probe.directory: probe for probe in GRID.probes}
 MEASURED = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=PROBES, file=["probe.json", "grams.npz"])
 CORE = sorted(glob("algorithms/core/*.py"))
+TUNER = expand("experiments/{module}.py", module=["tune", "search"])
 LABORATORY = expand("experiments/{module}.py", module=["probe", "gradients", "exact"])
 TABLES = (
-    "ledger scores summary aggregate curves curve_intervals efficiency diagnostics provenance benchmark gradients critics"
+    "ledger scores summary aggregate curves curve_intervals efficiency diagnostics provenance benchmark gradients critics "
+    "tuning tuning_values tuning_settings tuning_parts shrinkage"
 ).split()
 FIGURES = {
     "learning_curves": "Learning",
@@ -43,6 +49,10 @@ FIGURES = {
     "seed_spread": "Variance",
     "final_scores": "Scores",
     "diagnostics": "Diagnostics",
+    "shrinkage": "Tuning",
+    "tuning_history": "Tuning",
+    "tuning_space": "Tuning",
+    "tuning_importance": "Tuning",
     "gradient_variance": "Gradient laboratory",
     "gradient_direction": "Gradient laboratory",
     "gradient_bias_variance": "Gradient laboratory",
@@ -53,7 +63,7 @@ FIGURES = {
 }
 BENCHMARK = sorted(glob(f"{RESULTS}/speed/*.*"))  # what is there: no rule makes it, so it goes stale by no edit
 
-TO_LOG = " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"  # what the analysis refuses is said in the log and on the terminal
+TO_LOG = " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"  # what is refused is said in the log and on the terminal
 
 
 def analysis_files(*modules):
@@ -84,6 +94,23 @@ def directory_of_output(wildcards, output):
 def what_determines_the_run(wildcards):
     """Everything that the grid says about a cell, as text: when it changes, the cell runs again."""
     return GRID.what_determines(cell_of(wildcards))
+
+
+def best_settings(wildcards):
+    """What the cell's study has found, if it has one."""
+    tuned = cell_of(wildcards).tuned
+    return [f"{RESULTS}/{tuned}/{BEST}"] if tuned else []
+
+
+def tuned_option(wildcards, input):
+    """Where a cell takes tuned settings from, as it is said on the command line."""
+    return f"--tuned {input.tuned}" if input.tuned else ""
+
+
+def what_determines_the_study(wildcards):
+    """Everything that the grid says about a study, as text: when it changes, the study goes on or is refused."""
+    study = STUDIES["tuning/{algorithm}/{group}".format(**wildcards)]
+    return json.dumps(GRID.what_determines_study(study) | study.description(), sort_keys=True)
 
 
 def probe_of(wildcards):
@@ -125,9 +152,10 @@ onstart:
 
 
 rule reproduce:
-    """The report, every run and every probe: one that somebody removed is done again although the report is there."""
+    """The report and everything in it: a run, say, that somebody removed is done again although the report is there."""
     input:
         f"{RESULTS}/report/index.html",
+        TUNED,
         RUNS,
         MEASURED,
     default_target: True
@@ -170,11 +198,33 @@ rule manifest:
         "python -m experiments.grid --grid {params.grid:q} --output {output:q} > {log:q} 2>&1"
 
 
-rule train:
-    """One cell."""
+rule tune:
+    """One algorithm on one group of tasks. The study's journal is no output: Snakemake would remove it before a rerun."""
     input:
         algorithm_files,
         CORE,
+        TUNER,
+    output:
+        expand(f"{RESULTS}/tuning/{{{{algorithm}}}}/{{{{group}}}}/{{file}}", file=STUDY_FILES),
+    params:
+        grid=GRID.path,
+        determines=what_determines_the_study,
+        directory=directory_of_output,
+    threads: GRID.tuning.workers if GRID.tuning else 1
+    priority: 1  # others wait for it
+    log:
+        f"{RESULTS}/logs/tuning/{{algorithm}}/{{group}}.log",
+    shell:
+        "python -m experiments.tune --grid {params.grid:q} --algorithm {wildcards.algorithm:q} --group {wildcards.group:q}"
+        f" --output {{params.directory:q}}{TO_LOG}"
+
+
+rule train:
+    """One cell, with tuned settings where the grid says so."""
+    input:
+        algorithm_files,
+        CORE,
+        tuned=best_settings,
     output:
         f"{RESULTS}/runs/{{task}}/{{algorithm}}/{{seed}}/run.json",
         f"{RESULTS}/runs/{{task}}/{{algorithm}}/{{seed}}/episodes.csv",
@@ -184,11 +234,12 @@ rule train:
         task=task_id,
         determines=what_determines_the_run,
         directory=directory_of_output,
+        tuned=tuned_option,
     log:
         f"{RESULTS}/logs/runs/{{task}}/{{algorithm}}/{{seed}}.log",
     shell:
         "python -m experiments.run --grid {params.grid:q} --algorithm {wildcards.algorithm:q} --task {params.task:q}"
-        " --seed {wildcards.seed} --output {params.directory:q} > {log:q} 2>&1"
+        " --seed {wildcards.seed} {params.tuned} --output {params.directory:q} > {log:q} 2>&1"
 
 
 rule probe:
@@ -215,10 +266,11 @@ rule tables:
     """All runs → tidy tables."""
     input:
         f"{RESULTS}/grid.json",
+        TUNED,
         RUNS,
         MEASURED,
         BENCHMARK,
-        analysis_files("tables", "benchmark", "laboratory", "gradient_statistics", "statistics", "results"),
+        analysis_files("tables", "benchmark", "laboratory", "gradient_statistics", "tuning", "statistics", "results"),
     output:
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
     log:
@@ -232,7 +284,10 @@ rule figures:
     input:
         f"{RESULTS}/grid.json",
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
-        analysis_files("figures", "gradient_figures", "drawing", "benchmark", "laboratory", "theme", "results"),
+        analysis_files(
+            *("figures", "gradient_figures", "tuning_figures"),
+            *("drawing", "benchmark", "laboratory", "theme", "results"),
+        ),
     output:
         [
             report(f"{RESULTS}/figures/{figure}.svg", caption=f"analysis/captions/{figure}.rst", category=category)
@@ -252,7 +307,10 @@ rule report:
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
         expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES),
         BENCHMARK,
-        analysis_files("report", "benchmark", "laboratory", "laboratory_findings", "findings", "theme", "results"),
+        analysis_files(
+            *("report", "findings", "laboratory_findings", "tuning_findings"),
+            *("benchmark", "laboratory", "theme", "results"),
+        ),
         expand("analysis/captions/{figure}.rst", figure=FIGURES),
         "analysis/report.html.j2",
     output:

@@ -55,6 +55,7 @@ from analysis.results import (
     valid_choices,
     write_whole,
 )
+from analysis.tuning_figures import shrinkage, tuning_history, tuning_importance, tuning_space
 
 STEPS_LABEL = "environment steps (thousands)"
 DIAGNOSTIC_PANELS = {  # metric: label, scale of its axis
@@ -341,6 +342,10 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "seed_spread": seed_spread,
     "sample_efficiency": sample_efficiency,
     "diagnostics": diagnostics,
+    "shrinkage": shrinkage,
+    "tuning_history": tuning_history,
+    "tuning_space": tuning_space,
+    "tuning_importance": tuning_importance,
     "gradient_variance": gradient_variance,
     "gradient_direction": gradient_direction,
     "gradient_bias_variance": gradient_bias_variance,

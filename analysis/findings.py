@@ -31,8 +31,8 @@ class Leader:
     verdict: str
 
 
-def findings(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[Finding]:
-    """What a reader should know first, in the order in which they should know it."""
+def findings(grid: Grid, tables: dict[str, pd.DataFrame], tuning: Iterable[str] = ()) -> list[Finding]:
+    """What a reader should know first, in the order in which they should know it; `tuning` is what tuning says."""
     scores, aggregate = tables["scores"], tables["aggregate"]
     present = tables["summary"][tables["summary"]["n"] > 0]
     sentences = {
@@ -42,6 +42,7 @@ def findings(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[Finding]:
             *ladder(grid, aggregate, "score", "final score"),
             *ladder(grid, aggregate, "auc", "return over the whole budget (AUC)"),
             *thresholds(grid, scores),
+            *tuning,
             *fastest(grid, scores),
         ],
         "surprise": [*reversals(grid, present), *below_random(grid, present), *mode_gap(grid, scores)],
@@ -134,7 +135,9 @@ def ranking(grid: Grid, aggregate: pd.DataFrame) -> list[str]:
 
 def ladder(grid: Grid, aggregate: pd.DataFrame, measure: str, name: str) -> list[str]:
     """Whether each algorithm stands above the one before it in the grid's order."""
-    rows = aggregate[aggregate["measure"] == measure]
+    rows = aggregate[(aggregate["measure"] == measure) & aggregate["algorithm"].isin(ladder_of(grid))]
+    if rows.empty:
+        return []
     rungs = list(rows[rows["tasks"] == rows["tasks"].max()].itertuples())
     if len(rungs) < 2:
         return []
@@ -154,6 +157,14 @@ def ladder(grid: Grid, aggregate: pd.DataFrame, measure: str, name: str) -> list
     ]
     unsettled = f", but not every rise is settled by its intervals: {enumerate_text(small)}" if small else ""
     return [f"Up the ladder {path}, the normalised {name} rises at every rung{unsettled}."]
+
+
+def ladder_of(grid: Grid) -> list[str]:
+    """The rungs: an algorithm that is in the grid with several settings is one rung, as its first entry."""
+    classes: dict[tuple[str, str], str] = {}
+    for name, values in grid.algorithms.items():
+        classes.setdefault((values.get("module", name), values.get("class", name)), name)
+    return list(classes.values())
 
 
 def thresholds(grid: Grid, scores: pd.DataFrame) -> list[str]:
@@ -186,6 +197,7 @@ def fastest(grid: Grid, scores: pd.DataFrame) -> list[str]:
 def reversals(grid: Grid, summary: pd.DataFrame) -> list[str]:
     """Later rungs whose interval lies wholly below that of an earlier one on the same task."""
     sentences = []
+    summary = summary[summary["algorithm"].isin(ladder_of(grid))]
     for task in grid.tasks:
         rungs = list(summary[summary["task"] == task].itertuples())
         for place, later in enumerate(rungs):
@@ -232,6 +244,13 @@ def number(value: float) -> str:
     digits = 0 if size >= 100 or size == 0 else 1 if size >= 10 else 2
     text = f"{value:.2g}" if 0 < size < 0.01 else f"{value:,.{digits}f}"
     return text.replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as the unit that suits them."""
+    if seconds >= 3600:
+        return f"{number(seconds / 3600)} hours"
+    return f"{number(seconds / 60)} minutes" if seconds >= 60 else f"{number(seconds)} seconds"
 
 
 def count(value: float) -> str:

@@ -13,10 +13,10 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from analysis import laboratory_findings, statistics, theme
+from analysis import laboratory_findings, statistics, theme, tuning_findings
 from analysis.benchmark import core_time, percent, sentences, verdicts
 from analysis.figures import FIGURES
-from analysis.findings import count, findings, fixed, interval, leaders, number
+from analysis.findings import count, duration, findings, fixed, interval, leaders, number
 from analysis.gradient_statistics import FEWEST_BATCHES
 from analysis.laboratory import UNBIASED_WITHIN
 from analysis.results import (
@@ -42,6 +42,15 @@ LABORATORY_FIGURES = {
     "critic_error": "What the critics know",
     "exact_problems": "Bias where the true gradient is known",
 }
+
+
+TUNING_FIGURES = {
+    "shrinkage": "Did tuning help? Tuning seeds against fresh seeds",
+    "tuning_history": "Every trial in order",
+    "tuning_space": "Search space",
+    "tuning_importance": "Which settings mattered",
+}
+SECTIONS = (*SPEED_FIGURES, *LABORATORY_FIGURES, *TUNING_FIGURES)
 
 
 def main() -> None:
@@ -85,16 +94,20 @@ def render(
         "setting": setting_text,
         "equation": equation,
         "percent": percent,
+        "score": tuning_findings.score,
     }
     environment.globals |= {"interval": interval, "fixed": fixed, "count": count, "number": number}
+    environment.globals["score"] = tuning_findings.score
     summary = tables["summary"]
     drawn = {name: figure(name, svg, tables) for name, svg in figures.items()}
+    found = findings(grid, tables, tuning_findings.headline(grid, tables["shrinkage"]))
     page = {
         "grid": grid,
-        "findings": {kind: list(group) for kind, group in groupby(findings(grid, tables), lambda found: found.kind)},
+        "findings": {kind: list(group) for kind, group in groupby(found, lambda finding: finding.kind)},
         "leaders": leaders(grid, summary),
         "aggregate": aggregate_rows(grid, tables["aggregate"]),
-        "figures": [shown for name, shown in drawn.items() if name not in (*SPEED_FIGURES, *LABORATORY_FIGURES)],
+        "figures": [shown for name, shown in drawn.items() if name not in SECTIONS],
+        "tuning": tuning(grid, tables, drawn),
         "laboratory": laboratory(grid, tables, drawn),
         "speed": {"figure": drawn["speed"], "sentences": core_time(tables["scores"])},
         "benchmark": about and benchmark(tables["benchmark"], about) | {"figure": drawn["benchmark"]},
@@ -151,7 +164,23 @@ def figure(name: str, svg: str, tables: dict[str, pd.DataFrame]) -> dict[str, An
         "width": round(width),
         "height": round(height),
         "caption": f"{caption} {sample_text(name, tables)}".strip(),
-        "intervals": name not in LABORATORY_FIGURES and ("interval" in caption or "bootstrap" in caption),
+        "intervals": name not in SECTIONS and ("interval" in caption or "bootstrap" in caption),
+    }
+
+
+def tuning(grid: Grid, tables: dict[str, pd.DataFrame], drawn: dict[str, Any]) -> dict[str, Any] | None:
+    """What tuning shows; None where the grid tunes nothing."""
+    if not grid.studies:
+        return None
+    shrinkage = tables["shrinkage"]
+    return {
+        "budgets": tuning_findings.budgets(grid),
+        "equal": tuning_findings.equal_budgets(grid),
+        "sentences": tuning_findings.sentences(grid, tables),
+        "figures": {title: drawn[name] for name, title in TUNING_FIGURES.items()} if len(shrinkage) else {},
+        "shrinkage": tuning_findings.shrinkage_rows(shrinkage),
+        "settings": tuning_findings.setting_rows(tables["tuning_settings"]),
+        "costs": tuning_findings.cost_rows(grid, shrinkage, tables["scores"]),
     }
 
 
@@ -187,9 +216,13 @@ def benchmark(table: pd.DataFrame, about: dict[str, Any]) -> dict[str, Any]:
 
 
 def sample_text(name: str, tables: dict[str, pd.DataFrame]) -> str:
-    """n, the number of runs per task and algorithm, or of batches per probe; the benchmark says it itself."""
+    """n, the number of runs per task and algorithm, of batches per probe, or of a study's trials and fresh seeds; the
+    benchmark says it itself.
+    """
     if name == "benchmark":
         return ""
+    if name in TUNING_FIGURES:
+        return tuning_findings.sample_text(name, tables["shrinkage"])
     if name in LABORATORY_FIGURES:
         batches = laboratory_findings.batches_text(tables["gradients"])
         return f"n = {batches} per probe." if batches and name not in ("gradient_direction", "critic_error") else ""
@@ -256,7 +289,9 @@ def provenance(table: pd.DataFrame) -> dict[str, list[tuple[str, str, int]]]:
 
 
 def setting_text(value: Any) -> str:
-    """A setting as a person would write it in the grid."""
+    """A setting as a person would write it in the grid; a number that a study found, with five digits."""
+    if isinstance(value, float):
+        return f"{value:.5g}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).replace("null", "none")
 
 
@@ -269,13 +304,6 @@ def equation(text: str) -> Markup:
         return f"<{tag}>{match[2] or match[3]}</{tag}>"
 
     return Markup(re.sub(r"([_^])(?:\{([^}]*)\}|(\w))", script, str(escape(text))))
-
-
-def duration(seconds: float) -> str:
-    """Seconds as the unit that suits them."""
-    if seconds >= 3600:
-        return f"{number(seconds / 3600)} hours"
-    return f"{number(seconds / 60)} minutes" if seconds >= 60 else f"{number(seconds)} seconds"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -41,6 +42,9 @@ MEASUREMENT_COLUMNS = (
     "peak_memory_mb",
 )
 
+TRIAL_COLUMNS = ("trial", "state", "value", "parts", "diverged", "steps", "seconds")
+PART_COLUMNS = ("settings", "trial", "seeds", "task", "seed", "status", "score", "normalized", "steps", "seconds")
+
 MEASURES = (  # of an estimator at a probe, each with its interval
     *("variance", "ratio", "snr", "pairwise_cosine", "cosine", "true_cosine"),
     *("reference_norm_squared", "bias_squared", "relative_bias"),
@@ -69,6 +73,13 @@ TABLES = {
         "critic advantages gae_lambda gamma "
         f"{' '.join(f'{name} {name}_low {name}_high' for name in MEASURES)} ceiling expected verdict note",
         "critics": "task source seed fraction step exact critic gamma explained_variance rmse return_std",
+        "tuning": "algorithm group trial state score best_so_far parts diverged steps seconds",
+        "tuning_values": "algorithm group setting trial state score diverged winner value",
+        "tuning_settings": "algorithm group setting low high scale choices untuned tuned importance method",
+        "tuning_parts": f"algorithm group {' '.join(PART_COLUMNS)}",
+        "shrinkage": "algorithm group trial tuning_score untuned_tuning_score n fresh_tuned fresh_tuned_low "
+        "fresh_tuned_high fresh_untuned fresh_untuned_low fresh_untuned_high difference difference_low difference_high "
+        "shrinkage verdict trials pruned diverged fresh_diverged steps seconds fresh_steps fresh_seconds",
     }.items()
 }
 TEXT_COLUMNS = dict.fromkeys(
@@ -76,6 +87,7 @@ TEXT_COLUMNS = dict.fromkeys(
         *("task", "algorithm", "state", "directory", "note", "status", "measure", "kind", "name", "value"),
         *("contestant", "title", "side", "reason", "reference", "peer"),
         *("source", "estimator", "critic", "advantages", "expected", "verdict"),
+        *("group", "setting", "settings", "seeds", "scale", "choices", "untuned", "tuned", "method"),
     ],
     "str",
 )
@@ -113,7 +125,10 @@ def results_argument(module: str, description: str) -> argparse.ArgumentParser:
 
 @dataclass(frozen=True)
 class Grid:
-    """What was asked for: grid.json. The order of its tasks and algorithms is the order everywhere."""
+    """What was asked for: grid.json. The order of its tasks and algorithms is the order everywhere.
+
+    A tuned cell has the settings of its study's winner, and the untuned ones as long as there is no winner.
+    """
 
     folder: Path
     name: str
@@ -124,6 +139,7 @@ class Grid:
     algorithms: dict[str, dict[str, Any]]
     cells: list[dict[str, Any]]
     probes: list[dict[str, Any]]
+    studies: list[dict[str, Any]]
 
     def title(self, algorithm: str) -> str:
         return self.algorithms[algorithm]["title"]
@@ -136,7 +152,7 @@ class Grid:
 
 
 NUMBER = (int, float)
-SCHEMA = 2  # of grid.json and run.json
+SCHEMA = 3  # of grid.json, run.json, probe.json, benchmark.json, best.json and study.json
 GRID_KEYS = {
     "schema": int,
     "grid": str,
@@ -147,6 +163,7 @@ GRID_KEYS = {
     "algorithms": dict,
     "cells": list,
     "probes": list,
+    "studies": list,
 }
 TASK_KEYS = {
     "steps": int,
@@ -160,7 +177,15 @@ TASK_KEYS = {
     "max_episode_steps": (int, NoneType),
 }
 ALGORITHM_KEYS = {"title": str, "equation": str, "summary": str}
-CELL_KEYS = {"algorithm": str, "task": str, "seed": int, "steps": int, "directory": str, "settings": dict}
+CELL_KEYS = {
+    "algorithm": str,
+    "task": str,
+    "seed": int,
+    "steps": int,
+    "directory": str,
+    "settings": dict,
+    "tuned": (str, NoneType),
+}
 PROBE_KEYS = {"task": str, "source": str, "seed": int, "fraction": NUMBER, "directory": str, "exact": bool}
 PROBE_FILE_KEYS = {
     "schema": int,
@@ -224,6 +249,39 @@ BENCHMARK_KEYS = {
     "uncommitted_changes": (bool, NoneType),
     "machine": dict,
 }
+STUDY_KEYS = {  # of an entry of grid.json's studies
+    "algorithm": str,
+    "group": str,
+    "directory": str,
+    "tasks": dict,
+    "serves": list,
+    "seeds": list,
+    "fresh_seeds": list,
+    "trials": int,
+    "spread_penalty": NUMBER,
+    "sampler": dict,
+    "pruner": dict,
+    "workers": int,
+}
+STUDY_FILE_KEYS = {
+    "schema": int,
+    "algorithm": str,
+    "group": str,
+    "tasks": dict,
+    "seeds": list,
+    "fresh_seeds": list,
+    "trials": int,
+    "spread_penalty": NUMBER,
+    "space": dict,
+    "untuned": dict,
+    "best": dict,
+    "importances": (dict, NoneType),
+    "importance_method": str,
+}
+STUDY_TASK_KEYS = {"steps": int, "random_score": NUMBER, "reference_score": NUMBER}
+BEST_KEYS = {"schema": int, "algorithm": str, "group": str, "trial": int, "score": NUMBER, "settings": dict}
+RANGE_KEYS = {"low": NUMBER, "high": NUMBER, "scale": str}
+SCALES = ("linear", "log", "log_one_minus")
 CONTESTANT_KEYS = {"title": str, "side": str, "reference": (str, NoneType), "peer": (str, NoneType)}
 
 
@@ -256,6 +314,8 @@ def read_grid(results: Path) -> Grid:
                 )
     for index, probe in enumerate(content["probes"]):
         check_keys(probe, PROBE_KEYS, path, f"probes[{index}]")
+    for index, study in enumerate(content["studies"]):
+        check_study_entry(study, content, path, f"studies[{index}]")
     return Grid(
         folder=results,
         name=content["grid"],
@@ -264,9 +324,80 @@ def read_grid(results: Path) -> Grid:
         seeds=content["seeds"],
         tasks=content["tasks"],
         algorithms=content["algorithms"],
-        cells=content["cells"],
+        cells=tuned_cells(results, content),
         probes=content["probes"],
+        studies=content["studies"],
     )
+
+
+def check_study_entry(study: Any, content: dict[str, Any], path: Path, where: str) -> None:
+    """An entry of grid.json's studies names only what there is, and tunes with seeds that nothing else has."""
+    check_keys(study, STUDY_KEYS, path, where)
+    check_keys(study["sampler"], {"name": str}, path, f"{where}.sampler")
+    check_keys(study["pruner"], {"name": str}, path, f"{where}.pruner")
+    named = [("algorithm", study["algorithm"], content["algorithms"])]
+    named += [("serves", task, content["tasks"]) for task in study["serves"]]
+    for key, name, choices in named:
+        if name not in choices:
+            raise ResultsError(f"{path}: {where}.{key} has {name!r}; there is {valid_choices(name, choices)}.")
+    uses = {"seeds": study["seeds"], "fresh_seeds": study["fresh_seeds"], "the grid's seeds": content["seeds"]}
+    for (first, seeds), (second, others) in combinations(uses.items(), 2):
+        if shared := sorted(set(seeds) & set(others)):
+            raise ResultsError(
+                f"{path}: {where} has {shared[0]} in {first} and in {second}; scores on seeds that settings were "
+                f"chosen by are too high."
+            )
+
+
+def tuned_cells(results: Path, content: dict[str, Any]) -> list[dict[str, Any]]:
+    """The cells, with the settings of the winner where there is one."""
+    path = results / "grid.json"
+    studies = {study["directory"]: study for study in content["studies"]}
+    best = {directory: read_best(results, study) for directory, study in studies.items()}
+    cells = []
+    for index, cell in enumerate(content["cells"]):
+        if cell["tuned"] is not None and cell["tuned"] not in studies:
+            raise ResultsError(
+                f"{path}: cells[{index}].tuned is {cell['tuned']!r}, which is not the directory of a study: "
+                f"{valid_choices(cell['tuned'], studies) or 'there is none'}."
+            )
+        found = best.get(cell["tuned"])
+        if found is not None:
+            for name in found["settings"]:
+                if name not in cell["settings"]:
+                    raise ResultsError(
+                        f"{results / cell['tuned'] / 'best.json'}: settings.{name} is no setting of "
+                        f"{cell['algorithm']} in {path}; it has {valid_choices(name, cell['settings'])}."
+                    )
+            cell = {**cell, "settings": {**cell["settings"], **found["settings"]}}
+        cells.append(cell)
+    return cells
+
+
+def read_best(results: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
+    """best.json of an entry of the grid's studies: its winner; None where the trials have not all been made."""
+    path = results / asked["directory"] / "best.json"
+    if not path.exists():
+        return None
+    best = read_json(path)
+    check_best(best, asked, path, "the file")
+    return best
+
+
+def check_best(best: Any, asked: dict[str, Any], path: Path, where: str) -> None:
+    check_keys(best, BEST_KEYS, path, where)
+    check_schema(best, path)
+    check_same(best, asked, ("algorithm", "group"), path)
+
+
+def check_same(found: dict[str, Any], asked: dict[str, Any], keys: Iterable[str], path: Path) -> None:
+    """A study's file is about what the grid asks for."""
+    for key in keys:
+        if found[key] != asked[key]:
+            raise ResultsError(
+                f"{path}: {key} is {found[key]!r}, the grid has {asked[key]!r} there; tune it again, or read it with "
+                f"the grid that it was made with."
+            )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -316,8 +447,13 @@ def state_of(grid: Grid, cell: dict[str, Any]) -> tuple[str, dict[str, Any] | No
 
 
 def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
-    """A cell's run.json, checked against the grid that asked for it."""
+    """A cell's run.json, checked against the grid that asked for it and, of a tuned cell, its study's winner."""
     path = grid.folder / cell["directory"] / "run.json"
+    if cell["tuned"] is not None and not (best := grid.folder / cell["tuned"] / "best.json").exists():
+        raise ResultsError(
+            f"{path}: a run with tuned settings, but {best}, which has them, is missing; tune first, then run this "
+            f"cell again."
+        )
     run = read_json(path)
     check_keys(run, RUN_KEYS, path, "the file")
     check_schema(run, path)
@@ -336,7 +472,7 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
             if found.get(key, "absent") != expected.get(key, "absent"):
                 raise ResultsError(
                     f"{path}: {f'{section}.{key}'.lstrip('.')} is {found.get(key, 'absent')!r}, but "
-                    f"{grid.folder / 'grid.json'} asks for {expected.get(key, 'absent')!r}; "
+                    f"{asker(grid, cell, section)} asks for {expected.get(key, 'absent')!r}; "
                     f"run this cell again."
                 )
     if run["status"] not in ("done", "diverged"):
@@ -352,6 +488,12 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
             if not returns or not all(isinstance(value, NUMBER) and np.isfinite(value) for value in returns):
                 raise ResultsError(f"{path}: evaluation.{kind}.returns is {returns!r}; expected finite numbers.")
     return run
+
+
+def asker(grid: Grid, cell: dict[str, Any], section: str) -> str:
+    """The files that say what a section of a cell's run.json has to be."""
+    tuned = f" with {cell['tuned']}/best.json" if section == "settings" and cell["tuned"] is not None else ""
+    return f"{grid.folder / 'grid.json'}{tuned}"
 
 
 def read_episodes(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
@@ -545,6 +687,158 @@ def read_grams(path: Path, shapes: dict[str, tuple[int, int]]) -> dict[str, np.n
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
         raise ResultsError(f"{path}: not a whole file of arrays ({error}){again}") from None
     return grams
+
+
+# ------------------------------------------------------------------------------------------ studies
+
+
+@dataclass(frozen=True)
+class Study:
+    """What `experiments.tune` left: what was tuned (study.json, with the winner), its trials, and all their parts."""
+
+    about: dict[str, Any]
+    trials: pd.DataFrame
+    parts: pd.DataFrame
+
+    def part_rows(self, settings: str, trial: int | None = None) -> pd.DataFrame:
+        """The parts of a trial, or those on fresh seeds: with `settings` tuned or untuned."""
+        parts = self.parts[self.parts["settings"] == settings]
+        return parts if trial is None else parts[parts["trial"] == trial]
+
+
+def read_study(grid: Grid, asked: dict[str, Any]) -> Study | None:
+    """An entry of the grid's studies, checked; None where it has not finished."""
+    folder = grid.folder / asked["directory"]
+    path = folder / "study.json"  # written last
+    if not path.exists():
+        return None
+    about = read_json(path)
+    check_keys(about, STUDY_FILE_KEYS, path, "the file")
+    check_schema(about, path)
+    for task, values in about["tasks"].items():
+        check_keys(values, STUDY_TASK_KEYS, path, f"tasks.{task}")
+    steps = {task: values["steps"] for task, values in about["tasks"].items()}
+    found = {**about, "tasks": steps}
+    keys = ("algorithm", "group", "tasks", "seeds", "fresh_seeds", "trials", "spread_penalty")
+    check_same(found, asked, keys, path)
+    for task in set(steps) & set(grid.tasks):
+        for key in ("random_score", "reference_score"):
+            if about["tasks"][task][key] != grid.tasks[task][key]:
+                raise ResultsError(
+                    f"{path}: tasks.{task}.{key} is {about['tasks'][task][key]}, the grid has "
+                    f"{grid.tasks[task][key]}; its normalised scores are of another scale, so tune it again."
+                )
+    check_best(about["best"], asked, path, "best")
+    if about["best"] != read_best(grid.folder, asked):
+        raise ResultsError(f"{path}: its best is not what {folder / 'best.json'} says; tune it again.")
+    check_space(about, path)
+    trials = read_trials(folder / "trials.csv", about)
+    return Study(about, trials, read_parts(folder / "parts.csv", about, trials))
+
+
+def check_space(about: dict[str, Any], path: Path) -> None:
+    """Every searched setting has a range or choices, an untuned value and, if there are any, an importance."""
+    for name, values in about["space"].items():
+        where = f"space.{name}"
+        if "choices" in values:
+            check_keys(values, {"choices": list}, path, where)
+        else:
+            check_keys(values, RANGE_KEYS, path, where)
+            if values["scale"] not in SCALES:
+                raise ResultsError(f"{path}: {where}.scale is {values['scale']!r}; valid are {', '.join(SCALES)}.")
+    for key in ("untuned", "importances"):
+        for name in about["space"] if about[key] is not None else ():
+            if name not in about[key]:
+                raise ResultsError(
+                    f"{path}: {key} has no {name!r}, which space has; there is {valid_choices(name, about[key])}."
+                )
+
+
+def read_trials(path: Path, about: dict[str, Any]) -> pd.DataFrame:
+    """trials.csv in the order of its trials; the searched settings' columns are JSON text where they are choices."""
+    choices = {name: values["choices"] for name, values in about["space"].items() if "choices" in values}
+    trials = read_csv(path, (*TRIAL_COLUMNS, *about["space"]), {"state": "str", **dict.fromkeys(choices, "str")})
+    for name, valid in choices.items():
+        trials[name] = [choice_text(text, valid, path, name) for text in trials[name]]
+    check_names(trials, {"state": ("complete", "pruned")}, path)
+    check_present(trials, ("trial", "value", "parts", "diverged", "steps", "seconds"), path)
+    trials = trials.astype({"trial": int, "parts": int, "diverged": int})
+    if trials["trial"].duplicated().any():
+        number = trials["trial"][trials["trial"].duplicated()].iloc[0]
+        raise ResultsError(f"{path}: trial {number} is there more than once; tune it again.")
+    if len(trials) < about["trials"]:
+        raise ResultsError(
+            f"{path}: not whole: {len(trials)} trials, but study.json asked for {about['trials']}; tune it again."
+        )
+    complete = trials["trial"][trials["state"] == "complete"].tolist()
+    for number, name in ((0, "the untuned settings"), (about["best"]["trial"], "the winner")):
+        if number not in complete:
+            raise ResultsError(f"{path}: no complete trial {number}, {name}; tune it again.")
+    return trials.sort_values("trial", kind="stable", ignore_index=True)
+
+
+def choice_text(text: Any, choices: list[Any], path: Path, column: str) -> str | None:
+    """The choice, as JSON, that a cell of a CSV file stands for; None for an empty one, unless null is a choice."""
+    if pd.isna(text):
+        return "null" if None in choices else None
+    for choice in choices:
+        is_number = isinstance(choice, NUMBER) and not isinstance(choice, bool)
+        if text in (str(choice), json.dumps(choice)) or (is_number and text in (f"{choice:g}", str(float(choice)))):
+            return json.dumps(choice)
+    raise ResultsError(
+        f"{path}: a trial has {column} = {text!r}; study.json has {valid_choices(text, map(json.dumps, choices))}."
+    )
+
+
+def read_parts(path: Path, about: dict[str, Any], trials: pd.DataFrame) -> pd.DataFrame:
+    """parts.csv: as many of every trial as it counts, and on fresh seeds every task and seed with either settings."""
+    parts = read_csv(path, PART_COLUMNS, TEXT_COLUMNS)
+    valid = {
+        "settings": ("trial", "tuned", "untuned"),
+        "seeds": ("tuning", "fresh"),
+        "status": ("done", "diverged"),
+        "task": tuple(about["tasks"]),
+    }
+    check_names(parts, valid, path)
+    check_present(parts, ("trial", "seed", "normalized", "steps", "seconds"), path)
+    parts = parts.astype({"trial": int, "seed": int})
+    counted = parts[parts["settings"] == "trial"].groupby("trial").size()
+    for trial in trials.itertuples():
+        if counted.get(trial.trial, 0) != trial.parts:
+            raise ResultsError(
+                f"{path}: not whole: {counted.get(trial.trial, 0)} parts of trial {trial.trial}, but trials.csv counts "
+                f"{trial.parts}; tune it again."
+            )
+    expected = sorted((task, seed) for task in about["tasks"] for seed in about["fresh_seeds"])
+    for settings, trial in (("tuned", about["best"]["trial"]), ("untuned", 0)):
+        own = parts[(parts["settings"] == settings) & (parts["trial"] == trial) & (parts["seeds"] == "fresh")]
+        if sorted(zip(own["task"], own["seed"], strict=True)) != expected:
+            raise ResultsError(
+                f"{path}: not whole: {len(own)} parts of the {settings} settings (trial {trial}) on fresh seeds, "
+                f"expected one per task and fresh seed, {len(expected)}; tune it again."
+            )
+    return parts
+
+
+def check_names(table: pd.DataFrame, valid: Mapping[str, Iterable[str]], path: Path) -> None:
+    """Columns of names have only names that there are."""
+    for column, choices in valid.items():
+        unknown = ~table[column].isin(list(choices))
+        if unknown.any():
+            name = table[column][unknown].iloc[0]
+            raise ResultsError(
+                f"{path}: line {line_of(unknown)} has {column} = {name!r}; valid are {valid_choices(name, choices)}."
+            )
+
+
+def check_present(table: pd.DataFrame, columns: Iterable[str], path: Path) -> None:
+    """Columns of numbers that have no empty cell and no infinity."""
+    for column in columns:
+        wrong = ~np.isfinite(table[column])
+        if wrong.any():
+            raise ResultsError(
+                f"{path}: line {line_of(wrong)} has {column} = {table[column][wrong].iloc[0]}; expected a number."
+            )
 
 
 # -------------------------------------------------------------------------------------------- tables

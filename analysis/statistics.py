@@ -1,8 +1,9 @@
-"""Curves, scores and bootstrap intervals as pure functions of arrays (Agarwal et al., 2021)."""
+"""Curves, scores and their intervals as pure functions of arrays (Agarwal et al., 2021)."""
 
 from collections.abc import Callable
 
 import numpy as np
+from scipy.stats import t as t_distribution
 from scipy.stats import trim_mean
 
 RESAMPLES = 2000
@@ -119,3 +120,29 @@ def stratified_interval(
     if min(len(runs) for runs in strata) < 2:
         return np.nan, np.nan
     return percentiles(statistic([resample(runs, rng, resamples) for runs in strata]))
+
+
+def t_interval(values: np.ndarray) -> tuple[float, float]:
+    """Student's 95 % interval of the mean of a few independent values [n]; NaN where n is 1."""
+    if len(values) < 2:
+        return np.nan, np.nan
+    half = quantile_of_t(len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return values.mean() - half, values.mean() + half
+
+
+def welch_interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """Welch's 95 % interval of the difference of the means of [n] and [m] independent values; NaN where n or m is 1."""
+    if min(len(first), len(second)) < 2:
+        return np.nan, np.nan
+    difference = first.mean() - second.mean()
+    a, b = (values.var(ddof=1) / len(values) for values in (first, second))
+    if a + b == 0:
+        return difference, difference
+    freedom = (a + b) ** 2 / (a**2 / (len(first) - 1) + b**2 / (len(second) - 1))
+    half = quantile_of_t(freedom) * np.sqrt(a + b)
+    return difference - half, difference + half
+
+
+def quantile_of_t(freedom: float) -> float:
+    """What Student's t of these degrees of freedom exceeds in absolute value in 5 % of cases."""
+    return float(t_distribution.ppf((1 + CONFIDENCE) / 2, freedom))

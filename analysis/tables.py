@@ -1,4 +1,4 @@
-"""results/<grid>/runs (and probes and speed) → results/<grid>/tables: tidy CSV files with their keys as columns.
+"""results/<grid>/runs (and tuning, probes, speed) → results/<grid>/tables: tidy CSV files with their keys as columns.
 
 Learning curve: 100 grid points per task, budget/100 to budget. A point is the mean return of the training
 episodes that ended in the bin before it. An empty bin carries the last value forward. Before the first
@@ -34,6 +34,7 @@ from analysis.results import (
     state_of,
     write_table,
 )
+from analysis.tuning import tuning_tables
 
 CURVE_POINTS = 100
 
@@ -72,6 +73,7 @@ def make_tables(grid: Grid) -> dict[str, pd.DataFrame]:
         "provenance": provenance_table(runs),
         "benchmark": benchmark_table(read_benchmark(grid.folder)),
         **laboratory_tables(grid),
+        **tuning_tables(grid),
     }
 
 

@@ -1,18 +1,18 @@
 """A grid file, checked and resolved into cells: which algorithm, on which task, with which seed and settings.
 
-Settings resolve in one order: the class's default, the grid's `settings`, the grid's settings for the task.
+Settings resolve in one order: the class's default, the grid's `settings`, the grid's settings for the task, and what a
+study has found for the task's group where the algorithm is tuned.
 """
 
 import argparse
 import importlib
 import inspect
 import json
-import math
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +23,34 @@ from algorithms.core.learner import InvalidCheckpoint
 from algorithms.core.task import Task, UnsupportedTask
 from algorithms.core.vector_env import check_task
 from experiments import exact
+from experiments.checks import (
+    FLAG,
+    MAPPING,
+    REQUIRED,
+    TEXT,
+    Check,
+    GridError,
+    GridLoader,
+    all_different,
+    is_name,
+    is_number,
+    section,
+)
 from experiments.record import SCHEMA, UnusableFolder, write_json
+from experiments.search import InvalidStudy, SearchSpace, Study, Tuning, read_space, read_tuning
 
 ROOT = Path(__file__).resolve().parent.parent
 GRIDS = ROOT / "experiments" / "grids"
-NAME = r"\w[\w.+-]*"  # of a grid or an algorithm: it becomes a folder and a wildcard
 ALGORITHMS = ROOT / "algorithms"
 INITIALISATION = "initialisation"  # instead of a source: a policy of random parameters
 FEWEST_BATCHES = 8  # of a probe: a variance from fewer says nothing
-
-
-class GridError(ValueError):
-    """A grid file that says something it cannot mean; the message names file, key and what was expected."""
 
 
 MISTAKES = (
     GridError,
     InvalidSetting,
     InvalidCheckpoint,
+    InvalidStudy,
     UnsupportedTask,
     UnusableFolder,
 )  # a user's: one sentence, no traceback
@@ -57,6 +67,10 @@ class GridTask:
     reference_source: str
     threshold: float | None  # for steps to threshold; None: not asked
 
+    def normalized(self, score: float) -> float:
+        """A score on the scale where uniformly random actions are 0 and the reference is 1."""
+        return (score - self.random_score) / (self.reference_score - self.random_score)
+
 
 @dataclass(frozen=True)
 class GridAlgorithm:
@@ -66,6 +80,9 @@ class GridAlgorithm:
     algorithm: type[Algorithm]
     settings: dict[str, Any]
     task_settings: dict[str, dict[str, Any]]
+    space: SearchSpace = field(default_factory=dict)
+    tuned: bool = False
+    own_title: str | None = None
 
     @property
     def module(self) -> str:
@@ -74,8 +91,9 @@ class GridAlgorithm:
 
     @property
     def title(self) -> str:
-        """The name for tables and figures: the class's own, with the grid's name where that differs from the file's."""
-        return self.algorithm.title if self.name == self.module else f"{self.algorithm.title} ({self.name})"
+        """The name for tables and figures: the grid's, or the class's with the entry's name where that is another."""
+        by_class = self.algorithm.title if self.name == self.module else f"{self.algorithm.title} ({self.name})"
+        return self.own_title or by_class
 
     @property
     def files(self) -> list[str]:
@@ -92,8 +110,9 @@ class Cell:
     task: str
     seed: int
     steps: int
-    settings: dict[str, Any]  # every hyperparameter, resolved
+    settings: dict[str, Any]  # every hyperparameter, before tuning
     directory: str  # of the run, relative to the grid's results
+    tuned: str | None  # the directory of the study whose best settings take the place of some of these
 
 
 @dataclass(frozen=True)
@@ -133,6 +152,7 @@ class Grid:
     tasks: dict[str, GridTask]
     algorithms: dict[str, GridAlgorithm]
     probes: tuple[Probe, ...]
+    tuning: Tuning | None
 
     def cells(self) -> list[Cell]:
         """Every cell, tasks outermost, in the order of the file."""
@@ -148,13 +168,43 @@ class Grid:
                 raise GridError(f"{self.path}: no {kind} {name!r}; {nearest_first(name, list(known))}")
         settings = self.resolved(algorithm, task).settings()
         directory = f"runs/{directory_name(task)}/{algorithm}/{seed}"
-        return Cell(algorithm, task, seed, self.tasks[task].steps, settings, directory)
+        study = self.study_of(algorithm, task)
+        return Cell(algorithm, task, seed, self.tasks[task].steps, settings, directory, study and study.directory)
 
-    def resolved(self, algorithm: str, task: str) -> Algorithm:
-        """An algorithm with its settings for a task, which need not be one of the grid's."""
+    def studies(self) -> list[Study]:
+        """Every study: the tuned algorithms times the groups of tasks."""
+        if self.tuning is None:
+            return []
+        return [
+            Study(name, group, of.tasks, of.serves, algorithm.space, self.tuning)
+            for name, algorithm in self.algorithms.items()
+            if algorithm.tuned
+            for group, of in self.tuning.groups.items()
+        ]
+
+    def study(self, algorithm: str, group: str) -> Study:
+        """One of the grid's studies.
+
+        Raises GridError where there is none.
+        """
+        known = {f"{study.algorithm} on {study.group}": study for study in self.studies()}
+        wanted = f"{algorithm} on {group}"
+        if not known:
+            raise GridError(f"{self.path} tunes nothing")
+        if wanted not in known:
+            raise GridError(f"{self.path}: no study of {wanted}; {nearest_first(wanted, list(known))}")
+        return known[wanted]
+
+    def study_of(self, algorithm: str, task: str) -> Study | None:
+        """The study that gives an algorithm its settings on a task, if there is one."""
+        return next((s for s in self.studies() if s.algorithm == algorithm and task in s.serves), None)
+
+    def resolved(self, algorithm: str, task: str, tuned: Mapping[str, Any] | None = None) -> Algorithm:
+        """An algorithm with its settings for a task, which need not be one of the grid's; `tuned` come last."""
         entry = self.algorithms[algorithm]
         try:
-            return entry.algorithm.from_settings(entry.settings | entry.task_settings.get(task, {}))
+            settings = entry.settings | entry.task_settings.get(task, {}) | dict(tuned or {})
+            return entry.algorithm.from_settings(settings)
         except InvalidSetting as error:
             raise GridError(f"{self.path}: algorithm {algorithm} on {task}: {error}") from error
 
@@ -177,6 +227,22 @@ class Grid:
         task = None if probe.exact else preprocessing(self.tasks[probe.task].task)
         settings = {name: self.resolved(name, probe.task).settings() for name in self.algorithms}
         return json.dumps(asdict(probe) | {"task_settings": task, "settings": settings}, sort_keys=True)
+
+    def what_determines_study(self, study: Study) -> dict[str, Any]:
+        """Everything that the grid says about a study's trials: with anything else it would be another study."""
+        tasks = {
+            task: {
+                "task": preprocessing(self.tasks[task].task),
+                "steps": steps,
+                "random_score": self.tasks[task].random_score,
+                "reference_score": self.tasks[task].reference_score,
+                "settings": self.resolved(study.algorithm, task).settings(),
+            }
+            for task, steps in study.tasks.items()
+        }
+        of_study = study.description()
+        parts = ("algorithm", "group", "space", "seeds", "spread_penalty", "sampler", "pruner")
+        return {name: of_study[name] for name in parts} | {"tasks": tasks, "compile": self.compile}
 
     def what_determines(self, cell: Cell) -> str:
         """Everything that the grid says about a cell's run, as one line of JSON."""
@@ -212,6 +278,7 @@ class Grid:
                 | {"exact": p.exact, "directory": p.directory}
                 for p in self.probes
             ],
+            "studies": [study.description() for study in self.studies()],
         }
 
 
@@ -270,7 +337,7 @@ def load_grid(name: str) -> Grid:
             raise GridError(f"there is no grid {name!r}; {nearest_first(name, shipped)}")
         raise GridError(f"there is no grid file {name}")
     shown = os.path.relpath(path, ROOT)
-    if not re.fullmatch(NAME, path.stem):
+    if not is_name(path.stem):
         raise GridError(f"{shown}: the file's name becomes a folder's; it may hold letters, digits, _ . + - only")
     if path.stem in shipped and path.resolve().parent != GRIDS:
         raise GridError(f"{shown}: results/{path.stem} belongs to the grid that is shipped; give yours another name")
@@ -284,25 +351,8 @@ def load_grid(name: str) -> Grid:
         raise GridError(f"{shown}: {error}") from error
 
 
-class GridLoader(yaml.SafeLoader):
-    """YAML in which 3e-4 is a number and a key given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        """A mapping without repeated keys."""
-        keys = [self.construct_object(k, deep=True) for k, _ in node.value if k.tag != "tag:yaml.org,2002:merge"]
-        repeated = [key for key in keys if keys.count(key) > 1]
-        if repeated:
-            raise yaml.constructor.ConstructorError(None, None, f"{repeated[0]!r} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-GridLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
 def _resolve(name: str, path: str, data: Any) -> Grid:
-    top = _section(path, "the grid", data, GRID_KEYS)
+    top = section(path, "the grid", data, GRID_KEYS)
     seeds = tuple(top["seeds"])
     if not seeds or not all(type(s) is int and s >= 0 for s in seeds):
         raise GridError(f"{path}: seeds must be a list of whole numbers from 0, not {list(seeds)}")
@@ -319,8 +369,14 @@ def _resolve(name: str, path: str, data: Any) -> Grid:
     algorithms = {
         a: _algorithm(path, a, {} if entry is None else entry, tasks) for a, entry in top["algorithms"].items()
     }
+    tuning = None if top["tuning"] is None else read_tuning(path, top["tuning"], seeds, list(tasks))
+    if tuning is None:
+        for algorithm, entry in top["algorithms"].items():
+            if entry and entry.get("tuned"):
+                raise GridError(f"{path}: algorithm {algorithm} is to be tuned, and the grid has no section 'tuning'")
+        algorithms = {a: replace(algorithm, tuned=False) for a, algorithm in algorithms.items()}
     probes = () if top["probes"] is None else _probes(path, top["probes"], seeds, checkpoints, tasks, algorithms)
-    grid = Grid(name, path, top["description"], seeds, checkpoints, top["compile"], tasks, algorithms, probes)
+    grid = Grid(name, path, top["description"], seeds, checkpoints, top["compile"], tasks, algorithms, probes, tuning)
     cells = grid.cells()  # resolves, and so checks, every setting
     directories = [cell.directory for cell in cells]
     if len(set(directories)) < len(directories):
@@ -329,7 +385,7 @@ def _resolve(name: str, path: str, data: Any) -> Grid:
 
 
 def _task(path: str, name: str, entry: Any) -> GridTask:
-    keys = _section(path, f"task {name}", entry, TASK_KEYS)
+    keys = section(path, f"task {name}", entry, TASK_KEYS)
     task = Task(name, **{key: keys.pop(key) for key in preprocessing(Task(name))})
     if keys["steps"] < 1:
         raise GridError(f"{path}: steps of task {name} must be at least 1, not {keys['steps']}")
@@ -340,8 +396,8 @@ def _task(path: str, name: str, entry: Any) -> GridTask:
 
 
 def _algorithm(path: str, name: str, entry: Any, tasks: Mapping[str, GridTask]) -> GridAlgorithm:
-    keys = _section(path, f"algorithm {name}", entry, ALGORITHM_KEYS)
-    if not re.fullmatch(NAME, name):
+    keys = section(path, f"algorithm {name}", entry, ALGORITHM_KEYS)
+    if not is_name(name):
         raise GridError(
             f"{path}: an algorithm's name becomes a folder's: {name!r} may hold letters, digits, _ . + - only"
         )
@@ -354,7 +410,11 @@ def _algorithm(path: str, name: str, entry: Any, tasks: Mapping[str, GridTask]) 
             raise GridError(f"{path}: algorithm {name} has settings for {task!r}; {nearest_first(task, list(tasks))}")
         if not MAPPING[0](settings):
             raise GridError(f"{path}: algorithm {name} has for {task} not a mapping but {settings!r}")
-    return GridAlgorithm(name, algorithm, keys["settings"], keys["tasks"])
+    space = read_space(path, name, keys["search_space"], algorithm)
+    if keys["tuned"] and not space:
+        raise GridError(f"{path}: algorithm {name} is to be tuned and has no search_space")
+    tuned = bool(space) if keys["tuned"] is None else keys["tuned"]
+    return GridAlgorithm(name, algorithm, keys["settings"], keys["tasks"], space, tuned, keys["title"])
 
 
 def _probes(
@@ -365,10 +425,15 @@ def _probes(
     tasks: Mapping[str, GridTask],
     algorithms: Mapping[str, GridAlgorithm],
 ) -> tuple[Probe, ...]:
-    keys = _section(path, "probes", data, PROBE_KEYS)
+    keys = section(path, "probes", data, PROBE_KEYS)
     source = keys["source"]
     if source not in algorithms:
         raise GridError(f"{path}: source of probes is {source!r}; {nearest_first(source, list(algorithms))}")
+    if algorithms[source].tuned and "gamma" in algorithms[source].space:
+        raise GridError(
+            f"{path}: source of probes is {source!r}, whose γ is tuned: its critic would value other returns than "
+            "those of the untuned settings, which the laboratory compares; give an algorithm with 'tuned: false'"
+        )
     for key, known, what in (("seeds", seeds, "the grid's seeds"), ("fractions", checkpoints, "checkpoints")):
         for value in keys[key]:
             if value not in known:
@@ -381,12 +446,12 @@ def _probes(
             raise GridError(
                 f"{path}: tasks of probes has {task!r}; exact problems are probed by 'exact: {{batch_size: …}}'"
             )
-        sizes[task] = _section(path, f"probes on {task}", entry, PROBE_TASK_KEYS)
+        sizes[task] = section(path, f"probes on {task}", entry, PROBE_TASK_KEYS)
     shared = {"batches": keys["batches"], "gae_lambdas": tuple(keys["gae_lambdas"])}
     places = [(seed, fraction) for seed in keys["seeds"] for fraction in keys["fractions"]]
     probes = [Probe(task, source, *place, **sizes[task], **shared) for task in sizes for place in places]
     if keys["exact"] is not None:
-        size = _section(path, "exact of probes", keys["exact"], {"batch_size": PROBE_TASK_KEYS["batch_size"]})
+        size = section(path, "exact of probes", keys["exact"], {"batch_size": PROBE_TASK_KEYS["batch_size"]})
         probes += [
             Probe(problem, INITIALISATION, seed, 0.0, **size, fit_episodes=0, **shared)
             for problem in exact.PROBLEMS
@@ -395,28 +460,14 @@ def _probes(
     return tuple(probes)
 
 
-REQUIRED = object()
-Check = tuple[Callable[[Any], bool], str, Any]  # test, description, default
-
-
-def _number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def _different(values: Any, test: Callable[[Any], bool]) -> bool:
-    """Whether this is a list without repetition of values that pass a test."""
-    return isinstance(values, list) and all(test(v) for v in values) and len(set(values)) == len(values)
-
-
-MAPPING = (lambda v: isinstance(v, dict) and all(isinstance(key, str) for key in v), "a mapping whose keys are text")
-TEXT = (lambda v: isinstance(v, str), "text")
-FLAG = (lambda v: isinstance(v, bool), "true or false")
+OPTIONAL_MAPPING = (lambda v: v is None or MAPPING[0](v), "a mapping, or null for none")
 GRID_KEYS: dict[str, Check] = {
     "description": (*TEXT, REQUIRED),
     "seeds": (lambda v: isinstance(v, list), "a list of whole numbers", REQUIRED),
     "checkpoints": (lambda v: isinstance(v, list), "a list of fractions", []),
     "compile": (lambda v: v in ("auto", "always", "never"), "auto, always or never", "auto"),
-    "probes": (lambda v: v is None or MAPPING[0](v), "a mapping, or null for none", None),
+    "probes": (*OPTIONAL_MAPPING, None),
+    "tuning": (*OPTIONAL_MAPPING, None),
     "tasks": (*MAPPING, REQUIRED),
     "algorithms": (*MAPPING, REQUIRED),
 }
@@ -427,24 +478,28 @@ TASK_KEYS: dict[str, Check] = {
     "normalize_rewards": (*FLAG, False),
     "action_bounds": (lambda v: v in ("clip", "squash"), "clip or squash", "clip"),
     "max_episode_steps": (lambda v: v is None or (type(v) is int and v > 0), "a whole number above 0, or null", None),
-    "random_score": (_number, "a number (python -m experiments.random_score measures it)", REQUIRED),
-    "reference_score": (_number, "a number", REQUIRED),
+    "random_score": (is_number, "a number (python -m experiments.random_score measures it)", REQUIRED),
+    "reference_score": (is_number, "a number", REQUIRED),
     "reference_source": (*TEXT, REQUIRED),
-    "threshold": (lambda v: v is None or _number(v), "a number or null", None),
+    "threshold": (lambda v: v is None or is_number(v), "a number or null", None),
 }
 EPISODES = "a whole number of complete episodes, at least"
 PROBE_KEYS: dict[str, Check] = {
     "source": (*TEXT, REQUIRED),
-    "seeds": (lambda v: _different(v, lambda x: type(x) is int) and len(v) > 0, "a list of different seeds", REQUIRED),
-    "fractions": (lambda v: _different(v, _number) and len(v) > 0, "a list of different fractions", REQUIRED),
+    "seeds": (
+        lambda v: all_different(v, lambda x: type(x) is int) and len(v) > 0,
+        "a list of different seeds",
+        REQUIRED,
+    ),
+    "fractions": (lambda v: all_different(v, is_number) and len(v) > 0, "a list of different fractions", REQUIRED),
     "batches": (lambda v: type(v) is int and v >= FEWEST_BATCHES, f"a whole number from {FEWEST_BATCHES}", REQUIRED),
     "gae_lambdas": (
-        lambda v: _different(v, lambda x: _number(x) and 0 <= x <= 1),
+        lambda v: all_different(v, lambda x: is_number(x) and 0 <= x <= 1),
         "a list of different numbers between 0 and 1",
         [0, 0.5, 0.9, 0.95, 0.99, 1],
     ),
     "tasks": (*MAPPING, {}),
-    "exact": (lambda v: v is None or MAPPING[0](v), "a mapping, or null for none", None),
+    "exact": (*OPTIONAL_MAPPING, None),
 }
 PROBE_TASK_KEYS: dict[str, Check] = {
     "batch_size": (lambda v: type(v) is int and v >= 1, f"{EPISODES} 1", REQUIRED),
@@ -452,26 +507,12 @@ PROBE_TASK_KEYS: dict[str, Check] = {
 }
 ALGORITHM_KEYS: dict[str, Check] = {
     "module": (lambda v: v is None or isinstance(v, str), "the name of a file under algorithms/", None),
+    "title": (lambda v: v is None or isinstance(v, str), "text", None),
     "settings": (*MAPPING, {}),
     "tasks": (*MAPPING, {}),
+    "search_space": (*MAPPING, {}),
+    "tuned": (lambda v: v is None or isinstance(v, bool), "true or false", None),  # None: where there is a space
 }
-
-
-def _section(path: str, where: str, data: Any, keys: dict[str, Check]) -> dict[str, Any]:
-    """The entries of one mapping, checked, with the defaults of those that are absent."""
-    if not isinstance(data, dict):
-        raise GridError(f"{path}: {where} must be a mapping with the keys {', '.join(keys)}")
-    for key in data:
-        if key not in keys:
-            raise GridError(f"{path}: {where} has no key {key!r}; {nearest_first(str(key), list(keys))}")
-    result = {}
-    for key, (test, description, default) in keys.items():
-        if key not in data and default is REQUIRED:
-            raise GridError(f"{path}: {where} needs the key {key!r}: {description}")
-        result[key] = data.get(key, default)
-        if key in data and not test(data[key]):
-            raise GridError(f"{path}: {key} of {where} must be {description}, not {data[key]!r}")
-    return result
 
 
 def _first_repeated(names: list[str]) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 from algorithms.core.training import Checkpoint, Run
 from experiments.process import peak_memory_mb
 
-SCHEMA = 2
+SCHEMA = 3
 PACKAGES = ("policy-gradient-ladder", "torch", "numpy", "gymnasium", "mujoco")
 OPTIONAL_PACKAGES = ("envpool",)  # recorded where they are installed
 RUN_FILES = ("run.json", "episodes.csv", "updates.csv", "checkpoints")
@@ -71,13 +71,17 @@ def check_folder(directory: Path, files: Iterable[str] = RUN_FILES, what: str = 
             f"{directory} holds {strangers[0]!r}, which is no part of a {what}; a {what} replaces its whole folder, "
             "so give it one of its own"
         )
-    parent = directory.resolve().parent
+    check_writable(directory.resolve().parent, directory)
+
+
+def check_writable(folder: Path, what: Path) -> None:
+    """Refuse, before any work, a place where no file can be written; the message names `what` was to be written."""
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=parent):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UnusableFolder(f"{directory} cannot be written: {error.strerror}") from error
+        raise UnusableFolder(f"{what} cannot be written: {error.strerror}") from error
 
 
 @contextlib.contextmanager

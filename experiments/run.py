@@ -12,9 +12,11 @@ from tqdm import tqdm
 
 from algorithms.core.training import train
 from algorithms.core.vector_env import Episode
-from experiments.grid import ROOT, GridError, GridLoader, exit_with_sentence, load_grid, preprocessing
+from experiments.checks import GridError, GridLoader
+from experiments.grid import ROOT, Cell, Grid, exit_with_sentence, load_grid, preprocessing
 from experiments.process import age, end_at_once
 from experiments.record import SCHEMA, check_folder, provenance, write_run
+from experiments.search import BEST, read_best
 
 SHOWN_EPISODES = 20  # the return that is shown is the mean of the latest
 LINES_IN_A_LOG = 10
@@ -28,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--task", required=True)
     parser.add_argument("--seed", required=True, type=int)
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="the run's folder; replaced if there")
+    parser.add_argument(
+        "--tuned", type=Path, metavar="FILE", help=f"the {BEST} of the algorithm's study, whose settings are taken over"
+    )
     parser.add_argument("--steps", type=int, help="instead of the grid's budget for the task")
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="settings instead of the grid's"
@@ -40,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     grid = load_grid(options.grid)
     cell = grid.cell(options.algorithm, options.task, options.seed)
-    algorithm = grid.algorithms[cell.algorithm].algorithm.from_settings(cell.settings | read_settings(options.set))
+    best = best_of_study(grid, cell, options.tuned)
+    further = read_settings(options.set)
+    algorithm = grid.resolved(cell.algorithm, cell.task, (best["settings"] if best else {}) | further)
     task = grid.tasks[cell.task].task
     steps = options.steps or cell.steps
     check_folder(options.output)
@@ -65,11 +72,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "cell": {"grid": grid.name, "algorithm": cell.algorithm, "task": cell.task, "seed": cell.seed},
             "steps": steps,
             "settings": algorithm.settings(),
+            "tuned": best,
             "task_settings": preprocessing(task),
             **provenance(ROOT),
         },
     )
     print(summary(run, options.output))
+
+
+def best_of_study(grid: Grid, cell: Cell, path: Path | None) -> dict | None:
+    """What the cell's study has found, if it is asked for."""
+    study = grid.study_of(cell.algorithm, cell.task)
+    if path is not None and study is None:
+        raise GridError(f"{grid.path} does not tune {cell.algorithm} for {cell.task}; leave out --tuned")
+    if path is None and study is not None:
+        print(
+            f"note: untuned settings; --tuned results/{grid.name}/{study.directory}/{BEST} takes what was found",
+            file=sys.stderr,
+        )
+    return None if path is None else read_best(path, study)
 
 
 def read_settings(pairs: Sequence[str]) -> dict:

@@ -1,6 +1,7 @@
 """A synthetic results folder: what experiments would have left, with numbers from a seeded generator."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +34,10 @@ TASKS = {"CartPole-v1": CARTPOLE, "Hopper-v5": HOPPER}
 
 
 def write_grid(
-    folder: Path, algorithms=("reinforce", "ppo"), tasks=TASKS, seeds=(0, 1), settings=None, probes=()
+    folder: Path, algorithms=("reinforce", "ppo"), tasks=TASKS, seeds=(0, 1), settings=None, probes=(), studies=()
 ) -> dict:
-    """grid.json of a full product of tasks, algorithms and seeds; returns its content."""
+    """grid.json of a full product of tasks, algorithms and seeds; returns its content. Studies serve their tasks."""
+    tuned = {(study["algorithm"], task): study["directory"] for study in studies for task in study["serves"]}
     preprocessing = {
         "normalize_observations": False,
         "normalize_rewards": False,
@@ -54,6 +56,7 @@ def write_grid(
                 "policy_learning_rate": 3e-4,
                 **((settings or {}).get(algorithm, {})),
             },
+            "tuned": tuned.get((algorithm, task)),
         }
         for task, values in tasks.items()
         for algorithm in algorithms
@@ -78,6 +81,7 @@ def write_grid(
         },
         "cells": cells,
         "probes": list(probes),
+        "studies": list(studies),
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "grid.json").write_text(json.dumps(grid, ensure_ascii=False, indent=1), encoding="utf-8")
@@ -344,6 +348,117 @@ def gradient_of(entry: dict, truth, error, shared, own, rank: int, fraction: flo
     gradient = truth + bias * error + noise * shared + 0.1 * own
     scale = 1 if entry["advantages"] == "raw" else 1 + np.linalg.norm(gradient, axis=1, keepdims=True)
     return gradient / scale
+
+
+SPACE = {
+    "policy_learning_rate": {"low": 1e-4, "high": 1e-2, "scale": "log"},
+    "gamma": {"low": 0.9, "high": 0.999, "scale": "log_one_minus"},
+}
+
+
+def study(algorithm: str, group: str, tasks: dict[str, int], serves=None, **about) -> dict:
+    """An entry of a grid's studies: `tasks` with their tuning steps."""
+    entry = {
+        "algorithm": algorithm,
+        "group": group,
+        "directory": f"tuning/{algorithm}/{group}",
+        "tasks": tasks,
+        "serves": list(serves or tasks),
+        "seeds": [100, 101],
+        "fresh_seeds": [200, 201, 202],
+        "trials": 4,
+        "spread_penalty": 0.0,
+        "sampler": {"name": "TPESampler", "seed": 0, "startup_trials": 6},
+        "pruner": {"name": "MedianPruner", "n_startup_trials": 4},
+        "workers": 1,
+    }
+    return {**entry, **about}
+
+
+@dataclass
+class Trial:
+    """A made-up trial: the normalised score of each of its parts, in the order task by task of each seed."""
+
+    values: dict
+    scores: list[float]
+    diverged: tuple[int, ...] = ()  # which parts
+
+
+def write_study(
+    folder: Path,
+    grid: dict,
+    study: dict,
+    trials: list[Trial],
+    tuned: list[float],
+    untuned: list[float],
+    *,
+    space: dict | None = None,
+    importances: dict | None = None,
+) -> dict:
+    """A finished study from the normalised scores of all parts, on fresh seeds with the tuned and untuned settings; a
+    trial with fewer parts than tasks × seeds was pruned. Returns its study.json.
+    """
+    space = SPACE if space is None else space
+    places = {
+        seeds: [(seed, task) for seed in study[seeds] for task in study["tasks"]] for seeds in ("seeds", "fresh_seeds")
+    }
+    parts = []
+
+    def add(settings: str, trial: int, seeds: str, scores: list[float], diverged: tuple[int, ...] = ()) -> None:
+        for index, (score, (seed, task)) in enumerate(zip(scores, places[seeds], strict=False)):
+            low, high = (grid["tasks"][task][f"{end}_score"] for end in ("random", "reference"))
+            row = {"settings": settings, "trial": trial, "seeds": {"seeds": "tuning"}.get(seeds, "fresh")}
+            row |= {"task": task, "seed": seed, "status": "diverged" if index in diverged else "done"}
+            row |= {"score": low + score * (high - low), "normalized": score}
+            parts.append({**row, "steps": study["tasks"][task] + 16, "seconds": 2.0})
+
+    rows = []
+    for number, trial in enumerate(trials):
+        add("trial", number, "seeds", trial.scores, trial.diverged)
+        own = parts[-len(trial.scores) :]
+        row = {
+            "trial": number,
+            "state": "complete" if len(own) == len(places["seeds"]) else "pruned",
+            "value": float(np.mean(trial.scores)),
+            "parts": len(own),
+            "diverged": len(trial.diverged),
+            **{name: sum(part[name] for part in own) for name in ("steps", "seconds")},
+        }
+        rows.append({**row, **{name: trial.values.get(name) for name in space}})
+    best = max((row for row in rows if row["state"] == "complete"), key=lambda row: row["value"])
+    settings = {name: best[name] for name in space} if best["trial"] else {}
+    add("tuned", best["trial"], "fresh_seeds", tuned)
+    add("untuned", 0, "fresh_seeds", untuned)
+    names = {name: study[name] for name in ("algorithm", "group")}
+    winner = {"schema": SCHEMA, **names, "trial": best["trial"], "score": best["value"], "settings": settings}
+    scores = ("random_score", "reference_score")
+    about = {
+        "schema": SCHEMA,
+        **names,
+        "tasks": {
+            task: {"steps": steps, **{name: grid["tasks"][task][name] for name in scores}}
+            for task, steps in study["tasks"].items()
+        },
+        **{name: study[name] for name in ("seeds", "fresh_seeds", "trials", "spread_penalty")},
+        **{name: study[name] for name in ("sampler", "pruner", "workers")},
+        "repeatable": study["workers"] == 1,
+        "space": space,
+        "untuned": {name: trials[0].values.get(name) for name in space},
+        "best": winner,
+        "importances": importances,
+        "importance_method": "PED-ANOVA",
+        "versions": {"python": "3.11.7", "optuna": "5.0.0"},
+        "commit": "0123456789abcdef0123456789abcdef01234567",
+        "uncommitted_changes": False,
+        "machine": {"cpu": "A processor", "cores": 2, "system": "Linux-6"},
+    }
+    directory = folder / study["directory"]
+    directory.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(directory / "trials.csv", index=False)
+    pd.DataFrame(parts).to_csv(directory / "parts.csv", index=False)
+    (directory / "best.json").write_text(json.dumps(winner), encoding="utf-8")
+    (directory / "study.json").write_text(json.dumps(about), encoding="utf-8")
+    return about
 
 
 def edit_json(path: Path, **changes) -> None:

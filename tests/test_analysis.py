@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,12 +18,15 @@ from tests.analysis_fixtures import (
     EXACT,
     HOPPER,
     TITLES,
+    Trial,
     edit_json,
     probe,
+    study,
     write_benchmark,
     write_grid,
     write_probe,
     write_runs,
+    write_study,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -52,12 +56,17 @@ def visible_text(page: str) -> str:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """Two tasks, two known algorithms and a user's own, two seeds, all made."""
+    """Two tasks, two known algorithms and a user's own, two seeds, two of them tuned, all made."""
     folder = tmp_path_factory.mktemp("results") / "finished"
     probes = [probe("CartPole-v1", 0.1), probe(EXACT, 0, "initialisation")]
     algorithms = ("reinforce", "ppo", "my_method")
-    grid = write_grid(folder, algorithms=algorithms, settings={"ppo": {"clip": 0.2}}, probes=probes)
+    studies = [study(name, "classic", {"CartPole-v1": 5000}, trials=2) for name in ("ppo", "my_method")]
+    grid = write_grid(folder, algorithms=algorithms, settings={"ppo": {"clip": 0.2}}, probes=probes, studies=studies)
     write_runs(folder, grid)
+    for asked in studies:
+        untuned, other = ({"policy_learning_rate": rate, "gamma": 0.99} for rate in (3e-4, 1e-3))
+        trials = [Trial(untuned, [0.2, 0.3]), Trial(other, [0.1, 0.2])]
+        write_study(folder, grid, asked, trials, tuned=[0.2, 0.25, 0.3], untuned=[0.2, 0.25, 0.3])
     for asked in probes:
         write_probe(folder, grid, asked)
     write_benchmark(folder, {"CartPole-v1": {"gymnasium": [100.0], "ppo_8x256": [50.0], "sb3_ppo_8x256": [10.0]}})
@@ -204,8 +213,9 @@ def test_the_report_escapes_what_it_is_given_and_shows_settings_once(finished):
     page = (finished / "report/index.html").read_text(encoding="utf-8")
     assert "&lt;as written&gt;" in page
     assert "<as written>" not in page
-    assert page.count("<code>gamma</code>") == 1
-    assert page.count("<code>clip</code>") == 1
+    shown = page.split('<section id="algorithms">')[1].split("</section>")[0]
+    assert shown.count("<code>gamma</code>") == 1
+    assert shown.count("<code>clip</code>") == 1
     assert "Ψ<sub>t</sub> = G<sub>t</sub>" in page
 
 
@@ -220,7 +230,9 @@ def test_equal_tables_give_equal_figures(finished, tmp_path):
     shutil.copytree(finished, copy, ignore=shutil.ignore_patterns("figures", "runs"))
     grid = results.read_grid(copy)
     for name in figures.FIGURES:
-        again = theme.image_bytes(figures.draw(grid, name), "svg")
+        figure = figures.draw(grid, name)
+        again = theme.image_bytes(figure, "svg")
+        plt.close(figure)
         assert again == (finished / f"figures/{name}.svg").read_bytes(), name
 
 

@@ -275,6 +275,286 @@ MISTAKES = {
 }
 
 
+TUNED_GRID = GRID | {
+    "tuning": {
+        "seeds": [100, 101],
+        "fresh_seeds": [200],
+        "trials": 4,
+        "startup_trials": 2,
+        "pruner": {"name": "MedianPruner", "n_startup_trials": 2},
+        "groups": {"classic": {"tasks": {"CartPole-v1": 500}, "serves": ["CartPole-v1"]}},
+    },
+    "algorithms": {
+        "reinforce": None,
+        "a2c": {"search_space": {"gamma": {"low": 0.9, "high": 0.99, "scale": "log_one_minus"}}},
+        "ppo": {
+            "search_space": {
+                "policy_learning_rate": {"low": 1e-4, "high": 1e-2, "scale": "log"},
+                "epochs": {"low": 2, "high": 8},
+                "minibatch_size": {"choices": [32, 64]},
+            }
+        },
+    },
+}
+SPACE = ("algorithms", "ppo", "search_space")
+RATE = (*SPACE, "policy_learning_rate")
+CLASSIC = ("tuning", "groups", "classic")
+
+
+def a_second_group_for_the_same_task(data):
+    """Which of its settings should the task take?"""
+    data["tuning"]["groups"]["again"] = data["tuning"]["groups"]["classic"]
+
+
+TUNING_MISTAKES = {
+    "tuning that is no mapping": (set_at("tuning", value=[1]), ["tuning of the grid must be a mapping, or null"]),
+    "unknown key of tuning": (set_at("tuning", "trial", value=4), ["tuning has no key 'trial'", "mean 'trials'"]),
+    "no trials": (set_at("tuning", "trials", value=None), ["tuning needs the key 'trials'", "whole number from 2"]),
+    "one trial": (set_at("tuning", "trials", value=1), ["trials of tuning must be a whole number from 2, not 1"]),
+    "no startup trials": (set_at("tuning", "startup_trials", value=0), ["startup_trials of tuning", "from 1, not 0"]),
+    "no workers": (set_at("tuning", "workers", value=0), ["workers of tuning must be a whole number from 1, not 0"]),
+    "a reward for spread": (
+        set_at("tuning", "spread_penalty", value=-1),
+        ["spread_penalty of tuning", "from 0, not -1"],
+    ),
+    "a sampler's seed of text": (set_at("tuning", "sampler_seed", value="a"), ["sampler_seed of tuning", "'a'"]),
+    "one tuning seed": (
+        set_at("tuning", "seeds", value=[100]),
+        ["seeds of tuning must be a list of at least 2 different whole numbers from 0, not [100]"],
+    ),
+    "a tuning seed twice": (
+        set_at("tuning", "seeds", value=[100, 100]),
+        ["seeds of tuning", "different", "[100, 100]"],
+    ),
+    "a negative tuning seed": (set_at("tuning", "seeds", value=[100, -1]), ["seeds of tuning", "from 0", "[100, -1]"]),
+    "seeds in seeds": (set_at("tuning", "seeds", value=[100, [1]]), ["seeds of tuning", "[100, [1]]"]),
+    "no fresh seeds": (set_at("tuning", "fresh_seeds", value=[]), ["fresh_seeds of tuning", "at least 1", "[]"]),
+    "a tuning seed that is evaluated": (
+        set_at("tuning", "seeds", value=[100, 1]),
+        ["seeds of the grid and seeds of tuning share 1", "what is tuned on a seed cannot be judged on it"],
+    ),
+    "a fresh seed that is evaluated": (
+        set_at("tuning", "fresh_seeds", value=[200, 0]),
+        ["seeds of the grid and fresh_seeds of tuning share 0"],
+    ),
+    "a fresh seed that is tuned on": (
+        set_at("tuning", "fresh_seeds", value=[101]),
+        ["seeds of tuning and fresh_seeds of tuning share 101"],
+    ),
+    "unknown pruner": (
+        set_at("tuning", "pruner", "name", value="MedianPrune"),
+        ["name of pruner of tuning must be one of MedianPruner", "'MedianPrune'"],
+    ),
+    "a pruner that a killed study would ask twice": (
+        set_at("tuning", "pruner", value={"name": "SuccessiveHalvingPruner"}),
+        ["name of pruner of tuning", "MedianPruner", "'SuccessiveHalvingPruner'"],
+    ),
+    "a pruner without a name": (
+        set_at("tuning", "pruner", "name", value=None),
+        ["pruner of tuning needs the key 'name'"],
+    ),
+    "a pruner that is no mapping": (
+        set_at("tuning", "pruner", value="MedianPruner"),
+        ["pruner of tuning", "a mapping"],
+    ),
+    "no groups": (set_at("tuning", "groups", value={}), ["groups of tuning", "at least one group"]),
+    "a group's name that is no folder": (
+        set_at("tuning", "groups", "a/b", value={"tasks": {"CartPole-v1": 1}, "serves": []}),
+        ["'a/b'", "folder"],
+    ),
+    "a group without tasks": (
+        set_at(*CLASSIC, "tasks", value={}),
+        ["tasks of group classic of tuning", "at least one"],
+    ),
+    "a group with an unknown task": (
+        set_at(*CLASSIC, "tasks", "CartPole-v0", value=500),
+        ["group classic of tuning has 'CartPole-v0'", "did you mean 'CartPole-v1'"],
+    ),
+    "a group that serves an unknown task": (
+        set_at(*CLASSIC, "serves", value=["Acrobot-v1"]),
+        ["group classic of tuning has 'Acrobot-v1'", "CartPole-v1"],
+    ),
+    "a group that serves a task twice": (
+        set_at(*CLASSIC, "serves", value=["CartPole-v1"] * 2),
+        ["serves of group classic of tuning", "a list of different tasks"],
+    ),
+    "steps of text": (
+        set_at(*CLASSIC, "tasks", "CartPole-v1", value="few"),
+        ["gives CartPole-v1 'few'", "steps from 1"],
+    ),
+    "no steps": (set_at(*CLASSIC, "tasks", "CartPole-v1", value=0), ["group classic of tuning gives CartPole-v1 0"]),
+    "two groups that serve one task": (
+        a_second_group_for_the_same_task,
+        ["two groups of tuning serve CartPole-v1", "a task takes its settings from one"],
+    ),
+    "unknown setting in a space": (
+        set_at(*SPACE, "epoch", value={"low": 1, "high": 2}),
+        ["search space of ppo: PPO has no setting 'epoch'; did you mean 'epochs'"],
+    ),
+    "a dimension that is no mapping": (
+        set_at(*SPACE, "clip", value=[0.1, 0.2]),
+        ["clip in the search space of ppo must be a mapping with the keys low, high, scale, choices"],
+    ),
+    "unknown key of a dimension": (set_at(*RATE, "lo", value=1), ["policy_learning_rate in the", "'lo'", "mean 'low'"]),
+    "unknown scale": (
+        set_at(*RATE, "scale", value="ln"),
+        ["scale of policy_learning_rate in the search space", "'ln'"],
+    ),
+    "no end": (set_at(*RATE, "high", value=None), ["policy_learning_rate in the", "either low and high, or choices"]),
+    "no beginning": (
+        set_at(*RATE, "low", value=None),
+        ["policy_learning_rate in the", "either low and high, or choices"],
+    ),
+    "nothing to draw from": (set_at(*RATE, value={}), ["policy_learning_rate", "either low and high, or choices"]),
+    "a range and choices": (
+        set_at(*RATE, value={"low": 1e-4, "high": 1e-2, "choices": [1e-3, 1e-2]}),
+        ["policy_learning_rate in the search space of ppo needs either low and high, or choices"],
+    ),
+    "a scale of choices": (
+        set_at(*SPACE, "minibatch_size", "scale", value="log"),
+        ["minibatch_size in the search space of ppo has choices; a scale is for numbers"],
+    ),
+    "an empty range": (
+        set_at(*RATE, "high", value=1e-4),
+        ["policy_learning_rate in the search space of ppo is empty: low is 0.0001 and high is 0.0001"],
+    ),
+    "a range from the wrong end": (set_at(*SPACE, "epochs", "low", value=9), ["epochs", "low is 9 and high is 8"]),
+    "a logarithm of zero": (set_at(*RATE, "low", value=0), ["policy_learning_rate", "low = 0.0, which no logarithmic"]),
+    "a gamma of one on a logarithmic scale": (
+        set_at("algorithms", "a2c", "search_space", "gamma", "high", value=1),
+        ["gamma in the search space of a2c has high = 1.0"],
+    ),
+    "whole numbers as gammas": (
+        set_at(*SPACE, "epochs", "scale", value="log_one_minus"),
+        ["epochs in the search space of ppo has high = 8"],
+    ),
+    "one choice": (
+        set_at(*SPACE, "minibatch_size", "choices", value=[32]),
+        ["choices of minibatch_size in the search space of ppo must be a list of at least two values, not [32]"],
+    ),
+    "a choice twice": (
+        set_at(*SPACE, "minibatch_size", "choices", value=[32, 64, 32]),
+        ["minibatch_size in the search space of ppo has 32 twice among its choices"],
+    ),
+    "an end of text": (
+        set_at(*RATE, "low", value="tiny"),
+        ["low of policy_learning_rate in the", "a number", "'tiny'"],
+    ),
+    "an end that is a truth": (set_at(*RATE, "low", value=False), ["low of policy_learning_rate", "False"]),
+    "half an epoch": (set_at(*SPACE, "epochs", "low", value=1.5), ["epochs of PPO must be a whole number, not 1.5"]),
+    "a choice of the wrong type": (
+        set_at(*SPACE, "minibatch_size", "choices", value=[32, "many"]),
+        ["search space of ppo: minibatch_size of PPO must be a whole number or null, not 'many'"],
+    ),
+    "a range of truths": (
+        set_at(*SPACE, "anneal_learning_rate", value={"low": 0, "high": 1}),
+        ["anneal_learning_rate of PPO must be true or false, not 0"],
+    ),
+    "an end out of the setting's range": (
+        set_at("algorithms", "a2c", "search_space", "gamma", "high", value=1.5),
+        ["search space of a2c: gamma of A2C must be between 0 and 1, not 1.5"],
+    ),
+    "a choice out of the setting's range": (
+        set_at(*SPACE, "minibatch_size", "choices", value=[0, 32]),
+        ["minibatch_size of PPO must be at least 1, not 0"],
+    ),
+    "tuned without a space": (
+        set_at("algorithms", "reinforce", value={"tuned": True}),
+        ["algorithm reinforce is to be tuned and has no search_space"],
+    ),
+    "tuned in a grid without tuning": (
+        lambda data: data.pop("tuning") and data["algorithms"]["ppo"].update(tuned=True),
+        ["algorithm ppo is to be tuned, and the grid has no section 'tuning'"],
+    ),
+    "perhaps tuned": (
+        set_at("algorithms", "ppo", "tuned", value="yes"),
+        ["tuned of algorithm ppo must be true or false"],
+    ),
+    "a source of probes whose gamma is tuned": (
+        set_at("probes", "source", value="a2c"),
+        ["source of probes is 'a2c', whose γ is tuned", "'tuned: false'"],
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", TUNING_MISTAKES)
+def test_a_mistake_in_tuning_is_one_sentence_that_names_file_key_and_choices(mistake, tmp_path):
+    change, expected = TUNING_MISTAKES[mistake]
+    data = copy.deepcopy(TUNED_GRID)
+    change(data)
+    with pytest.raises(GridError) as caught:
+        load_grid(write(tmp_path / "mine.yaml", data))
+    message = str(caught.value)
+    assert "mine.yaml: " in message
+    assert "\n" not in message
+    for part in expected:
+        assert part in message
+
+
+def test_studies_are_the_tuned_algorithms_times_groups_and_serve_their_cells(tmp_path):
+    data = copy.deepcopy(TUNED_GRID)
+    data["tasks"]["Acrobot-v1"] = data["tasks"]["CartPole-v1"]
+    data["tuning"]["groups"]["swing"] = {"tasks": {"CartPole-v1": 500, "Acrobot-v1": 500}, "serves": ["Acrobot-v1"]}
+    data["algorithms"] |= {"ppo_published": data["algorithms"]["ppo"] | {"module": "ppo", "tuned": False}}
+    grid = load_grid(write(tmp_path / "mine.yaml", data))
+    directories = [f"tuning/{a}/{g}" for a in ("a2c", "ppo") for g in ("classic", "swing")]
+    assert [study.directory for study in grid.studies()] == directories
+    manifest = json.loads(json.dumps(grid.manifest()))
+    assert [study["directory"] for study in manifest["studies"]] == directories
+    of_cells = {(cell["algorithm"], cell["task"]): cell["tuned"] for cell in manifest["cells"]}
+    assert of_cells == {
+        (algorithm, task): f"tuning/{algorithm}/{group}" if algorithm in ("a2c", "ppo") else None
+        for algorithm in data["algorithms"]
+        for task, group in (("CartPole-v1", "classic"), ("Acrobot-v1", "swing"))
+    }
+    assert manifest["cells"][0]["settings"] == grid.resolved("reinforce", "CartPole-v1").settings()
+
+
+def test_a_grid_without_tuning_tunes_nothing(tmp_path):
+    grid = load_grid(write(tmp_path / "mine.yaml", TUNED_GRID | {"tuning": None}))
+    assert grid.studies() == []
+    assert grid.manifest()["studies"] == []
+    assert {cell.tuned for cell in grid.cells()} == {None}
+    with pytest.raises(GridError, match=r"mine\.yaml tunes nothing"):
+        grid.study("ppo", "classic")
+
+
+def test_a_source_of_probes_may_be_tuned_where_its_gamma_is_not(tmp_path):
+    assert load_grid(write(tmp_path / "mine.yaml", TUNED_GRID)).algorithms["ppo"].tuned
+    data = copy.deepcopy(TUNED_GRID)
+    data["probes"]["source"] = "a2c"
+    data["algorithms"]["a2c"]["tuned"] = False  # its space is there, and not searched
+    assert load_grid(write(tmp_path / "mine.yaml", data)).probes[0].source == "a2c"
+
+
+def test_tuned_settings_come_last(tmp_path):
+    data = copy.deepcopy(TUNED_GRID)
+    data["algorithms"]["ppo"] |= {"settings": {"epochs": 3, "clip": 0.1}, "tasks": {"CartPole-v1": {"epochs": 4}}}
+    grid = load_grid(write(tmp_path / "mine.yaml", data))
+    found = {"policy_learning_rate": 1e-3}
+    settings = [grid.resolved("ppo", "CartPole-v1", tuned).settings() for tuned in (None, found, found | {"epochs": 5})]
+    assert [(s["policy_learning_rate"], s["epochs"], s["clip"]) for s in settings] == [
+        (3e-4, 4, 0.1), (1e-3, 4, 0.1), (1e-3, 5, 0.1)
+    ]  # fmt: skip
+
+
+def test_what_is_tuned_is_part_of_what_determines_a_study_and_how_much_is_not(tmp_path):
+    first = load_grid(write(tmp_path / "mine.yaml", TUNED_GRID))
+    same = {"trials": 9, "fresh_seeds": [300], "workers": 2}
+    other = {
+        "seeds": [100, 102],
+        "sampler_seed": 1,
+        "startup_trials": 3,
+        "spread_penalty": 1,
+        "pruner": {"name": "NopPruner"},
+    }
+    for key, value in (same | other).items():
+        data = TUNED_GRID | {"tuning": TUNED_GRID["tuning"] | {key: value}}
+        second = load_grid(write(tmp_path / "mine.yaml", data))
+        before, after = (g.what_determines_study(g.study("ppo", "classic")) for g in (first, second))
+        assert (before != after) == (key in other), key
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_sentence_that_names_file_key_and_choices(mistake, tmp_path):
     change, expected = MISTAKES[mistake]

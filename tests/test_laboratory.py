@@ -43,6 +43,7 @@ from experiments.gradients import (
 )
 from experiments.grid import ROOT, GridAlgorithm, exit_with_sentence, load_grid
 from experiments.probe import Clock, Frozen, measure, trained
+from experiments.record import SCHEMA
 from experiments.run import main as run_main
 from tests.tasks import ALGORITHMS, make_learner
 
@@ -508,7 +509,7 @@ def read(folder):
 
 def assert_as_agreed(record, arrays):
     """Names, shapes and types of what a probe writes; every number finite; inner products that vectors can have."""
-    assert record["schema"] == 2
+    assert record["schema"] == SCHEMA
     assert set(record["probe"]) == {"grid", "task", "source", "seed", "fraction", "step"}
     assert set(record["episodes"]) == {"drawn", "mean_length", "mean_return", "fitted_on"}
     sizes = {size["episodes"]: size["batches"] for size in record["sizes"]}

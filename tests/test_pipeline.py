@@ -23,14 +23,15 @@ ROOT = Path(__file__).resolve().parent.parent
 SMOKE = {
     (task, algorithm, seed)
     for task in ("CartPole-v1", "InvertedPendulum-v5")
-    for algorithm in ("reinforce", "reinforce_baseline", "actor_critic", "a2c", "ppo")
+    for algorithm in ("reinforce", "reinforce_baseline", "actor_critic", "a2c", "ppo", "ppo_published")
     for seed in ("0", "1")
 }
+STUDIES = {(algorithm, "all") for _, algorithm, _ in SMOKE if algorithm != "ppo_published"}
 EXACT = {
     (f"experiments.exact-{name}-v0", "initialisation", "0", "0")
     for name in ("SoftmaxBandit", "TabularMDP", "RockPaperScissors")
 }
-PROBES = {("CartPole-v1", "ppo", "0", fraction) for fraction in ("0", "1")} | EXACT
+PROBES = {("CartPole-v1", "ppo_published", "0", fraction) for fraction in ("0", "1")} | EXACT
 ANALYSED = {"tables", "figures", "report", "reproduce"}  # made again whenever something was measured again
 
 
@@ -105,6 +106,7 @@ def test_the_smoke_grid_makes_every_run_table_figure_and_the_report(finished):
         record = json.loads((folder / "run.json").read_text())
         assert record["status"] == "done"
         assert record["cell"] == {"grid": "smoke", "algorithm": algorithm, "task": task, "seed": int(seed)}
+        assert (record["tuned"] is None) == (algorithm == "ppo_published")
         assert len(record["evaluation"]["sampled"]["returns"]) == 20
         assert record["steps_taken"] >= record["steps"] == 16_000
         rows = list(csv.DictReader((folder / "episodes.csv").open()))
@@ -119,6 +121,16 @@ def test_the_smoke_grid_makes_every_run_table_figure_and_the_report(finished):
         record = json.loads((folder / "probe.json").read_text())
         assert (record["probe"]["source"], record["exact"]) == (probe[1], probe in EXACT)
         assert record["probe"]["fraction"] == int(probe[3])
+    for study in STUDIES:
+        folder = results.joinpath("tuning", *study)
+        record = json.loads((folder / "study.json").read_text())
+        assert (record["algorithm"], record["group"]) == study
+        assert len(list(csv.DictReader((folder / "trials.csv").open()))) == record["trials"] == 2
+        best = json.loads((folder / "best.json").read_text())
+        for task, seed in (("CartPole-v1", "0"), ("InvertedPendulum-v5", "1")):
+            trained = json.loads(results.joinpath("runs", task, study[0], seed, "run.json").read_text())
+            assert trained["settings"] == trained["settings"] | best["settings"]
+            assert trained["tuned"] == {key: best[key] for key in ("trial", "score", "settings")}
     listed = json.loads((results / "grid.json").read_text())["probes"]
     assert {tuple(p["directory"].split("/")[1:]) for p in listed} == PROBES
     page = (results / "report" / "index.html").read_text()
@@ -140,13 +152,51 @@ def test_snakemakes_own_report_is_made(finished, tmp_path):
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "a2c"])
-def test_editing_an_algorithm_reruns_its_cells_alone_and_every_probe(algorithm, project):
-    """Of which one is the probes' source, and the other is not; both are among what a probe measures."""
+def test_editing_an_algorithm_tunes_and_reruns_its_cells_alone_and_every_probe(algorithm, project):
+    """Of which one has a variant that is the probes' source, and the other is not; a probe measures both."""
     append(project / "algorithms" / f"{algorithm}.py", "\n# An edit.\n")
     cells, rules = stale_jobs(project)
-    assert cells == {cell for cell in SMOKE if cell[1] == algorithm}
-    assert rules == ANALYSED | {"probe"}
+    assert cells == {cell for cell in SMOKE if cell[1].partition("_published")[0] == algorithm}
+    assert rules == ANALYSED | {"probe", "tune"}
+    assert stale(project, "tune")[0] == {(algorithm, "all")}
     assert stale(project, "probe")[0] == PROBES
+
+
+@pytest.mark.parametrize("module", ["tune", "search"])
+def test_editing_the_tuner_tunes_again(module, project):
+    append(project / "experiments" / f"{module}.py", "\n# An edit.\n")
+    assert stale(project, "tune")[0] == STUDIES
+    assert stale_jobs(project)[0] == {cell for cell in SMOKE if cell[1] != "ppo_published"}
+
+
+def test_more_trials_go_on_with_the_study_and_its_tuned_cells_alone_may_change(project):
+    grid = project / "experiments" / "grids" / "smoke.yaml"
+    edit(grid, "trials: 2\n", "trials: 3\n")
+    assert stale(project, "tune")[0] == STUDIES
+    assert stale_jobs(project)[0] == {cell for cell in SMOKE if cell[1] != "ppo_published"}
+    study = project.joinpath("results", "smoke", "tuning", "reinforce", "all")
+    two = (study / "trials.csv").read_text()
+    done = snakemake(project, str((study / "best.json").relative_to(project)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    three = (study / "trials.csv").read_text()
+    assert three.startswith(two)  # seconds included: they are not trained again
+    assert len(three.splitlines()) == 4
+
+
+def test_another_search_space_is_refused_with_a_sentence_and_the_study_is_kept(project):
+    edit(project / "experiments" / "grids" / "smoke.yaml", "choices: [2, 4, 8]", "choices: [2, 4]")
+    assert stale(project, "tune")[0] == {("reinforce", "all")}
+    study = project.joinpath("results", "smoke", "tuning", "reinforce", "all")
+    journal = (study / "journal.log").read_bytes()
+    done = snakemake(project)
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert "space.num_envs.choices [2, 4, 8] where the grid has [2, 4]. To tune anew, move" in said
+    assert "Traceback" not in said
+    assert (study / "journal.log").read_bytes() == journal
+    study.rename(project / "old")
+    assert snakemake(project).returncode == 0
+    assert json.loads((study / "study.json").read_text())["space"]["num_envs"] == {"choices": [2, 4]}
 
 
 @pytest.mark.parametrize("module", ["gradients", "probe", "exact"])
@@ -156,7 +206,7 @@ def test_editing_the_laboratory_measures_again_and_trains_nothing(module, projec
 
 
 def test_a_removed_probe_is_the_only_one_done_again(project):
-    probe = ("CartPole-v1", "ppo", "0", "1")
+    probe = ("CartPole-v1", "ppo_published", "0", "1")
     shutil.rmtree(project.joinpath("results", "smoke", "probes", *probe))
     assert stale(project, "probe") == ({probe}, ANALYSED | {"probe"})
     assert snakemake(project).returncode == 0
@@ -179,8 +229,8 @@ def test_changing_the_probes_of_a_grid_retrains_nothing(project):
 
 
 def test_training_the_source_again_measures_its_probes_again(project):
-    shutil.rmtree(project / "results" / "smoke" / "runs" / "CartPole-v1" / "ppo" / "0")
-    assert stale_jobs(project) == ({("CartPole-v1", "ppo", "0")}, ANALYSED | {"probe"})
+    shutil.rmtree(project / "results" / "smoke" / "runs" / "CartPole-v1" / "ppo_published" / "0")
+    assert stale_jobs(project) == ({("CartPole-v1", "ppo_published", "0")}, ANALYSED | {"probe"})
     assert stale(project, "probe")[0] == PROBES - EXACT
 
 
@@ -188,6 +238,7 @@ def test_editing_the_core_reruns_every_cell(project):
     append(project / "algorithms" / "core" / "estimators.py", "\n# An edit.\n")
     assert stale_jobs(project)[0] == SMOKE
     assert stale(project, "probe")[0] == PROBES
+    assert stale(project, "tune")[0] == STUDIES
 
 
 def test_the_benchmark_is_run_when_asked_for_and_never_else(project):
@@ -215,10 +266,10 @@ def test_adding_a_seed_runs_the_new_cells_alone(project):
 def test_changing_an_algorithms_setting_for_a_task_reruns_those_cells_alone(project):
     edit(
         project / "experiments" / "grids" / "smoke.yaml",
-        "\n  a2c:",
-        "\n  a2c:\n    tasks:\n      CartPole-v1: {gamma: 0.9}",
+        "tuned: false",
+        "tasks: {CartPole-v1: {gamma: 0.9}}, tuned: false",
     )
-    assert stale_jobs(project)[0] == {("CartPole-v1", "a2c", "0"), ("CartPole-v1", "a2c", "1")}
+    assert stale_jobs(project)[0] == {("CartPole-v1", "ppo_published", seed) for seed in ("0", "1")}
     assert stale(project, "probe")[0] == PROBES - EXACT  # the exact problems are other tasks
 
 
@@ -245,7 +296,7 @@ def test_the_readmes_new_algorithm_needs_its_file_and_a_grid_entry_and_runs_alon
     name, code = re.search(r"`algorithms/(\w+)\.py`:\n\n```python\n(.*?)```", readme, re.DOTALL).groups()
     entry = re.search(rf"```yaml\n(  {name}:.*?)```", readme, re.DOTALL)[1]
     (project / "algorithms" / f"{name}.py").write_text(code, encoding="utf-8")
-    edit(project / "experiments" / "grids" / "smoke.yaml", "\n  ppo:\n", f"\n  ppo:\n{entry}")
+    edit(project / "experiments" / "grids" / "smoke.yaml", "\nalgorithms:\n", f"\nalgorithms:\n{entry}")
     new = {(task, name, seed) for task, _, seed in SMOKE}
     assert stale_jobs(project)[0] == new
     done = snakemake(project)

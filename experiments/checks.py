@@ -1,0 +1,77 @@
+"""What a part of a grid file may hold: its keys, what each must be, and the sentence for what it is not."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import yaml
+
+from algorithms.core.algorithm import nearest_first
+
+NAME = r"\w[\w.+-]*"  # of a grid, an algorithm or a group: it becomes a folder and a wildcard
+
+
+class GridError(ValueError):
+    """A grid file that says something it cannot mean; the message names file, key and what was expected."""
+
+
+class GridLoader(yaml.SafeLoader):
+    """YAML in which 3e-4 is a number and a key given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """A mapping without repeated keys."""
+        keys = [self.construct_object(k, deep=True) for k, _ in node.value if k.tag != "tag:yaml.org,2002:merge"]
+        repeated = [key for key in keys if keys.count(key) > 1]
+        if repeated:
+            raise yaml.constructor.ConstructorError(None, None, f"{repeated[0]!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+GridLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+REQUIRED = object()
+Check = tuple[Callable[[Any], bool], str, Any]  # test, description, default
+
+
+def is_number(value: Any) -> bool:
+    """Whether this is a finite number; true and false are none."""
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def is_name(value: str) -> bool:
+    """Whether this may become a folder's name."""
+    return re.fullmatch(NAME, value) is not None
+
+
+def all_different(values: Any, test: Callable[[Any], bool]) -> bool:
+    """Whether this is a list without repetition of values that pass a test."""
+    return isinstance(values, list) and all(test(v) for v in values) and len(set(values)) == len(values)
+
+
+MAPPING = (lambda v: isinstance(v, dict) and all(isinstance(key, str) for key in v), "a mapping whose keys are text")
+TEXT = (lambda v: isinstance(v, str), "text")
+FLAG = (lambda v: isinstance(v, bool), "true or false")
+
+
+def section(path: str, where: str, data: Any, keys: Mapping[str, Check], *, further: bool = False) -> dict[str, Any]:
+    """The entries of one mapping, checked, with the defaults of those that are absent.
+
+    Raises GridError. `further` lets the mapping have more entries than `keys`, which are taken as they are.
+    """
+    if not isinstance(data, dict):
+        raise GridError(f"{path}: {where} must be a mapping with the keys {', '.join(keys)}")
+    for key in data:
+        if key not in keys and not further:
+            raise GridError(f"{path}: {where} has no key {key!r}; {nearest_first(str(key), list(keys))}")
+    result = dict(data) if further else {}
+    for key, (test, description, default) in keys.items():
+        if key not in data and default is REQUIRED:
+            raise GridError(f"{path}: {where} needs the key {key!r}: {description}")
+        result[key] = data.get(key, default)
+        if key in data and not test(data[key]):
+            raise GridError(f"{path}: {key} of {where} must be {description}, not {data[key]!r}")
+    return result

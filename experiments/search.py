@@ -1,0 +1,260 @@
+"""What of a grid is tuned: search spaces over an algorithm's settings, and the studies that search them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from algorithms.core.algorithm import Algorithm, InvalidSetting, nearest_first
+from experiments.checks import MAPPING, REQUIRED, Check, GridError, all_different, is_name, is_number, section
+
+BEST = "best.json"
+SCALES = ("linear", "log", "log_one_minus")
+# Those that decide by what trials have reported alone. SuccessiveHalvingPruner notes in the trial that it was asked
+# before it decides, so that a study killed in between would go on otherwise.
+PRUNERS = ("MedianPruner", "PercentilePruner", "ThresholdPruner", "NopPruner")
+FEWEST_SEEDS = 2  # of tuning: the score of one seed is as much luck as settings
+
+
+class InvalidStudy(ValueError):
+    """A study's files that are not whole, or of another study; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """The values that one setting may take: numbers from `low` to `high`, both included, or one of `choices`."""
+
+    low: float | None  # of the setting's own type: between whole numbers lie whole numbers
+    high: float | None
+    scale: str  # log_one_minus is for γ: 1 − γ is searched on a logarithmic scale
+    choices: tuple
+
+    def holds(self, value: Any) -> bool:
+        """Whether a setting's value lies in the space."""
+        return value in self.choices if self.choices else is_number(value) and self.low <= value <= self.high
+
+    def description(self) -> dict[str, Any]:
+        """As it stands in a grid file."""
+        if self.choices:
+            return {"choices": list(self.choices)}
+        return {"low": self.low, "high": self.high, "scale": self.scale}
+
+
+SearchSpace = dict[str, Dimension]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tasks that are tuned together: tuning tasks with the steps of a training, and the tasks that take the winner."""
+
+    tasks: dict[str, int]
+    serves: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How studies are made; the same for every algorithm."""
+
+    seeds: tuple[int, ...]
+    fresh_seeds: tuple[int, ...]  # on which the winner and the untuned settings are compared when the trials are over
+    trials: int
+    startup_trials: int  # drawn at random, before the sampler learns from their scores
+    sampler_seed: int
+    spread_penalty: float  # times the standard deviation over seeds, taken off a trial's mean score
+    pruner: dict[str, Any]  # the name of one of Optuna's, and its arguments
+    workers: int  # processes that work on a study at a time; more than one is not repeatable
+    groups: dict[str, Group]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One algorithm on one group of tasks, with everything that determines its trials."""
+
+    algorithm: str
+    group: str
+    tasks: dict[str, int]  # steps of a training
+    serves: tuple[str, ...]
+    space: SearchSpace
+    tuning: Tuning
+
+    @property
+    def directory(self) -> str:
+        """Where its files lie, relative to the grid's results."""
+        return f"tuning/{self.algorithm}/{self.group}"
+
+    def description(self) -> dict[str, Any]:
+        """As it stands in `grid.json`."""
+        t = self.tuning
+        return {
+            "algorithm": self.algorithm,
+            "group": self.group,
+            "directory": self.directory,
+            "tasks": self.tasks,
+            "serves": list(self.serves),
+            "seeds": list(t.seeds),
+            "fresh_seeds": list(t.fresh_seeds),
+            "trials": t.trials,
+            "spread_penalty": t.spread_penalty,
+            "sampler": {"name": "TPESampler", "seed": t.sampler_seed, "startup_trials": t.startup_trials},
+            "pruner": t.pruner,
+            "workers": t.workers,
+            "space": {name: dimension.description() for name, dimension in self.space.items()},
+        }
+
+
+def read_best(path: Path, study: Study) -> dict[str, Any]:
+    """What a study has found, from its `best.json`: number of the trial, its score, and the settings that it changes.
+
+    Raises InvalidStudy where the file is missing, not whole, of another study, or of another search space.
+    """
+    if not path.is_file():
+        raise InvalidStudy(f"there is no {path}; python -m experiments.tune makes it, and so does Snakemake")
+    try:
+        best = json.loads(path.read_text(encoding="utf-8"))
+        whose = best["algorithm"], best["group"]
+        valid = isinstance(best["settings"], dict) and type(best["trial"]) is int and is_number(best["score"])
+    except KeyError as error:
+        raise InvalidStudy(f"{path} is not what a study has found: it has no {error}") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise InvalidStudy(f"{path} is not what a study has found: {error}") from error
+    if whose != (study.algorithm, study.group):
+        raise InvalidStudy(f"{path} is of {whose[0]} on {whose[1]}, not of {study.algorithm} on {study.group}")
+    if not valid:
+        raise InvalidStudy(f"{path} is not what a study has found; remove it to tune again")
+    for name, value in best["settings"].items():
+        if name not in study.space:
+            raise InvalidStudy(f"{path} has {name!r}, which is not searched; remove it to tune again")
+        if not study.space[name].holds(value):
+            raise InvalidStudy(f"{path} has {name} = {value!r}, which the search space does not hold; tune anew")
+    return {key: best[key] for key in ("trial", "score", "settings")}
+
+
+# ------------------------------------------------------------------------------------ from a grid file
+
+
+def read_tuning(path: str, data: Any, seeds: Sequence[int], tasks: Sequence[str]) -> Tuning:
+    """The section `tuning` of a grid with these evaluation seeds and tasks.
+
+    Raises GridError, also where a seed is used twice: for tuning and for evaluation, say.
+    """
+    keys = section(path, "tuning", data, TUNING_KEYS)
+    purposes = {
+        "seeds of the grid": seeds,
+        "seeds of tuning": keys["seeds"],
+        "fresh_seeds of tuning": keys["fresh_seeds"],
+    }
+    for i, (purpose, first) in enumerate(purposes.items()):
+        for other, second in list(purposes.items())[i + 1 :]:
+            common = sorted(set(first) & set(second))
+            if common:
+                raise GridError(
+                    f"{path}: {purpose} and {other} share {common[0]}; what is tuned on a seed cannot be judged on it"
+                )
+    pruner = section(path, "pruner of tuning", keys["pruner"], PRUNER_KEYS, further=True)
+    groups = {name: _group(path, name, entry, tasks) for name, entry in keys.pop("groups").items()}
+    served = [task for group in groups.values() for task in group.serves]
+    for task in served:
+        if served.count(task) > 1:
+            raise GridError(f"{path}: two groups of tuning serve {task}; a task takes its settings from one")
+    lists = {key: tuple(keys.pop(key)) for key in ("seeds", "fresh_seeds")}
+    return Tuning(**lists, **keys | {"pruner": pruner}, groups=groups)
+
+
+def _group(path: str, name: str, entry: Any, tasks: Sequence[str]) -> Group:
+    if not is_name(name):
+        raise GridError(f"{path}: a group's name becomes a folder's: {name!r} may hold letters, digits, _ . + - only")
+    keys = section(path, f"group {name} of tuning", entry, GROUP_KEYS)
+    for task in (*keys["tasks"], *keys["serves"]):
+        if task not in tasks:
+            raise GridError(f"{path}: group {name} of tuning has {task!r}; {nearest_first(task, list(tasks))}")
+    for task, steps in keys["tasks"].items():
+        if type(steps) is not int or steps < 1:
+            raise GridError(
+                f"{path}: group {name} of tuning gives {task} {steps!r}; expected a whole number of steps from 1"
+            )
+    return Group(keys["tasks"], tuple(keys["serves"]))
+
+
+def read_space(path: str, name: str, data: Mapping[str, Any], algorithm: type[Algorithm]) -> SearchSpace:
+    """The search space of the grid's algorithm `name`, whose ends and choices its class takes.
+
+    Raises GridError where a setting is unknown, a value is of the wrong type or out of range, or a range is empty.
+    """
+    space = {}
+    for setting, entry in data.items():
+        where = f"{setting} in the search space of {name}"
+        keys = section(path, where, entry, DIMENSION_KEYS)
+        choices = tuple(keys["choices"] or ())
+        if bool(choices) == ("low" in entry or "high" in entry) or ("low" in entry) != ("high" in entry):
+            raise GridError(f"{path}: {where} needs either low and high, or choices")
+        if choices and "scale" in entry:
+            raise GridError(f"{path}: {where} has choices; a scale is for numbers from low to high")
+        try:
+            values = [
+                getattr(algorithm.from_settings({setting: v}), setting) for v in choices or (keys["low"], keys["high"])
+            ]
+        except InvalidSetting as error:
+            raise GridError(f"{path}: search space of {name}: {error}") from error
+        dimension = (
+            Dimension(None, None, keys["scale"], tuple(values)) if choices else Dimension(*values, keys["scale"], ())
+        )
+        problem = _problem(dimension)
+        if problem:
+            raise GridError(f"{path}: {where} {problem}")
+        space[setting] = dimension
+    return space
+
+
+def _problem(dimension: Dimension) -> str | None:
+    """What is wrong with a range or with choices."""
+    low, high, scale = dimension.low, dimension.high, dimension.scale
+    repeated = [choice for choice in dimension.choices if dimension.choices.count(choice) > 1]
+    if repeated:
+        return f"has {repeated[0]!r} twice among its choices"
+    if dimension.choices:
+        return None
+    if low >= high:
+        return f"is empty: low is {low} and high is {high}"
+    if scale == "log" and low <= 0:
+        return f"has low = {low}, which no logarithmic scale has"
+    if scale == "log_one_minus" and high >= 1:
+        return f"has high = {high}; 1 − {high} is not on a logarithmic scale"
+    if scale == "log_one_minus" and type(low) is int:
+        return "has whole numbers, of which 1 − x is not searched on a logarithmic scale"
+    return None
+
+
+def _whole(least: int) -> tuple:
+    return lambda v: type(v) is int and v >= least, f"a whole number from {least}"
+
+
+def _seeds(least: int) -> tuple:
+    return (
+        lambda v: all_different(v, lambda seed: type(seed) is int and seed >= 0) and len(v) >= least,
+        f"a list of at least {least} different whole numbers from 0",
+    )
+
+
+TUNING_KEYS: dict[str, Check] = {
+    "seeds": (*_seeds(FEWEST_SEEDS), REQUIRED),
+    "fresh_seeds": (*_seeds(1), REQUIRED),
+    "trials": (*_whole(2), REQUIRED),
+    "startup_trials": (*_whole(1), REQUIRED),
+    "sampler_seed": (*_whole(0), 0),
+    "spread_penalty": (lambda v: is_number(v) and v >= 0, "a number from 0", 0.0),
+    "pruner": (*MAPPING, {"name": "NopPruner"}),
+    "workers": (*_whole(1), 1),
+    "groups": (lambda v: MAPPING[0](v) and len(v) > 0, "a mapping with at least one group", REQUIRED),
+}
+PRUNER_KEYS: dict[str, Check] = {"name": (lambda v: v in PRUNERS, f"one of {', '.join(PRUNERS)}", REQUIRED)}
+GROUP_KEYS: dict[str, Check] = {
+    "tasks": (lambda v: MAPPING[0](v) and len(v) > 0, "a mapping of tasks to steps, with at least one", REQUIRED),
+    "serves": (lambda v: all_different(v, lambda task: isinstance(task, str)), "a list of different tasks", REQUIRED),
+}
+DIMENSION_KEYS: dict[str, Check] = {
+    "low": (is_number, "a number", None),
+    "high": (is_number, "a number", None),
+    "scale": (lambda v: v in SCALES, f"one of {', '.join(SCALES)}", "linear"),
+    "choices": (lambda v: isinstance(v, list) and len(v) > 1, "a list of at least two values", None),
+}
