@@ -173,8 +173,12 @@ def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dic
     drawing, *fitting = np.random.SeedSequence([probe.seed, PROBING, round(1e6 * probe.fraction)]).spawn(3)
     with clock("drawing"):
         episodes = frozen.draw(probe.batches * probe.batch_size, drawing)
-    algorithms = {name: grid.resolved(name, probe.task) for name in grid.algorithms}
-    gae_gamma = Algorithm.gamma if probe.exact else algorithms[probe.source].gamma
+    algorithms: dict[str, Algorithm] = {}
+    for name in grid.algorithms:
+        algorithm = grid.resolved(name, probe.task)
+        if algorithm not in algorithms.values():  # an entry that differs by being tuned is the same estimator
+            algorithms[name] = algorithm
+    gae_gamma = Algorithm.gamma if probe.exact else grid.resolved(probe.source, probe.task).gamma
     gammas = sorted({algorithm.gamma for algorithm in algorithms.values()} | {gae_gamma})
     critics: dict[tuple[str, float], Critic] = {}
     fitted_on = 0

@@ -757,6 +757,16 @@ def test_a_users_algorithm_stands_among_the_estimators_with_both_critics(tmp_pat
     assert "return 0.5/2" in products
 
 
+def test_entries_of_the_same_algorithm_are_measured_once(tmp_path):
+    """As a tuned algorithm and its untuned variant are, whose settings before tuning are the same."""
+    same = {name: GridAlgorithm(name, HalfBootstrapped, {"gamma": 0.5}, {}) for name in ("half", "half_again")}
+    other = {"half_of_more": GridAlgorithm("half_of_more", HalfBootstrapped, {"gamma": 0.6}, {})}
+    record, _ = probed(tmp_path, "RandomEnding-v0", same | other)
+    names = {entry["algorithm"] for entry in record["estimators"]}
+    assert {"half", "half_of_more"} <= names
+    assert "half_again" not in names
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("task", ["AlwaysZero-v0", "AlwaysTheSame-v0", "OneAction-v0"])
 def test_a_deterministic_problem_has_finite_numbers_and_no_warning(task, tmp_path):
