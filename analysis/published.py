@@ -119,49 +119,29 @@ def read_published(path: Path, sets: Mapping[str, SettingsSet]) -> pd.DataFrame:
         if column not in COLUMNS:
             raise ResultsError(f"{path}: unknown column {column!r}; valid are {valid_choices(column, COLUMNS)}.")
     entries[list(TEXTS)] = entries[list(TEXTS)].fillna("")
-    check_names(
-        entries,
-        {
-            "metric": tuple(METRICS),
-            "spread_kind": ("", *SPREADS, OF_EPISODES),
-            "settings": ("", *sets),
-        },
-        path,
-    )
+    names = {"metric": METRICS, "spread_kind": ("", *SPREADS, OF_EPISODES), "settings": ("", *sets)}
+    check_names(entries, names, path)
     check_present(entries, ("steps", "run_steps", "mean"), path)
-    needed = {
-        "window": entries["metric"].isin(["last_episodes", "window"]),
-        "bin": entries["metric"] == "window",
-        "spread": entries["spread_kind"] != "",
-    }
-    for column, where in needed.items():
-        lacking = where & ~(entries[column] > 0) if column != "spread" else where & ~(entries[column] >= 0)
-        if lacking.any():
-            row = entries[lacking].iloc[0]
-            raise ResultsError(
-                f"{path}: line {line_of(lacking)} has {column} = {row[column]}; its "
-                f"{'spread_kind' if column == 'spread' else 'metric'} needs a number there."
-            )
-    wrong = {
-        "n": entries["n"].notna() & ~(entries["n"] >= 1),
-        "spread_kind": (entries["spread_kind"] == "") & entries["spread"].notna(),
-        "algorithm": entries["algorithm"] == "",
-        "source": entries["source"] == "",
-        "reference": entries["reference"] == "",
-        "task": ~entries["task"].str.fullmatch(r".+-v\d+"),
-    }
-    expected = {
-        "n": "a number of seeds from 1, or nothing where it is not published",
-        "spread_kind": f"what kind of spread it is: {', '.join([*SPREADS, OF_EPISODES])}",
-        "algorithm": "the name of a module of algorithms/",
-        "source": "who published it",
-        "reference": "where exactly",
-        "task": "an id that ends in its version, such as Hopper-v5",
-    }
-    for column, rows in wrong.items():
-        if rows.any():
-            value = entries[column].astype(object)[rows].iloc[0]
-            raise ResultsError(f"{path}: line {line_of(rows)} has {column} = {value!r}; expected {expected[column]}.")
+    metric, kind = entries["metric"], entries["spread_kind"]
+    rules = [  # column, where it is wrong, what it should be
+        (
+            "window",
+            metric.isin(["last_episodes", "window"]) & ~(entries["window"] > 0),
+            "a number, as its metric needs",
+        ),
+        ("bin", (metric == "window") & ~(entries["bin"] > 0), "a number, as its metric needs"),
+        ("spread", (kind != "") & ~(entries["spread"] >= 0), "a number, as there is a spread_kind"),
+        ("spread_kind", (kind == "") & entries["spread"].notna(), f"one of {', '.join([*SPREADS, OF_EPISODES])}"),
+        ("n", entries["n"].notna() & ~(entries["n"] >= 1), "a number of seeds, or nothing where it is not published"),
+        ("task", ~entries["task"].str.fullmatch(r".+-v\d+"), "an id that ends in its version, such as Hopper-v5"),
+        ("algorithm", entries["algorithm"] == "", "the name of a module of algorithms/"),
+        ("source", entries["source"] == "", "who published it"),
+        ("reference", entries["reference"] == "", "where exactly it was read"),
+    ]
+    for column, wrong, expected in rules:
+        if wrong.any():
+            value = entries[column].astype(object)[wrong].iloc[0]
+            raise ResultsError(f"{path}: line {line_of(wrong)} has {column} = {value!r}; expected {expected}.")
     return entries
 
 

@@ -28,10 +28,11 @@ def published_scores(grid: Grid, published: pd.DataFrame) -> Figure:
         return figure
     tasks = [task for task in grid.tasks if task in set(comparable["task"])]
     columns = in_columns({task: PANEL + ROW * len(rows(comparable, task=task)) for task in tasks}, len(comparable))
-    figure = plt.figure(figsize=(theme.WIDTH, 0.45 + max(map(sum, map(dict.values, columns)))), layout="constrained")
+    tallest = max(sum(heights.values()) for heights in columns)
+    figure = plt.figure(figsize=(theme.WIDTH, 0.45 + tallest), layout="constrained")
     for part, heights in zip(figure.subfigures(1, len(columns), squeeze=False)[0], columns, strict=True):
         # A shorter column ends in empty space instead of stretching its rows.
-        spare = max(map(sum, map(dict.values, columns))) - sum(heights.values())
+        spare = tallest - sum(heights.values())
         ratios = [*heights.values(), *([spare] if spare > 0 else [])]
         panels = part.subplots(len(ratios), 1, squeeze=False, height_ratios=ratios)[:, 0]
         for axes in panels[len(heights) :]:
@@ -47,9 +48,9 @@ def published_scores(grid: Grid, published: pd.DataFrame) -> Figure:
     return figure
 
 
-def in_columns(heights: dict[str, float], rows: int) -> list[dict[str, float]]:
+def in_columns(heights: dict[str, float], entries: int) -> list[dict[str, float]]:
     """The tasks, in their order, in two columns of about the same height; in one if there is little to show."""
-    if len(heights) == 1 or rows <= ONE_COLUMN:
+    if len(heights) == 1 or entries <= ONE_COLUMN:
         return [heights]
     tasks = list(heights)
     cut = min(

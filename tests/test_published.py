@@ -25,6 +25,7 @@ from analysis.published import (
     std_over_seeds,
     version_relation,
 )
+from analysis.published_figures import in_columns
 from experiments.grid import algorithm_class, load_grid
 from tests.analysis_fixtures import CARTPOLE, HOPPER, edit_json, write_grid, write_run_json, write_runs, write_updates
 from tests.test_analysis import visible_text
@@ -71,8 +72,8 @@ def write_published(folder: Path, *changes: dict) -> tuple[Path, Path]:
 
 @pytest.fixture
 def hopper(tmp_path):
-    """A grid of ppo on Hopper-v5, 50,000 steps, three runs: they score 900, 1000 and 1100 with sampled actions, 100 more
-    with mode actions, and their episodes end every 100 steps with return 0, 1, 2 …, less or more 100: the folder.
+    """A grid of ppo on Hopper-v5, 50,000 steps, three runs: they score 900, 1000 and 1100 with sampled actions, 100
+    more with mode actions, and their episodes end every 100 steps with return 0, 1, 2 …, less or more 100: the folder.
     """
     return write_hopper(tmp_path / "grid")
 
@@ -434,11 +435,11 @@ def test_an_entry_is_compared_with_every_variant_of_its_algorithm_and_no_other(t
         ({"mean": None}, "line 2 has mean = nan; expected a number."),
         ({"mean": "a lot"}, "line 2 has mean = 'a lot'; expected a number."),
         ({"steps": None}, "line 2 has steps = nan; expected a number."),
-        ({"spread": None}, "line 2 has spread = nan; its spread_kind needs a number there."),
-        ({"spread_kind": None}, "line 2 has spread_kind = ''; expected what kind of spread it is: std, population_std"),
-        ({"metric": "last_episodes"}, "line 2 has window = nan; its metric needs a number there."),
-        ({"metric": "window", "window": 1000}, "line 2 has bin = nan; its metric needs a number there."),
-        ({"n": 0}, "line 2 has n = 0; expected a number of seeds from 1, or nothing where it is not published."),
+        ({"spread": None}, "line 2 has spread = nan; expected a number, as there is a spread_kind."),
+        ({"spread_kind": None}, "line 2 has spread_kind = ''; expected one of std, population_std"),
+        ({"metric": "last_episodes"}, "line 2 has window = nan; expected a number, as its metric needs."),
+        ({"metric": "window", "window": 1000}, "line 2 has bin = nan; expected a number, as its metric needs."),
+        ({"n": 0}, "line 2 has n = 0; expected a number of seeds, or nothing where it is not published."),
         ({"task": "Hopper"}, "line 2 has task = 'Hopper'; expected an id that ends in its version, such as Hopper-v5."),
         ({"source": None}, "line 2 has source = ''; expected who published it."),
     ],
@@ -567,11 +568,9 @@ def test_the_figure_has_a_row_for_each_comparable_entry(hopper):
 
 
 def test_panels_of_many_tasks_stand_in_two_columns_of_like_height():
-    from analysis.published_figures import in_columns
-
-    columns = in_columns({"a": 3.0, "b": 1.0, "c": 1.0, "d": 1.0}, rows=20)
+    columns = in_columns({"a": 3.0, "b": 1.0, "c": 1.0, "d": 1.0}, entries=20)
     assert [list(column) for column in columns] == [["a"], ["b", "c", "d"]]
-    assert in_columns({"a": 3.0, "b": 1.0}, rows=4) == [{"a": 3.0, "b": 1.0}]
+    assert in_columns({"a": 3.0, "b": 1.0}, entries=4) == [{"a": 3.0, "b": 1.0}]
 
 
 def test_many_verdicts_come_with_a_warning_about_chance():
