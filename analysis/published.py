@@ -21,6 +21,7 @@ is one by itself, without a correction for their number.
 Other settings do not prevent a verdict, they change its meaning, so the table names every difference that is known.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -54,7 +55,7 @@ MARGIN = 0.01  # of the distance from random to reference score: smaller differe
 STEPS_WITHIN = 0.02  # of the published steps: what a last rollout or evaluation may be off
 NORMAL_95 = 1.96  # standard errors from the middle to the end of a 95 % interval
 
-METRICS = {  # in words; {window} and {bin} are the entry's
+METRICS = {  # in words; {window} is the entry's
     "evaluation_sampled": "evaluation after training, sampled actions",
     "evaluation_mode": "evaluation after training, mode actions",
     "last_episodes": "last {window} training episodes",
@@ -237,7 +238,7 @@ def compare(
         "version_change": change,
         "steps": entry.steps,
         "metric": entry.metric,
-        "metric_text": METRICS[entry.metric].format(window=f"{entry.window:,.0f}", bin=f"{entry.bin:,.0f}"),
+        "metric_text": METRICS[entry.metric].format(window=f"{entry.window:,.0f}"),
         "ours": scores.mean() if len(scores) else np.nan,
         "ours_low": ours_low,
         "ours_high": ours_high,
@@ -274,7 +275,9 @@ def of_entry(entry: Any) -> list[tuple[str, str]]:
     """What makes an entry unfit for a verdict with any runs."""
     found = []
     if entry.metric == "maximum":
-        found.append(("metric", "the maximum over training is published, which lies above any score of the same runs"))
+        found.append(
+            ("metric", "the maximum over training is published, which no score at one step of the same runs exceeds")
+        )
     if entry.caveat:
         found.append(("entry", entry.caveat))
     elif entry.metric == "unstated":
@@ -459,7 +462,7 @@ def settings_relation(
 def equal(ours: Any, theirs: Any) -> bool:
     """Two values of a setting; numbers by five digits."""
     numbers = [isinstance(value, NUMBER) and not isinstance(value, bool) for value in (ours, theirs)]
-    return bool(np.isclose(ours, theirs, rtol=1e-5, atol=0)) if all(numbers) else ours == theirs
+    return math.isclose(ours, theirs, rel_tol=1e-5) if all(numbers) else ours == theirs
 
 
 def setting_text(value: Any) -> str:

@@ -26,11 +26,6 @@ SPREADS = {  # of the published ±
     "interval": "half the 95 % interval",
     "std_of_episodes": "std of episodes",
 }
-TIME_LIMITS = {
-    "terminations": "theirs treats time limits as terminations",
-    "bootstrapped": "",
-    "unknown": "",
-}
 NAMED = 6  # differing comparisons that are named in a sentence
 MANY = 20  # verdicts, from which some are expected to be wrong by chance
 PUBLISHED_SIZES = "paper"  # the grid whose budgets are the published ones
@@ -192,9 +187,7 @@ def row_of(row: Any) -> dict[str, Any]:
         "method": text(row.method),
         "verdict": VERDICTS.get(row.verdict, row.verdict),
         "reason": text(row.reason),
-        "settings": settings_text(row),
-        "version": text(row.version_change),
-        "note": text(row.note),
+        "differs": differs(row),
     }
 
 
@@ -207,11 +200,15 @@ def spread_text(row: Any) -> str:
     return f"{spread}{seeds}"
 
 
-def settings_text(row: Any) -> str:
-    """Whether the settings are the same, and all that is known to differ."""
-    told = {"same": "same", "unknown": "theirs not known"}.get(row.settings, text(row.differences))
-    limits = TIME_LIMITS[row.time_limits]
-    return f"{told}; {limits}" if limits else told
+def differs(row: Any) -> list[str]:
+    """What is known to be another on the two sides: settings, version of the task, treatment of time limits."""
+    settings = {"same": "settings as far as known the same", "unknown": "their settings are not known"}
+    found = [settings.get(row.settings, text(row.differences))]
+    if pd.notna(row.version_change):
+        found.append(f"task {row.version_change}")
+    if row.time_limits == "terminations":
+        found.append("theirs treats time limits as terminations")
+    return found
 
 
 def text(value: Any) -> str:

@@ -298,7 +298,7 @@ def test_a_difference_of_no_interest_is_consistent_however_certain(tmp_path):
     [
         ({"steps": 1000000}, "steps", "Ours has 50,000 steps, theirs 1,000,000."),
         ({"steps": 20000}, "steps", "Ours was evaluated after 50,000 steps, theirs after 20,000."),
-        ({"metric": "maximum"}, "metric", "The maximum over training is published, which lies above any score"),
+        ({"metric": "maximum"}, "metric", "The maximum over training is published, which no score at one step"),
         ({"metric": "unstated"}, "metric", "What was measured is not stated."),
         ({"caveat": "another estimator"}, "entry", "Another estimator."),
         ({"n": None}, "seeds", "The number of seeds is not published, so there is no interval."),
@@ -306,7 +306,7 @@ def test_a_difference_of_no_interest_is_consistent_however_certain(tmp_path):
         (
             {"task": "Hopper-v1", "metric": "maximum", "steps": 1000000},
             "metric version steps",
-            "The maximum over training is published, which lies above any score of the same runs; another version of "
+            "The maximum over training is published, which no score at one step of the same runs exceeds; another version of "
             "the task: v1 instead of v5 (v1 ran on MuJoCo 1.31); ours has 50,000 steps, theirs 1,000,000.",
         ),
     ],
@@ -508,12 +508,13 @@ def test_the_section_says_what_can_be_compared_and_what_prevents_the_rest(hopper
         {"steps": 1000000},
         {"steps": 2000000},
         {"task": "Hopper-v1"},
+        {"task": "Hopper-v4", "source": "Third"},
     ]
     text = section(hopper, compare(hopper, *changes))
     for said in (
-        "5 published scores name an algorithm and a task of this grid",
-        "2 of them measure what our runs can be measured by: 1 consistent and 1 ours below.",
-        "With the same settings on both sides, which tests the implementation: 1 consistent (1 of 1 against runs that "
+        "6 published scores name an algorithm and a task of this grid",
+        "3 of them measure what our runs can be measured by: 2 consistent and 1 ours below.",
+        "With the same settings on both sides, which tests the implementation: 2 consistent (2 of 2 against runs that "
         "treat time limits as terminations). With other or unknown settings",
         "Ours below the published score: PPO on Hopper-v5 (1,000 against 1,500, Else).",
         "No verdict for 3: 1 because the task has changed too much since and 2 because our runs have fewer or more "
@@ -523,6 +524,8 @@ def test_the_section_says_what_can_be_compared_and_what_prevents_the_rest(hopper
         "3 without a verdict, and why",
         "± 100 (std over seeds), n = 3",
         "theirs also: RMSprop, ReLU",
+        "settings as far as known the same theirs treats time limits as terminations",
+        "task v4 instead of v5 (until v4 the healthy reward is also given on the step that ends an episode)",
     ):
         assert said in text, said
     assert "nan" not in text.lower().replace("finance", "")
