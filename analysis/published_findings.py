@@ -10,7 +10,7 @@ from analysis.published import MARGIN
 from analysis.results import Grid
 
 VERDICTS = {"consistent": "consistent", "above": "ours above", "below": "ours below"}
-BECAUSE = {  # why there is no verdict, as the end of "… have none because"
+BECAUSE = {  # why there is no verdict, as the end of "… because"
     "metric": "a maximum over training, or an unstated metric, is published",
     "entry": "what is published is not exact enough or of another estimator",
     "seeds": "the number of seeds is not published",
@@ -40,6 +40,7 @@ def section(grid: Grid, published: pd.DataFrame, figure: dict[str, Any]) -> dict
         "comparable": {task: [row_of(row) for row in rows] for task, rows in by_task(comparable)},
         "rest": {task: [row_of(row) for row in rows] for task, rows in by_task(rest)},
         "rest_total": len(rest),
+        "sources": sources(published),
         "margin": MARGIN,
     }
 
@@ -69,18 +70,21 @@ def sentences(grid: Grid, published: pd.DataFrame) -> list[str]:
 
 
 def total(comparable: pd.DataFrame, published: pd.DataFrame) -> str:
+    variants = published.duplicated(["task", "source", "reference", "published_task", "steps"]).any()
+    note = ", counted once for each variant of the algorithm here" if variants else ""
     said = (
-        f"{count(len(published))} published scores name an algorithm and a task of this grid (a score counts once for "
-        f"each of our settings of its algorithm); {count(len(comparable))} of them "
-        f"{'measures' if len(comparable) == 1 else 'measure'} what our runs can be measured by"
+        f"{count(len(published))} published scores are about an algorithm and a task of this grid{note}; "
+        f"{count(len(comparable))} of them {'measures' if len(comparable) == 1 else 'measure'} what our runs can be "
+        f"measured by"
     )
     return f"{said}: {verdict_counts(comparable)}." if len(comparable) else f"{said}."
 
 
 def verdict_counts(rows: pd.DataFrame) -> str:
-    """3 consistent, 1 ours above and 2 ours below, without those that do not occur."""
+    """3 consistent, 1 with ours above and 2 with ours below, without those that do not occur."""
     counts = rows["verdict"].value_counts()
-    return enumerate_text(f"{counts[verdict]} {words}" for verdict, words in VERDICTS.items() if verdict in counts)
+    words = {"consistent": "consistent", "above": "with ours above", "below": "with ours below"}
+    return enumerate_text(f"{counts[verdict]} {text}" for verdict, text in words.items() if verdict in counts)
 
 
 def by_settings(comparable: pd.DataFrame) -> str:
@@ -175,7 +179,6 @@ def row_of(row: Any) -> dict[str, Any]:
     return {
         "algorithm": row.algorithm,
         "source": row.source,
-        "reference": row.reference,
         "published_task": row.published_task,
         "steps": count(row.steps),
         "metric": row.metric_text,
@@ -188,6 +191,14 @@ def row_of(row: Any) -> dict[str, Any]:
         "verdict": VERDICTS.get(row.verdict, row.verdict),
         "reason": text(row.reason),
         "differs": differs(row),
+    }
+
+
+def sources(published: pd.DataFrame) -> dict[str, list[str]]:
+    """Who published → where exactly, each place once."""
+    return {
+        source: list(dict.fromkeys(references))
+        for source, references in published.groupby("source", sort=True)["reference"]
     }
 
 

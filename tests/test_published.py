@@ -306,8 +306,8 @@ def test_a_difference_of_no_interest_is_consistent_however_certain(tmp_path):
         (
             {"task": "Hopper-v1", "metric": "maximum", "steps": 1000000},
             "metric version steps",
-            "The maximum over training is published, which no score at one step of the same runs exceeds; another version of "
-            "the task: v1 instead of v5 (v1 ran on MuJoCo 1.31); ours has 50,000 steps, theirs 1,000,000.",
+            "The maximum over training is published, which no score at one step of the same runs exceeds; another "
+            "version of the task: v1 instead of v5 (v1 ran on MuJoCo 1.31); ours has 50,000 steps, theirs 1,000,000.",
         ),
     ],
 )
@@ -512,8 +512,8 @@ def test_the_section_says_what_can_be_compared_and_what_prevents_the_rest(hopper
     ]
     text = section(hopper, compare(hopper, *changes))
     for said in (
-        "6 published scores name an algorithm and a task of this grid",
-        "3 of them measure what our runs can be measured by: 2 consistent and 1 ours below.",
+        "6 published scores are about an algorithm and a task of this grid; ",
+        "3 of them measure what our runs can be measured by: 2 consistent and 1 with ours below.",
         "With the same settings on both sides, which tests the implementation: 2 consistent (2 of 2 against runs that "
         "treat time limits as terminations). With other or unknown settings",
         "Ours below the published score: PPO on Hopper-v5 (1,000 against 1,500, Else).",
