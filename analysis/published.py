@@ -201,7 +201,7 @@ def published_table(
 def about(grid: Grid, entries: pd.DataFrame, task: str, algorithm: str) -> list[Any]:
     """The entries on an algorithm of the grid and a task of this name, of any version."""
     module = grid.algorithms[algorithm].get("module", algorithm)
-    same = [split_id(other)[0] == split_id(task)[0] for other in entries["task"]]
+    same = entries["task"].map(lambda other: split_id(other)[0]) == split_id(task)[0]
     return list(entries[(entries["algorithm"] == module) & same].itertuples())
 
 

@@ -16,7 +16,7 @@ BECAUSE = {  # why there is no verdict, as the end of "… because"
     "seeds": "the number of seeds is not published",
     "version": "the task has changed too much since",
     "task": "our task has a time limit of its own",
-    "steps": "our runs have fewer or more steps",
+    "steps": "our runs have fewer steps, or were evaluated after more",
     "runs": "too few of our runs are there, or all have the same score",
 }
 SPREADS = {  # of the published ±
@@ -28,7 +28,7 @@ SPREADS = {  # of the published ±
 }
 NAMED = 6  # differing comparisons that are named in a sentence
 MANY = 20  # verdicts, from which some are expected to be wrong by chance
-PUBLISHED_SIZES = "paper"  # the grid whose budgets are the published ones
+LONGER = ("paper", "1M steps")  # the grid with budgets of published sizes, and what they go up to
 
 
 def section(grid: Grid, published: pd.DataFrame, figure: dict[str, Any]) -> dict[str, Any]:
@@ -126,6 +126,11 @@ def differing(grid: Grid, comparable: pd.DataFrame) -> list[str]:
 
 def width(comparable: pd.DataFrame) -> str:
     """What a verdict is worth."""
+    if (comparable["difference_low"] == comparable["difference_high"]).all():
+        return (
+            "All runs compared here have the same score, as at a task’s highest, and no spread to judge a difference "
+            "by: that says little."
+        )
     half = ((comparable["normalized_difference_high"] - comparable["normalized_difference_low"]) / 2).median()
     median = "" if len(comparable) == 1 else "at the median "
     said = (
@@ -159,8 +164,9 @@ def too_short(grid: Grid, rest: pd.DataFrame) -> list[str]:
         f"{row.Index} ({count(row.budget)} here, {count(row.steps)} there)" for row in least.itertuples()
     )
     said = f"{count(len(short))} would be comparable but for the number of steps, with the shortest of them: {needed}."
-    if grid.name != PUBLISHED_SIZES:
-        said += f" The grid “{PUBLISHED_SIZES}” has budgets of published sizes; this one is not long enough for them."
+    name, steps = LONGER
+    if grid.name != name:
+        said += f" The grid “{name}” goes up to {steps}, the most usual published size."
     return [said]
 
 

@@ -280,8 +280,11 @@ def test_verdicts_follow_from_the_interval_of_the_difference(hopper):
 
 
 def test_a_standard_error_is_not_taken_for_a_standard_deviation(hopper):
-    as_error, as_std = compare(hopper, {"spread_kind": "standard_error", "n": 20}, {"n": 20}).itertuples()
-    assert as_error.difference_high > as_std.difference_high + 50
+    changes = {"n": 4, "spread": 100}, {"n": 4, "spread": 200, "spread_kind": "std"}, {"n": 4, "spread": 100}
+    changes[0]["spread_kind"] = "standard_error"
+    highs = compare(hopper, *changes)["difference_high"]
+    assert highs[0] == pytest.approx(highs[1])
+    assert highs[0] > highs[2] + 50
 
 
 def test_a_difference_of_no_interest_is_consistent_however_certain(tmp_path):
@@ -453,7 +456,7 @@ def test_a_wrong_entry_is_refused_with_its_line(tmp_path, change, sentence):
 def test_a_missing_column_is_named(tmp_path):
     scores, settings = write_published(tmp_path, {})
     pd.read_csv(scores).rename(columns={"spread_kind": "kind_of_spread"}).to_csv(scores, index=False)
-    with pytest.raises(results.ResultsError, match=re.escape(f"{scores}: no column 'spread_kind'; it has kind_of_")):
+    with pytest.raises(results.ResultsError, match=re.escape(f"{scores}: no column 'spread_kind'; it has spread, ")):
         read_published(scores, read_settings(settings))
 
 
@@ -517,10 +520,10 @@ def test_the_section_says_what_can_be_compared_and_what_prevents_the_rest(hopper
         "With the same settings on both sides, which tests the implementation: 2 consistent (2 of 2 against runs that "
         "treat time limits as terminations). With other or unknown settings",
         "Ours below the published score: PPO on Hopper-v5 (1,000 against 1,500, Else).",
-        "No verdict for 3: 1 because the task has changed too much since and 2 because our runs have fewer or more "
-        "steps.",
+        "No verdict for 3: 1 because the task has changed too much since and 2 because our runs have fewer steps, or "
+        "were evaluated after more.",
         "2 would be comparable but for the number of steps, with the shortest of them: Hopper-v5 (50,000 here, "
-        "1,000,000 there). The grid “paper” has budgets of published sizes",
+        "1,000,000 there). The grid “paper” goes up to 1M steps",
         "3 without a verdict, and why",
         "± 100 (std over seeds), n = 3",
         "theirs also: RMSprop, ReLU",
@@ -576,9 +579,25 @@ def test_panels_of_many_tasks_stand_in_two_columns_of_like_height():
     assert in_columns({"a": 3.0, "b": 1.0}, entries=4) == [{"a": 3.0, "b": 1.0}]
 
 
+def test_the_longer_grid_is_as_long_as_the_section_says():
+    name, steps = published_findings.LONGER
+    assert max(task.steps for task in load_grid(name).tasks.values()) == int(steps.removesuffix("M steps")) * 1_000_000
+
+
+def test_scores_without_any_spread_are_said_to_tell_little():
+    table = pd.DataFrame({"difference_low": [0.0, 0.0], "difference_high": [0.0, 0.0]})
+    assert "that says little" in published_findings.width(table)
+
+
 def test_many_verdicts_come_with_a_warning_about_chance():
     table = pd.DataFrame(
-        {"normalized_difference_low": -0.1, "normalized_difference_high": 0.3}, index=range(published_findings.MANY)
+        {
+            "difference_low": -10,
+            "difference_high": 30,
+            "normalized_difference_low": -0.1,
+            "normalized_difference_high": 0.3,
+        },
+        index=range(published_findings.MANY),
     )
     assert "± 20 %" in published_findings.width(table)
     assert f"Of {len(table)} such intervals, about 1 would" in published_findings.width(table)
