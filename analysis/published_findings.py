@@ -208,13 +208,12 @@ def sources(published: pd.DataFrame) -> dict[str, list[str]]:
     }
 
 
-def spread_text(row: Any) -> str:
-    """± 46 (std over seeds), n = 3; or what of it is not published."""
-    spread = (
-        f"± {number(row.published_spread)} ({SPREADS[row.spread_kind]}), " if pd.notna(row.published_spread) else ""
-    )
+def spread_text(row: Any) -> list[str]:
+    """± 46 (std over seeds) and n = 3, or what of it is published."""
     seeds = "seeds not given" if pd.isna(row.published_n) else f"n = {count(row.published_n)}"
-    return f"{spread}{seeds}"
+    if pd.isna(row.published_spread):
+        return [seeds]
+    return [f"± {number(row.published_spread)} ({SPREADS[row.spread_kind]})", seeds]
 
 
 def differs(row: Any) -> list[str]:

@@ -525,9 +525,9 @@ def test_the_section_says_what_can_be_compared_and_what_prevents_the_rest(hopper
         "2 would be comparable but for the number of steps, with the shortest of them: Hopper-v5 (50,000 here, "
         "1,000,000 there). The grid “paper” goes up to 1M steps",
         "3 without a verdict, and why",
-        "± 100 (std over seeds), n = 3",
+        "± 100 (std over seeds) n = 3",
         "theirs also: RMSprop, ReLU",
-        "settings as far as known the same theirs treats time limits as terminations",
+        "settings as far as known the same; theirs treats time limits as terminations",
         "task v4 instead of v5 (until v4 the healthy reward is also given on the step that ends an episode)",
     ):
         assert said in text, said
