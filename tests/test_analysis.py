@@ -186,6 +186,7 @@ def test_every_algorithm_is_in_every_figure_and_in_the_report(finished):
         drawn = re.sub(r"<[^>]*>", " ", (finished / f"figures/{name}.svg").read_text(encoding="utf-8"))
         titles = [TITLES["ppo"], "my_method"] if name != "final_scores" else ["my_method"]
         titles = ["ppo_8x256"] if name == "benchmark" else titles
+        titles = ["no published score can be held"] if name == "published_scores" else titles
         titles = ["critic as trained"] if name in ("gradient_bias_variance", "critic_error") else titles
         assert all(title in drawn for title in titles), name
         assert (finished / f"figures/{name}.png").stat().st_size > 5000
