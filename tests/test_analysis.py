@@ -191,7 +191,8 @@ def test_every_algorithm_is_in_every_figure_and_in_the_report(finished):
         assert all(title in drawn for title in titles), name
         assert (finished / f"figures/{name}.png").stat().st_size > 5000
     assert "my_method" in visible_text(page)
-    assert page.count("data:image/svg+xml;base64,") == len(figures.FIGURES)
+    # Nothing here can be compared with published scores, so that figure is left out.
+    assert page.count("data:image/svg+xml;base64,") == len(figures.FIGURES) - 1
 
 
 def test_every_figure_has_a_caption():

@@ -289,8 +289,9 @@ def test_a_standard_error_is_not_taken_for_a_standard_deviation(hopper):
 
 def test_a_difference_of_no_interest_is_consistent_however_certain(tmp_path):
     folder = write_hopper(tmp_path / "grid", scores=(1000.0, 1000.0, 1000.0))
-    near, far = compare(folder, {"mean": 1024, "spread": 0}, {"mean": 1026, "spread": 0}).itertuples()  # 1 % is 24.8
-    assert (near.verdict, far.verdict) == ("consistent", "below")
+    means = (1024, 1026, 976, 974)  # 1 % of the distance from random to reference score is 24.8
+    table = compare(folder, *({"mean": mean, "spread": 0} for mean in means))
+    assert table["verdict"].tolist() == ["consistent", "below", "consistent", "above"]
 
 
 # ------------------------------------------------------------------------------------------ no verdict
