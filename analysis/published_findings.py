@@ -72,12 +72,13 @@ def sentences(grid: Grid, published: pd.DataFrame) -> list[str]:
 def total(comparable: pd.DataFrame, published: pd.DataFrame) -> str:
     variants = published.duplicated(["task", "source", "reference", "published_task", "steps"]).any()
     note = ", counted once for each variant of the algorithm here" if variants else ""
-    said = (
-        f"{count(len(published))} published scores are about an algorithm and a task of this grid{note}; "
-        f"{count(len(comparable))} of them {'measures' if len(comparable) == 1 else 'measure'} what our runs can be "
-        f"measured by"
+    said = f"{count(len(published))} published scores are about an algorithm and a task of this grid{note}; "
+    if comparable.empty:
+        return f"{said}none of them measures what our runs can be measured by."
+    verb = "measures" if len(comparable) == 1 else "measure"
+    return (
+        f"{said}{count(len(comparable))} of them {verb} what our runs can be measured by: {verdict_counts(comparable)}."
     )
-    return f"{said}: {verdict_counts(comparable)}." if len(comparable) else f"{said}."
 
 
 def verdict_counts(rows: pd.DataFrame) -> str:
