@@ -41,7 +41,7 @@ TUNER = expand("experiments/{module}.py", module=["tune", "search"])
 LABORATORY = expand("experiments/{module}.py", module=["probe", "gradients", "exact"])
 TABLES = (
     "ledger scores summary aggregate curves curve_intervals efficiency diagnostics provenance benchmark gradients critics "
-    "tuning tuning_values tuning_settings tuning_parts shrinkage"
+    "tuning tuning_values tuning_settings tuning_parts shrinkage published"
 ).split()
 FIGURES = {
     "learning_curves": "Learning",
@@ -58,10 +58,12 @@ FIGURES = {
     "gradient_bias_variance": "Gradient laboratory",
     "critic_error": "Gradient laboratory",
     "exact_problems": "Gradient laboratory",
+    "published_scores": "Published scores",
     "speed": "Speed",
     "benchmark": "Speed",
 }
 BENCHMARK = sorted(glob(f"{RESULTS}/speed/*.*"))  # what is there: no rule makes it, so it goes stale by no edit
+PUBLISHED = ["analysis/published_scores.csv", "analysis/published_settings.yaml"]
 
 TO_LOG = " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"  # what is refused is said in the log and on the terminal
 
@@ -271,6 +273,8 @@ rule tables:
         MEASURED,
         BENCHMARK,
         analysis_files("tables", "benchmark", "laboratory", "gradient_statistics", "tuning", "statistics", "results"),
+        analysis_files("published"),
+        PUBLISHED,
     output:
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
     log:
@@ -285,8 +289,8 @@ rule figures:
         f"{RESULTS}/grid.json",
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
         analysis_files(
-            *("figures", "gradient_figures", "tuning_figures"),
-            *("drawing", "benchmark", "laboratory", "theme", "results"),
+            *("figures", "gradient_figures", "tuning_figures", "published_figures"),
+            *("drawing", "benchmark", "laboratory", "published", "statistics", "theme", "results"),
         ),
     output:
         [
@@ -308,8 +312,8 @@ rule report:
         expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES),
         BENCHMARK,
         analysis_files(
-            *("report", "findings", "laboratory_findings", "tuning_findings"),
-            *("benchmark", "laboratory", "theme", "results"),
+            *("report", "findings", "laboratory_findings", "tuning_findings", "published_findings"),
+            *("benchmark", "laboratory", "published", "statistics", "theme", "results"),
         ),
         expand("analysis/captions/{figure}.rst", figure=FIGURES),
         "analysis/report.html.j2",

@@ -44,6 +44,7 @@ from analysis.gradient_figures import (
     gradient_direction,
     gradient_variance,
 )
+from analysis.published_figures import published_scores
 from analysis.results import (
     PHASES,
     Grid,
@@ -351,6 +352,7 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "gradient_bias_variance": gradient_bias_variance,
     "critic_error": critic_error,
     "exact_problems": exact_problems,
+    "published_scores": published_scores,
     "speed": speed,
     "benchmark": benchmark,
 }

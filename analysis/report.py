@@ -13,7 +13,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from analysis import laboratory_findings, statistics, theme, tuning_findings
+from analysis import laboratory_findings, published_findings, statistics, theme, tuning_findings
 from analysis.benchmark import core_time, percent, sentences, verdicts
 from analysis.figures import FIGURES
 from analysis.findings import count, duration, findings, fixed, interval, leaders, number
@@ -50,7 +50,8 @@ TUNING_FIGURES = {
     "tuning_space": "Search space",
     "tuning_importance": "Which settings mattered",
 }
-SECTIONS = (*SPEED_FIGURES, *LABORATORY_FIGURES, *TUNING_FIGURES)
+PUBLISHED_FIGURE = "published_scores"
+SECTIONS = (*SPEED_FIGURES, *LABORATORY_FIGURES, *TUNING_FIGURES, PUBLISHED_FIGURE)
 
 
 def main() -> None:
@@ -109,6 +110,7 @@ def render(
         "figures": [shown for name, shown in drawn.items() if name not in SECTIONS],
         "tuning": tuning(grid, tables, drawn),
         "laboratory": laboratory(grid, tables, drawn),
+        "published": published_findings.section(grid, tables["published"], drawn[PUBLISHED_FIGURE]),
         "speed": {"figure": drawn["speed"], "sentences": core_time(tables["scores"])},
         "benchmark": about and benchmark(tables["benchmark"], about) | {"figure": drawn["benchmark"]},
         "scores": {task: score_rows(grid, task, summary, tables["scores"]) for task in grid.tasks},
@@ -217,9 +219,9 @@ def benchmark(table: pd.DataFrame, about: dict[str, Any]) -> dict[str, Any]:
 
 def sample_text(name: str, tables: dict[str, pd.DataFrame]) -> str:
     """n, the number of runs per task and algorithm, of batches per probe, or of a study's trials and fresh seeds; the
-    benchmark says it itself.
+    benchmark and the table of published scores say it themselves.
     """
-    if name == "benchmark":
+    if name in ("benchmark", PUBLISHED_FIGURE):
         return ""
     if name in TUNING_FIGURES:
         return tuning_findings.sample_text(name, tables["shrinkage"])

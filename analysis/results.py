@@ -80,6 +80,10 @@ TABLES = {
         "shrinkage": "algorithm group trial tuning_score untuned_tuning_score n fresh_tuned fresh_tuned_low "
         "fresh_tuned_high fresh_untuned fresh_untuned_low fresh_untuned_high difference difference_low difference_high "
         "shrinkage verdict trials pruned diverged fresh_diverged steps seconds fresh_steps fresh_seconds",
+        "published": "task algorithm requested n budget source reference published_task version version_change steps "
+        "metric metric_text ours ours_low ours_high published_n published published_spread spread_kind published_low "
+        "published_high difference difference_low difference_high normalized_difference normalized_difference_low "
+        "normalized_difference_high method verdict because reason settings differences time_limits note",
     }.items()
 }
 TEXT_COLUMNS = dict.fromkeys(
@@ -88,6 +92,8 @@ TEXT_COLUMNS = dict.fromkeys(
         *("contestant", "title", "side", "reason", "reference", "peer"),
         *("source", "estimator", "critic", "advantages", "expected", "verdict"),
         *("group", "setting", "settings", "seeds", "scale", "choices", "untuned", "tuned", "method"),
+        *("published_task", "version", "version_change", "metric", "metric_text", "spread_kind", "because"),
+        *("differences", "time_limits"),
     ],
     "str",
 )

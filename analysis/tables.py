@@ -18,6 +18,7 @@ import pandas as pd
 from analysis import statistics
 from analysis.benchmark import benchmark_table
 from analysis.laboratory import laboratory_tables
+from analysis.published import published_table
 from analysis.results import (
     DIAGNOSTICS,
     LOOP_PHASES,
@@ -74,6 +75,7 @@ def make_tables(grid: Grid) -> dict[str, pd.DataFrame]:
         "benchmark": benchmark_table(read_benchmark(grid.folder)),
         **laboratory_tables(grid),
         **tuning_tables(grid),
+        "published": published_table(grid, runs),
     }
 
 

@@ -186,11 +186,13 @@ def test_every_algorithm_is_in_every_figure_and_in_the_report(finished):
         drawn = re.sub(r"<[^>]*>", " ", (finished / f"figures/{name}.svg").read_text(encoding="utf-8"))
         titles = [TITLES["ppo"], "my_method"] if name != "final_scores" else ["my_method"]
         titles = ["ppo_8x256"] if name == "benchmark" else titles
+        titles = ["no published score can be held"] if name == "published_scores" else titles
         titles = ["critic as trained"] if name in ("gradient_bias_variance", "critic_error") else titles
         assert all(title in drawn for title in titles), name
         assert (finished / f"figures/{name}.png").stat().st_size > 5000
     assert "my_method" in visible_text(page)
-    assert page.count("data:image/svg+xml;base64,") == len(figures.FIGURES)
+    # Nothing here can be compared with published scores, so that figure is left out.
+    assert page.count("data:image/svg+xml;base64,") == len(figures.FIGURES) - 1
 
 
 def test_every_figure_has_a_caption():
