@@ -80,6 +80,10 @@ TABLES = {
         "shrinkage": "algorithm group trial tuning_score untuned_tuning_score n fresh_tuned fresh_tuned_low "
         "fresh_tuned_high fresh_untuned fresh_untuned_low fresh_untuned_high difference difference_low difference_high "
         "shrinkage verdict trials pruned diverged fresh_diverged steps seconds fresh_steps fresh_seconds",
+        "claims": "claim statement source rule claim_verdict comparison metric first second direction smallest_effect "
+        "scale claimed_low claimed_high effect low high tasks unit n_first n_second verdict reason against left_out "
+        "figure",
+        "claim_tasks": "claim comparison task effect low high n_first n_second verdict note",
     }.items()
 }
 TEXT_COLUMNS = dict.fromkeys(
@@ -88,6 +92,8 @@ TEXT_COLUMNS = dict.fromkeys(
         *("contestant", "title", "side", "reason", "reference", "peer"),
         *("source", "estimator", "critic", "advantages", "expected", "verdict"),
         *("group", "setting", "settings", "seeds", "scale", "choices", "untuned", "tuned", "method"),
+        *("claim", "statement", "rule", "claim_verdict", "metric", "first", "second", "direction", "unit", "against"),
+        *("left_out", "figure"),
     ],
     "str",
 )
@@ -140,6 +146,7 @@ class Grid:
     cells: list[dict[str, Any]]
     probes: list[dict[str, Any]]
     studies: list[dict[str, Any]]
+    claims: list[dict[str, Any]]
 
     def title(self, algorithm: str) -> str:
         return self.algorithms[algorithm]["title"]
@@ -164,6 +171,7 @@ GRID_KEYS = {
     "cells": list,
     "probes": list,
     "studies": list,
+    "claims": list,
 }
 TASK_KEYS = {
     "steps": int,
@@ -282,6 +290,17 @@ STUDY_TASK_KEYS = {"steps": int, "random_score": NUMBER, "reference_score": NUMB
 BEST_KEYS = {"schema": int, "algorithm": str, "group": str, "trial": int, "score": NUMBER, "settings": dict}
 RANGE_KEYS = {"low": NUMBER, "high": NUMBER, "scale": str}
 SCALES = ("linear", "log", "log_one_minus")
+CLAIM_KEYS = {"id": str, "statement": str, "source": str, "rule": str, "comparisons": list, "variants": dict}
+COMPARISON_KEYS = {
+    "metric": str,
+    "sides": list,
+    "direction": str,
+    "smallest_effect": NUMBER,
+    "tasks": (str, list),
+    "from_fraction": NUMBER,
+    "differing_in": list,
+}
+SIDE_KEYS = {"algorithm": (str, NoneType), "gae_lambda": (*NUMBER, NoneType), "critic": (str, NoneType)}
 CONTESTANT_KEYS = {"title": str, "side": str, "reference": (str, NoneType), "peer": (str, NoneType)}
 
 
@@ -316,6 +335,8 @@ def read_grid(results: Path) -> Grid:
         check_keys(probe, PROBE_KEYS, path, f"probes[{index}]")
     for index, study in enumerate(content["studies"]):
         check_study_entry(study, content, path, f"studies[{index}]")
+    for index, claim in enumerate(content["claims"]):
+        check_claim_entry(claim, path, f"claims[{index}]")
     return Grid(
         folder=results,
         name=content["grid"],
@@ -327,6 +348,7 @@ def read_grid(results: Path) -> Grid:
         cells=tuned_cells(results, content),
         probes=content["probes"],
         studies=content["studies"],
+        claims=content["claims"],
     )
 
 
@@ -347,6 +369,16 @@ def check_study_entry(study: Any, content: dict[str, Any], path: Path, where: st
                 f"{path}: {where} has {shared[0]} in {first} and in {second}; scores on seeds that settings were "
                 f"chosen by are too high."
             )
+
+
+def check_claim_entry(claim: Any, path: Path, where: str) -> None:
+    """An entry of grid.json's claims has everything that a verdict needs; its names may be of nothing that there is."""
+    check_keys(claim, CLAIM_KEYS, path, where)
+    for index, comparison in enumerate(claim["comparisons"]):
+        place = f"{where}.comparisons[{index}]"
+        check_keys(comparison, COMPARISON_KEYS, path, place)
+        for side in comparison["sides"]:
+            check_keys(side, SIDE_KEYS, path, f"a side of {place}")
 
 
 def tuned_cells(results: Path, content: dict[str, Any]) -> list[dict[str, Any]]:
