@@ -9,7 +9,7 @@ from analysis.claims import CONTRADICTED, LEARNING_STEPS, METRICS, SUPPORTED, UN
 from analysis.findings import count, enumerate_text
 from analysis.laboratory import short_name
 from analysis.laboratory_findings import percents, share
-from analysis.results import Grid
+from analysis.results import Grid, ResultsError
 
 MARKS = {SUPPORTED: "✓", CONTRADICTED: "✗", UNDECIDED: "?", UNTESTABLE: "–"}  # told apart without their colours
 STYLES = {SUPPORTED: "supported", CONTRADICTED: "contradicted", UNDECIDED: "undecided", UNTESTABLE: "untestable"}
@@ -37,11 +37,16 @@ TABLES_BEHIND = {"drop": "curves", **{name: "gradients" for name, metric in METR
 
 def section(grid: Grid, claims: pd.DataFrame, places: pd.DataFrame, figures: dict[str, str]) -> dict[str, Any] | None:
     """The claims in the grid's order; None without any. `figures` are the titles of those on the page, by name."""
-    if claims.empty:
+    if not grid.claims:
         return None
     shown = []
     for number, claim in enumerate(grid.claims, start=1):
         rows = claims[claims["claim"] == claim["id"]]
+        if rows.empty:
+            raise ResultsError(
+                f"{grid.folder / 'tables/claims.csv'}: no claim {claim['id']!r}, which grid.json has; make the tables "
+                f"again with: python -m analysis.tables --results {grid.folder}."
+            )
         verdict = rows["claim_verdict"].iloc[0]
         of_claim = places[places["claim"] == claim["id"]]
         shown.append(

@@ -1,26 +1,26 @@
 """The verdicts on claims: what grid.json states, tested on the tables of runs and of the gradient laboratory.
 
 A comparison measures an effect with a 95 % interval, and says which effects are those claimed: in the claimed direction
-and at least as large as the smallest effect of interest s, or, where two sides are claimed to be equal, no larger than s.
+and at least as large as the smallest effect of interest, or, where sides are claimed to be equal, no larger than it.
 
     supported      every effect in the interval is one of those
     contradicted   none is: the opposite holds, or there is nothing of that size
     undecided      some are and some are not, or there is no interval
 
-For equality this is the pair of one-sided tests (TOST) at 2.5 % each. A claim of several comparisons is supported by all of
-them, or by any, as it says; then one contradiction is enough to contradict it, or all of them are needed.
+For equality these are two one-sided tests (TOST) at 2.5 % each. Of several comparisons a claim needs all, and then one
+contradiction is enough to contradict it; or it needs any, and then all of them must contradict it.
 
 Runs: the effect is the mean over tasks of the difference of the two means over runs, with equal weight for every task,
 and its interval Welch's t with Satterthwaite's degrees of freedom, since a percentile bootstrap is too short for the
 five or ten runs of a task. A task with a single run on a side has no interval, and an average that holds it has none.
 
-Gradient laboratory: at each frozen policy the difference of two measurements, or of their logarithms where the effect is
-a ratio; then the mean over a task's policies, and over tasks. Their 95 % intervals are combined as those of a sum
-(Zou & Donner, 2008: the distances from the value to the ends are added in squares). The two sides were measured on the same
-batches and are treated as independent, which makes the interval too wide rather than too short; against REINFORCE's
-variance nothing needs combining, since the ratio was measured on shared batches.
+Gradient laboratory: at each frozen policy the difference of two measurements, or of their logarithms where the effect
+is a ratio; then the mean over a task's policies, and over tasks. 95 % intervals are combined as those of a sum (Zou &
+Donner, 2008: the distances from the value to the ends are added in squares). Both sides were measured on the same
+batches and are treated as independent, which makes the interval rather too wide; against REINFORCE's variance nothing
+is combined, since its ratio was measured as one.
 
-Tasks and policies are those that are there, not a sample of others: no interval says anything of a task that was not run.
+Tasks and policies are those that are there, no sample of others: no interval says anything of a task that was not run.
 """
 
 from collections.abc import Iterable
@@ -362,7 +362,8 @@ def welch_over_tasks(tasks: list[tuple[np.ndarray, ...]]) -> Estimate:
 def compare_gradients(grid: Grid, comparison: dict[str, Any], gradients: pd.DataFrame) -> Tested:
     asked = [probe for probe in grid.probes if wanted(comparison, probe)]
     about = {tuple(probe[name] for name in PROBE) for probe in asked}
-    main = gradients[(gradients["main"] == 1) & pd.MultiIndex.from_frame(gradients[PROBE]).isin(about)]
+    here = [place in about for place in gradients[PROBE].itertuples(index=False, name=None)]
+    main = gradients[(gradients["main"] == 1).to_numpy() & np.array(here, dtype=bool)]
     rows = [side_rows(comparison, side, main) for side in comparison["sides"]]
     titles = [side_title(grid, side, of["critic"].unique()) for side, of in zip(comparison["sides"], rows, strict=True)]
     found = Tested(comparison, titles)
