@@ -37,6 +37,7 @@ from analysis.laboratory import PROBE, as_trained, estimator_title
 from analysis.results import TABLES, Grid, ResultsError, valid_choices
 
 SUPPORTED, CONTRADICTED, UNDECIDED, UNTESTABLE = "supported", "contradicted", "undecided", "cannot be tested"
+VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, UNTESTABLE)
 WITHOUT_CRITIC = ("none", "compatible")
 LEARNING_STEPS = 100_000  # that learning per step is given for
 
