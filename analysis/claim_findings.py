@@ -8,12 +8,11 @@ import pandas as pd
 from analysis.claims import CONTRADICTED, LEARNING_STEPS, METRICS, SUPPORTED, UNDECIDED, UNTESTABLE, VERDICTS
 from analysis.findings import count, enumerate_text
 from analysis.laboratory import short_name
-from analysis.laboratory_findings import percents, share
+from analysis.laboratory_findings import share
 from analysis.results import Grid, ResultsError
 
 MARKS = {SUPPORTED: "✓", CONTRADICTED: "✗", UNDECIDED: "?", UNTESTABLE: "–"}  # told apart without their colours
 STYLES = {SUPPORTED: "supported", CONTRADICTED: "contradicted", UNDECIDED: "undecided", UNTESTABLE: "untestable"}
-PARTS = {"all": "Every part must hold for the claim to be supported.", "any": "One part that holds is enough."}
 
 WHAT = {  # what a comparison measures, for somebody who has read one chapter on policy gradients
     "final_score": "Score at the end of training (0: random actions, 1: the task’s reference score)",
@@ -56,7 +55,7 @@ def section(grid: Grid, claims: pd.DataFrame, places: pd.DataFrame, figures: dic
                 "statement": claim["statement"],
                 "source": claim["source"],
                 "badge": badge(verdict),
-                "rule": PARTS[claim["rule"]] if len(rows) > 1 else "",
+                "any": claim["rule"] == "any" and len(rows) > 1,
                 "comparisons": [
                     comparison(row, of_claim[of_claim["comparison"] == row["comparison"]], figures)
                     for _, row in rows.iterrows()
@@ -157,7 +156,8 @@ def claimed_text(row: pd.Series) -> str:
 
     def end(value: float) -> str:
         sign = "−" if value < 0 else "+" if signed else ""
-        return sign + (percents(abs(value)) if row["metric"] in IN_PERCENT else f"{abs(value):g}")
+        percent = row["metric"] in IN_PERCENT
+        return sign + (f"{100 * abs(value):g}\N{NO-BREAK SPACE}%" if percent else f"{abs(value):g}")
 
     low, high = row["claimed_low"], row["claimed_high"]
     if pd.isna(low) or (row["direction"] == "equal" and METRICS[row["metric"]].nonnegative and not signed):
@@ -168,6 +168,8 @@ def claimed_text(row: pd.Series) -> str:
 def basis(row: pd.Series, places: pd.DataFrame) -> str:
     """5 runs of each side on each of 7 tasks; 12 frozen policies on 3 tasks."""
     present = places[places["effect"].notna()]
+    if row["figure"] == "exact_problems":
+        return f"{count_of(int(row['tasks']), 'problem')} whose true gradient is known"
     tasks = count_of(int(row["tasks"]), "task")
     if row["unit"] == "policies":
         n = int(row["n_first"])
