@@ -151,6 +151,7 @@ def comparison_row(found: Tested) -> dict[str, Any]:
         "verdict": found.verdict,
         "reason": found.reason or None,
         "against": " ".join(against) if found.verdict in (SUPPORTED, CONTRADICTED) and against else None,
+        "rests_on": " ".join(rests_on(found)) or None,
         "left_out": left_out([place for place in found.places if place.effect is None]) if found.present else None,
         "figure": found.figure,
     }
@@ -236,6 +237,23 @@ def judge(found: Tested) -> Tested:
     return found
 
 
+def effect_over(found: Tested, places: list[Place]) -> Estimate:
+    """The effect over these tasks."""
+    if found.metric.of_runs:
+        return welch_over_tasks([place.values for place in places])
+    return average([place.effect for place in places], floor=has_floor(found))
+
+
+def rests_on(found: Tested) -> list[str]:
+    """Of three tasks or more, those without any one of which the verdict would be another."""
+    if found.verdict not in (SUPPORTED, CONTRADICTED) or len(found.present) < 3:
+        return []
+    claimed = region(found.comparison, found.metric)
+    without = {place.task: [other for other in found.present if other is not place] for place in found.present}
+    effects = {task: shown(effect_over(found, others), found) for task, others in without.items()}
+    return [task for task, effect in effects.items() if verdict_of(effect, *claimed) != found.verdict]
+
+
 def left_out(places: Iterable[Place]) -> str | None:
     """Tasks by the reason for which they do not count."""
     by_reason: dict[str, list[str]] = {}
@@ -293,7 +311,7 @@ def compare_runs(grid: Grid, comparison: dict[str, Any], runs: pd.DataFrame) -> 
     tasks = grid.tasks if comparison["tasks"] == "all" else comparison["tasks"]
     found.places = [run_place(grid, found, task, runs[runs["task"] == task]) for task in tasks]
     if found.present:
-        found.effect = welch_over_tasks([place.values for place in found.present])
+        found.effect = effect_over(found, found.present)
     return found
 
 
@@ -389,7 +407,7 @@ def compare_gradients(grid: Grid, comparison: dict[str, Any], gradients: pd.Data
         else:
             found.places.append(gradient_place(found, task, here))
     if found.present:
-        found.effect = average([place.effect for place in found.present], floor=has_floor(found))
+        found.effect = effect_over(found, found.present)
     return found
 
 

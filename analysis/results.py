@@ -81,8 +81,8 @@ TABLES = {
         "fresh_tuned_high fresh_untuned fresh_untuned_low fresh_untuned_high difference difference_low difference_high "
         "shrinkage verdict trials pruned diverged fresh_diverged steps seconds fresh_steps fresh_seconds",
         "claims": "claim statement source rule claim_verdict comparison metric first second direction smallest_effect "
-        "scale claimed_low claimed_high effect low high tasks unit n_first n_second verdict reason against left_out "
-        "figure",
+        "scale claimed_low claimed_high effect low high tasks unit n_first n_second verdict reason against rests_on "
+        "left_out figure",
         "claim_tasks": "claim comparison task effect low high n_first n_second verdict note",
     }.items()
 }
@@ -93,7 +93,7 @@ TEXT_COLUMNS = dict.fromkeys(
         *("source", "estimator", "critic", "advantages", "expected", "verdict"),
         *("group", "setting", "settings", "seeds", "scale", "choices", "untuned", "tuned", "method"),
         *("claim", "statement", "rule", "claim_verdict", "metric", "first", "second", "direction", "unit", "against"),
-        *("left_out", "figure"),
+        *("left_out", "rests_on", "figure"),
     ],
     "str",
 )

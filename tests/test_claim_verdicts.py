@@ -155,6 +155,17 @@ def test_every_task_has_equal_weight_and_its_own_verdict(tmp_path):
     assert "CartPole-v1 by itself contradicts it" in page_of(grid, made, tmp_path)
 
 
+def test_a_verdict_that_hangs_on_one_task_says_so(tmp_path):
+    three = {name: {**HOPPER, "threshold": None} for name in ("A-v0", "B-v0", "C-v0")}
+    grid = grid_of(tmp_path, claim("a", comparison("final_score", "ppo", "reinforce")), tasks=three)
+    values = {(name, "reinforce"): BAD for name in three} | {(name, "ppo"): BAD for name in ("A-v0", "B-v0")}
+    made = tables(grid, {**values, ("C-v0", "ppo"): GOOD})
+    assert only(made)[["verdict", "rests_on"]].tolist() == [SUPPORTED, "C-v0"]
+    assert "Without C-v0 the verdict would not be “supported”." in page_of(grid, made, tmp_path)
+    made = tables(grid, values | {(name, "ppo"): GOOD for name in three})
+    assert only(made)["rests_on"] is None
+
+
 def test_one_side_alone_is_held_against_random_actions(tmp_path):
     grid = grid_of(tmp_path, claim("a", comparison("final_score", "ppo")))
     row = only(tables(grid, {BOTH[0]: GOOD, BOTH[2]: GOOD}))
@@ -200,6 +211,7 @@ def test_where_no_run_reaches_the_threshold_nothing_is_decided(tmp_path):
 # ------------------------------------------------------------------------------------------ what is missing
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_single_run_has_no_interval_and_decides_nothing(tmp_path):
     grid = grid_of(tmp_path, claim("a", comparison("final_score", "ppo", "reinforce")), seeds=(0,))
     made = tables(grid, {place: [0.5 + 0.4 * ("ppo" in place)] for place in BOTH})
@@ -417,6 +429,7 @@ def test_lambda_is_compared_at_the_same_discount(tmp_path):
         for gamma, biases in ((0.9, (0.9, 0.1)), (0.99, (0.7, 0.1)))
         for of, bias in zip((0.0, 1.0), biases, strict=True)
     ]
+    measured.append(estimator("CartPole-v1", 0.0, bias=(5, 4, 6), gamma=0.5))  # whose λ = 1 was not measured
     row = only(tables(grid, measured=measured))
     # The two discounts share their batches: their errors do not average out.
     half = np.hypot(0.1, 0.1)
