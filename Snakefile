@@ -41,7 +41,7 @@ TUNER = expand("experiments/{module}.py", module=["tune", "search"])
 LABORATORY = expand("experiments/{module}.py", module=["probe", "gradients", "exact"])
 TABLES = (
     "ledger scores summary aggregate curves curve_intervals efficiency diagnostics provenance benchmark gradients critics "
-    "tuning tuning_values tuning_settings tuning_parts shrinkage published"
+    "tuning tuning_values tuning_settings tuning_parts shrinkage published claims claim_tasks"
 ).split()
 FIGURES = {
     "learning_curves": "Learning",
@@ -272,8 +272,10 @@ rule tables:
         RUNS,
         MEASURED,
         BENCHMARK,
-        analysis_files("tables", "benchmark", "laboratory", "gradient_statistics", "tuning", "statistics", "results"),
-        analysis_files("published"),
+        analysis_files(
+            *("tables", "claims", "findings", "published"),
+            *("benchmark", "laboratory", "gradient_statistics", "tuning", "statistics", "results"),
+        ),
         PUBLISHED,
     output:
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
@@ -312,11 +314,12 @@ rule report:
         expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES),
         BENCHMARK,
         analysis_files(
-            *("report", "findings", "laboratory_findings", "tuning_findings", "published_findings"),
-            *("benchmark", "laboratory", "published", "statistics", "theme", "results"),
+            *("report", "claims", "claim_findings", "findings", "laboratory_findings", "tuning_findings"),
+            *("published_findings", "benchmark", "laboratory", "published", "statistics", "theme", "results"),
         ),
         expand("analysis/captions/{figure}.rst", figure=FIGURES),
         "analysis/report.html.j2",
+        "analysis/claims.html.j2",
     output:
         f"{RESULTS}/report/index.html",
     log:

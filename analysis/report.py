@@ -13,7 +13,14 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from analysis import laboratory_findings, published_findings, statistics, theme, tuning_findings
+from analysis import (
+    claim_findings,
+    laboratory_findings,
+    published_findings,
+    statistics,
+    theme,
+    tuning_findings,
+)
 from analysis.benchmark import core_time, percent, sentences, verdicts
 from analysis.figures import FIGURES
 from analysis.findings import count, duration, findings, fixed, interval, leaders, number
@@ -104,6 +111,7 @@ def render(
     found = findings(grid, tables, tuning_findings.headline(grid, tables["shrinkage"]))
     page = {
         "grid": grid,
+        "claims": claim_findings.section(grid, tables["claims"], tables["claim_tasks"], figure_titles(drawn)),
         "findings": {kind: list(group) for kind, group in groupby(found, lambda finding: finding.kind)},
         "leaders": leaders(grid, summary),
         "aggregate": aggregate_rows(grid, tables["aggregate"]),
@@ -168,6 +176,11 @@ def figure(name: str, svg: str, tables: dict[str, pd.DataFrame]) -> dict[str, An
         "caption": f"{caption} {sample_text(name, tables)}".strip(),
         "intervals": name not in SECTIONS and ("interval" in caption or "bootstrap" in caption),
     }
+
+
+def figure_titles(drawn: dict[str, Any]) -> dict[str, str]:
+    """The titles of figures that have a place on the page, by name."""
+    return {name: LABORATORY_FIGURES.get(name, figure["title"]) for name, figure in drawn.items()}
 
 
 def tuning(grid: Grid, tables: dict[str, pd.DataFrame], drawn: dict[str, Any]) -> dict[str, Any] | None:

@@ -84,6 +84,10 @@ TABLES = {
         "metric metric_text ours ours_low ours_high published_n published published_spread spread_kind published_low "
         "published_high difference difference_low difference_high normalized_difference normalized_difference_low "
         "normalized_difference_high method verdict because reason settings differences time_limits note",
+        "claims": "claim statement source rule claim_verdict comparison metric first second direction smallest_effect "
+        "scale claimed_low claimed_high effect low high tasks unit n_first n_second verdict reason against rests_on "
+        "left_out figure",
+        "claim_tasks": "claim comparison task effect low high n_first n_second verdict note",
     }.items()
 }
 TEXT_COLUMNS = dict.fromkeys(
@@ -94,6 +98,8 @@ TEXT_COLUMNS = dict.fromkeys(
         *("group", "setting", "settings", "seeds", "scale", "choices", "untuned", "tuned", "method"),
         *("published_task", "version", "version_change", "metric", "metric_text", "spread_kind", "because"),
         *("differences", "time_limits"),
+        *("claim", "statement", "rule", "claim_verdict", "metric", "first", "second", "direction", "unit", "against"),
+        *("left_out", "rests_on", "figure"),
     ],
     "str",
 )
@@ -146,6 +152,7 @@ class Grid:
     cells: list[dict[str, Any]]
     probes: list[dict[str, Any]]
     studies: list[dict[str, Any]]
+    claims: list[dict[str, Any]]
 
     def title(self, algorithm: str) -> str:
         return self.algorithms[algorithm]["title"]
@@ -170,6 +177,7 @@ GRID_KEYS = {
     "cells": list,
     "probes": list,
     "studies": list,
+    "claims": list,
 }
 TASK_KEYS = {
     "steps": int,
@@ -288,6 +296,17 @@ STUDY_TASK_KEYS = {"steps": int, "random_score": NUMBER, "reference_score": NUMB
 BEST_KEYS = {"schema": int, "algorithm": str, "group": str, "trial": int, "score": NUMBER, "settings": dict}
 RANGE_KEYS = {"low": NUMBER, "high": NUMBER, "scale": str}
 SCALES = ("linear", "log", "log_one_minus")
+CLAIM_KEYS = {"id": str, "statement": str, "source": str, "rule": str, "comparisons": list, "variants": dict}
+COMPARISON_KEYS = {
+    "metric": str,
+    "sides": list,
+    "direction": str,
+    "smallest_effect": NUMBER,
+    "tasks": (str, list),
+    "from_fraction": NUMBER,
+    "differing_in": list,
+}
+SIDE_KEYS = {"algorithm": (str, NoneType), "gae_lambda": (*NUMBER, NoneType), "critic": (str, NoneType)}
 CONTESTANT_KEYS = {"title": str, "side": str, "reference": (str, NoneType), "peer": (str, NoneType)}
 
 
@@ -322,6 +341,8 @@ def read_grid(results: Path) -> Grid:
         check_keys(probe, PROBE_KEYS, path, f"probes[{index}]")
     for index, study in enumerate(content["studies"]):
         check_study_entry(study, content, path, f"studies[{index}]")
+    for index, claim in enumerate(content["claims"]):
+        check_claim_entry(claim, path, f"claims[{index}]")
     return Grid(
         folder=results,
         name=content["grid"],
@@ -333,6 +354,7 @@ def read_grid(results: Path) -> Grid:
         cells=tuned_cells(results, content),
         probes=content["probes"],
         studies=content["studies"],
+        claims=content["claims"],
     )
 
 
@@ -353,6 +375,16 @@ def check_study_entry(study: Any, content: dict[str, Any], path: Path, where: st
                 f"{path}: {where} has {shared[0]} in {first} and in {second}; scores on seeds that settings were "
                 f"chosen by are too high."
             )
+
+
+def check_claim_entry(claim: Any, path: Path, where: str) -> None:
+    """An entry of grid.json's claims has everything that a verdict needs; its names may be of nothing that there is."""
+    check_keys(claim, CLAIM_KEYS, path, where)
+    for index, comparison in enumerate(claim["comparisons"]):
+        place = f"{where}.comparisons[{index}]"
+        check_keys(comparison, COMPARISON_KEYS, path, place)
+        for side in comparison["sides"]:
+            check_keys(side, SIDE_KEYS, path, f"a side of {place}")
 
 
 def tuned_cells(results: Path, content: dict[str, Any]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from analysis import statistics
 from analysis.benchmark import benchmark_table
+from analysis.claims import claim_tables
 from analysis.laboratory import laboratory_tables
 from analysis.published import published_table
 from analysis.results import (
@@ -62,6 +63,7 @@ def make_tables(grid: Grid) -> dict[str, pd.DataFrame]:
     runs = [(cell, run) for cell, _, run in states if run is not None]
     curves = curve_table(grid, runs)
     scores = score_table(grid, runs, curves)
+    laboratory = laboratory_tables(grid)
     return {
         "ledger": ledger_table(states),
         "curves": curves,
@@ -73,9 +75,10 @@ def make_tables(grid: Grid) -> dict[str, pd.DataFrame]:
         "diagnostics": diagnostics_table(grid, runs),
         "provenance": provenance_table(runs),
         "benchmark": benchmark_table(read_benchmark(grid.folder)),
-        **laboratory_tables(grid),
+        **laboratory,
         **tuning_tables(grid),
         "published": published_table(grid, runs),
+        **claim_tables(grid, scores, curves, laboratory["gradients"]),
     }
 
 

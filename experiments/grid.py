@@ -36,6 +36,7 @@ from experiments.checks import (
     is_number,
     section,
 )
+from experiments.claims import CLAIMS, Claim, read_all_claims
 from experiments.record import SCHEMA, UnusableFolder, write_json
 from experiments.search import InvalidStudy, SearchSpace, Study, Tuning, read_space, read_tuning
 
@@ -153,6 +154,7 @@ class Grid:
     algorithms: dict[str, GridAlgorithm]
     probes: tuple[Probe, ...]
     tuning: Tuning | None
+    claims: tuple[Claim, ...]
 
     def cells(self) -> list[Cell]:
         """Every cell, tasks outermost, in the order of the file."""
@@ -279,6 +281,7 @@ class Grid:
                 for p in self.probes
             ],
             "studies": [study.description() for study in self.studies()],
+            "claims": [asdict(claim) for claim in self.claims],
         }
 
 
@@ -342,7 +345,7 @@ def load_grid(name: str) -> Grid:
     if path.stem in shipped and path.resolve().parent != GRIDS:
         raise GridError(f"{shown}: results/{path.stem} belongs to the grid that is shipped; give yours another name")
     try:
-        return _resolve(path.stem, shown, yaml.load(path.read_text(encoding="utf-8"), GridLoader))
+        return _resolve(path, shown, yaml.load(path.read_text(encoding="utf-8"), GridLoader))
     except yaml.YAMLError as error:
         raise GridError(f"{shown} is not valid YAML: {' '.join(str(error).split())}") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -351,7 +354,7 @@ def load_grid(name: str) -> Grid:
         raise GridError(f"{shown}: {error}") from error
 
 
-def _resolve(name: str, path: str, data: Any) -> Grid:
+def _resolve(file: Path, path: str, data: Any) -> Grid:
     top = section(path, "the grid", data, GRID_KEYS)
     seeds = tuple(top["seeds"])
     if not seeds or not all(type(s) is int and s >= 0 for s in seeds):
@@ -376,7 +379,11 @@ def _resolve(name: str, path: str, data: Any) -> Grid:
                 raise GridError(f"{path}: algorithm {algorithm} is to be tuned, and the grid has no section 'tuning'")
         algorithms = {a: replace(algorithm, tuned=False) for a, algorithm in algorithms.items()}
     probes = () if top["probes"] is None else _probes(path, top["probes"], seeds, checkpoints, tasks, algorithms)
-    grid = Grid(name, path, top["description"], seeds, checkpoints, top["compile"], tasks, algorithms, probes, tuning)
+    claims = _claims(file, top["claims"])
+    grid = Grid(
+        *(file.stem, path, top["description"], seeds, checkpoints, top["compile"]),
+        *(tasks, algorithms, probes, tuning, claims),
+    )
     cells = grid.cells()  # resolves, and so checks, every setting
     directories = [cell.directory for cell in cells]
     if len(set(directories)) < len(directories):
@@ -460,6 +467,12 @@ def _probes(
     return tuple(probes)
 
 
+def _claims(grid: Path, named: str | list[str]) -> tuple[Claim, ...]:
+    """Those of every grid, then those of the files that this one names; relative to the grid's folder."""
+    files = [CLAIMS, *(grid.parent / name for name in ([named] if isinstance(named, str) else named))]
+    return read_all_claims([(file, os.path.relpath(file, ROOT)) for file in files])
+
+
 OPTIONAL_MAPPING = (lambda v: v is None or MAPPING[0](v), "a mapping, or null for none")
 GRID_KEYS: dict[str, Check] = {
     "description": (*TEXT, REQUIRED),
@@ -468,6 +481,11 @@ GRID_KEYS: dict[str, Check] = {
     "compile": (lambda v: v in ("auto", "always", "never"), "auto, always or never", "auto"),
     "probes": (*OPTIONAL_MAPPING, None),
     "tuning": (*OPTIONAL_MAPPING, None),
+    "claims": (
+        lambda v: isinstance(v, str) or all_different(v, lambda x: isinstance(x, str)),
+        "a YAML file of claims, or a list of them",
+        [],
+    ),
     "tasks": (*MAPPING, REQUIRED),
     "algorithms": (*MAPPING, REQUIRED),
 }

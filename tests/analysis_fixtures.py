@@ -34,7 +34,14 @@ TASKS = {"CartPole-v1": CARTPOLE, "Hopper-v5": HOPPER}
 
 
 def write_grid(
-    folder: Path, algorithms=("reinforce", "ppo"), tasks=TASKS, seeds=(0, 1), settings=None, probes=(), studies=()
+    folder: Path,
+    algorithms=("reinforce", "ppo"),
+    tasks=TASKS,
+    seeds=(0, 1),
+    settings=None,
+    probes=(),
+    studies=(),
+    claims=(),
 ) -> dict:
     """grid.json of a full product of tasks, algorithms and seeds; returns its content. Studies serve their tasks."""
     tuned = {(study["algorithm"], task): study["directory"] for study in studies for task in study["serves"]}
@@ -82,10 +89,26 @@ def write_grid(
         "cells": cells,
         "probes": list(probes),
         "studies": list(studies),
+        "claims": list(claims),
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "grid.json").write_text(json.dumps(grid, ensure_ascii=False, indent=1), encoding="utf-8")
     return grid
+
+
+def comparison(metric: str, first: dict | str, second: dict | str | None = None, **about) -> dict:
+    """An entry of a claim's comparisons; a side is an algorithm's name, or what it is in the gradient laboratory."""
+    empty = {"algorithm": None, "gae_lambda": None, "critic": None}
+    sides = [{"algorithm": side} if isinstance(side, str) else side for side in (first, second) if side is not None]
+    entry = {"metric": metric, "sides": [{**empty, **side} for side in sides], "direction": "higher"}
+    entry |= {"smallest_effect": 0.02, "tasks": "all", "from_fraction": 0.0, "differing_in": []}
+    return {**entry, **about}
+
+
+def claim(name: str, *comparisons: dict, **about) -> dict:
+    """An entry of a grid's claims."""
+    entry = {"id": name, "file": "claims.yaml", "statement": f"Statement of {name} <as written>.", "source": "Somebody"}
+    return {**entry, "rule": "all", "comparisons": list(comparisons), "variants": {}, **about}
 
 
 def write_runs(folder: Path, grid: dict, episodes: int = 200, rng: np.random.Generator | None = None) -> None:

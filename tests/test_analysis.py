@@ -19,6 +19,8 @@ from tests.analysis_fixtures import (
     HOPPER,
     TITLES,
     Trial,
+    claim,
+    comparison,
     edit_json,
     probe,
     study,
@@ -61,7 +63,19 @@ def finished(tmp_path_factory) -> Path:
     probes = [probe("CartPole-v1", 0.1), probe(EXACT, 0, "initialisation")]
     algorithms = ("reinforce", "ppo", "my_method")
     studies = [study(name, "classic", {"CartPole-v1": 5000}, trials=2) for name in ("ppo", "my_method")]
-    grid = write_grid(folder, algorithms=algorithms, settings={"ppo": {"clip": 0.2}}, probes=probes, studies=studies)
+    stated = [
+        claim(
+            "learns_more", comparison("auc", "ppo", "reinforce"), comparison("steps_to_threshold", "ppo", "reinforce")
+        ),
+        claim("less_variance", comparison("variance", "ppo", "reinforce", direction="lower")),
+        claim(
+            "no_bias", comparison("relative_bias", "reinforce", tasks="exact", direction="equal", smallest_effect=0.3)
+        ),
+        claim("over_lambda", comparison("relative_bias", {"gae_lambda": 0}, {"gae_lambda": 1})),
+        claim("untold", comparison("auc", "trpo", "ppo"), variants={"trpo": {"settings": {"delta": 0.01}}}),
+    ]
+    about = {"probes": probes, "studies": studies, "claims": stated}
+    grid = write_grid(folder, algorithms=algorithms, settings={"ppo": {"clip": 0.2}}, **about)
     write_runs(folder, grid)
     for asked in studies:
         untuned, other = ({"policy_learning_rate": rate, "gamma": 0.99} for rate in (3e-4, 1e-3))
@@ -209,6 +223,35 @@ def test_the_report_needs_nothing_but_itself(finished):
     assert all(source.startswith(("data:", "#")) for source in sources)
     anchors = re.findall(r'href="#([^"]+)"', page)
     assert all(f'id="{anchor}"' in page for anchor in anchors)
+
+
+def test_the_report_opens_with_the_claims_and_links_to_what_they_rest_on(finished):
+    page = (finished / "report/index.html").read_text(encoding="utf-8")
+    assert re.findall(r'<section id="(\w+)">', page)[0] == "claims"
+    assert re.findall(r'<li><a href="#(\w+)">', page)[0] == "claims"
+    section = page.split('<section id="claims">')[1].split("</section>")[0]
+    assert re.findall(r'id="claim-(\w+)"', section) == [
+        *("learns_more", "less_variance", "no_bias", "over_lambda", "untold"),
+    ]
+    links = ["sample_efficiency", "gradient_variance", "exact_problems", "gradient_bias_variance"]
+    assert [link for link in re.findall(r'href="#figure-(\w+)"', section)] == links
+    assert section.count('class="verdict untestable"') == 2
+    assert "trpo: {settings: {delta: 0.01}}" in section
+    table = results.read_table(finished, "claims")
+    assert set(table["claim_verdict"]) >= {"supported", "cannot be tested"}
+
+
+def test_a_report_of_other_claims_than_its_tables_is_refused(finished, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy, ignore=shutil.ignore_patterns("runs", "probes", "tuning"))
+    edit_json(copy / "grid.json", claims=[claim("new", comparison("auc", "ppo"))], studies=[])
+    edit_json(
+        copy / "grid.json", cells=[{**cell, "tuned": None} for cell in results.read_json(copy / "grid.json")["cells"]]
+    )
+    with pytest.raises(
+        results.ResultsError, match=r"claims\.csv: no claim 'new', which grid\.json has; make the tables"
+    ):
+        report.write_report(results.read_grid(copy))
 
 
 def test_the_report_escapes_what_it_is_given_and_shows_settings_once(finished):
