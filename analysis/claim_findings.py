@@ -195,11 +195,8 @@ def notes(row: pd.Series, places: pd.DataFrame) -> list[str]:
             f"{enumerate_text(map(short_name, tasks))} by {'itself' if len(tasks) == 1 else 'themselves'} {verb}"
         )
     if pd.notna(row["rests_on"]):
-        tasks = row["rests_on"].split(" ")
-        any_of = "" if len(tasks) == 1 else "any one of "
-        found.append(
-            f"without {any_of}{enumerate_text(map(short_name, tasks))} the verdict would not be “{row['verdict']}”"
-        )
+        tasks = " or without ".join(map(short_name, row["rests_on"].split(" ")))
+        found.append(f"without {tasks} the verdict would not be “{row['verdict']}”")
     if pd.notna(row["left_out"]):
         found.append(f"not counted: {short_tasks(row['left_out'], places)}")
     partly = places[places["effect"].notna() & places["note"].notna()]
