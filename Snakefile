@@ -40,10 +40,13 @@ CORE = sorted(glob("algorithms/core/*.py"))
 TUNER = expand("experiments/{module}.py", module=["tune", "search"])
 LABORATORY = expand("experiments/{module}.py", module=["probe", "gradients", "exact"])
 TABLES = (
-    "ledger scores summary aggregate curves curve_intervals efficiency diagnostics provenance benchmark gradients critics "
-    "tuning tuning_values tuning_settings tuning_parts shrinkage"
+    "ledger scores summary aggregate profiles improvement pairs curves curve_intervals efficiency diagnostics provenance "
+    "benchmark gradients critics tuning tuning_values tuning_settings tuning_parts shrinkage"
 ).split()
 FIGURES = {
+    "aggregate_scores": "Ranking",
+    "performance_profiles": "Ranking",
+    "probability_of_improvement": "Ranking",
     "learning_curves": "Learning",
     "sample_efficiency": "Learning",
     "seed_spread": "Variance",
@@ -270,7 +273,10 @@ rule tables:
         RUNS,
         MEASURED,
         BENCHMARK,
-        analysis_files("tables", "benchmark", "laboratory", "gradient_statistics", "tuning", "statistics", "results"),
+        analysis_files(
+            *("tables", "ranking", "comparison", "benchmark", "laboratory", "gradient_statistics", "tuning"),
+            *("statistics", "results"),
+        ),
     output:
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
     log:
@@ -285,8 +291,8 @@ rule figures:
         f"{RESULTS}/grid.json",
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
         analysis_files(
-            *("figures", "gradient_figures", "tuning_figures"),
-            *("drawing", "benchmark", "laboratory", "theme", "results"),
+            *("figures", "ranking_figures", "gradient_figures", "tuning_figures"),
+            *("drawing", "benchmark", "laboratory", "theme", "statistics", "results"),
         ),
     output:
         [
@@ -308,8 +314,8 @@ rule report:
         expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES),
         BENCHMARK,
         analysis_files(
-            *("report", "findings", "laboratory_findings", "tuning_findings"),
-            *("benchmark", "laboratory", "theme", "results"),
+            *("report", "findings", "ranking_findings", "laboratory_findings", "tuning_findings"),
+            *("benchmark", "laboratory", "theme", "statistics", "results"),
         ),
         expand("analysis/captions/{figure}.rst", figure=FIGURES),
         "analysis/report.html.j2",

@@ -13,7 +13,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from analysis import laboratory_findings, statistics, theme, tuning_findings
+from analysis import laboratory_findings, ranking_findings, statistics, theme, tuning_findings
 from analysis.benchmark import core_time, percent, sentences, verdicts
 from analysis.figures import FIGURES
 from analysis.findings import count, duration, findings, fixed, interval, leaders, number
@@ -35,6 +35,11 @@ from analysis.tables import CURVE_POINTS
 
 HERE = Path(__file__).parent
 SPEED_FIGURES = ("speed", "benchmark")  # stand in a section of their own, and so do these
+RANKING_FIGURES = {
+    "aggregate_scores": "All tasks together",
+    "performance_profiles": "Performance profiles",
+    "probability_of_improvement": "Probability of improvement",
+}
 LABORATORY_FIGURES = {
     "gradient_variance": "Variance along training",
     "gradient_direction": "Direction against batch size",
@@ -50,7 +55,8 @@ TUNING_FIGURES = {
     "tuning_space": "Search space",
     "tuning_importance": "Which settings mattered",
 }
-SECTIONS = (*SPEED_FIGURES, *LABORATORY_FIGURES, *TUNING_FIGURES)
+OWN_INTERVALS = (*SPEED_FIGURES, *LABORATORY_FIGURES, *TUNING_FIGURES)  # their captions say what theirs are
+SECTIONS = (*OWN_INTERVALS, *RANKING_FIGURES)
 
 
 def main() -> None:
@@ -95,6 +101,7 @@ def render(
         "equation": equation,
         "percent": percent,
         "score": tuning_findings.score,
+        "p_value": ranking_findings.p_text,
     }
     environment.globals |= {"interval": interval, "fixed": fixed, "count": count, "number": number}
     environment.globals["score"] = tuning_findings.score
@@ -105,7 +112,7 @@ def render(
         "grid": grid,
         "findings": {kind: list(group) for kind, group in groupby(found, lambda finding: finding.kind)},
         "leaders": leaders(grid, summary),
-        "aggregate": aggregate_rows(grid, tables["aggregate"]),
+        "ranking": ranking(grid, tables, drawn),
         "figures": [shown for name, shown in drawn.items() if name not in SECTIONS],
         "tuning": tuning(grid, tables, drawn),
         "laboratory": laboratory(grid, tables, drawn),
@@ -126,6 +133,22 @@ def render(
 
 
 # --------------------------------------------------------------------------------- what the page shows
+
+
+def ranking(grid: Grid, tables: dict[str, pd.DataFrame], drawn: dict[str, Any]) -> dict[str, Any] | None:
+    """How the algorithms rank over all tasks; None where no run has finished."""
+    if tables["aggregate"].empty:
+        return None
+    return {
+        "sentences": ranking_findings.sentences(grid, tables),
+        "aggregate": aggregate_rows(grid, tables["aggregate"]),
+        "metrics": ranking_findings.METRICS,
+        "coverage": ranking_findings.coverage_text(tables["summary"]),
+        "pairs": ranking_findings.pair_rows(grid, tables),
+        "outcome": ranking_findings.outcome,
+        "on_single_tasks": ranking_findings.on_single_tasks,
+        "figures": {name: drawn[name] | {"title": title} for name, title in RANKING_FIGURES.items()},
+    }
 
 
 def aggregate_rows(grid: Grid, aggregate: pd.DataFrame) -> list[dict[str, Any]]:
@@ -164,7 +187,7 @@ def figure(name: str, svg: str, tables: dict[str, pd.DataFrame]) -> dict[str, An
         "width": round(width),
         "height": round(height),
         "caption": f"{caption} {sample_text(name, tables)}".strip(),
-        "intervals": name not in SECTIONS and ("interval" in caption or "bootstrap" in caption),
+        "intervals": name not in OWN_INTERVALS and ("interval" in caption or "bootstrap" in caption),
     }
 
 
