@@ -156,15 +156,17 @@ def verdicts(differences: Sequence[Difference]) -> list[Verdict]:
     """
     alpha = 1 - CONFIDENCE
     adjusted = holm([found.p for found in differences])
-    open_pairs = int((adjusted > alpha).sum())
-    return [
-        Verdict(None, np.nan)
-        if np.isnan(p)
-        else Verdict("better" if found.value > 0 else "worse", p)
-        if p <= alpha
-        else Verdict("undecided", p, seeds_needed(found, alpha / open_pairs))
-        for found, p in zip(differences, adjusted, strict=True)
-    ]
+    level = alpha / max(np.count_nonzero(adjusted > alpha), 1)
+    return [verdict_of(found, p, alpha, level) for found, p in zip(differences, adjusted, strict=True)]
+
+
+def verdict_of(found: Difference, p: float, alpha: float, level: float) -> Verdict:
+    """From the adjusted p-value and the significance level; `level` is what an undecided pair has to reach."""
+    if np.isnan(p):
+        return Verdict(None, p)
+    if p > alpha:
+        return Verdict("undecided", p, seeds_needed(found, level))
+    return Verdict("better" if found.value > 0 else "worse", p)
 
 
 def seeds_needed(found: Difference, level: float, power: float = POWER) -> float:
@@ -188,10 +190,10 @@ def seeds_needed(found: Difference, level: float, power: float = POWER) -> float
 
 
 def power_of_welch(value: float, variances: np.ndarray, seeds: int, level: float) -> float:
-    """Chance that Welch's two-sided test at this level rejects, if this is the difference, these are the variances of
-    the samples, and each has as many runs as there are seeds.
+    """Chance that Welch's two-sided test at this level finds this difference, with its sign, if these are the variances
+    of the samples and each has as many runs as there are seeds.
     """
     errors = variances / seeds
     freedom = degrees_of_freedom(errors, np.full(len(errors), seeds))
     critical, shift = t_distribution.isf(level / 2, freedom), abs(value) / np.sqrt(errors.sum())
-    return float(noncentral_t.sf(critical, freedom, shift) + noncentral_t.cdf(-critical, freedom, shift))
+    return float(noncentral_t.sf(critical, freedom, shift))

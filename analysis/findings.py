@@ -262,8 +262,8 @@ def count(value: float) -> str:
 
 
 def fixed(value: float) -> str:
-    """Two decimals, for normalised scores."""
-    return "–" if pd.isna(value) else f"{value:.2f}".replace("-", "−")
+    """Two decimals, for normalised scores; no sign where these are 0."""
+    return "–" if pd.isna(value) else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def interval(middle: float, low: float, high: float, form=number) -> str:

@@ -31,6 +31,7 @@ METRICS = {
 SCALE = {"random_score": 0, "reference_score": 1, "threshold": None}  # of normalised scores
 EVEN = {"linestyle": "--", "linewidth": 1}
 PANELS = 4  # side by side
+MARGIN = 0.03  # of a normalised score
 
 
 def aggregate_scores(grid: Grid, aggregate: pd.DataFrame) -> Figure:
@@ -62,7 +63,7 @@ def performance_profiles(grid: Grid, profiles: pd.DataFrame) -> Figure:
             band(axes, points["tau"], points["low"], points["high"], look)
             marked_line(axes, points["tau"], points["share"], look, index)
         if len(found):
-            axes.set_xlim(found["tau"].min(), found["tau"].max())
+            axes.set_xlim(found["tau"].min(), found["tau"].max() + MARGIN)
             mark_scores(axes, SCALE, vertical=True)
         axes.set_ylim(-0.02, 1.02)
         axes.set_title(title)
@@ -115,7 +116,8 @@ def interval_rows(
     for place, (algorithm, own) in enumerate(theme.looks(list(grid.algorithms)).items()):
         mark = look or own
         for row in rows(table, algorithm=algorithm).to_dict("records"):
-            axes.plot([row[low], row[high]], [place] * 2, color=mark.colour, linewidth=6, alpha=0.4)
+            ends = {"color": mark.colour, "linewidth": 6, "alpha": 0.4, "solid_capstyle": "butt"}
+            axes.plot([row[low], row[high]], [place] * 2, **ends)
             axes.plot([row[middle]], [place], mark.marker, color=mark.colour, markersize=6, markeredgewidth=0)
     algorithm_axis(axes, grid)
 

@@ -132,10 +132,10 @@ def agreement(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
     orders = {name: order(tables, metric) for metric, name in METRICS.items() if metric != "iqm"}
     agreeing = [name for name, own in orders.items() if own == by_iqm]
     said = [f"{enumerate_text(agreeing)} {'agree' if len(agreeing) > 1 else 'agrees'}"] if agreeing else []
-    said += [f"by {name} it is {names_of(grid, own)}" for name, own in orders.items() if own != by_iqm]
+    said += [f"by {name} it is {in_order(grid, own)}" for name, own in orders.items() if own != by_iqm]
     text = "; ".join(said)
     return [
-        f"By IQM of the normalised final score the order is {names_of(grid, by_iqm)}. {text[0].upper() + text[1:]}."
+        f"By IQM of the normalised final score the order is {in_order(grid, by_iqm)}. {text[0].upper() + text[1:]}."
     ]
 
 
@@ -144,7 +144,7 @@ def steps_down(grid: Grid, ordered: list[str], together: list[Pair]) -> list[str
     by_names = {(pair.algorithm, pair.other): pair for pair in together if pair.verdict is not None}
     steps = [by_names[names] for names in pairwise(ordered) if names in by_names]
     meanings = {
-        "better": "Settled over all tasks",
+        "better": "Settled over all tasks (difference of means, 95 % interval)",
         "undecided": "Not settled, although neighbours in this order",
         "worse": "Against this order, by their means",
     }
@@ -152,7 +152,7 @@ def steps_down(grid: Grid, ordered: list[str], together: list[Pair]) -> list[str
     for verdict, meaning in meanings.items():
         own = [step for step in steps if step.verdict == verdict]
         if own:
-            found.append(f"{meaning}: {enumerate_text(step_text(grid, step) for step in own)}.")
+            found.append(f"{meaning}: {'; '.join(step_text(grid, step) for step in own)}.")
     return found
 
 
@@ -177,7 +177,7 @@ def told_apart(grid: Grid, together: list[Pair], alone: list[Pair]) -> list[str]
         if pair.verdict == "worse"
     ]
     if against:
-        text += f" Against the order on a single task: {enumerate_text(against)}."
+        text += f" Against the order on a single task: {'; '.join(against)}."
     return [text]
 
 
@@ -218,13 +218,13 @@ def coverage_text(summary: pd.DataFrame) -> str:
     if true == said:
         return ""
     return (
-        f"With as few runs as here such an interval covers the truth in about {true} of cases instead of {said} (that "
-        "of a mean of normally distributed scores); the verdicts below are not taken from it."
+        f"With as few runs as here such an interval covers the truth in at best {true} of cases instead of {said} "
+        "(that of a mean of normally distributed scores); the verdicts below are not taken from it."
     )
 
 
-def names_of(grid: Grid, algorithms: Iterable[str]) -> str:
-    return ", ".join(grid.title(algorithm) for algorithm in algorithms)
+def in_order(grid: Grid, algorithms: Iterable[str]) -> str:
+    return " > ".join(grid.title(algorithm) for algorithm in algorithms)
 
 
 def plural(number: int, noun: str) -> str:
@@ -266,10 +266,14 @@ def outcome(pair: Pair) -> str:
 
 
 def on_single_tasks(alone: list[Pair]) -> list[str]:
-    """better on …, worse on …, undecided on …, no verdict on …, with the tasks' names."""
-    meanings = {"better": "better on", "worse": "worse on", "undecided": "undecided on", None: "no verdict on"}
-    named = {meaning: [pair.task for pair in alone if pair.verdict == verdict] for verdict, meaning in meanings.items()}
-    return [f"{meaning} {len(tasks)}: {', '.join(tasks)}" for meaning, tasks in named.items() if tasks]
+    """better on and worse on, with the tasks' names, and on how many there is no decision."""
+    found = []
+    for verdict in OPPOSITE:
+        if tasks := [pair.task for pair in alone if pair.verdict == verdict]:
+            found.append(f"{verdict} on {', '.join(tasks)}")
+    if undecided := len(alone) - settled(alone):
+        found.append(f"undecided on {undecided} of {len(alone)}")
+    return found
 
 
 def p_text(p: float) -> str:

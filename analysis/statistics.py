@@ -137,8 +137,12 @@ def sizes_of(strata: list[np.ndarray]) -> list[int]:
 # from the 2.5 % to the 97.5 % quantile of what the resamples give. It is too short for few runs, for two reasons:
 # resamples spread as Σ(x − x̄)²/n, without bias it were n − 1, and the quantiles are those of a known spread, not
 # Student's. Both fade with n and with the number of tasks. `expanded_tail` widens the quantiles by as much as both
-# amount to for a mean (Hesterberg, 2015, arXiv 1411.5279). What the report shows is not expanded, so that it is what
-# rliable gives; it says how often that covers, and takes no verdict from it.
+# amount to for a mean (Hesterberg, 2015, arXiv 1411.5279).
+#
+# How often they cover in simulations with normal scores, plain → expanded: on one task 84 → 92 % with 5 runs, 90 → 94 %
+# with 10; IQM, mean and optimality gap over seven tasks of unequal spread 88–90 → 93–94 % with 5, 93–94 → 94–96 % with
+# 10; the median over tasks 86 → 90 and 92 → 94 %. What the report shows is not expanded, so that it is what rliable
+# gives; it says how often that covers, and takes no verdict from it.
 
 
 def percentiles(statistics: np.ndarray, tail: float = TAIL) -> tuple[np.ndarray, np.ndarray]:
@@ -160,7 +164,7 @@ def expanded_tail(sizes: Iterable[int]) -> float:
 
 def coverage(sizes: Iterable[int], tail: float = TAIL) -> float:
     """How often such an interval of a mean holds the truth, for normally distributed scores of equal spread on tasks of
-    these numbers of runs: 0.84 of one task with 5 runs, 0.92 of seven. NaN where all are 1.
+    these numbers of runs: 0.84 of one task with 5 runs, 0.91 of seven; less where spreads differ. NaN where all are 1.
     """
     sizes = list(sizes)
     freedom = sum(sizes) - len(sizes)
@@ -203,7 +207,7 @@ def stratified_mean_interval(
     fewer than two runs, since its spread is then unknown.
     """
     if min(len(runs) for runs in strata) < 2:
-        unknown = np.full(np.shape(strata[0])[1:], np.nan)
+        unknown = np.full(np.shape(strata[0])[1:], np.nan)[()]
         return unknown, unknown
     return percentiles(resampled_means(strata, rng, resamples), tail)
 
@@ -222,7 +226,7 @@ def stratified_interval(
     """
     shape = np.shape(strata[0])[1:]
     if min(len(runs) for runs in strata) < 2:
-        unknown = np.full(shape, np.nan)
+        unknown = np.full(shape, np.nan)[()]
         return unknown, unknown
     drawn = [draws(len(runs), rng, resamples) for runs in strata]
     points = [runs.reshape(len(runs), -1) for runs in strata]

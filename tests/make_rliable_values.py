@@ -2,7 +2,11 @@
 
 rliable pins arch < 8, which does not import beside pandas 3, so it is in no environment of this project. In its own:
 
-    python -m venv rliable && rliable/bin/pip install rliable==1.2.0 && rliable/bin/python tests/make_rliable_values.py
+    python -m venv rliable && rliable/bin/pip install rliable==1.2.0 "pandas<3"
+    rliable/bin/python tests/make_rliable_values.py
+
+What rliable resamples is runs, within each task and independently of other tasks, as here. Of curves it also draws
+every point on its own, where here a resample is of whole runs: the same at each point, but a band of runs.
 
 Scores are rounded to multiples of 0.05, so that some are equal to each other and to a level τ. The runs of one number
 have something in common on all tasks: were they resampled together, intervals would be much wider.
@@ -39,18 +43,17 @@ def main() -> None:
         "median": metrics.aggregate_median,
         "optimality_gap": metrics.aggregate_optimality_gap,
     }
+    np.random.seed(SEED)  # noqa: NPY002  # rliable draws from the global generator, whatever random_state it is given
     values, intervals = library.get_interval_estimates(
         scores,
         lambda x: np.array([metric(x) for metric in aggregates.values()]),
         reps=REPS,
-        random_state=np.random.RandomState(SEED),  # what arch takes
     )
     profiles, bands = library.create_performance_profile(scores, LEVELS, reps=REPS)
     chances, chance_intervals = library.get_interval_estimates(
         {"first,second": (scores["first"], scores["second"])},
         metrics.probability_of_improvement,
         reps=REPS,
-        random_state=np.random.RandomState(SEED),
     )
     probability, ends = chances["first,second"], chance_intervals["first,second"]
     content = {

@@ -154,14 +154,16 @@ def truth_of(metric: str) -> float:
     return float(statistics.AGGREGATES[metric](simulated(rng(1), 200_000)))
 
 
-@pytest.mark.parametrize("metric", ["iqm", "mean", "optimality_gap"])
-def test_stratified_intervals_of_seven_tasks_with_ten_runs_cover_95_percent(metric):
+@pytest.mark.parametrize("metric", ["iqm", "optimality_gap"])
+@pytest.mark.parametrize(("tail", "least"), [(statistics.TAIL, 0.91), (statistics.expanded_tail([10] * 7), 0.93)])
+def test_stratified_intervals_of_ten_runs_on_seven_tasks_of_unequal_spread(metric, tail, least):
+    """Plain percentiles, which rliable gives as well, fall short of 95 % by up to 2; expanded ones reach it."""
     statistic = statistics.AGGREGATES[metric]
 
     def make(source: np.random.Generator):
-        return statistics.stratified_interval(simulated(source, 10), statistic, source, resamples=600)
+        return statistics.stratified_interval(simulated(source, 10), statistic, source, resamples=600, tail=tail)
 
-    assert covered(make, truth_of(metric), 1000) == pytest.approx(0.95, abs=0.02)
+    assert least <= covered(make, truth_of(metric), 1000) <= 0.97
 
 
 @pytest.mark.parametrize(("n", "tasks"), [(10, 1), (10, 7), (5, 7)])
@@ -175,7 +177,7 @@ def test_the_expanded_tail_makes_intervals_of_few_runs_cover_95_percent(n, tasks
     assert covered(make, np.mean(MEANS[:tasks]), 1000) == pytest.approx(0.95, abs=0.02)
 
 
-@pytest.mark.parametrize(("n", "tasks", "expected"), [(5, 1, 0.845), (5, 7, 0.92), (10, 1, 0.904)])
+@pytest.mark.parametrize(("n", "tasks", "expected"), [(5, 1, 0.845), (5, 7, 0.909), (10, 1, 0.904)])
 def test_what_is_said_of_the_coverage_of_plain_percentile_intervals_is_so(n, tasks, expected):
     def make(source: np.random.Generator):
         strata = normal_strata(source, MEANS[:tasks], n)
@@ -290,6 +292,13 @@ def test_with_the_seeds_needed_the_test_finds_the_difference_four_times_in_five(
     found = [comparison.difference(list(sample[:2]), list(sample[2:])).p <= 0.01 for sample in runs]
     assert np.mean(found) == pytest.approx(0.8, abs=0.04)
     assert comparison.power_of_welch(value, variances, needed - 1, 0.01) < 0.8
+
+
+def test_power_rises_with_the_seeds_also_where_it_is_certain():
+    for variances in (np.array([0.001, 0.0001, 0.002, 0.0014]), np.array([0.3, 0.0])):
+        power = [comparison.power_of_welch(0.14, variances, seeds, 0.05 / 15) for seeds in range(2, 1001, 7)]
+        assert (np.diff(power) >= -1e-12).all()
+        assert power[-1] > 0.99
 
 
 def test_seeds_that_nobody_will_run_are_not_counted_and_no_difference_needs_none():

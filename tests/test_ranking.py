@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import comparison, figures, ranking, ranking_figures, ranking_findings, results, theme
+from analysis import comparison, figures, ranking, ranking_figures, ranking_findings, report, results, theme
+from analysis.tables import make_tables
 from tests.analysis_fixtures import CARTPOLE, TASKS, edit_json, write_grid, write_runs
-from tests.test_analysis import make, visible_text
+from tests.test_analysis import visible_text
 
 FIVE = (0.0, 0.01, 0.02, 0.03, 0.04)
 
@@ -143,11 +144,11 @@ def test_the_order_its_steps_and_what_speaks_against_it_are_said(three):
     said = " ".join(ranking_findings.sentences(grid, tables))
     iqm = tables["aggregate"].query("measure == 'score'").set_index("algorithm")["iqm"]
     first, second = ("A2C", "PPO") if iqm["a2c"] > iqm["ppo"] else ("PPO", "A2C")
-    assert f"the order is {first}, {second}, REINFORCE." in said
+    assert f"the order is {first} > {second} > REINFORCE." in said
     close = tables["pairs"].query("measure == 'score' and task == 'all tasks' and other == 'a2c'").iloc[0]
     assert close["verdict"] == "undecided"
     assert f"about {close['seeds_needed']:,.0f} seeds needed" in said
-    assert f"Settled over all tasks: {second} above REINFORCE" in said
+    assert f"{second} above REINFORCE (" in said
     assert "Told apart: 2 of 3 pairs over all tasks" in said
 
 
@@ -191,12 +192,14 @@ def test_p_values_in_words():
 
 
 def drawn(grid: results.Grid, tables: dict[str, pd.DataFrame], name: str) -> str:
+    """The words in a figure that is made from the tables' files."""
     theme.apply()
-    table = {"aggregate_scores": "aggregate", "performance_profiles": "profiles"}.get(name, "improvement")
-    figure = figures.FIGURES[name](grid, tables[table])
+    for table in ("aggregate", "profiles", "improvement"):
+        results.write_table(grid.folder, table, tables[table])
+    figure = figures.draw(grid, name)
     text = theme.image_bytes(figure, "svg").decode()
     plt.close(figure)
-    return text
+    return re.sub(r"<[^>]*>", " ", text)
 
 
 RANKING = ("aggregate_scores", "performance_profiles", "probability_of_improvement")
@@ -210,7 +213,7 @@ def test_figures_of_few_or_no_runs_are_drawn_without_a_warning(tmp_path, name, s
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tables = tables_of(grid, runs)
-        text = re.sub(r"<[^>]*>", " ", drawn(grid, tables, name))
+        text = drawn(grid, tables, name)
     assert "nan" not in text.lower()
     assert ("PPO" in text) == (seeds > 0 or name != "probability_of_improvement")
 
@@ -230,7 +233,13 @@ def test_the_figure_of_improvement_shows_each_pair_from_both_sides(three):
 # ---------------------------------------------------------------------------------------------- page
 
 
-def section(page: str) -> str:
+def section(folder: Path) -> str:
+    """The words of the report's section, with tables by way of their files and without drawing figures."""
+    grid = results.read_grid(folder)
+    for name, table in make_tables(grid).items():
+        results.write_table(folder, name, table)
+    tables = {name: results.read_table(folder, name) for name in results.TABLES}
+    page = report.render(grid, tables, dict.fromkeys(figures.FIGURES, '<svg width="9pt" height="9pt"/>'))
     return visible_text("</style>" + page.split('<section id="ranking">')[1].split("</section>")[0])
 
 
@@ -239,7 +248,7 @@ def test_the_section_marks_averages_over_fewer_runs(tmp_path):
     grid = write_grid(folder, algorithms=("reinforce", "a2c", "ppo"), seeds=(0, 1, 2))
     write_runs(folder, grid)
     shutil.rmtree(folder / "runs/Hopper-v5/ppo/1")
-    text = section(make(folder))
+    text = section(folder)
     assert "5 of 6 †" in text
     assert text.count("†") == 2  # in the row, and where it is explained
     assert "averages over fewer runs than were asked for (PPO 5 of 6)" in text
@@ -254,19 +263,19 @@ def test_an_algorithm_whose_runs_all_diverged_ranks_as_the_random_policy(tmp_pat
         edit_json(path, status="diverged", diverged_at=100, diverged_because="loss is not finite", evaluation=None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        page = make(folder)
+        text = section(folder)
     aggregate = results.read_table(folder, "aggregate").query("algorithm == 'ppo'")
     values = aggregate[[f"{name}{end}" for name in ("iqm", "mean", "median") for end in ("", "_low", "_high")]]
     assert (values == 0).all(axis=None)
     assert (aggregate["optimality_gap"] == 1).all()
-    assert "nan" not in section(page).lower()
-    assert "the order is REINFORCE, PPO" in section(page)
+    assert "nan" not in text.lower()
+    assert "the order is REINFORCE &gt; PPO" in text
 
 
 def test_a_single_run_has_no_verdict_and_the_section_says_why(tmp_path):
     folder = tmp_path / "single"
     write_runs(folder, write_grid(folder, seeds=(3,)))
-    text = section(make(folder))
+    text = section(folder)
     assert "– (a single run)" in text
     assert "No pair has a verdict over all tasks" in text
     assert "nan" not in text.lower()
@@ -275,6 +284,6 @@ def test_a_single_run_has_no_verdict_and_the_section_says_why(tmp_path):
 def test_a_single_algorithm_has_a_section_without_pairs(tmp_path):
     folder = tmp_path / "alone"
     write_runs(folder, write_grid(folder, algorithms=("ppo",), tasks={"CartPole-v1": CARTPOLE}))
-    text = section(make(folder))
+    text = section(folder)
     assert "Which differences are settled" not in text
     assert "All tasks together" in text
