@@ -40,10 +40,13 @@ CORE = sorted(glob("algorithms/core/*.py"))
 TUNER = expand("experiments/{module}.py", module=["tune", "search"])
 LABORATORY = expand("experiments/{module}.py", module=["probe", "gradients", "exact"])
 TABLES = (
-    "ledger scores summary aggregate curves curve_intervals efficiency diagnostics provenance benchmark gradients critics "
-    "tuning tuning_values tuning_settings tuning_parts shrinkage published claims claim_tasks"
+    "ledger scores summary aggregate profiles improvement pairs curves curve_intervals efficiency diagnostics provenance "
+    "benchmark gradients critics tuning tuning_values tuning_settings tuning_parts shrinkage published claims claim_tasks"
 ).split()
 FIGURES = {
+    "aggregate_scores": "Ranking",
+    "performance_profiles": "Ranking",
+    "probability_of_improvement": "Ranking",
     "learning_curves": "Learning",
     "sample_efficiency": "Learning",
     "seed_spread": "Variance",
@@ -273,8 +276,8 @@ rule tables:
         MEASURED,
         BENCHMARK,
         analysis_files(
-            *("tables", "claims", "findings", "published"),
-            *("benchmark", "laboratory", "gradient_statistics", "tuning", "statistics", "results"),
+            *("tables", "ranking", "comparison", "claims", "findings", "published", "benchmark", "laboratory"),
+            *("gradient_statistics", "tuning", "statistics", "results"),
         ),
         PUBLISHED,
     output:
@@ -291,7 +294,7 @@ rule figures:
         f"{RESULTS}/grid.json",
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
         analysis_files(
-            *("figures", "gradient_figures", "tuning_figures", "published_figures"),
+            *("figures", "ranking_figures", "gradient_figures", "tuning_figures", "published_figures"),
             *("drawing", "benchmark", "laboratory", "published", "statistics", "theme", "results"),
         ),
     output:
@@ -314,8 +317,9 @@ rule report:
         expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES),
         BENCHMARK,
         analysis_files(
-            *("report", "claims", "claim_findings", "findings", "laboratory_findings", "tuning_findings"),
-            *("published_findings", "benchmark", "laboratory", "published", "statistics", "theme", "results"),
+            *("report", "claims", "claim_findings", "findings", "ranking_findings", "laboratory_findings"),
+            *("tuning_findings", "published_findings", "benchmark", "laboratory", "published", "statistics"),
+            *("theme", "results"),
         ),
         expand("analysis/captions/{figure}.rst", figure=FIGURES),
         "analysis/report.html.j2",

@@ -45,6 +45,7 @@ from analysis.gradient_figures import (
     gradient_variance,
 )
 from analysis.published_figures import published_scores
+from analysis.ranking_figures import aggregate_scores, performance_profiles, probability_of_improvement
 from analysis.results import (
     PHASES,
     Grid,
@@ -338,6 +339,9 @@ def split_panel(axes: Axes, table: pd.DataFrame) -> None:
 
 
 FIGURES: dict[str, Callable[..., Figure]] = {
+    "aggregate_scores": aggregate_scores,
+    "performance_profiles": performance_profiles,
+    "probability_of_improvement": probability_of_improvement,
     "learning_curves": learning_curves,
     "final_scores": final_scores,
     "seed_spread": seed_spread,

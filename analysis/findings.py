@@ -38,9 +38,9 @@ def findings(grid: Grid, tables: dict[str, pd.DataFrame], tuning: Iterable[str] 
     sentences = {
         "caution": [*incomplete(grid, tables["ledger"]), *diverged(grid, scores), *few_runs(present)],
         "result": [
-            *ranking(grid, aggregate),
-            *ladder(grid, aggregate, "score", "final score"),
-            *ladder(grid, aggregate, "auc", "return over the whole budget (AUC)"),
+            *ranking(grid, aggregate, present),
+            *ladder(grid, on_all_tasks(aggregate, present), "score", "final score"),
+            *ladder(grid, on_all_tasks(aggregate, present), "auc", "return over the whole budget (AUC)"),
             *thresholds(grid, scores),
             *tuning,
             *fastest(grid, scores),
@@ -116,29 +116,32 @@ def few_runs(present: pd.DataFrame) -> list[str]:
 # ------------------------------------------------------------------------------------------- results
 
 
-def ranking(grid: Grid, aggregate: pd.DataFrame) -> list[str]:
-    """Only algorithms that have runs on equally many tasks are ranked with each other."""
+def on_all_tasks(aggregate: pd.DataFrame, present: pd.DataFrame) -> pd.DataFrame:
+    """The rows of those that have runs on every task on which anything has: only these rank with each other."""
+    return aggregate[aggregate["tasks"] == present["task"].nunique()]
+
+
+def ranking(grid: Grid, aggregate: pd.DataFrame, present: pd.DataFrame) -> list[str]:
     rows = aggregate[aggregate["measure"] == "score"]
     if rows.empty:
         return []
-    most = rows["tasks"].max()
-    ranked = rows[rows["tasks"] == most].sort_values("iqm", ascending=False, kind="stable")
+    ranked = on_all_tasks(rows, present).sort_values("iqm", ascending=False, kind="stable")
+    if ranked.empty:
+        return ["Nothing is ranked over all tasks: no algorithm has a run on every task."]
     order = ", ".join(
         f"{grid.title(row.algorithm)} {interval(row.iqm, row.iqm_low, row.iqm_high, fixed)}"
         for row in ranked.itertuples()
     )
-    left_out = [grid.title(algorithm) for algorithm in rows[rows["tasks"] < most]["algorithm"]]
+    left_out = [grid.title(algorithm) for algorithm in rows["algorithm"] if algorithm not in set(ranked["algorithm"])]
     note = f" Not ranked, having runs on fewer tasks: {enumerate_text(left_out)}." if left_out else ""
-    where = "the runs of all tasks" if most > 1 else "runs"
+    where = "the runs of all tasks" if ranked["tasks"].max() > 1 else "runs"
     return [f"Normalised final score, interquartile mean over {where}, from best to worst: {order}.{note}"]
 
 
 def ladder(grid: Grid, aggregate: pd.DataFrame, measure: str, name: str) -> list[str]:
     """Whether each algorithm stands above the one before it in the grid's order."""
     rows = aggregate[(aggregate["measure"] == measure) & aggregate["algorithm"].isin(ladder_of(grid))]
-    if rows.empty:
-        return []
-    rungs = list(rows[rows["tasks"] == rows["tasks"].max()].itertuples())
+    rungs = list(rows.itertuples())
     if len(rungs) < 2:
         return []
     path = " → ".join(grid.title(rung.algorithm) for rung in rungs)
@@ -259,8 +262,8 @@ def count(value: float) -> str:
 
 
 def fixed(value: float) -> str:
-    """Two decimals, for normalised scores."""
-    return "–" if pd.isna(value) else f"{value:.2f}".replace("-", "−")
+    """Two decimals, for normalised scores; no sign where these are 0."""
+    return "–" if pd.isna(value) else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def interval(middle: float, low: float, high: float, form=number) -> str:

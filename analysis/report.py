@@ -17,6 +17,7 @@ from analysis import (
     claim_findings,
     laboratory_findings,
     published_findings,
+    ranking_findings,
     statistics,
     theme,
     tuning_findings,
@@ -42,6 +43,11 @@ from analysis.tables import CURVE_POINTS
 
 HERE = Path(__file__).parent
 SPEED_FIGURES = ("speed", "benchmark")  # stand in a section of their own, and so do these
+RANKING_FIGURES = {
+    "aggregate_scores": "All tasks together",
+    "performance_profiles": "Performance profiles",
+    "probability_of_improvement": "Probability of improvement",
+}
 LABORATORY_FIGURES = {
     "gradient_variance": "Variance along training",
     "gradient_direction": "Direction against batch size",
@@ -58,7 +64,8 @@ TUNING_FIGURES = {
     "tuning_importance": "Which settings mattered",
 }
 PUBLISHED_FIGURE = "published_scores"
-SECTIONS = (*SPEED_FIGURES, *LABORATORY_FIGURES, *TUNING_FIGURES, PUBLISHED_FIGURE)
+OWN_INTERVALS = (*SPEED_FIGURES, *LABORATORY_FIGURES, *TUNING_FIGURES)  # their captions say what theirs are
+SECTIONS = (*OWN_INTERVALS, *RANKING_FIGURES, PUBLISHED_FIGURE)
 
 
 def main() -> None:
@@ -103,6 +110,7 @@ def render(
         "equation": equation,
         "percent": percent,
         "score": tuning_findings.score,
+        "p_value": ranking_findings.p_text,
     }
     environment.globals |= {"interval": interval, "fixed": fixed, "count": count, "number": number}
     environment.globals["score"] = tuning_findings.score
@@ -114,7 +122,7 @@ def render(
         "claims": claim_findings.section(grid, tables["claims"], tables["claim_tasks"], figure_titles(drawn)),
         "findings": {kind: list(group) for kind, group in groupby(found, lambda finding: finding.kind)},
         "leaders": leaders(grid, summary),
-        "aggregate": aggregate_rows(grid, tables["aggregate"]),
+        "ranking": ranking(grid, tables, drawn),
         "figures": [shown for name, shown in drawn.items() if name not in SECTIONS],
         "tuning": tuning(grid, tables, drawn),
         "laboratory": laboratory(grid, tables, drawn),
@@ -136,6 +144,22 @@ def render(
 
 
 # --------------------------------------------------------------------------------- what the page shows
+
+
+def ranking(grid: Grid, tables: dict[str, pd.DataFrame], drawn: dict[str, Any]) -> dict[str, Any] | None:
+    """How the algorithms rank over all tasks; None where no run has finished."""
+    if tables["aggregate"].empty:
+        return None
+    return {
+        "sentences": ranking_findings.sentences(grid, tables),
+        "aggregate": aggregate_rows(grid, tables["aggregate"]),
+        "metrics": ranking_findings.METRICS,
+        "coverage": ranking_findings.coverage_text(tables["summary"]),
+        "pairs": ranking_findings.pair_rows(grid, tables),
+        "outcome": ranking_findings.outcome,
+        "on_single_tasks": ranking_findings.on_single_tasks,
+        "figures": {name: drawn[name] | {"title": title} for name, title in RANKING_FIGURES.items()},
+    }
 
 
 def aggregate_rows(grid: Grid, aggregate: pd.DataFrame) -> list[dict[str, Any]]:
@@ -174,7 +198,7 @@ def figure(name: str, svg: str, tables: dict[str, pd.DataFrame]) -> dict[str, An
         "width": round(width),
         "height": round(height),
         "caption": f"{caption} {sample_text(name, tables)}".strip(),
-        "intervals": name not in SECTIONS and ("interval" in caption or "bootstrap" in caption),
+        "intervals": name not in OWN_INTERVALS and ("interval" in caption or "bootstrap" in caption),
     }
 
 

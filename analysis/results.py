@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.statistics import AGGREGATES
+
 STATES = ("done", "diverged", "failed", "missing")
 EPISODE_COLUMNS = ("step", "return", "length")
 DIAGNOSTICS = (
@@ -62,7 +64,11 @@ TABLES = {
         f"{' '.join(f'seconds_{name}' for name in SECONDS)} seconds_rest peak_memory_mb",
         "summary": "task algorithm requested n diverged mean low high iqm std min max mode_mean normalized_mean "
         "auc_mean auc_low auc_high reached median_steps_to_threshold",
-        "aggregate": "measure algorithm tasks n mean mean_low mean_high iqm iqm_low iqm_high",
+        "aggregate": "measure algorithm tasks n requested "
+        f"{' '.join(f'{name} {name}_low {name}_high' for name in AGGREGATES)}",
+        "profiles": "measure algorithm tau share low high",
+        "improvement": "measure algorithm other tasks n n_other probability low high",
+        "pairs": "measure task algorithm other tasks n n_other difference low high p p_adjusted verdict seeds_needed",
         "efficiency": "algorithm fraction iqm low high",
         "diagnostics": f"task algorithm seed step {' '.join(DIAGNOSTICS)}",
         "provenance": "kind name value runs",
@@ -93,7 +99,7 @@ TABLES = {
 TEXT_COLUMNS = dict.fromkeys(
     [
         *("task", "algorithm", "state", "directory", "note", "status", "measure", "kind", "name", "value"),
-        *("contestant", "title", "side", "reason", "reference", "peer"),
+        *("other", "contestant", "title", "side", "reason", "reference", "peer"),
         *("source", "estimator", "critic", "advantages", "expected", "verdict"),
         *("group", "setting", "settings", "seeds", "scale", "choices", "untuned", "tuned", "method"),
         *("published_task", "version", "version_change", "metric", "metric_text", "spread_kind", "because"),

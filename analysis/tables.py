@@ -20,6 +20,7 @@ from analysis.benchmark import benchmark_table
 from analysis.claims import claim_tables
 from analysis.laboratory import laboratory_tables
 from analysis.published import published_table
+from analysis.ranking import ranking_tables
 from analysis.results import (
     DIAGNOSTICS,
     LOOP_PHASES,
@@ -70,10 +71,10 @@ def make_tables(grid: Grid) -> dict[str, pd.DataFrame]:
         "curve_intervals": curve_interval_table(grid, curves),
         "scores": scores,
         "summary": summary_table(grid, scores),
-        "aggregate": aggregate_table(grid, scores),
         "efficiency": efficiency_table(grid, curves),
         "diagnostics": diagnostics_table(grid, runs),
         "provenance": provenance_table(runs),
+        **ranking_tables(grid, scores),
         "benchmark": benchmark_table(read_benchmark(grid.folder)),
         **laboratory,
         **tuning_tables(grid),
@@ -93,11 +94,6 @@ def frame(rows: list[dict[str, Any]], table: str) -> pd.DataFrame:
 
 def stack(frames: list[pd.DataFrame], table: str) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[list(TABLES[table])] if frames else frame([], table)
-
-
-def new_rng() -> np.random.Generator:
-    """Every interval has its own generator, so that adding an algorithm or a task moves no other interval."""
-    return np.random.default_rng(statistics.BOOTSTRAP_SEED)
 
 
 # -------------------------------------------------------------------------------------- one row per cell
@@ -198,8 +194,8 @@ def summary_table(grid: Grid, scores: pd.DataFrame) -> pd.DataFrame:
 def summarize(runs: pd.DataFrame) -> dict[str, float]:
     """The summary of one task and algorithm; the standard deviation is that of a sample (n − 1)."""
     score, auc = runs["score"].to_numpy(), runs["auc"].to_numpy()
-    low, high = statistics.mean_interval(score, new_rng())
-    auc_low, auc_high = statistics.mean_interval(auc, new_rng())
+    low, high = statistics.mean_interval(score, statistics.new_rng())
+    auc_low, auc_high = statistics.mean_interval(auc, statistics.new_rng())
     summary = {
         "diverged": (runs["status"] == "diverged").sum(),
         "mean": score.mean(),
@@ -223,25 +219,6 @@ def summarize(runs: pd.DataFrame) -> dict[str, float]:
     return summary
 
 
-def aggregate_table(grid: Grid, scores: pd.DataFrame) -> pd.DataFrame:
-    """Per algorithm, over the tasks where it has a run: normalised final score and normalised AUC."""
-    rows = []
-    for measure, column in (("score", "normalized"), ("auc", "normalized_auc")):
-        for algorithm in grid.algorithms:
-            runs = scores[scores["algorithm"] == algorithm]
-            strata = [group.to_numpy() for _, group in runs.groupby("task", sort=False)[column]]
-            if strata:
-                row = {"measure": measure, "algorithm": algorithm, "tasks": len(strata), "n": len(runs)}
-                for name, statistic in (
-                    ("mean", statistics.mean_over_tasks),
-                    ("iqm", statistics.iqm_over_runs),
-                ):
-                    low, high = statistics.stratified_interval(strata, statistic, new_rng())
-                    row |= {name: statistic(strata), f"{name}_low": low, f"{name}_high": high}
-                rows.append(row)
-    return frame(rows, "aggregate")
-
-
 def curve_interval_table(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
     """Per task, algorithm and grid point, of the moving average: mean with interval and std over runs."""
     tables = []
@@ -251,7 +228,7 @@ def curve_interval_table(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
             if len(runs):
                 wide = runs.pivot(index="seed", columns="step", values="moving_average")
                 values = wide.to_numpy()
-                low, high = statistics.mean_interval(values, new_rng())
+                low, high = statistics.mean_interval(values, statistics.new_rng())
                 columns = {
                     "step": wide.columns,
                     "n": len(values),
@@ -266,7 +243,8 @@ def curve_interval_table(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
 
 def efficiency_table(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
     """Per algorithm and fraction of the budget, of the normalised moving average: IQM over all runs, interval."""
-    rows = []
+    fractions = np.arange(1, CURVE_POINTS + 1) / CURVE_POINTS
+    efficiencies = []
     for algorithm in grid.algorithms:
         runs = curves[curves["algorithm"] == algorithm]
         strata = [
@@ -274,19 +252,12 @@ def efficiency_table(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
             statistics.moving_average(group["normalized"].to_numpy().reshape(-1, CURVE_POINTS))
             for _, group in runs.groupby("task", sort=False)
         ]
-        for point in range(CURVE_POINTS if strata else 0):
-            at_point = [values[:, point] for values in strata]
-            low, high = statistics.stratified_interval(at_point, statistics.iqm_over_runs, new_rng())
-            rows.append(
-                {
-                    "algorithm": algorithm,
-                    "fraction": (point + 1) / CURVE_POINTS,
-                    "iqm": statistics.iqm_over_runs(at_point),
-                    "low": low,
-                    "high": high,
-                }
-            )
-    return frame(rows, "efficiency")
+        if strata:
+            low, high = statistics.stratified_interval(strata, statistics.iqm_over_runs, statistics.new_rng())
+            iqm = statistics.iqm_over_runs([values.T for values in strata])
+            columns = {"fraction": fractions, "iqm": iqm, "low": low, "high": high}
+            efficiencies.append(pd.DataFrame({"algorithm": algorithm, **columns}))
+    return stack(efficiencies, "efficiency")
 
 
 # ------------------------------------------------------------------------------------ what else was recorded

@@ -1,0 +1,283 @@
+"""What the report says of the ranking: sentences and rows computed from the ranking tables."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.comparison import MOST_SEEDS
+from analysis.findings import count, enumerate_text, fixed, interval, on_all_tasks
+from analysis.ranking import ALL_TASKS
+from analysis.results import Grid
+from analysis.statistics import CONFIDENCE, coverage
+
+METRICS = {"iqm": "IQM", "mean": "mean", "median": "median", "optimality_gap": "optimality gap"}
+LOW_IS_GOOD = ("optimality_gap",)
+KEYS = (
+    "task",
+    "algorithm",
+    "other",
+    "tasks",
+    "n",
+    "n_other",
+    "difference",
+    "low",
+    "high",
+    "p_adjusted",
+    "seeds_needed",
+)
+OPPOSITE = {"better": "worse", "worse": "better"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two algorithms' final scores on one task or on all, seen from the one that stands first; a row of the table of
+    pairs. Over all tasks also the probability of improvement.
+    """
+
+    task: str
+    algorithm: str
+    other: str
+    tasks: int
+    n: int
+    n_other: int
+    difference: float
+    low: float
+    high: float
+    p_adjusted: float
+    seeds_needed: float
+    verdict: str | None
+    probability: float = np.nan
+    probability_low: float = np.nan
+    probability_high: float = np.nan
+
+    def turned(self) -> "Pair":
+        """The same pair seen from the other side."""
+        return replace(
+            self,
+            algorithm=self.other,
+            other=self.algorithm,
+            n=self.n_other,
+            n_other=self.n,
+            difference=-self.difference,
+            low=-self.high,
+            high=-self.low,
+            verdict=OPPOSITE.get(self.verdict, self.verdict),
+            probability=1 - self.probability,
+            probability_low=1 - self.probability_high,
+            probability_high=1 - self.probability_low,
+        )
+
+
+def order(tables: dict[str, pd.DataFrame], metric: str = "iqm") -> list[str]:
+    """The algorithms by their final score, best first, as far as they rank with each other."""
+    summary, aggregate = tables["summary"], tables["aggregate"]
+    rows = on_all_tasks(aggregate[aggregate["measure"] == "score"], summary[summary["n"] > 0])
+    return list(rows.sort_values(metric, ascending=metric in LOW_IS_GOOD, kind="stable")["algorithm"])
+
+
+def score_pairs(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[Pair]:
+    """Every pair over all tasks and then on each, by the order of the ranking; the higher one of a pair first. What has
+    no place in the order comes last.
+    """
+    placed = order(tables)
+    placed += [algorithm for algorithm in grid.algorithms if algorithm not in placed]
+    tasks = [ALL_TASKS, *grid.tasks]
+    chances = {(row.algorithm, row.other): row for row in of_scores(tables["improvement"])}
+    found = []
+    for row in of_scores(tables["pairs"]):
+        verdict = None if pd.isna(row.verdict) else row.verdict
+        pair = Pair(**{key: getattr(row, key) for key in KEYS}, verdict=verdict)
+        if pair.task == ALL_TASKS:
+            chance = chances[(pair.algorithm, pair.other)]
+            chance = {"probability": chance.probability, "probability_low": chance.low, "probability_high": chance.high}
+            pair = replace(pair, **chance)
+        found.append(pair if placed.index(pair.algorithm) < placed.index(pair.other) else pair.turned())
+    return sorted(
+        found, key=lambda pair: (placed.index(pair.algorithm), placed.index(pair.other), tasks.index(pair.task))
+    )
+
+
+def of_scores(table: pd.DataFrame) -> Iterable[Any]:
+    """The table's rows about the final score."""
+    return table[table["measure"] == "score"].itertuples()
+
+
+# ---------------------------------------------------------------------------------------------- sentences
+
+
+def sentences(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
+    """What ranks how, and how sure that is."""
+    aggregate = tables["aggregate"]
+    pairs = score_pairs(grid, tables)
+    together = [pair for pair in pairs if pair.task == ALL_TASKS]
+    alone = [pair for pair in pairs if pair.task != ALL_TASKS]
+    return [
+        *agreement(grid, tables),
+        *steps_down(grid, order(tables), together),
+        *told_apart(grid, together, alone),
+        *without_verdict(together),
+        *partial(grid, aggregate),
+    ]
+
+
+def agreement(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
+    """The order by IQM, and what the other metrics make of it."""
+    by_iqm = order(tables)
+    if len(by_iqm) < 2:
+        return []
+    orders = {name: order(tables, metric) for metric, name in METRICS.items() if metric != "iqm"}
+    agreeing = [name for name, own in orders.items() if own == by_iqm]
+    said = [f"{enumerate_text(agreeing)} {'agree' if len(agreeing) > 1 else 'agrees'}"] if agreeing else []
+    said += [f"by {name} it is {in_order(grid, own)}" for name, own in orders.items() if own != by_iqm]
+    text = "; ".join(said)
+    return [
+        f"By IQM of the normalised final score the order is {in_order(grid, by_iqm)}. {text[0].upper() + text[1:]}."
+    ]
+
+
+def steps_down(grid: Grid, ordered: list[str], together: list[Pair]) -> list[str]:
+    """Of each two neighbours in the order: whether the difference of their means is settled."""
+    by_names = {(pair.algorithm, pair.other): pair for pair in together if pair.verdict is not None}
+    steps = [by_names[names] for names in pairwise(ordered) if names in by_names]
+    meanings = {
+        "better": "Settled over all tasks (difference of means, 95 % interval)",
+        "undecided": "Not settled, although neighbours in this order",
+        "worse": "Against this order, by their means",
+    }
+    found = []
+    for verdict, meaning in meanings.items():
+        own = [step for step in steps if step.verdict == verdict]
+        if own:
+            found.append(f"{meaning}: {'; '.join(step_text(grid, step) for step in own)}.")
+    return found
+
+
+def step_text(grid: Grid, pair: Pair) -> str:
+    needed = f"; {seeds_text(pair.seeds_needed)}" if pair.verdict == "undecided" else ""
+    gap = interval(pair.difference, pair.low, pair.high, fixed)
+    relation = "below" if pair.verdict == "worse" else "above"
+    return f"{grid.title(pair.algorithm)} {relation} {grid.title(pair.other)} ({gap}{needed})"
+
+
+def told_apart(grid: Grid, together: list[Pair], alone: list[Pair]) -> list[str]:
+    """How many pairs are decided, over all tasks and on single ones, and where a single task says the opposite."""
+    if not any(pair.verdict for pair in together):
+        return []
+    counts = [f"{settled(together)} of {plural(len(together), 'pair')} over all tasks"]
+    if len(grid.tasks) > 1:
+        counts.append(f"{settled(alone)} of {plural(len(alone), 'comparison')} on single tasks")
+    text = f"Told apart: {enumerate_text(counts)}."
+    against = [
+        f"{grid.title(pair.other)} above {grid.title(pair.algorithm)} on {pair.task}"
+        for pair in alone
+        if pair.verdict == "worse"
+    ]
+    if against:
+        text += f" Against the order on a single task: {'; '.join(against)}."
+    return [text]
+
+
+def settled(pairs: list[Pair]) -> int:
+    return sum(pair.verdict in OPPOSITE for pair in pairs)
+
+
+def without_verdict(together: list[Pair]) -> list[str]:
+    single = sum(pair.verdict is None for pair in together)
+    if not single:
+        return []
+    which = "No pair has a" if single == len(together) else f"{single} of {plural(len(together), 'pair')} have no"
+    return [
+        f"{which} verdict over all tasks: somewhere an algorithm has a single run, of whose spread over seeds nothing "
+        "is known."
+    ]
+
+
+def partial(grid: Grid, aggregate: pd.DataFrame) -> list[str]:
+    """Whose averages are over fewer runs than were asked for."""
+    rows = aggregate[(aggregate["measure"] == "score") & (aggregate["n"] < aggregate["requested"])]
+    if rows.empty:
+        return []
+    counts = enumerate_text(f"{grid.title(row.algorithm)} {row.n} of {row.requested}" for row in rows.itertuples())
+    return [
+        f"Marked †: averages over fewer runs than were asked for ({counts}). A task counts as much as any other "
+        "however few runs it has; a task without a run is left out."
+    ]
+
+
+def coverage_text(summary: pd.DataFrame) -> str:
+    """What the stratified percentile intervals are worth at these numbers of runs; empty where there is none, or where
+    they cover what they say.
+    """
+    present = summary[summary["n"] > 0]
+    covers = [coverage(sizes) for _, sizes in present.groupby("algorithm")["n"] if sizes.min() > 1]
+    said, true = (f"{100 * share:.0f} %" for share in (CONFIDENCE, min(covers, default=CONFIDENCE)))
+    if true == said:
+        return ""
+    return (
+        f"With as few runs as here such an interval covers the truth in at best {true} of cases instead of {said} "
+        "(that of a mean of normally distributed scores); the verdicts below are not taken from it."
+    )
+
+
+def in_order(grid: Grid, algorithms: Iterable[str]) -> str:
+    return " > ".join(grid.title(algorithm) for algorithm in algorithms)
+
+
+def plural(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def seeds_text(seeds: float) -> str:
+    """How many seeds an undecided pair needs."""
+    if pd.isna(seeds):
+        return "no difference seen"
+    return f"more than {count(MOST_SEEDS)} seeds needed" if seeds > MOST_SEEDS else f"about {count(seeds)} seeds needed"
+
+
+# ------------------------------------------------------------------------------------------- rows of the page
+
+
+def pair_rows(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
+    """Per pair its row over all tasks, and its rows on single tasks; those without a task in common are left out."""
+    pairs = score_pairs(grid, tables)
+    return [
+        {
+            "pair": pair,
+            "alone": [
+                own
+                for own in pairs
+                if own.task != ALL_TASKS and (own.algorithm, own.other) == (pair.algorithm, pair.other)
+            ],
+        }
+        for pair in pairs
+        if pair.task == ALL_TASKS
+    ]
+
+
+def outcome(pair: Pair) -> str:
+    """The verdict in words, seen from the first algorithm."""
+    if pair.verdict is None:
+        return "– (a single run)"
+    return f"undecided: {seeds_text(pair.seeds_needed)}" if pair.verdict == "undecided" else pair.verdict
+
+
+def on_single_tasks(alone: list[Pair]) -> list[str]:
+    """better on and worse on, with the tasks' names, and on how many there is no decision."""
+    found = []
+    for verdict in OPPOSITE:
+        if tasks := [pair.task for pair in alone if pair.verdict == verdict]:
+            found.append(f"{verdict} on {', '.join(tasks)}")
+    if undecided := len(alone) - settled(alone):
+        found.append(f"undecided on {undecided} of {len(alone)}")
+    return found
+
+
+def p_text(p: float) -> str:
+    """A p-value with two significant digits, none below 0.0001."""
+    if pd.isna(p):
+        return "–"
+    return "< 0.0001" if p < 0.0001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"

@@ -1,0 +1,289 @@
+"""From scores to the ranking's tables, figures, sentences and section of the report."""
+
+import re
+import shutil
+import warnings
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import comparison, figures, ranking, ranking_figures, ranking_findings, report, results, theme
+from analysis.tables import make_tables
+from tests.analysis_fixtures import CARTPOLE, TASKS, edit_json, write_grid, write_runs
+from tests.test_analysis import visible_text
+
+FIVE = (0.0, 0.01, 0.02, 0.03, 0.04)
+
+
+def grid_of(folder: Path, algorithms, tasks=TASKS, seeds=(0, 1, 2, 3, 4)) -> results.Grid:
+    write_grid(folder, algorithms=algorithms, tasks=tasks, seeds=seeds)
+    return results.read_grid(folder)
+
+
+def scores_of(runs: dict[str, dict[str, list[float]]]) -> pd.DataFrame:
+    """A table of scores, as far as the ranking reads it, from algorithm → task → normalised scores."""
+    return pd.DataFrame(
+        [
+            {"task": task, "algorithm": algorithm, "seed": seed, "normalized": value, "normalized_auc": value / 2}
+            for algorithm, by_task in runs.items()
+            for task, values in by_task.items()
+            for seed, value in enumerate(values)
+        ],
+        columns=["task", "algorithm", "seed", "normalized", "normalized_auc"],
+    )
+
+
+def tables_of(grid: results.Grid, runs: dict[str, dict[str, list[float]]]) -> dict[str, pd.DataFrame]:
+    """The ranking's tables, and as much of the summary as they are read with."""
+    counts = [
+        {"task": task, "algorithm": algorithm, "n": len(values)}
+        for algorithm, by_task in runs.items()
+        for task, values in by_task.items()
+    ]
+    summary = pd.DataFrame(counts, columns=["task", "algorithm", "n"])
+    return ranking.ranking_tables(grid, scores_of(runs)) | {"summary": summary}
+
+
+def around(level: float) -> list[float]:
+    return [level + value for value in FIVE]
+
+
+@pytest.fixture
+def three(tmp_path) -> tuple[results.Grid, dict[str, pd.DataFrame]]:
+    """REINFORCE far below A2C and PPO, which are close, on two tasks; on Hopper A2C is far above PPO."""
+    grid = grid_of(tmp_path / "three", ("reinforce", "a2c", "ppo"))
+    runs = {
+        "reinforce": {"CartPole-v1": around(0.1), "Hopper-v5": around(0.1)},
+        "a2c": {"CartPole-v1": around(0.50), "Hopper-v5": around(0.75)},
+        "ppo": {"CartPole-v1": [0.2, 0.9, 0.9, 1.3, 1.4], "Hopper-v5": around(0.4)},
+    }
+    return grid, tables_of(grid, runs)
+
+
+# --------------------------------------------------------------------------------------------- tables
+
+
+def test_tables_have_their_columns_also_without_any_run(tmp_path):
+    grid = grid_of(tmp_path / "empty", ("reinforce", "ppo"))
+    for name, table in ranking.ranking_tables(grid, scores_of({})).items():
+        assert tuple(table.columns) == results.TABLES[name]
+        assert table.empty
+
+
+def test_every_pair_is_compared_over_all_tasks_and_on_each_and_corrected_within_either(three):
+    _, tables = three
+    pairs = tables["pairs"].query("measure == 'score'")
+    together = pairs.query("task == @ranking.ALL_TASKS")
+    alone = pairs.query("task != @ranking.ALL_TASKS")
+    assert (len(together), len(alone)) == (3, 6)
+    assert together["p_adjusted"].tolist() == pytest.approx(comparison.holm(together["p"]).tolist())
+    assert alone["p_adjusted"].tolist() == pytest.approx(comparison.holm(alone["p"]).tolist())
+    row = together.query("algorithm == 'ppo' and other == 'reinforce'").iloc[0]
+    assert row["difference"] == pytest.approx((0.94 - 0.12 + 0.42 - 0.12) / 2)
+    assert row[["tasks", "n", "n_other"]].tolist() == [2, 10, 10]
+    hopper = alone.query("task == 'Hopper-v5' and algorithm == 'ppo' and other == 'a2c'").iloc[0]
+    assert (hopper["verdict"], hopper["tasks"], hopper["n"]) == ("worse", 1, 5)
+
+
+def test_only_tasks_that_both_have_count_for_a_pair(tmp_path):
+    grid = grid_of(tmp_path / "partial", ("reinforce", "ppo"))
+    runs = {"reinforce": {"CartPole-v1": around(0.1), "Hopper-v5": around(0.9)}, "ppo": {"CartPole-v1": around(0.3)}}
+    tables = tables_of(grid, runs)
+    row = tables["pairs"].query("measure == 'score' and task == @ranking.ALL_TASKS").iloc[0]
+    assert row["difference"] == pytest.approx(0.2)
+    assert row["tasks"] == 1
+    assert tables["improvement"].query("measure == 'score'")["probability"].tolist() == [1]
+    assert tables["aggregate"].query("measure == 'score'")[["tasks", "n", "requested"]].to_numpy().tolist() == [
+        [2, 10, 10],
+        [1, 5, 10],
+    ]
+
+
+def test_algorithms_without_a_task_in_common_are_no_pair(tmp_path):
+    grid = grid_of(tmp_path / "apart", ("reinforce", "ppo"))
+    runs = {"reinforce": {"CartPole-v1": around(0.1)}, "ppo": {"Hopper-v5": around(0.3)}}
+    tables = tables_of(grid, runs)
+    assert tables["pairs"].empty
+    assert tables["improvement"].empty
+    assert ranking_findings.pair_rows(grid, tables) == []
+    assert ranking_findings.order(tables) == []
+    assert len(ranking_findings.sentences(grid, tables)) == 1  # that runs are missing
+
+
+def test_another_algorithm_moves_no_number_but_the_corrected_ones(tmp_path):
+    grid = grid_of(tmp_path / "moves", ("reinforce", "a2c", "ppo"))
+    runs = {
+        name: {task: around(level) for task in TASKS}
+        for name, level in (("reinforce", 0.1), ("a2c", 0.5), ("ppo", -2.3))
+    }
+    fewer = ranking.ranking_tables(grid, scores_of({name: runs[name] for name in ("reinforce", "a2c")}))
+    more = tables_of(grid, runs)
+    for name in ("aggregate", "profiles", "improvement", "pairs"):
+        columns = [c for c in results.TABLES[name] if c not in ("p_adjusted", "verdict", "seeds_needed")]
+        keys = [c for c in ("measure", "task", "algorithm", "other", "tau") if c in columns]
+        both = fewer[name][columns].merge(more[name][columns], how="left", on=keys, suffixes=("", "_more"))
+        for column in set(columns) - set(keys):
+            assert both[column].to_numpy() == pytest.approx(both[f"{column}_more"].to_numpy(), nan_ok=True), column
+
+
+def test_profile_levels_are_multiples_of_a_fixed_step_and_few_however_far_off_a_score_is():
+    levels = ranking.profile_levels(np.array([0.31, 1.205]))
+    assert (levels[0], levels[-1]) == pytest.approx((0, 1.22))
+    assert len(ranking.profile_levels(np.array([-1e9, 1e9]))) == 501
+    assert set(np.round(levels, 9)) <= set(np.round(ranking.profile_levels(np.array([-1.0, 3.0])), 9))
+
+
+# ------------------------------------------------------------------------------------------ sentences
+
+
+def test_the_order_its_steps_and_what_speaks_against_it_are_said(three):
+    grid, tables = three
+    said = " ".join(ranking_findings.sentences(grid, tables))
+    iqm = tables["aggregate"].query("measure == 'score'").set_index("algorithm")["iqm"]
+    first, second = ("A2C", "PPO") if iqm["a2c"] > iqm["ppo"] else ("PPO", "A2C")
+    assert f"the order is {first} > {second} > REINFORCE." in said
+    close = tables["pairs"].query("measure == 'score' and task == 'all tasks' and other == 'a2c'").iloc[0]
+    assert close["verdict"] == "undecided"
+    assert f"about {close['seeds_needed']:,.0f} seeds needed" in said
+    assert f"{second} above REINFORCE (" in said
+    assert "Told apart: 2 of 3 pairs over all tasks" in said
+
+
+def test_a_pair_is_seen_from_the_one_that_stands_first(three):
+    grid, tables = three
+    rows = ranking_findings.pair_rows(grid, tables)
+    placed = ranking_findings.order(tables)
+    assert [(row["pair"].algorithm, row["pair"].other) for row in rows] == [
+        (placed[0], placed[1]),
+        (placed[0], placed[2]),
+        (placed[1], placed[2]),
+    ]
+    for row in rows:
+        assert [pair.task for pair in row["alone"]] == list(grid.tasks)
+    row = tables["pairs"].query("measure == 'score' and task == 'Hopper-v5' and algorithm == 'ppo' and other == 'a2c'")
+    pair = next(
+        p for r in rows for p in r["alone"] if {p.algorithm, p.other} == {"ppo", "a2c"} and p.task == "Hopper-v5"
+    )
+    sign = 1 if pair.algorithm == "ppo" else -1
+    assert pair.difference == sign * row["difference"].iloc[0]
+    assert pair.verdict == ("worse" if sign == 1 else "better")
+    assert pair.low < pair.difference < pair.high
+    together, opposite = rows[0]["pair"], rows[0]["pair"].turned()
+    assert (opposite.algorithm, opposite.difference) == (together.other, -together.difference)
+    assert opposite.probability_low == pytest.approx(1 - together.probability_high)
+
+
+def test_seeds_needed_in_words():
+    assert ranking_findings.seeds_text(12.0) == "about 12 seeds needed"
+    assert ranking_findings.seeds_text(np.inf) == "more than 1,000 seeds needed"
+    assert ranking_findings.seeds_text(np.nan) == "no difference seen"
+
+
+def test_p_values_in_words():
+    assert [ranking_findings.p_text(p) for p in (0.0, 0.00012, 0.034, 0.5, 1.0, np.nan)] == [
+        *("< 0.0001", "0.00012", "0.034", "0.50", "1.00", "–")
+    ]
+
+
+# -------------------------------------------------------------------------------------------- figures
+
+
+def drawn(grid: results.Grid, tables: dict[str, pd.DataFrame], name: str) -> str:
+    """The words in a figure that is made from the tables' files."""
+    theme.apply()
+    for table in ("aggregate", "profiles", "improvement"):
+        results.write_table(grid.folder, table, tables[table])
+    figure = figures.draw(grid, name)
+    text = theme.image_bytes(figure, "svg").decode()
+    plt.close(figure)
+    return re.sub(r"<[^>]*>", " ", text)
+
+
+RANKING = ("aggregate_scores", "performance_profiles", "probability_of_improvement")
+
+
+@pytest.mark.parametrize("name", RANKING)
+@pytest.mark.parametrize("seeds", [0, 1, 3])
+def test_figures_of_few_or_no_runs_are_drawn_without_a_warning(tmp_path, name, seeds):
+    grid = grid_of(tmp_path / "few", ("reinforce", "ppo"), seeds=range(max(seeds, 1)))
+    runs = {"reinforce": {task: [0.2] * seeds for task in TASKS}, "ppo": {task: [0.4] * seeds for task in TASKS}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tables = tables_of(grid, runs)
+        text = drawn(grid, tables, name)
+    assert "nan" not in text.lower()
+    assert ("PPO" in text) == (seeds > 0 or name != "probability_of_improvement")
+
+
+def test_the_figure_of_improvement_shows_each_pair_from_both_sides(three):
+    _, tables = three
+    found = ranking_figures.both_ways(tables["improvement"].query("measure == 'score'")).set_index(
+        ["algorithm", "other"]
+    )
+    assert len(found) == 6
+    for (algorithm, other), row in found.iterrows():
+        opposite = found.loc[(other, algorithm)]
+        assert row["probability"] + opposite["probability"] == pytest.approx(1)
+        assert (row["low"], row["n"]) == (pytest.approx(1 - opposite["high"]), opposite["n_other"])
+
+
+# ---------------------------------------------------------------------------------------------- page
+
+
+def section(folder: Path) -> str:
+    """The words of the report's section, with tables by way of their files and without drawing figures."""
+    grid = results.read_grid(folder)
+    for name, table in make_tables(grid).items():
+        results.write_table(folder, name, table)
+    tables = {name: results.read_table(folder, name) for name in results.TABLES}
+    page = report.render(grid, tables, dict.fromkeys(figures.FIGURES, '<svg width="9pt" height="9pt"/>'))
+    return visible_text("</style>" + page.split('<section id="ranking">')[1].split("</section>")[0])
+
+
+def test_the_section_marks_averages_over_fewer_runs(tmp_path):
+    folder = tmp_path / "partial"
+    grid = write_grid(folder, algorithms=("reinforce", "a2c", "ppo"), seeds=(0, 1, 2))
+    write_runs(folder, grid)
+    shutil.rmtree(folder / "runs/Hopper-v5/ppo/1")
+    text = section(folder)
+    assert "5 of 6 †" in text
+    assert text.count("†") == 2  # in the row, and where it is explained
+    assert "averages over fewer runs than were asked for (PPO 5 of 6)" in text
+    assert "nan" not in text.lower()
+
+
+def test_an_algorithm_whose_runs_all_diverged_ranks_as_the_random_policy(tmp_path):
+    folder = tmp_path / "diverged"
+    grid = write_grid(folder, algorithms=("reinforce", "ppo"))
+    write_runs(folder, grid)
+    for path in folder.glob("runs/*/ppo/*/run.json"):
+        edit_json(path, status="diverged", diverged_at=100, diverged_because="loss is not finite", evaluation=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        text = section(folder)
+    aggregate = results.read_table(folder, "aggregate").query("algorithm == 'ppo'")
+    values = aggregate[[f"{name}{end}" for name in ("iqm", "mean", "median") for end in ("", "_low", "_high")]]
+    assert (values == 0).all(axis=None)
+    assert (aggregate["optimality_gap"] == 1).all()
+    assert "nan" not in text.lower()
+    assert "the order is REINFORCE &gt; PPO" in text
+
+
+def test_a_single_run_has_no_verdict_and_the_section_says_why(tmp_path):
+    folder = tmp_path / "single"
+    write_runs(folder, write_grid(folder, seeds=(3,)))
+    text = section(folder)
+    assert "– (a single run)" in text
+    assert "No pair has a verdict over all tasks" in text
+    assert "nan" not in text.lower()
+
+
+def test_a_single_algorithm_has_a_section_without_pairs(tmp_path):
+    folder = tmp_path / "alone"
+    write_runs(folder, write_grid(folder, algorithms=("ppo",), tasks={"CartPole-v1": CARTPOLE}))
+    text = section(folder)
+    assert "Which differences are settled" not in text
+    assert "All tasks together" in text
