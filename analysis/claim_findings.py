@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.claims import CONTRADICTED, LEARNING_STEPS, METRICS, SUPPORTED, UNDECIDED, UNTESTABLE, VERDICTS
-from analysis.findings import count, enumerate_text
+from analysis.findings import enumerate_text, plural
 from analysis.laboratory import short_name
 from analysis.laboratory_findings import share
 from analysis.results import Grid, ResultsError
@@ -169,19 +169,15 @@ def basis(row: pd.Series, places: pd.DataFrame) -> str:
     """5 runs of each side on each of 7 tasks; 12 frozen policies on 3 tasks."""
     present = places[places["effect"].notna()]
     if row["figure"] == "exact_problems":
-        return f"{count_of(int(row['tasks']), 'problem')} whose true gradient is known"
-    tasks = count_of(int(row["tasks"]), "task")
+        return f"{plural(int(row['tasks']), 'problem')} whose true gradient is known"
+    tasks = plural(int(row["tasks"]), "task")
     if row["unit"] == "policies":
         n = int(row["n_first"])
         return f"{n} frozen polic{'y' if n == 1 else 'ies'} on {tasks}"
     n = pd.concat([present["n_first"], present["n_second"]]).dropna()
-    runs = count_of(int(n.min()), "run") if n.min() == n.max() else f"{int(n.min())} to {int(n.max())} runs"
+    runs = plural(int(n.min()), "run") if n.min() == n.max() else f"{int(n.min())} to {int(n.max())} runs"
     side = " of each side" if pd.notna(row["second"]) else ""
     return f"{runs}{side} on {'each of ' if row['tasks'] > 1 else ''}{tasks}"
-
-
-def count_of(n: int, thing: str) -> str:
-    return f"{count(n)} {thing}{'' if n == 1 else 's'}"
 
 
 def notes(row: pd.Series, places: pd.DataFrame) -> list[str]:

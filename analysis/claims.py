@@ -367,12 +367,10 @@ def welch_over_tasks(tasks: list[tuple[np.ndarray, ...]]) -> Estimate:
     samples = [sample for values in tasks for sample in values]
     if min(map(len, samples)) < 2:
         return Estimate(effect)
-    variances = np.array([sample.var(ddof=1) / len(sample) for sample in samples]) / len(tasks) ** 2
-    if variances.sum() == 0:
-        return Estimate(effect, effect, effect)
-    freedom = variances.sum() ** 2 / np.sum(variances**2 / np.array([len(sample) - 1 for sample in samples]))
-    half = statistics.quantile_of_t(freedom) * np.sqrt(variances.sum())
-    return Estimate(effect, float(effect - half), float(effect + half))
+    sizes = np.array([len(sample) for sample in samples])
+    errors = np.array([sample.var(ddof=1) for sample in samples]) / sizes / len(tasks) ** 2
+    low, high = statistics.interval_of_sum(effect, errors, sizes)
+    return Estimate(effect, float(low), float(high))
 
 
 # --------------------------------------------------------------------------------- gradient laboratory

@@ -30,9 +30,9 @@ from analysis.statistics import (
     RESAMPLES,
     TAIL,
     degrees_of_freedom,
-    draws,
+    interval_of_sum,
     percentiles,
-    quantile_of_t,
+    times_drawn,
 )
 
 POWER = 0.8
@@ -72,7 +72,7 @@ def improvement_interval(
     shares = []
     for x, y in zip(first, second, strict=True):
         n, m = len(x), len(y)
-        times_x, times_y = ((draws(k, rng, resamples)[:, :, None] == np.arange(k)).sum(axis=1) for k in (n, m))
+        times_x, times_y = times_drawn(n, rng, resamples), times_drawn(m, rng, resamples)
         shares.append(((times_x @ improvements(x, y)) * times_y).sum(axis=1) / (n * m))
     low, high = percentiles(np.mean(shares, axis=0), tail)
     return float(low), float(high)
@@ -110,10 +110,9 @@ def difference(first: list[np.ndarray], second: list[np.ndarray]) -> Difference:
     errors = variances / sizes
     if not errors.any():
         return Difference(value, value, value, float(value == 0), variances)
-    error, freedom = np.sqrt(errors.sum()), degrees_of_freedom(errors, sizes)
-    half = quantile_of_t(freedom) * error
-    p = 2 * float(t_distribution.sf(abs(value) / error, freedom))
-    return Difference(value, value - half, value + half, p, variances)
+    t = abs(value) / np.sqrt(errors.sum())
+    p = 2 * float(t_distribution.sf(t, degrees_of_freedom(errors, sizes)))
+    return Difference(value, *interval_of_sum(value, errors, sizes), p, variances)
 
 
 def mean_and_variance(runs: np.ndarray) -> tuple[float, float]:

@@ -283,6 +283,11 @@ def overlap(high_of_lower: float, low_of_higher: float) -> str:
     return "intervals overlap, not settled" if high_of_lower >= low_of_higher else "intervals apart"
 
 
+def plural(n: int, noun: str) -> str:
+    """So many of something, with thousands separators."""
+    return f"{count(n)} {noun}{'' if n == 1 else 's'}"
+
+
 def enumerate_text(parts: Iterable[str]) -> str:
     """a, b and c."""
     *first, last = parts

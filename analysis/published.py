@@ -400,10 +400,8 @@ def difference_interval(ours: np.ndarray, mean: float, std: float, m: float) -> 
     if np.isnan(std):
         half = statistics.quantile_of_t(n - 1) * np.sqrt(a + a * n / m)
         return difference, difference - half, difference + half, "prediction"
-    b = std**2 / m
-    freedom = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (m - 1)) if a + b > 0 else n + m - 2
-    half = statistics.quantile_of_t(freedom) * np.sqrt(a + b)
-    return difference, difference - half, difference + half, "Welch"
+    low, high = statistics.interval_of_sum(difference, np.array([a, std**2 / m]), np.array([n, m]))
+    return difference, low, high, "Welch"
 
 
 # --------------------------------------------------------------------------------- versions and settings

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.comparison import MOST_SEEDS
-from analysis.findings import count, enumerate_text, fixed, interval, on_all_tasks
+from analysis.findings import count, enumerate_text, fixed, interval, on_all_tasks, plural
 from analysis.ranking import ALL_TASKS
 from analysis.results import Grid
 from analysis.statistics import CONFIDENCE, coverage
@@ -225,10 +225,6 @@ def coverage_text(summary: pd.DataFrame) -> str:
 
 def in_order(grid: Grid, algorithms: Iterable[str]) -> str:
     return " > ".join(grid.title(algorithm) for algorithm in algorithms)
-
-
-def plural(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def seeds_text(seeds: float) -> str:

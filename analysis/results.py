@@ -323,9 +323,7 @@ def read_grid(results: Path) -> Grid:
         hint = f"; there is {valid_choices(results.as_posix(), others)}" if others else ""
         raise ResultsError(f"{results}: no such folder{hint}.")
     path = results / "grid.json"
-    content = read_json(path)
-    check_keys(content, GRID_KEYS, path, "the file")
-    check_schema(content, path)
+    content = read_record(path, GRID_KEYS)
     for name, task in content["tasks"].items():
         check_keys(task, TASK_KEYS, path, f"tasks.{name}")
         if task["reference_score"] == task["random_score"]:
@@ -456,6 +454,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_record(path: Path, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON file that has these keys and is of this version."""
+    content = read_json(path)
+    check_keys(content, keys, path, "the file")
+    check_schema(content, path)
+    return content
+
+
 def check_keys(mapping: Any, keys: Mapping[str, Any], path: Path, where: str) -> None:
     """Every key is present and of its type; a bool is not a number."""
     if not isinstance(mapping, dict):
@@ -498,9 +504,7 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
             f"{path}: a run with tuned settings, but {best}, which has them, is missing; tune first, then run this "
             f"cell again."
         )
-    run = read_json(path)
-    check_keys(run, RUN_KEYS, path, "the file")
-    check_schema(run, path)
+    run = read_record(path, RUN_KEYS)
     for key in ("algorithm", "task", "seed"):
         if run["cell"].get(key) != cell[key]:
             raise ResultsError(f"{path}: cell.{key} is {run['cell'].get(key)!r}, the grid has {cell[key]!r} there.")
@@ -620,9 +624,7 @@ def read_benchmark(results: Path) -> Benchmark | None:
     path = folder / "benchmark.json"  # written last
     if not path.exists():
         return None
-    about = read_json(path)
-    check_keys(about, BENCHMARK_KEYS, path, "the file")
-    check_schema(about, path)
+    about = read_record(path, BENCHMARK_KEYS)
     contestants = about["contestants"]
     for name, contestant in contestants.items():
         check_keys(contestant, CONTESTANT_KEYS, path, f"contestants.{name}")
@@ -655,9 +657,7 @@ def read_probe(grid: Grid, asked: dict[str, Any]) -> Probe | None:
     path = folder / "probe.json"  # written last
     if not path.exists():
         return None
-    about = read_json(path)
-    check_keys(about, PROBE_FILE_KEYS, path, "the file")
-    check_schema(about, path)
+    about = read_record(path, PROBE_FILE_KEYS)
     found = {**about["probe"], "exact": about["exact"]}
     check_keys(found, {"step": int}, path, "probe")
     for key in ("task", "source", "seed", "fraction", "exact"):
@@ -756,9 +756,7 @@ def read_study(grid: Grid, asked: dict[str, Any]) -> Study | None:
     path = folder / "study.json"  # written last
     if not path.exists():
         return None
-    about = read_json(path)
-    check_keys(about, STUDY_FILE_KEYS, path, "the file")
-    check_schema(about, path)
+    about = read_record(path, STUDY_FILE_KEYS)
     for task, values in about["tasks"].items():
         check_keys(values, STUDY_TASK_KEYS, path, f"tasks.{task}")
     steps = {task: values["steps"] for task, values in about["tasks"].items()}

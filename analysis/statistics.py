@@ -178,15 +178,18 @@ def draws(n: int, rng: np.random.Generator, resamples: int) -> np.ndarray:
     return rng.integers(0, n, size=(resamples, n))
 
 
+def times_drawn(n: int, rng: np.random.Generator, resamples: int) -> np.ndarray:
+    """[resamples, n] how often each of n runs was drawn, with replacement."""
+    return (draws(n, rng, resamples)[:, :, None] == np.arange(n)).sum(axis=1)
+
+
 def resampled_means(strata: list[np.ndarray], rng: np.random.Generator, resamples: int = RESAMPLES) -> np.ndarray:
     """Bootstrapped means over tasks of the mean over runs: strata are [n_k] or [n_k, P], the result [resamples] or
     [resamples, P]. All P points use the same resampled runs.
     """
     means = []
     for runs in strata:
-        n = len(runs)
-        times = (draws(n, rng, resamples)[:, :, None] == np.arange(n)).sum(axis=1)  # that each run was drawn
-        means.append(times @ runs / n)
+        means.append(times_drawn(len(runs), rng, resamples) @ runs / len(runs))
     return np.mean(means, axis=0)
 
 
@@ -250,13 +253,19 @@ def welch_interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float]
     """Welch's 95 % interval of the difference of the means of [n] and [m] independent values; NaN where n or m is 1."""
     if min(len(first), len(second)) < 2:
         return np.nan, np.nan
-    difference = first.mean() - second.mean()
     sizes = np.array([len(first), len(second)])
     errors = np.array([first.var(ddof=1), second.var(ddof=1)]) / sizes
+    return interval_of_sum(first.mean() - second.mean(), errors, sizes)
+
+
+def interval_of_sum(value: float, errors: np.ndarray, sizes: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval around a sum of independent means of `sizes` [J] values, all above 1, with squared standard
+    errors `errors` [J]; without width where they are all 0.
+    """
     if not errors.any():
-        return difference, difference
+        return value, value
     half = quantile_of_t(degrees_of_freedom(errors, sizes)) * np.sqrt(errors.sum())
-    return difference - half, difference + half
+    return value - half, value + half
 
 
 def degrees_of_freedom(errors: np.ndarray, sizes: np.ndarray) -> float:

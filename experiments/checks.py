@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -31,6 +32,19 @@ class GridLoader(yaml.SafeLoader):
 GridLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
+
+
+def read_yaml(path: Path, shown: str) -> Any:
+    """What a YAML file holds.
+
+    Raises GridError, with one sentence that calls the file `shown`.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), GridLoader)
+    except yaml.YAMLError as error:
+        raise GridError(f"{shown} is not valid YAML: {' '.join(str(error).split())}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise GridError(f"{shown} cannot be read: {error}") from error
 
 
 REQUIRED = object()

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from algorithms.core.algorithm import nearest_first
 from experiments.checks import (
     MAPPING,
@@ -17,10 +15,10 @@ from experiments.checks import (
     TEXT,
     Check,
     GridError,
-    GridLoader,
     all_different,
     is_name,
     is_number,
+    read_yaml,
     section,
 )
 
@@ -91,12 +89,7 @@ def read_claims(path: Path, shown: str) -> list[Claim]:
     """
     if not path.is_file():
         raise GridError(f"there is no file of claims {shown}")
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), GridLoader)
-    except yaml.YAMLError as error:
-        raise GridError(f"{shown} is not valid YAML: {' '.join(str(error).split())}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise GridError(f"{shown} cannot be read: {error}") from error
+    data = read_yaml(path, shown)
     if not MAPPING[0](data) or not data:
         raise GridError(f"{shown} must be a mapping from a name of each claim to the claim")
     return [_claim(shown, name, entry) for name, entry in data.items()]

@@ -16,8 +16,6 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from algorithms.core.algorithm import Algorithm, InvalidSetting, nearest_first
 from algorithms.core.learner import InvalidCheckpoint
 from algorithms.core.task import Task, UnsupportedTask
@@ -30,10 +28,10 @@ from experiments.checks import (
     TEXT,
     Check,
     GridError,
-    GridLoader,
     all_different,
     is_name,
     is_number,
+    read_yaml,
     section,
 )
 from experiments.claims import CLAIMS, Claim, read_all_claims
@@ -177,12 +175,12 @@ class Grid:
         """Every study: the tuned algorithms times the groups of tasks."""
         if self.tuning is None:
             return []
-        return [
-            Study(name, group, of.tasks, of.serves, algorithm.space, self.tuning)
-            for name, algorithm in self.algorithms.items()
-            if algorithm.tuned
-            for group, of in self.tuning.groups.items()
-        ]
+        tuned = [name for name, algorithm in self.algorithms.items() if algorithm.tuned]
+        return [self._study(name, group) for name in tuned for group in self.tuning.groups]
+
+    def _study(self, algorithm: str, group: str) -> Study:
+        of = self.tuning.groups[group]
+        return Study(algorithm, group, of.tasks, of.serves, self.algorithms[algorithm].space, self.tuning)
 
     def study(self, algorithm: str, group: str) -> Study:
         """One of the grid's studies.
@@ -199,7 +197,10 @@ class Grid:
 
     def study_of(self, algorithm: str, task: str) -> Study | None:
         """The study that gives an algorithm its settings on a task, if there is one."""
-        return next((s for s in self.studies() if s.algorithm == algorithm and task in s.serves), None)
+        if self.tuning is None or not self.algorithms[algorithm].tuned:
+            return None
+        serving = (group for group, of in self.tuning.groups.items() if task in of.serves)
+        return next((self._study(algorithm, group) for group in serving), None)
 
     def resolved(self, algorithm: str, task: str, tuned: Mapping[str, Any] | None = None) -> Algorithm:
         """An algorithm with its settings for a task, which need not be one of the grid's; `tuned` come last."""
@@ -344,12 +345,9 @@ def load_grid(name: str) -> Grid:
         raise GridError(f"{shown}: the file's name becomes a folder's; it may hold letters, digits, _ . + - only")
     if path.stem in shipped and path.resolve().parent != GRIDS:
         raise GridError(f"{shown}: results/{path.stem} belongs to the grid that is shipped; give yours another name")
+    data = read_yaml(path, shown)
     try:
-        return _resolve(path, shown, yaml.load(path.read_text(encoding="utf-8"), GridLoader))
-    except yaml.YAMLError as error:
-        raise GridError(f"{shown} is not valid YAML: {' '.join(str(error).split())}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise GridError(f"{shown} cannot be read: {error}") from error
+        return _resolve(path, shown, data)
     except UnsupportedTask as error:
         raise GridError(f"{shown}: {error}") from error
 

@@ -1,12 +1,15 @@
 """A synthetic results folder: what experiments would have left, with numbers from a seeded generator."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from analysis import figures, report, results, tables, theme
 from analysis.results import SCHEMA
 
 TITLES = {
@@ -487,3 +490,18 @@ def write_study(
 def edit_json(path: Path, **changes) -> None:
     """Change top-level keys of a JSON file."""
     path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
+
+
+def make_page(folder: Path, drawn_for_real: Iterable[str]) -> str:
+    """Tables, some figures and the page, with nothing in place of the other figures."""
+    grid = results.read_grid(folder)
+    for name, table in tables.make_tables(grid).items():
+        results.write_table(folder, name, table)
+    theme.apply()
+    drawn = dict.fromkeys(figures.FIGURES, '<svg width="1pt" height="1pt"/>')
+    for name in drawn_for_real:
+        figure = figures.draw(grid, name)
+        drawn[name] = theme.image_bytes(figure, "svg").decode()
+        plt.close(figure)
+        results.write_whole(folder / f"figures/{name}.svg", drawn[name].encode())
+    return report.render(grid, {name: results.read_table(folder, name) for name in results.TABLES}, drawn)

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import figures, laboratory, laboratory_findings, report, results, tables, theme
+from analysis import figures, laboratory, laboratory_findings, results, theme
 from analysis.report import LABORATORY_FIGURES
-from tests.analysis_fixtures import CARTPOLE, EXACT, HOPPER, edit_json, probe, write_grid, write_probe
+from tests.analysis_fixtures import CARTPOLE, EXACT, HOPPER, edit_json, make_page, probe, write_grid, write_probe
 from tests.test_analysis import visible_text
 
 TASKS = {"CartPole-v1": CARTPOLE, "Hopper-v5": HOPPER}
@@ -24,21 +24,6 @@ PROBES = [
 ]
 
 
-def make_section(folder: Path) -> str:
-    """Tables, the laboratory's figures and the page, with nothing in place of the other figures."""
-    grid = results.read_grid(folder)
-    for name, table in tables.make_tables(grid).items():
-        results.write_table(folder, name, table)
-    theme.apply()
-    drawn = dict.fromkeys(figures.FIGURES, '<svg width="1pt" height="1pt"/>')
-    for name in LABORATORY_FIGURES:
-        figure = figures.draw(grid, name)
-        drawn[name] = theme.image_bytes(figure, "svg").decode()
-        plt.close(figure)
-        results.write_whole(folder / f"figures/{name}.svg", drawn[name].encode())
-    return report.render(grid, {name: results.read_table(folder, name) for name in results.TABLES}, drawn)
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A grid without runs, with probes of two tasks and an exact problem: folder, gradients, and the page's text."""
@@ -46,7 +31,7 @@ def made(tmp_path_factory):
     grid = write_grid(folder, algorithms=ALGORITHMS, tasks=TASKS, probes=PROBES)
     for asked in PROBES:
         write_probe(folder, grid, asked)
-    page = visible_text(make_section(folder))
+    page = visible_text(make_page(folder, LABORATORY_FIGURES))
     return folder, results.read_table(folder, "gradients"), page
 
 
@@ -206,7 +191,7 @@ def test_every_seed_is_a_line_when_there_are_several(tmp_path):
     grid = write_grid(folder, algorithms=("reinforce", "my_method"), tasks={"CartPole-v1": CARTPOLE}, probes=probes)
     for asked in probes:
         write_probe(folder, grid, asked, batches=8)
-    page = visible_text(make_section(folder))
+    page = visible_text(make_page(folder, LABORATORY_FIGURES))
     theme.apply()
     axes = figures.draw(results.read_grid(folder), "gradient_variance").axes[0]
     thin = [line for line in axes.lines if line.get_linewidth() == 0.7]
@@ -278,7 +263,7 @@ def test_without_probes_the_section_says_so_and_shows_no_figure(tmp_path):
     ):
         folder = tmp_path / name
         write_grid(folder, tasks=TASKS, probes=probes)
-        page = make_section(folder)
+        page = make_page(folder, LABORATORY_FIGURES)
         assert said in visible_text(page)
         assert 'id="figure-gradient_variance"' not in page
         assert "nan" not in visible_text(page).lower()
@@ -290,7 +275,7 @@ def test_missing_probes_are_named(made, tmp_path):
     shutil.rmtree(folder / PROBES[0]["directory"])
     (folder / PROBES[3]["directory"] / "probe.json").unlink()
     shutil.rmtree(folder / PROBES[4]["directory"])
-    page = visible_text(make_section(folder))
+    page = visible_text(make_page(folder, LABORATORY_FIGURES))
     assert "2 of the 5 probes asked for are there; missing: CartPole-v1 at 0 % of training (seed 0), " in page
     assert "Hopper-v5 at 50 % of training (seed 0) and TabularMDP-v0." in page
     assert "nan" not in page.lower()
@@ -315,7 +300,7 @@ def test_degenerate_probes_have_defined_values_and_notes(tmp_path, case):
         np.savez(path, **grams)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        page = visible_text(make_section(folder))
+        page = visible_text(make_page(folder, LABORATORY_FIGURES))
     assert "nan" not in page.lower()
     assert not re.search(r"\binf\b", page)
     table = results.read_table(folder, "gradients")

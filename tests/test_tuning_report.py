@@ -14,7 +14,17 @@ from scipy.stats import t as t_distribution
 
 from analysis import figures, report, results, tables, theme, tuning, tuning_findings
 from analysis.report import TUNING_FIGURES
-from tests.analysis_fixtures import CARTPOLE, HOPPER, Trial, edit_json, study, write_grid, write_runs, write_study
+from tests.analysis_fixtures import (
+    CARTPOLE,
+    HOPPER,
+    Trial,
+    edit_json,
+    make_page,
+    study,
+    write_grid,
+    write_runs,
+    write_study,
+)
 from tests.test_analysis import visible_text
 
 TASKS = {"CartPole-v1": CARTPOLE, "Hopper-v5": HOPPER}
@@ -60,27 +70,12 @@ def write_studies(folder: Path, grid: dict) -> None:
             write_study(folder, grid, asked, TRIALS, tuned, untuned, importances=IMPORTANCES)
 
 
-def make_section(folder: Path) -> str:
-    """Tables, the figures of tuning and the page, with nothing in place of the other figures."""
-    grid = results.read_grid(folder)
-    for name, table in tables.make_tables(grid).items():
-        results.write_table(folder, name, table)
-    theme.apply()
-    drawn = dict.fromkeys(figures.FIGURES, '<svg width="1pt" height="1pt"/>')
-    for name in TUNING_FIGURES:
-        figure = figures.draw(grid, name)
-        drawn[name] = theme.image_bytes(figure, "svg").decode()
-        plt.close(figure)
-        results.write_whole(folder / f"figures/{name}.svg", drawn[name].encode())
-    return report.render(grid, {name: results.read_table(folder, name) for name in results.TABLES}, drawn)
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Four studies that serve both tasks, an algorithm that is not tuned, no runs: folder and the page's text."""
     folder = tmp_path_factory.mktemp("results") / "made"
     write_studies(folder, write_grid(folder, algorithms=ALGORITHMS, tasks=TASKS, studies=studies()))
-    return folder, visible_text(make_section(folder))
+    return folder, visible_text(make_page(folder, TUNING_FIGURES))
 
 
 @pytest.fixture
@@ -175,7 +170,7 @@ def test_a_single_fresh_seed_has_neither_interval_nor_verdict(tmp_path):
     folder = tmp_path / "single"
     grid = write_grid(folder, algorithms=("ppo",), tasks=TASKS, studies=[study("ppo", "all", BUDGET, fresh_seeds=[7])])
     write_study(folder, grid, grid["studies"][0], TRIALS, [0.4, 0.4], [0.1, 0.1])
-    page = visible_text(make_section(folder))
+    page = visible_text(make_page(folder, TUNING_FIGURES))
     row = of(folder, "shrinkage", "ppo").iloc[0]
     assert row["difference"] == pytest.approx(0.3)
     assert row[["fresh_tuned_low", "fresh_untuned_high", "difference_low", "difference_high", "verdict"]].isna().all()
@@ -281,7 +276,9 @@ def test_a_study_that_is_not_finished_is_no_study_but_its_winner_counts(one):
     assert all(cell["settings"] == at(2e-3) for cell in grid.cells)
     made = tables.make_tables(grid)
     assert all(made[name].empty for name in ("tuning", "tuning_parts", "shrinkage"))
-    assert "1 of the 1 studies asked for is not finished: PPO on all." in visible_text(make_section(folder))
+    assert "1 of the 1 studies asked for is not finished: PPO on all." in visible_text(
+        make_page(folder, TUNING_FIGURES)
+    )
 
 
 # ------------------------------------------------------------------------------------------ the section
@@ -353,7 +350,7 @@ def test_tuning_stands_among_the_main_findings_once_it_has_something_to_say(made
 def test_a_grid_without_tuning_has_no_section(tmp_path):
     folder = tmp_path / "without"
     write_grid(folder)
-    page = make_section(folder)
+    page = make_page(folder, TUNING_FIGURES)
     assert 'id="tuning"' not in page
     assert "#tuning" not in page
     drawn = (folder / "figures/shrinkage.svg").read_text(encoding="utf-8")
@@ -366,7 +363,7 @@ def test_an_algorithm_with_two_settings_is_one_rung_of_the_ladder(tmp_path):
     grid["algorithms"]["ppo_published"] |= {"module": "ppo", "class": "PPO"}
     edit_json(folder / "grid.json", algorithms=grid["algorithms"])
     write_runs(folder, grid)
-    page = visible_text(make_section(folder))
+    page = visible_text(make_page(folder, TUNING_FIGURES))
     assert "Up the ladder REINFORCE → PPO, the normalised final score" in page
     assert "ppo_published" in page
 
@@ -406,7 +403,7 @@ def test_figures_are_made_without_warnings_and_hold_the_data(made):
 def test_figures_of_unfinished_studies_say_so(tmp_path):
     folder = tmp_path / "unfinished"
     write_grid(folder, algorithms=ALGORITHMS, tasks=TASKS, studies=studies())
-    page = make_section(folder)
+    page = make_page(folder, TUNING_FIGURES)
     assert "4 of the 4 studies asked for are not finished" in visible_text(page)
     for name in TUNING_FIGURES:
         drawn = re.sub(r"<[^>]*>", " ", (folder / f"figures/{name}.svg").read_text(encoding="utf-8"))
@@ -433,7 +430,7 @@ def test_studies_of_several_groups_with_other_spaces_are_all_drawn(tmp_path):
     narrow = {"gamma": {"low": 0.9, "high": 0.999, "scale": "log_one_minus"}}
     trials = [Trial({"gamma": None}, [0.2, 0.3]), Trial({"gamma": 0.95}, [0.3, 0.4])]
     write_study(folder, grid, asked[1], trials, [0.2] * 3, [0.2] * 3, space=narrow)
-    page = visible_text(make_section(folder))
+    page = visible_text(make_page(folder, TUNING_FIGURES))
     theme.apply()
     figure = figures.draw(results.read_grid(folder), "tuning_space")
     titles = [axes.get_title(loc="left") for axes in figure.axes]
