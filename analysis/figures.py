@@ -389,10 +389,13 @@ def write_figure(grid: Grid, name: str) -> None:
 
 
 def draw(grid: Grid, name: str) -> Figure:
-    """The named figure; the parameters of its function name the tables that it is made from."""
-    function = FIGURES[name]
-    tables = [parameter for parameter in inspect.signature(function).parameters if parameter != "grid"]
-    return function(grid, **{table: read_table(grid.folder, table) for table in tables})
+    """The named figure."""
+    return FIGURES[name](grid, **{table: read_table(grid.folder, table) for table in tables_behind(name)})
+
+
+def tables_behind(name: str) -> list[str]:
+    """The tables that a figure is made from: the parameters of its function name them."""
+    return [parameter for parameter in inspect.signature(FIGURES[name]).parameters if parameter != "grid"]
 
 
 if __name__ == "__main__":

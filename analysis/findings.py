@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -11,14 +10,6 @@ from analysis.results import Grid
 
 FEW_RUNS = 5
 MODE_GAP = 0.1  # of a normalised score, from which the two ways of acting are worth a sentence
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence or two; `kind` is caution, result or surprise."""
-
-    kind: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -31,23 +22,38 @@ class Leader:
     verdict: str
 
 
-def findings(grid: Grid, tables: dict[str, pd.DataFrame], tuning: Iterable[str] = ()) -> list[Finding]:
-    """What a reader should know first, in the order in which they should know it; `tuning` is what tuning says."""
-    scores, aggregate = tables["scores"], tables["aggregate"]
-    present = tables["summary"][tables["summary"]["n"] > 0]
-    sentences = {
+def findings(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, list[str]]:
+    """Sentences by where they stand: cautions, which a reader should know first, and those of two sections."""
+    scores, summary = tables["scores"], tables["summary"]
+    present = summary[summary["n"] > 0]
+    return {
         "caution": [*incomplete(grid, tables["ledger"]), *diverged(grid, scores), *few_runs(present)],
-        "result": [
-            *ranking(grid, aggregate, present),
-            *ladder(grid, on_all_tasks(aggregate, present), "score", "final score"),
-            *ladder(grid, on_all_tasks(aggregate, present), "auc", "return over the whole budget (AUC)"),
-            *thresholds(grid, scores),
-            *tuning,
-            *fastest(grid, scores),
-        ],
-        "surprise": [*reversals(grid, present), *below_random(grid, present), *mode_gap(grid, scores)],
+        "learning": thresholds(grid, scores),
+        "scores": [*below_random(grid, present), *mode_gap(grid, scores)],
     }
-    return [Finding(kind, text) for kind, texts in sentences.items() for text in texts]
+
+
+def ranked(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
+    """The normalised final scores of those that rank over all tasks, in one sentence."""
+    aggregate, summary = tables["aggregate"], tables["summary"]
+    rows = aggregate[aggregate["measure"] == "score"]
+    if rows.empty:
+        return []
+    best_first = on_all_tasks(rows, summary[summary["n"] > 0]).sort_values("iqm", ascending=False, kind="stable")
+    if best_first.empty:
+        return ["Nothing is ranked over all tasks: no algorithm has a run on every task."]
+    order = ", ".join(
+        f"{grid.title(row.algorithm)} {interval(row.iqm, row.iqm_low, row.iqm_high, fixed)}"
+        for row in best_first.itertuples()
+    )
+    left_out = [
+        grid.title(algorithm) for algorithm in rows["algorithm"] if algorithm not in set(best_first["algorithm"])
+    ]
+    note = f" Not ranked, having runs on fewer tasks: {enumerate_text(left_out)}." if left_out else ""
+    return [
+        f"Interquartile mean of normalised final scores (0: random actions, 1: the task’s reference score): "
+        f"{order}.{note}"
+    ]
 
 
 def leaders(grid: Grid, summary: pd.DataFrame) -> list[Leader]:
@@ -121,55 +127,6 @@ def on_all_tasks(aggregate: pd.DataFrame, present: pd.DataFrame) -> pd.DataFrame
     return aggregate[aggregate["tasks"] == present["task"].nunique()]
 
 
-def ranking(grid: Grid, aggregate: pd.DataFrame, present: pd.DataFrame) -> list[str]:
-    rows = aggregate[aggregate["measure"] == "score"]
-    if rows.empty:
-        return []
-    ranked = on_all_tasks(rows, present).sort_values("iqm", ascending=False, kind="stable")
-    if ranked.empty:
-        return ["Nothing is ranked over all tasks: no algorithm has a run on every task."]
-    order = ", ".join(
-        f"{grid.title(row.algorithm)} {interval(row.iqm, row.iqm_low, row.iqm_high, fixed)}"
-        for row in ranked.itertuples()
-    )
-    left_out = [grid.title(algorithm) for algorithm in rows["algorithm"] if algorithm not in set(ranked["algorithm"])]
-    note = f" Not ranked, having runs on fewer tasks: {enumerate_text(left_out)}." if left_out else ""
-    where = "the runs of all tasks" if ranked["tasks"].max() > 1 else "runs"
-    return [f"Normalised final score, interquartile mean over {where}, from best to worst: {order}.{note}"]
-
-
-def ladder(grid: Grid, aggregate: pd.DataFrame, measure: str, name: str) -> list[str]:
-    """Whether each algorithm stands above the one before it in the grid's order."""
-    rows = aggregate[(aggregate["measure"] == measure) & aggregate["algorithm"].isin(ladder_of(grid))]
-    rungs = list(rows.itertuples())
-    if len(rungs) < 2:
-        return []
-    path = " → ".join(grid.title(rung.algorithm) for rung in rungs)
-    falls = [
-        f"{grid.title(upper.algorithm)} ({fixed(upper.iqm)}) is not above {grid.title(lower.algorithm)} "
-        f"({fixed(lower.iqm)}; {overlap(upper.iqm_high, lower.iqm_low)})"
-        for lower, upper in pairwise(rungs)
-        if upper.iqm <= lower.iqm
-    ]
-    if falls:
-        return [f"Up the ladder {path}, the normalised {name} does not rise at every rung: {enumerate_text(falls)}."]
-    small = [
-        f"{grid.title(upper.algorithm)} ({fixed(upper.iqm)}) over {grid.title(lower.algorithm)} ({fixed(lower.iqm)})"
-        for lower, upper in pairwise(rungs)
-        if not lower.iqm_high < upper.iqm_low
-    ]
-    unsettled = f", but not every rise is settled by its intervals: {enumerate_text(small)}" if small else ""
-    return [f"Up the ladder {path}, the normalised {name} rises at every rung{unsettled}."]
-
-
-def ladder_of(grid: Grid) -> list[str]:
-    """The rungs: an algorithm that is in the grid with several settings is one rung, as its first entry."""
-    classes: dict[tuple[str, str], str] = {}
-    for name, values in grid.algorithms.items():
-        classes.setdefault((values.get("module", name), values.get("class", name)), name)
-    return list(classes.values())
-
-
 def thresholds(grid: Grid, scores: pd.DataFrame) -> list[str]:
     counted = scores[scores["reached"].notna()]
     if counted.empty:
@@ -195,22 +152,6 @@ def fastest(grid: Grid, scores: pd.DataFrame) -> list[str]:
 
 
 # ----------------------------------------------------------------------------------------- surprises
-
-
-def reversals(grid: Grid, summary: pd.DataFrame) -> list[str]:
-    """Later rungs whose interval lies wholly below that of an earlier one on the same task."""
-    sentences = []
-    summary = summary[summary["algorithm"].isin(ladder_of(grid))]
-    for task in grid.tasks:
-        rungs = list(summary[summary["task"] == task].itertuples())
-        for place, later in enumerate(rungs):
-            if above := [earlier for earlier in rungs[:place] if later.high < earlier.low]:
-                names = enumerate_text(f"{grid.title(row.algorithm)}, {mean_text(row)}" for row in above)
-                sentences.append(
-                    f"{task}: {grid.title(later.algorithm)}, {mean_text(later)}, ends below {names}, "
-                    f"earlier on the ladder; the intervals are apart."
-                )
-    return sentences
 
 
 def below_random(grid: Grid, summary: pd.DataFrame) -> list[str]:

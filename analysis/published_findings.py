@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import statistics
-from analysis.findings import count, enumerate_text, interval, number
+from analysis.findings import count, enumerate_text, interval, number, plural
 from analysis.published import MARGIN
 from analysis.results import Grid
 
@@ -67,6 +67,15 @@ def sentences(grid: Grid, published: pd.DataFrame) -> list[str]:
     if len(comparable):
         said += [by_settings(comparable), *differing(grid, comparable), width(comparable)]
     return [*said, *why_not(rest), *too_short(grid, rest), *unpublished(grid, published)]
+
+
+def headline(published: pd.DataFrame) -> list[str]:
+    """The one sentence for the top of the page; nothing where no score is known."""
+    if published.empty:
+        return []
+    comparable, _ = split(published)
+    said = f"{count(len(comparable))} of {plural(len(published), 'published score')} can be held against ours"
+    return [f"{said}: {verdict_counts(comparable)}." if len(comparable) else f"{said}."]
 
 
 def total(comparable: pd.DataFrame, published: pd.DataFrame) -> str:

@@ -5,7 +5,6 @@ import json
 import re
 import sys
 from collections import Counter
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,19 @@ from analysis import (
     tuning_findings,
 )
 from analysis.benchmark import core_time, percent, sentences, verdicts
-from analysis.figures import FIGURES
-from analysis.findings import count, duration, findings, fixed, interval, leaders, number
+from analysis.figures import FIGURES, tables_behind
+from analysis.findings import (
+    count,
+    duration,
+    fastest,
+    findings,
+    fixed,
+    interval,
+    leaders,
+    number,
+    plural,
+    ranked,
+)
 from analysis.gradient_statistics import FEWEST_BATCHES
 from analysis.laboratory import UNBIASED_WITHIN
 from analysis.results import (
@@ -42,30 +52,52 @@ from analysis.results import (
 from analysis.tables import CURVE_POINTS
 
 HERE = Path(__file__).parent
-SPEED_FIGURES = ("speed", "benchmark")  # stand in a section of their own, and so do these
-RANKING_FIGURES = {
-    "aggregate_scores": "All tasks together",
-    "performance_profiles": "Performance profiles",
-    "probability_of_improvement": "Probability of improvement",
+PAGE = HERE / "page"
+SECTIONS = {  # in the order in which a reader wants to know
+    "claims": "Claims",
+    "ranking": "Ranking",
+    "learning": "Learning curves",
+    "laboratory": "Gradient laboratory",
+    "tuning": "Tuning",
+    "published": "Against published scores",
+    "scores": "Every run",
+    "speed": "Speed",
+    "settings": "Algorithms and settings",
+    "definitions": "How scores are defined",
+    "completeness": "Completeness",
+    "provenance": "Provenance",
+    "cite": "How to cite",
 }
-LABORATORY_FIGURES = {
-    "gradient_variance": "Variance along training",
-    "gradient_direction": "Direction against batch size",
-    "gradient_bias_variance": "Bias against variance over λ",
-    "critic_error": "What the critics know",
-    "exact_problems": "Bias where the true gradient is known",
+FIGURE_TITLES = {
+    "ranking": {
+        "aggregate_scores": "All tasks together",
+        "performance_profiles": "Performance profiles",
+        "probability_of_improvement": "Probability of improvement",
+    },
+    "learning": {
+        "learning_curves": "Return against steps",
+        "sample_efficiency": "Sample efficiency",
+        "seed_spread": "What the seed decides",
+        "diagnostics": "Inside training",
+    },
+    "laboratory": {
+        "gradient_variance": "Variance along training",
+        "gradient_direction": "Direction against batch size",
+        "gradient_bias_variance": "Bias against variance over λ",
+        "critic_error": "What the critics know",
+        "exact_problems": "Bias where the true gradient is known",
+    },
+    "tuning": {
+        "shrinkage": "Did tuning help? Tuning seeds against fresh seeds",
+        "tuning_history": "Every trial in order",
+        "tuning_space": "Search space",
+        "tuning_importance": "Which settings mattered",
+    },
+    "published": {"published_scores": "Ours and theirs, side by side"},
+    "scores": {"final_scores": "Final scores"},
+    "speed": {"speed": "Where a run’s time went", "benchmark": "All of the benchmark"},
 }
-
-
-TUNING_FIGURES = {
-    "shrinkage": "Did tuning help? Tuning seeds against fresh seeds",
-    "tuning_history": "Every trial in order",
-    "tuning_space": "Search space",
-    "tuning_importance": "Which settings mattered",
-}
-PUBLISHED_FIGURE = "published_scores"
-OWN_INTERVALS = (*SPEED_FIGURES, *LABORATORY_FIGURES, *TUNING_FIGURES)  # their captions say what theirs are
-SECTIONS = (*OWN_INTERVALS, *RANKING_FIGURES, PUBLISHED_FIGURE)
+OVER_RUNS = ("ranking", "learning", "scores")  # sections whose figures have bootstrap intervals over runs
 
 
 def main() -> None:
@@ -95,8 +127,8 @@ def render(
 ) -> str:
     """The page, from tables, from each figure's SVG text and from the benchmark's own description, if it was run."""
     environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
+        loader=FileSystemLoader(PAGE),
+        autoescape=lambda name: name.endswith(".html.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -114,21 +146,33 @@ def render(
     }
     environment.globals |= {"interval": interval, "fixed": fixed, "count": count, "number": number}
     environment.globals["score"] = tuning_findings.score
+    return environment.get_template("page.html.j2").render(page_of(grid, tables, figures, about))
+
+
+def page_of(
+    grid: Grid, tables: dict[str, pd.DataFrame], figures: dict[str, str], about: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Everything that the page says, by the names that its templates use."""
     summary = tables["summary"]
-    drawn = {name: figure(name, svg, tables) for name, svg in figures.items()}
-    found = findings(grid, tables, tuning_findings.headline(grid, tables["shrinkage"]))
+    drawn = {
+        section: {name: figure(section, name, figures[name], tables) for name in titles}
+        for section, titles in FIGURE_TITLES.items()
+    }
+    titles = {name: title for titles in FIGURE_TITLES.values() for name, title in titles.items()}
+    asked_for = {"claims": grid.claims, "tuning": grid.studies}
     page = {
         "grid": grid,
-        "claims": claim_findings.section(grid, tables["claims"], tables["claim_tasks"], figure_titles(drawn)),
-        "findings": {kind: list(group) for kind, group in groupby(found, lambda finding: finding.kind)},
+        "sections": {section: title for section, title in SECTIONS.items() if asked_for.get(section, True)},
+        "figures": drawn,
+        "findings": findings(grid, tables),
+        "claims": claim_findings.section(grid, tables["claims"], tables["claim_tasks"], titles),
         "leaders": leaders(grid, summary),
-        "ranking": ranking(grid, tables, drawn),
-        "figures": [shown for name, shown in drawn.items() if name not in SECTIONS],
-        "tuning": tuning(grid, tables, drawn),
-        "laboratory": laboratory(grid, tables, drawn),
-        "published": published_findings.section(grid, tables["published"], drawn[PUBLISHED_FIGURE]),
-        "speed": {"figure": drawn["speed"], "sentences": core_time(tables["scores"])},
-        "benchmark": about and benchmark(tables["benchmark"], about) | {"figure": drawn["benchmark"]},
+        "ranking": ranking(grid, tables),
+        "tuning": tuning(grid, tables),
+        "laboratory": laboratory(grid, tables),
+        "published": published_findings.section(grid, tables["published"], drawn["published"]["published_scores"]),
+        "speed": [*core_time(tables["scores"]), *fastest(grid, tables["scores"])],
+        "benchmark": about and benchmark(tables["benchmark"], about),
         "scores": {task: score_rows(grid, task, summary, tables["scores"]) for task in grid.tasks},
         "settings": settings(grid),
         "ledger": ledger(grid, tables["ledger"]),
@@ -140,13 +184,48 @@ def render(
         "window": statistics.MOVING_AVERAGE,
         "points": CURVE_POINTS,
     }
-    return environment.get_template("report.html.j2").render(page)
+    return page | {"brief": brief(grid, tables, page), "cite": citation(grid, page)}
 
 
 # --------------------------------------------------------------------------------- what the page shows
 
 
-def ranking(grid: Grid, tables: dict[str, pd.DataFrame], drawn: dict[str, Any]) -> dict[str, Any] | None:
+def brief(grid: Grid, tables: dict[str, pd.DataFrame], page: dict[str, Any]) -> list[tuple[str, str]]:
+    """What came out, a sentence per section that has one."""
+    total = page["ledger"]["total"]
+    said = {
+        "claims": [page["claims"]["sentence"]] if page["claims"] else [],
+        "ranking": ranked(grid, tables),
+        "tuning": tuning_findings.headline(grid, tables["shrinkage"]),
+        "published": published_findings.headline(tables["published"]),
+        "completeness": [
+            f"{count(total['done'] + total['diverged'])} of {plural(len(grid.cells), 'run')} are there, "
+            f"{count(page['steps'])} environment steps in all."
+        ],
+    }
+    return [(section, sentence) for section, sentences in said.items() for sentence in sentences]
+
+
+def citation(grid: Grid, page: dict[str, Any]) -> str:
+    """The BibTeX entry of this grid's results."""
+    recorded = page["provenance"]
+    versions = [value for name, value, _ in recorded.get("version", []) if name == "policy-gradient-ladder"]
+    commits = [value for name, value, _ in recorded.get("commit", []) if name == "commit"]
+    said = [
+        *(f"version {value}" for value in versions),
+        *(f"commit {value}" for value in commits),
+        plural(page["ledger"]["total"]["done"] + page["ledger"]["total"]["diverged"], "run"),
+    ]
+    return (
+        f"@misc{{policy_gradient_ladder_{re.sub(r'[^A-Za-z0-9]+', '_', grid.name)},\n"
+        f"  title = {{Policy Gradient Ladder, grid {grid.name}}},\n"
+        "  author = {{The developers of the Policy Gradient Ladder}},\n"
+        f"  note = {{{', '.join(said)}}}\n"
+        "}"
+    )
+
+
+def ranking(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, Any] | None:
     """How the algorithms rank over all tasks; None where no run has finished."""
     if tables["aggregate"].empty:
         return None
@@ -158,7 +237,6 @@ def ranking(grid: Grid, tables: dict[str, pd.DataFrame], drawn: dict[str, Any]) 
         "pairs": ranking_findings.pair_rows(grid, tables),
         "outcome": ranking_findings.outcome,
         "on_single_tasks": ranking_findings.on_single_tasks,
-        "figures": {name: drawn[name] | {"title": title} for name, title in RANKING_FIGURES.items()},
     }
 
 
@@ -186,28 +264,24 @@ def score_rows(grid: Grid, task: str, summary: pd.DataFrame, scores: pd.DataFram
     ]
 
 
-def figure(name: str, svg: str, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """A figure as a data URI with its size in CSS pixels and its caption: what it shows, n, intervals."""
+def figure(section: str, name: str, svg: str, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """A figure as a data URI with its size in CSS pixels, its tables and its caption: what it shows, n, intervals."""
     points = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
     width, height = (float(size) * 4 / 3 for size in points)
     caption = (HERE / "captions" / f"{name}.rst").read_text(encoding="utf-8").strip()
     return {
         "name": name,
-        "title": name.replace("_", " ").capitalize(),
+        "title": FIGURE_TITLES[section][name],
+        "tables": tables_behind(name),
         "source": "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
         "width": round(width),
         "height": round(height),
-        "caption": f"{caption} {sample_text(name, tables)}".strip(),
-        "intervals": name not in OWN_INTERVALS and ("interval" in caption or "bootstrap" in caption),
+        "caption": f"{caption} {sample_text(section, name, tables)}".strip(),
+        "intervals": section in OVER_RUNS and ("interval" in caption or "bootstrap" in caption),
     }
 
 
-def figure_titles(drawn: dict[str, Any]) -> dict[str, str]:
-    """The titles of figures that have a place on the page, by name."""
-    return {name: LABORATORY_FIGURES.get(name, figure["title"]) for name, figure in drawn.items()}
-
-
-def tuning(grid: Grid, tables: dict[str, pd.DataFrame], drawn: dict[str, Any]) -> dict[str, Any] | None:
+def tuning(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, Any] | None:
     """What tuning shows; None where the grid tunes nothing."""
     if not grid.studies:
         return None
@@ -216,14 +290,13 @@ def tuning(grid: Grid, tables: dict[str, pd.DataFrame], drawn: dict[str, Any]) -
         "budgets": tuning_findings.budgets(grid),
         "equal": tuning_findings.equal_budgets(grid),
         "sentences": tuning_findings.sentences(grid, tables),
-        "figures": {title: drawn[name] for name, title in TUNING_FIGURES.items()} if len(shrinkage) else {},
         "shrinkage": tuning_findings.shrinkage_rows(shrinkage),
         "settings": tuning_findings.setting_rows(tables["tuning_settings"]),
         "costs": tuning_findings.cost_rows(grid, shrinkage, tables["scores"]),
     }
 
 
-def laboratory(grid: Grid, tables: dict[str, pd.DataFrame], drawn: dict[str, Any]) -> dict[str, Any] | None:
+def laboratory(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, Any] | None:
     """What the gradient laboratory shows; None where it has nothing."""
     gradients, critics = tables["gradients"], tables["critics"]
     if gradients.empty:
@@ -232,7 +305,6 @@ def laboratory(grid: Grid, tables: dict[str, pd.DataFrame], drawn: dict[str, Any
         "ledger": laboratory_findings.ledger_sentence(grid, gradients),
         "batches": laboratory_findings.batches_text(gradients),
         "said": [said for said in laboratory_findings.sentences(grid, gradients) if said.sentences],
-        "figures": {title: drawn[name] for name, title in LABORATORY_FIGURES.items()},
         "tasks": laboratory_findings.compact_rows(grid, gradients),
         "exact": laboratory_findings.exact_rows(grid, gradients),
         "critics": laboratory_findings.critic_rows(grid, critics),
@@ -254,15 +326,15 @@ def benchmark(table: pd.DataFrame, about: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def sample_text(name: str, tables: dict[str, pd.DataFrame]) -> str:
+def sample_text(section: str, name: str, tables: dict[str, pd.DataFrame]) -> str:
     """n, the number of runs per task and algorithm, of batches per probe, or of a study's trials and fresh seeds; the
     benchmark and the table of published scores say it themselves.
     """
-    if name in ("benchmark", PUBLISHED_FIGURE):
+    if section == "published" or name == "benchmark":
         return ""
-    if name in TUNING_FIGURES:
+    if section == "tuning":
         return tuning_findings.sample_text(name, tables["shrinkage"])
-    if name in LABORATORY_FIGURES:
+    if section == "laboratory":
         batches = laboratory_findings.batches_text(tables["gradients"])
         return f"n = {batches} per probe." if batches and name not in ("gradient_direction", "critic_error") else ""
     n = tables["summary"]["n"]

@@ -6,11 +6,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from playwright.sync_api import sync_playwright
 
 from analysis import figures, report, results, tables, theme
 from tests.analysis_fixtures import (
@@ -32,6 +35,10 @@ from tests.analysis_fixtures import (
 )
 
 ROOT = Path(__file__).parents[1]
+BEHIND_FIGURES = {
+    table for name in figures.FIGURES if name != "published_scores" for table in figures.tables_behind(name)
+}
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def run(module: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -53,7 +60,7 @@ def make(folder: Path) -> str:
 
 
 def visible_text(page: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page.split("</style>")[1]))
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page.split("</style>")[1].split("<script>")[0]))
 
 
 @pytest.fixture(scope="module")
@@ -209,26 +216,40 @@ def test_every_algorithm_is_in_every_figure_and_in_the_report(finished):
     assert page.count("data:image/svg+xml;base64,") == len(figures.FIGURES) - 1
 
 
-def test_every_figure_has_a_caption():
+def test_every_figure_has_a_caption_and_a_place():
     captions = {path.stem for path in (ROOT / "analysis/captions").glob("*.rst")}
     assert captions == set(figures.FIGURES)
+    assert sorted(name for titles in report.FIGURE_TITLES.values() for name in titles) == sorted(figures.FIGURES)
 
 
-def test_the_report_needs_nothing_but_itself(finished):
+def test_the_report_needs_nothing_but_itself_and_the_tables_that_it_links_to(finished):
     page = (finished / "report/index.html").read_text(encoding="utf-8")
     assert "http://" not in page
     assert "https://" not in page
-    assert "<script" not in page
-    sources = re.findall(r'\b(?:src|href)="([^"]{5})', page)
-    assert all(source.startswith(("data:", "#")) for source in sources)
-    anchors = re.findall(r'href="#([^"]+)"', page)
-    assert all(f'id="{anchor}"' in page for anchor in anchors)
+    links = re.findall(r'\bhref="([^"]+)"', page)
+    assert {link for link in links if not link.startswith("#")} >= {f"../tables/{name}.csv" for name in BEHIND_FIGURES}
+    assert all((finished / "report" / link).is_file() for link in links if not link.startswith("#"))
+    assert all(f'id="{link[1:]}"' in page for link in links if link.startswith("#"))
 
 
-def test_the_report_opens_with_the_claims_and_links_to_what_they_rest_on(finished):
+def test_the_report_has_its_sections_in_the_order_of_its_contents_claims_first(finished):
     page = (finished / "report/index.html").read_text(encoding="utf-8")
-    assert re.findall(r'<section id="(\w+)">', page)[0] == "claims"
-    assert re.findall(r'<li><a href="#(\w+)">', page)[0] == "claims"
+    assert re.findall(r'<section id="(\w+)">', page) == list(report.SECTIONS)
+    assert re.findall(r'<li><a href="#(\w+)">', page) == list(report.SECTIONS)
+    assert next(iter(report.SECTIONS)) == "claims"
+
+
+def test_what_is_to_be_cited_names_what_was_run(finished):
+    page = (finished / "report/index.html").read_text(encoding="utf-8")
+    entry = page.split("<pre><code>")[1].split("</code>")[0]
+    run = results.read_json(next(finished.glob("runs/*/*/*/run.json")))
+    assert f"commit {run['commit']}" in entry
+    assert f"version {run['versions']['policy-gradient-ladder']}" in entry
+    assert f"{len(results.read_grid(finished).cells)} runs" in entry
+
+
+def test_claims_link_to_what_they_rest_on(finished):
+    page = (finished / "report/index.html").read_text(encoding="utf-8")
     section = page.split('<section id="claims">')[1].split("</section>")[0]
     assert re.findall(r'id="claim-(\w+)"', section) == [
         *("learns_more", "less_variance", "no_bias", "over_lambda", "untold"),
@@ -258,7 +279,7 @@ def test_the_report_escapes_what_it_is_given_and_shows_settings_once(finished):
     page = (finished / "report/index.html").read_text(encoding="utf-8")
     assert "&lt;as written&gt;" in page
     assert "<as written>" not in page
-    shown = page.split('<section id="algorithms">')[1].split("</section>")[0]
+    shown = page.split('<section id="settings">')[1].split("</section>")[0]
     assert shown.count("<code>gamma</code>") == 1
     assert shown.count("<code>clip</code>") == 1
     assert "Ψ<sub>t</sub> = G<sub>t</sub>" in page
@@ -310,6 +331,117 @@ def test_settings_that_differ_between_tasks_are_shown_with_their_task(tmp_path):
     assert list(shown["shared"]) == ["policy_learning_rate"]
     assert shown["own"]["ppo"]["gamma"] == (0.99, {"Hopper-v5": 0.999})
     assert shown["own"]["reinforce"]["gamma"] == (0.99, {})
+
+
+# ---------------------------------------------------------------------------------------- in the browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def opened(browser, finished):
+    """The page of the report on a wide screen, and what went over the wire or wrong meanwhile."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    requests, complaints = [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto((finished / "report/index.html").as_uri())
+    return page, requests, complaints
+
+
+def test_the_page_loads_alone_without_complaint_and_every_figure_is_drawn(opened, finished):
+    page, requests, complaints = opened
+    assert [url for url in requests if not url.startswith("data:")] == [(finished / "report/index.html").as_uri()]
+    assert complaints == []
+    drawn = page.evaluate("[...document.images].map(image => [image.complete && image.naturalWidth, image.alt.length])")
+    assert len(drawn) == len(figures.FIGURES) - 1
+    assert all(width > 500 and words > 40 for width, words in drawn)
+
+
+def test_every_link_of_the_page_leads_somewhere(opened):
+    page, *_ = opened
+    links = page.evaluate("[...document.links].map(link => [link.getAttribute('href'), link.href])")
+    for written, address in links:
+        if written.startswith("#"):
+            assert page.locator(f"[id='{written[1:]}']").count() == 1, written
+        else:
+            assert Path(url2pathname(urlsplit(address).path)).is_file(), written
+    page.locator("nav a[href='#provenance']").click()
+    page.wait_for_function("document.querySelector('#provenance').getBoundingClientRect().top < innerHeight")
+
+
+@pytest.mark.parametrize("width", [1280, 768, 360])
+def test_no_width_makes_the_page_scroll_sideways(opened, width):
+    page, *_ = opened
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 16
+
+
+def test_tables_sort_by_click_and_by_key_and_return_to_how_they_were(opened):
+    page, *_ = opened
+    table = page.locator("#ranking table").first
+    button = table.locator("thead button").nth(3)
+
+    def column() -> list[float]:
+        cells = table.locator("tbody tr td:nth-child(4)").all_inner_texts()
+        return [float(text.split()[0].replace("−", "-")) for text in cells]
+
+    before = column()
+    button.click()
+    assert column() == sorted(before, reverse=True)
+    assert table.locator("th[aria-sort=descending]").count() == 1
+    button.press("Enter")
+    assert column() == sorted(before)
+    button.press("Enter")
+    assert column() == before
+    assert table.locator("th[aria-sort]").count() == 0
+    names = table.locator("tbody th")
+    table.locator("thead button").first.click()
+    assert names.all_inner_texts() == sorted(names.all_inner_texts(), key=str.lower)
+
+
+def test_light_and_dark_can_both_be_read_and_print_has_no_contents(opened):
+    page, *_ = opened
+    papers = set()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for element in ("body p", ".note", ".verdict", "nav a", ".file", "thead button", ".caution li"):
+            ink, paper = page.evaluate(COLOURS, element)
+            assert contrast(ink, paper) >= 4.5, (scheme, element)
+        papers.add(tuple(paper))
+    assert len(papers) == 2
+    page.emulate_media(media="print", color_scheme="light")
+    assert not page.locator("nav").is_visible()
+    assert page.locator("#claims").is_visible()
+    page.emulate_media(media="screen")
+
+
+# Of the first such element: its colour, and that of what it stands on.
+COLOURS = """selector => {
+  let element = document.querySelector(selector);
+  const ink = getComputedStyle(element).color;
+  while (getComputedStyle(element).backgroundColor === "rgba(0, 0, 0, 0)") element = element.parentElement;
+  const colours = [ink, getComputedStyle(element).backgroundColor];
+  return colours.map(colour => colour.match(/[\\d.]+/g).slice(0, 3).map(Number));
+}"""
+
+
+def contrast(first: list[float], second: list[float]) -> float:
+    """The ratio of two colours' luminances (WCAG 2.2)."""
+    values = np.array([first, second]) / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    dark, light = sorted(linear @ [0.2126, 0.7152, 0.0722])
+    return (light + 0.05) / (dark + 0.05)
 
 
 # ----------------------------------------------------------------------------------------- user's mistakes

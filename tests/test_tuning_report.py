@@ -343,7 +343,7 @@ def test_unequal_budgets_are_not_called_equal(tmp_path):
     assert tuning_findings.equal_budgets(results.read_grid(folder)).startswith("Every algorithm")
 
 
-def test_tuning_stands_among_the_main_findings_once_it_has_something_to_say(made):
+def test_tuning_stands_at_the_top_of_the_page_once_it_has_something_to_say(made):
     assert made[1].count("Tuning helped 1 of 4 algorithms") == 2  # there and in the section
 
 
@@ -355,17 +355,6 @@ def test_a_grid_without_tuning_has_no_section(tmp_path):
     assert "#tuning" not in page
     drawn = (folder / "figures/shrinkage.svg").read_text(encoding="utf-8")
     assert "this grid tunes no settings" in re.sub(r"<[^>]*>", " ", drawn)
-
-
-def test_an_algorithm_with_two_settings_is_one_rung_of_the_ladder(tmp_path):
-    folder = tmp_path / "twin"
-    grid = write_grid(folder, algorithms=("reinforce", "ppo", "ppo_published"), tasks={"CartPole-v1": CARTPOLE})
-    grid["algorithms"]["ppo_published"] |= {"module": "ppo", "class": "PPO"}
-    edit_json(folder / "grid.json", algorithms=grid["algorithms"])
-    write_runs(folder, grid)
-    page = visible_text(make_page(folder, TUNING_FIGURES))
-    assert "Up the ladder REINFORCE → PPO, the normalised final score" in page
-    assert "ppo_published" in page
 
 
 # ---------------------------------------------------------------------------------------------- figures
