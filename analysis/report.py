@@ -1,4 +1,6 @@
-"""results/<grid>/tables and figures → results/<grid>/report/index.html: one page that opens offline."""
+"""results/<grid>/tables and figures → results/<grid>/report: index.html, one page that opens offline; report.md, the
+same in short for reading on a code host; summary.json for machines.
+"""
 
 import base64
 import json
@@ -16,6 +18,7 @@ from markupsafe import Markup, escape
 from analysis import (
     claim_findings,
     laboratory_findings,
+    markdown,
     published_findings,
     ranking_findings,
     statistics,
@@ -39,6 +42,7 @@ from analysis.results import (
     run_command,
     write_whole,
 )
+from analysis.summary import summary_json
 from analysis.tables import CURVE_POINTS
 
 HERE = Path(__file__).parent
@@ -79,7 +83,10 @@ def write_report(grid: Grid) -> Path:
     figures = {name: read_figure(grid.folder, name) for name in FIGURES}
     path = grid.folder / "report" / "index.html"
     benchmark = read_benchmark(grid.folder)
-    write_whole(path, render(grid, tables, figures, benchmark.about if benchmark else None).encode())
+    page = page_of(grid, tables, figures, benchmark.about if benchmark else None)
+    write_whole(path, html(page).encode())
+    write_whole(path.with_name("report.md"), markdown.render(environment(), page).encode())
+    write_whole(path.with_name("summary.json"), summary_json(grid, tables).encode())
     return path
 
 
@@ -94,6 +101,15 @@ def render(
     grid: Grid, tables: dict[str, pd.DataFrame], figures: dict[str, str], about: dict[str, Any] | None = None
 ) -> str:
     """The page, from tables, from each figure's SVG text and from the benchmark's own description, if it was run."""
+    return html(page_of(grid, tables, figures, about))
+
+
+def html(page: dict[str, Any]) -> str:
+    return environment().get_template("report.html.j2").render(page)
+
+
+def environment() -> Environment:
+    """The templates, with what they write numbers and texts by."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -114,10 +130,17 @@ def render(
     }
     environment.globals |= {"interval": interval, "fixed": fixed, "count": count, "number": number}
     environment.globals["score"] = tuning_findings.score
+    return environment
+
+
+def page_of(
+    grid: Grid, tables: dict[str, pd.DataFrame], figures: dict[str, str], about: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """What the page shows, by section."""
     summary = tables["summary"]
     drawn = {name: figure(name, svg, tables) for name, svg in figures.items()}
     found = findings(grid, tables, tuning_findings.headline(grid, tables["shrinkage"]))
-    page = {
+    return {
         "grid": grid,
         "claims": claim_findings.section(grid, tables["claims"], tables["claim_tasks"], figure_titles(drawn)),
         "findings": {kind: list(group) for kind, group in groupby(found, lambda finding: finding.kind)},
@@ -140,7 +163,6 @@ def render(
         "window": statistics.MOVING_AVERAGE,
         "points": CURVE_POINTS,
     }
-    return environment.get_template("report.html.j2").render(page)
 
 
 # --------------------------------------------------------------------------------- what the page shows
