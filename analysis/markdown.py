@@ -10,8 +10,8 @@ from jinja2 import Environment
 from markupsafe import Markup, escape
 
 # What would start markup: anywhere, in a certain place, or at the start of a text.
-ANYWHERE = re.compile(r"[\\`*|~$]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|&(?=#?\w+;)|!(?=\[)|\](?=[(\[:])")
-AT_THE_START = re.compile(r"^\s*(?:\d{1,9}(?=[.)](?:\s|$))|(?=>|[-+#=]+(?:\s|$)|[-=]{3}))")
+ANYWHERE = re.compile(r"[\\`*|~$]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|&(?=#?\w+;)|\](?=[(\[:])")
+AT_THE_START = re.compile(r"^\s*(?:\d{1,9}(?=[.)](?:\s|$))|(?=>|[-+#=]+(?:\s|$)))")
 BLANKS = re.compile(r"[^\S\N{NO-BREAK SPACE}]+")
 
 

@@ -11,7 +11,7 @@ An estimate `x` has its 95 % interval in `x_low` and `x_high`; where the row is 
     claims         verdict on each; comparisons: metric, effect with interval, what was claimed (claimed_low to
                    claimed_high, null: without end), n_first and n_second runs or frozen policies, verdict, reason;
                    by_task: the same on each task by itself
-    ranking        aggregate: normalised scores over all tasks, per measure (score: the final one, or auc) and algorithm;
+    ranking        aggregate: normalised scores over all tasks, per measure (score: the final one; auc) and algorithm;
                    pairs: difference of the means of two algorithms, over all tasks and on each, p of Welch's test,
                    p_adjusted by Holm's procedure, verdict on the first of the two, seeds_needed to decide an undecided
                    pair, or null with seeds_needed_more_than; improvement: probability that a run of the first is better
