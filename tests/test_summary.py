@@ -187,7 +187,7 @@ def test_titles_that_look_like_markup_are_text_in_the_report(folder):
     assert f"<strong>2. {PLAIN}<strong>" in shown_text(source)
     html = GITHUB.render(source)
     assert set(re.findall(r"<(\w+)", html)) <= {
-        *("h1", "h2", "h3", "p", "a", "img", "ul", "li", "strong", "code", "br", "hr", "details", "summary"),
+        *("h1", "h2", "h3", "p", "a", "img", "ul", "li", "strong", "code", "pre", "br", "hr", "details", "summary"),
         *("table", "thead", "tbody", "tr", "th", "td"),
     }
     assert "<h1>Policy Gradient Ladder: partial</h1>" in html
