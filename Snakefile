@@ -65,6 +65,7 @@ FIGURES = {
     "speed": "Speed",
     "benchmark": "Speed",
 }
+REPORT = expand(f"{RESULTS}/report/{{file}}", file=["index.html", "report.md", "summary.json"])
 BENCHMARK = sorted(glob(f"{RESULTS}/speed/*.*"))  # what is there: no rule makes it, so it goes stale by no edit
 PUBLISHED = ["analysis/published_scores.csv", "analysis/published_settings.yaml"]
 
@@ -159,7 +160,7 @@ onstart:
 rule reproduce:
     """The report and everything in it: a run, say, that somebody removed is done again although the report is there."""
     input:
-        f"{RESULTS}/report/index.html",
+        REPORT,
         TUNED,
         RUNS,
         MEASURED,
@@ -310,7 +311,7 @@ rule figures:
 
 
 rule report:
-    """Tables and figures → one page."""
+    """Tables and figures → one page, the same in short for a code host, and the results for machines."""
     input:
         f"{RESULTS}/grid.json",
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
@@ -319,13 +320,12 @@ rule report:
         analysis_files(
             *("report", "claims", "claim_findings", "findings", "ranking_findings", "laboratory_findings"),
             *("tuning_findings", "published_findings", "benchmark", "laboratory", "published", "statistics"),
-            *("theme", "results"),
+            *("theme", "results", "markdown", "summary", "comparison"),
         ),
         expand("analysis/captions/{figure}.rst", figure=FIGURES),
-        "analysis/report.html.j2",
-        "analysis/claims.html.j2",
+        sorted(glob("analysis/page/*")),
     output:
-        f"{RESULTS}/report/index.html",
+        REPORT,
     log:
         f"{RESULTS}/logs/report.log",
     shell:

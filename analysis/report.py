@@ -1,4 +1,6 @@
-"""results/<grid>/tables and figures → results/<grid>/report/index.html: one page that opens offline."""
+"""results/<grid>/tables and figures → results/<grid>/report: index.html, one page that opens offline; report.md, the
+same in short for reading on a code host; summary.json for machines.
+"""
 
 import base64
 import json
@@ -15,6 +17,7 @@ from markupsafe import Markup, escape
 from analysis import (
     claim_findings,
     laboratory_findings,
+    markdown,
     published_findings,
     ranking_findings,
     statistics,
@@ -49,6 +52,7 @@ from analysis.results import (
     run_command,
     write_whole,
 )
+from analysis.summary import summary_json
 from analysis.tables import CURVE_POINTS
 
 HERE = Path(__file__).parent
@@ -111,7 +115,10 @@ def write_report(grid: Grid) -> Path:
     figures = {name: read_figure(grid.folder, name) for name in FIGURES}
     path = grid.folder / "report" / "index.html"
     benchmark = read_benchmark(grid.folder)
-    write_whole(path, render(grid, tables, figures, benchmark.about if benchmark else None).encode())
+    page = page_of(grid, tables, figures, benchmark.about if benchmark else None)
+    write_whole(path, html(page).encode())
+    write_whole(path.with_name("report.md"), markdown.render(environment(), page).encode())
+    write_whole(path.with_name("summary.json"), summary_json(grid, tables).encode())
     return path
 
 
@@ -126,14 +133,23 @@ def render(
     grid: Grid, tables: dict[str, pd.DataFrame], figures: dict[str, str], about: dict[str, Any] | None = None
 ) -> str:
     """The page, from tables, from each figure's SVG text and from the benchmark's own description, if it was run."""
-    environment = Environment(
+    return html(page_of(grid, tables, figures, about))
+
+
+def html(page: dict[str, Any]) -> str:
+    return environment().get_template("page.html.j2").render(page)
+
+
+def environment() -> Environment:
+    """The templates, with what they write numbers and texts by."""
+    templates = Environment(
         loader=FileSystemLoader(PAGE),
-        autoescape=lambda name: name.endswith(".html.j2"),
+        autoescape=lambda name: name.endswith(".j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    templates.filters |= {
         "number": number,
         "count": count,
         "fixed": fixed,
@@ -144,9 +160,9 @@ def render(
         "score": tuning_findings.score,
         "p_value": ranking_findings.p_text,
     }
-    environment.globals |= {"interval": interval, "fixed": fixed, "count": count, "number": number}
-    environment.globals["score"] = tuning_findings.score
-    return environment.get_template("page.html.j2").render(page_of(grid, tables, figures, about))
+    templates.globals |= {"interval": interval, "fixed": fixed, "count": count, "number": number}
+    templates.globals["score"] = tuning_findings.score
+    return templates
 
 
 def page_of(

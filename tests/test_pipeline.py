@@ -133,9 +133,10 @@ def test_the_smoke_grid_makes_every_run_table_figure_and_the_report(finished):
             assert trained["tuned"] == {key: best[key] for key in ("trial", "score", "settings")}
     listed = json.loads((results / "grid.json").read_text())["probes"]
     assert {tuple(p["directory"].split("/")[1:]) for p in listed} == PROBES
-    page = (results / "report" / "index.html").read_text()
-    for title in ("REINFORCE + baseline", "Actor-critic", "A2C", "PPO"):
-        assert title in page
+    for page in ("index.html", "report.md", "summary.json"):
+        text = (results / "report" / page).read_text()
+        for title in ("REINFORCE + baseline", "Actor-critic", "A2C", "PPO"):
+            assert title in text
     for figure in ("learning_curves", "final_scores", "seed_spread", "sample_efficiency", "diagnostics", "speed"):
         assert (results / "figures" / f"{figure}.svg").stat().st_size > 5_000
 
@@ -361,7 +362,10 @@ def test_a_cell_that_fails_leaves_nothing_that_looks_finished_and_does_not_stop_
     assert snakemake(fresh, "partial_report", grid="tiny.yaml").returncode == 0
     ledger = list(csv.DictReader((fresh / "results" / "tiny" / "tables" / "ledger.csv").open()))
     assert {(row["algorithm"], row["state"]) for row in ledger} == {("reinforce", "done"), ("broken", "failed")}
-    assert "3 failed" in (fresh / "results" / "tiny" / "report" / "index.html").read_text()
+    for page in ("index.html", "report.md"):
+        assert "3 failed" in (fresh / "results" / "tiny" / "report" / page).read_text()
+    summary = json.loads((fresh / "results" / "tiny" / "report" / "summary.json").read_text())
+    assert summary["completeness"]["failed"] == 3
 
 
 def test_a_mistake_in_the_grid_stops_snakemake_with_one_sentence(fresh):

@@ -1,0 +1,175 @@
+"""The results for machines: results/<grid>/report/summary.json.
+
+Rows are objects whose keys are the columns of the table that they come from, so a row means here what it means there.
+An estimate `x` has its 95 % interval in `x_low` and `x_high`; where the row is about one quantity, in `low` and `high`.
+
+    schema         1; a key that is removed or changes its meaning raises it, a further key does not
+    grid           name, description, grid_file, seeds; tasks: each with its budget `steps`, the constants of its
+                   normalised score (random_score, reference_score), threshold (null: none) and preprocessing;
+                   algorithms: each with title, equation, summary
+    completeness   how many runs were requested, and are done, diverged, failed, missing; cells: those that are not done
+    claims         verdict on each; comparisons: metric, effect with interval, what was claimed (claimed_low to
+                   claimed_high, null: without end), n_first and n_second runs or frozen policies, verdict, reason;
+                   by_task: the same on each task by itself
+    ranking        aggregate: normalised scores over all tasks, per measure (score: the final one; auc) and algorithm;
+                   pairs: difference of the means of two algorithms, over all tasks and on each, p of Welch's test,
+                   p_adjusted by Holm's procedure, verdict on the first of the two, seeds_needed to decide an undecided
+                   pair, or null with seeds_needed_more_than; improvement: probability that a run of the first is better
+    scores         per task and algorithm over its n runs: final score (mean, iqm, std, min, max), auc, how many reached
+                   the threshold and their median_steps_to_threshold; runs: each with its seed and scores
+    published      every published score (steps, metric, published_n seeds) beside ours by the same metric; verdict:
+                   consistent, above (ours is), below or not comparable, because of what, and the reason in words
+    tuning         per algorithm and group of tasks: the winner's score on tuning seeds, tuned and untuned settings on
+                   fresh seeds, shrinkage, verdict, and what tuning cost
+    laboratory     per frozen policy, at the main batch size and before any normalisation of advantages: estimators with
+                   their variance as a ratio to REINFORCE's, relative_bias in lengths of the true gradient, verdict
+    provenance     versions, commits, machines: each value with the number of runs that have it
+
+Numbers are numbers, flags are true or false, and what does not exist (an interval of a single run, a threshold never
+reached) is null. Equal tables give equal bytes.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.comparison import MOST_SEEDS
+from analysis.laboratory import PROBE
+from analysis.results import STATES, Grid
+
+SCHEMA = 1
+COUNTS = ("n_first", "n_second", "published_n", "seeds_needed")  # floats in a table where some are missing
+CLAIM = ("claim", "statement", "source", "rule", "claim_verdict")  # what every comparison of a claim repeats
+OF_A_PROBE = (*PROBE, "step", "exact", "episodes", "batches")
+OF_AN_ESTIMATOR = (
+    *("estimator", "kind", "algorithm", "critic", "gae_lambda", "gamma", "ratio", "ratio_low", "ratio_high"),
+    *("relative_bias", "relative_bias_low", "relative_bias_high", "expected", "verdict", "note"),
+)
+OF_A_RUN = (
+    *("seed", "status", "score", "mode_score", "normalized", "normalized_mode", "auc", "normalized_auc"),
+    *("steps_to_threshold", "reached", "steps_taken", "steps_per_second", "seconds_total", "peak_memory_mb"),
+)
+OF_PUBLISHED = (
+    *("task", "algorithm", "requested", "n", "source", "reference", "published_task", "steps", "metric"),
+    *("ours", "ours_low", "ours_high", "published_n", "published", "published_low", "published_high"),
+    *("difference", "difference_low", "difference_high", "method", "verdict", "because", "reason", "settings"),
+)
+
+
+def summary_json(grid: Grid, tables: dict[str, pd.DataFrame]) -> str:
+    """The summary as strict JSON, a key or a value a line."""
+    return json.dumps(summary(grid, tables), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
+def summary(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """What the tables say, as objects, lists, texts and finite numbers."""
+    content = {
+        "schema": SCHEMA,
+        "grid": {
+            "name": grid.name,
+            "description": grid.description,
+            "grid_file": grid.grid_file,
+            "seeds": grid.seeds,
+            "tasks": [{"task": task, **values} for task, values in grid.tasks.items()],
+            "algorithms": [{"algorithm": name, **values} for name, values in grid.algorithms.items()],
+        },
+        "completeness": completeness(tables["ledger"]),
+        "claims": claims(tables["claims"], tables["claim_tasks"]),
+        "ranking": {
+            "aggregate": rows(tables["aggregate"]),
+            "pairs": [pair(row) for row in rows(tables["pairs"])],
+            "improvement": rows(tables["improvement"]),
+        },
+        "scores": scores(tables["summary"], tables["scores"]),
+        "published": rows(tables["published"], OF_PUBLISHED),
+        "tuning": rows(tables["shrinkage"]),
+        "laboratory": laboratory(tables["gradients"]),
+        "provenance": provenance(tables["provenance"]),
+    }
+    return finite(content)
+
+
+def completeness(ledger: pd.DataFrame) -> dict[str, Any]:
+    counts = ledger["state"].value_counts()
+    absent = ledger[ledger["state"] != "done"]
+    return {
+        "requested": len(ledger),
+        **{state: int(counts.get(state, 0)) for state in STATES},
+        "cells": rows(absent, ("task", "algorithm", "seed", "state", "note")),
+    }
+
+
+def claims(table: pd.DataFrame, places: pd.DataFrame) -> list[dict[str, Any]]:
+    found = []
+    for name, own in table.groupby("claim", sort=False):
+        about = own.iloc[0]
+        at = places[places["claim"] == name]
+        comparisons = [
+            {**row, "by_task": rows(at[at["comparison"] == row["comparison"]], without(at, "claim", "comparison"))}
+            for row in rows(own, without(own, *CLAIM))
+        ]
+        texts = {"id": name, **{key: about[key] for key in ("statement", "source", "rule")}}
+        found.append({**texts, "verdict": about["claim_verdict"], "comparisons": comparisons})
+    return found
+
+
+def pair(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the table of pairs; how many seeds are needed is infinite there above MOST_SEEDS, which JSON has not."""
+    many = row["seeds_needed"] is not None and np.isinf(row["seeds_needed"])
+    return {**row, "seeds_needed_more_than": MOST_SEEDS if many else None}
+
+
+def scores(table: pd.DataFrame, runs: pd.DataFrame) -> list[dict[str, Any]]:
+    by_cell = {names: rows(own, OF_A_RUN, flags=["reached"]) for names, own in runs.groupby(["task", "algorithm"])}
+    return [{**row, "runs": by_cell.get((row["task"], row["algorithm"]), [])} for row in rows(table)]
+
+
+def laboratory(gradients: pd.DataFrame) -> list[dict[str, Any]]:
+    main = gradients[(gradients["main"] == 1) & (gradients["advantages"] == "raw")]
+    return [
+        {**rows(own.head(1), OF_A_PROBE, flags=["exact"])[0], "estimators": rows(own, OF_AN_ESTIMATOR)}
+        for _, own in main.groupby(PROBE, sort=False)
+    ]
+
+
+def provenance(table: pd.DataFrame) -> dict[str, Any]:
+    return {
+        f"{kind}s": rows(table[table["kind"] == kind], ("name", "value", "runs"))
+        for kind in ("version", "commit", "machine")
+    }
+
+
+# ---------------------------------------------------------------------------------------------- values
+
+
+def rows(table: pd.DataFrame, columns: Iterable[str] | None = None, flags: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """The table's rows as objects with these columns, all if None; `flags` are columns of 0 and 1."""
+    columns = list(table.columns if columns is None else columns)
+    kinds = {**dict.fromkeys(COUNTS, count), **dict.fromkeys(flags, bool)}
+    return [
+        {
+            name: None if pd.isna(value) else kinds[name](value) if name in kinds else value
+            for name, value in zip(columns, row, strict=True)
+        }
+        for row in table[columns].itertuples(index=False, name=None)
+    ]
+
+
+def count(value: float) -> float:
+    return int(value) if np.isfinite(value) else value
+
+
+def without(table: pd.DataFrame, *columns: str) -> list[str]:
+    return [name for name in table.columns if name not in columns]
+
+
+def finite(value: Any) -> Any:
+    """The same with None in place of every number that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
