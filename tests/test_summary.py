@@ -238,8 +238,9 @@ def test_every_link_of_the_report_leads_somewhere(folder):
 
 def test_the_report_has_its_sections_in_order_and_what_is_missing(folder):
     source = written(folder)[1]
-    expected = """Read this first; Claims; Ranking; Learning curves; Gradient laboratory; Tuning; Published scores;
-        Every run; Speed; Algorithms and settings; Definitions; Completeness; Provenance"""
+    expected = """Read this first; Claims; Ranking; Learning curves; Gradient laboratory; Tuning;
+        Against published scores; Every run; Speed; Algorithms and settings; How scores are defined; Completeness;
+        Provenance; How to cite"""
     assert re.findall(r"^## (.*)$", source, re.MULTILINE) == re.split(r";\s+", expected)
     assert "12 runs were requested: 10 done, 1 diverged, 0 failed, 1 missing." in source
     assert f"| Hopper-v5 | {markdown.text(HOSTILE)} | 1 | missing |  |" in source
@@ -251,7 +252,9 @@ def test_the_report_says_how_to_cite_if_the_page_does(folder):
     tables = {name: results.read_table(folder, name) for name in READ}
     page = report.page_of(grid, tables, dict.fromkeys(figures.FIGURES, '<svg width="1pt" height="1pt"/>'))
     entry = "@software{ladder,\n  title = {A ```ladder```}\n```\n}"
-    source = markdown.render(report.environment(), page | {"cite": entry, "findings": {}})
+    source = markdown.render(
+        report.environment(), page | {"cite": entry, "findings": page["findings"] | {"caution": []}}
+    )
     assert [token.content for token in GITHUB.parse(source) if token.type == "fence"] == [entry + "\n"]
     assert "Read this first" not in source
 
