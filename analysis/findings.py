@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.results import Grid
 
 FEW_RUNS = 5
+SPAN_COVERS = {2: "about half", 3: "about three quarters", 4: "about 88 %"}  # 1 − 2/2ⁿ
 MODE_GAP = 0.1  # of a normalised score, from which the two ways of acting are worth a sentence
 
 
@@ -89,7 +90,9 @@ def diverged(grid: Grid, scores: pd.DataFrame) -> list[str]:
 
 
 def few_runs(present: pd.DataFrame) -> list[str]:
-    """What an interval is worth at this n; the coverages are those of normally distributed scores."""
+    """What an interval is worth at this n; the coverages are those of normally distributed scores (analysis.statistics
+    has how they were found).
+    """
     if present.empty:
         return ["No run has finished yet, so there is nothing to compare."]
     n = int(present["n"].min())
@@ -98,17 +101,16 @@ def few_runs(present: pd.DataFrame) -> list[str]:
             "At least one average is a single run. A single run says nothing about the spread over seeds, so "
             "it has no interval, and no order that rests on it should be trusted."
         ]
-    if n < 4:
-        coverage = {2: "about half", 3: "about three quarters"}[n]
+    if n in SPAN_COVERS:
         return [
             f"Averages here are over as few as {n} runs. The bootstrap interval of their mean is just "
-            f"the span from the lowest to the highest run, and covers the true mean {coverage} of the time "
+            f"the span from the lowest to the highest run, and covers the true mean {SPAN_COVERS[n]} of the time "
             f"instead of 95 %: read it as the range of what was seen."
         ]
     if n <= FEW_RUNS:
         return [
-            f"Averages here are over as few as {n} runs. Then a 95 % bootstrap interval is too short: "
-            f"it covers the true mean a little over 80 % of the time."
+            f"Averages here are over as few as {n} runs. Intervals are widened for few runs, but with {n} the 95 % "
+            f"interval of a mean on one task still covers the true mean only about 92 % of the time."
         ]
     return []
 

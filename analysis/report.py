@@ -64,8 +64,13 @@ TUNING_FIGURES = {
     "tuning_importance": "Which settings mattered",
 }
 PUBLISHED_FIGURE = "published_scores"
-OWN_INTERVALS = (*SPEED_FIGURES, *LABORATORY_FIGURES, *TUNING_FIGURES)  # their captions say what theirs are
-SECTIONS = (*OWN_INTERVALS, *RANKING_FIGURES, PUBLISHED_FIGURE)
+OWN_INTERVALS = (
+    *SPEED_FIGURES,
+    *LABORATORY_FIGURES,
+    *TUNING_FIGURES,
+    PUBLISHED_FIGURE,
+)  # their captions say what theirs are
+SECTIONS = (*OWN_INTERVALS, *RANKING_FIGURES)
 
 
 def main() -> None:
