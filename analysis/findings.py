@@ -7,10 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.comparison import MOST_SEEDS
+from analysis.ranking import ALL_TASKS
 from analysis.results import Grid
 
 FEW_RUNS = 5
 SPAN_COVERS = {2: "about half", 3: "about three quarters", 4: "about 88 %"}  # 1 − 2/2ⁿ
+DECIDED = ("better", "worse")
 MODE_GAP = 0.1  # of a normalised score, from which the two ways of acting are worth a sentence
 
 
@@ -24,7 +27,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Leader:
-    """Of one task: the summary's rows of the highest mean score and of the next; what their intervals say."""
+    """Of one task: the summary's rows of the highest mean score and of the next; whether they are told apart."""
 
     task: str
     best: Any
@@ -36,32 +39,40 @@ def findings(grid: Grid, tables: dict[str, pd.DataFrame], tuning: Iterable[str] 
     """What a reader should know first, in the order in which they should know it; `tuning` is what tuning says."""
     scores, aggregate = tables["scores"], tables["aggregate"]
     present = tables["summary"][tables["summary"]["n"] > 0]
+    ranked, pairs = on_all_tasks(aggregate, present), tables["pairs"]
     sentences = {
         "caution": [*incomplete(grid, tables["ledger"]), *diverged(grid, scores), *few_runs(present)],
         "result": [
             *ranking(grid, aggregate, present),
-            *ladder(grid, on_all_tasks(aggregate, present), "score", "final score"),
-            *ladder(grid, on_all_tasks(aggregate, present), "auc", "return over the whole budget (AUC)"),
+            *ladder(grid, pairs, ranked, "score", "final score"),
+            *ladder(grid, pairs, ranked, "auc", "return over the whole budget (AUC)"),
             *thresholds(grid, scores),
             *tuning,
             *fastest(grid, scores),
         ],
-        "surprise": [*reversals(grid, present), *below_random(grid, present), *mode_gap(grid, scores)],
+        "surprise": [*reversals(grid, present, pairs), *below_random(grid, present), *mode_gap(grid, scores)],
     }
     return [Finding(kind, text) for kind, texts in sentences.items() for text in texts]
 
 
-def leaders(grid: Grid, summary: pd.DataFrame) -> list[Leader]:
+def leaders(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[Leader]:
     """For each task on which two algorithms have runs: who stands first, and whether that is settled."""
-    found = []
+    summary, found = tables["summary"], []
     for task in grid.tasks:
         rows = summary[(summary["task"] == task) & (summary["n"] > 0)]
         rows = list(rows.sort_values("mean", ascending=False, kind="stable").itertuples())
         if len(rows) > 1:
             best, following = rows[:2]
-            verdict = "equal" if best.mean == following.mean else overlap(following.high, best.low)
-            found.append(Leader(task, best, following, verdict))
+            pair = pair_of(tables["pairs"], "score", task, best.algorithm, following.algorithm)
+            found.append(Leader(task, best, following, told_apart(pair)))
     return found
+
+
+def told_apart(pair: Any) -> str:
+    """Whether the two of a row of the table of pairs are told apart."""
+    if pd.isna(pair.verdict):
+        return "– (a single run)"
+    return "yes" if pair.verdict in DECIDED else f"no: {seeds_text(pair.seeds_needed)}"
 
 
 # ------------------------------------------------------------------------------------------ cautions
@@ -140,28 +151,41 @@ def ranking(grid: Grid, aggregate: pd.DataFrame, present: pd.DataFrame) -> list[
     return [f"Normalised final score, interquartile mean over {where}, from best to worst: {order}.{note}"]
 
 
-def ladder(grid: Grid, aggregate: pd.DataFrame, measure: str, name: str) -> list[str]:
-    """Whether each algorithm stands above the one before it in the grid's order."""
-    rows = aggregate[(aggregate["measure"] == measure) & aggregate["algorithm"].isin(ladder_of(grid))]
-    rungs = list(rows.itertuples())
+def ladder(grid: Grid, pairs: pd.DataFrame, ranked: pd.DataFrame, measure: str, name: str) -> list[str]:
+    """Whether each algorithm stands above the one before it in the grid's order, by the verdicts on pairs."""
+    present = set(ranked.loc[ranked["measure"] == measure, "algorithm"])
+    rungs = [algorithm for algorithm in ladder_of(grid) if algorithm in present]
     if len(rungs) < 2:
         return []
-    path = " → ".join(grid.title(rung.algorithm) for rung in rungs)
-    falls = [
-        f"{grid.title(upper.algorithm)} ({fixed(upper.iqm)}) is not above {grid.title(lower.algorithm)} "
-        f"({fixed(lower.iqm)}; {overlap(upper.iqm_high, lower.iqm_low)})"
-        for lower, upper in pairwise(rungs)
-        if upper.iqm <= lower.iqm
-    ]
+    steps = [pair_of(pairs, measure, ALL_TASKS, upper, lower) for lower, upper in pairwise(rungs)]
+    path = " → ".join(grid.title(rung) for rung in rungs)
+    what = f"Up the ladder {path}, the normalised {name}, mean over runs and tasks,"
+    falls = [step_text(grid, step, "is not above") for step in steps if step.difference <= 0]
+    small = [step_text(grid, step, "over") for step in steps if step.difference > 0 and step.verdict not in DECIDED]
+    unsettled = f"not every rise is settled: {enumerate_text(small)}" if small else ""
     if falls:
-        return [f"Up the ladder {path}, the normalised {name} does not rise at every rung: {enumerate_text(falls)}."]
-    small = [
-        f"{grid.title(upper.algorithm)} ({fixed(upper.iqm)}) over {grid.title(lower.algorithm)} ({fixed(lower.iqm)})"
-        for lower, upper in pairwise(rungs)
-        if not lower.iqm_high < upper.iqm_low
-    ]
-    unsettled = f", but not every rise is settled by its intervals: {enumerate_text(small)}" if small else ""
-    return [f"Up the ladder {path}, the normalised {name} rises at every rung{unsettled}."]
+        return [
+            f"{what} does not rise at every rung: {enumerate_text(falls)}."
+            + (f" Of the others, {unsettled}." if small else "")
+        ]
+    return [f"{what} rises at every rung{', but ' + unsettled if small else ''}."]
+
+
+def step_text(grid: Grid, step: Any, relation: str) -> str:
+    """PPO over A2C (difference of means 0.02 [−0.01, 0.05], not settled)."""
+    gap = interval(step.difference, step.low, step.high, fixed)
+    return (
+        f"{grid.title(step.algorithm)} {relation} {grid.title(step.other)} (difference of means {gap}, "
+        f"{'settled' if step.verdict in DECIDED else 'not settled'})"
+    )
+
+
+def pair_of(pairs: pd.DataFrame, measure: str, task: str, algorithm: str, other: str) -> Any:
+    """The row of the table of pairs about these two, in whichever order it names them."""
+    of_task = pairs[(pairs["measure"] == measure) & (pairs["task"] == task)]
+    names = (algorithm, other)
+    row = of_task[of_task["algorithm"].isin(names) & of_task["other"].isin(names)]
+    return next(row.itertuples())
 
 
 def ladder_of(grid: Grid) -> list[str]:
@@ -199,18 +223,20 @@ def fastest(grid: Grid, scores: pd.DataFrame) -> list[str]:
 # ----------------------------------------------------------------------------------------- surprises
 
 
-def reversals(grid: Grid, summary: pd.DataFrame) -> list[str]:
-    """Later rungs whose interval lies wholly below that of an earlier one on the same task."""
+def reversals(grid: Grid, summary: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
+    """Later rungs that are worse than an earlier one on the same task, by the verdicts on pairs."""
     sentences = []
-    summary = summary[summary["algorithm"].isin(ladder_of(grid))]
+    worse = pairs[(pairs["measure"] == "score") & (pairs["verdict"] == "worse")]
+    rungs = ladder_of(grid)
     for task in grid.tasks:
-        rungs = list(summary[summary["task"] == task].itertuples())
-        for place, later in enumerate(rungs):
-            if above := [earlier for earlier in rungs[:place] if later.high < earlier.low]:
-                names = enumerate_text(f"{grid.title(row.algorithm)}, {mean_text(row)}" for row in above)
+        rows = {row.algorithm: row for row in summary[summary["task"] == task].itertuples()}
+        for later in rungs:
+            of_later = worse[(worse["task"] == task) & (worse["algorithm"] == later)]
+            if above := [earlier for earlier in rungs if earlier in set(of_later["other"])]:
+                names = enumerate_text(f"{grid.title(earlier)}, {mean_text(rows[earlier])}" for earlier in above)
                 sentences.append(
-                    f"{task}: {grid.title(later.algorithm)}, {mean_text(later)}, ends below {names}, "
-                    f"earlier on the ladder; the intervals are apart."
+                    f"{task}: {grid.title(later)}, {mean_text(rows[later])}, ends below {names}, "
+                    f"earlier on the ladder; {'that is' if len(above) == 1 else 'these differences are'} settled."
                 )
     return sentences
 
@@ -278,11 +304,11 @@ def mean_text(row) -> str:
     return interval(row.mean, row.low, row.high)
 
 
-def overlap(high_of_lower: float, low_of_higher: float) -> str:
-    """What the intervals say of two scores: where the lower one's ends, and where the higher one's begins."""
-    if pd.isna(high_of_lower) or pd.isna(low_of_higher):
-        return "no interval to tell them apart"
-    return "intervals overlap, not settled" if high_of_lower >= low_of_higher else "intervals apart"
+def seeds_text(seeds: float) -> str:
+    """How many seeds an undecided pair needs."""
+    if pd.isna(seeds):
+        return "no difference seen"
+    return f"more than {count(MOST_SEEDS)} seeds needed" if seeds > MOST_SEEDS else f"about {count(seeds)} seeds needed"
 
 
 def plural(n: int, noun: str) -> str:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.comparison import MOST_SEEDS
-from analysis.findings import count, enumerate_text, fixed, interval, on_all_tasks, plural
+from analysis.findings import enumerate_text, fixed, interval, on_all_tasks, plural, seeds_text
 from analysis.ranking import ALL_TASKS
 from analysis.results import Grid
 
@@ -231,13 +230,6 @@ def coverage_text(summary: pd.DataFrame) -> str:
 
 def in_order(grid: Grid, algorithms: Iterable[str]) -> str:
     return " > ".join(grid.title(algorithm) for algorithm in algorithms)
-
-
-def seeds_text(seeds: float) -> str:
-    """How many seeds an undecided pair needs."""
-    if pd.isna(seeds):
-        return "no difference seen"
-    return f"more than {count(MOST_SEEDS)} seeds needed" if seeds > MOST_SEEDS else f"about {count(seeds)} seeds needed"
 
 
 # ------------------------------------------------------------------------------------------- rows of the page

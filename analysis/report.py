@@ -126,7 +126,7 @@ def render(
         "grid": grid,
         "claims": claim_findings.section(grid, tables["claims"], tables["claim_tasks"], figure_titles(drawn)),
         "findings": {kind: list(group) for kind, group in groupby(found, lambda finding: finding.kind)},
-        "leaders": leaders(grid, summary),
+        "leaders": leaders(grid, tables),
         "ranking": ranking(grid, tables, drawn),
         "figures": [shown for name, shown in drawn.items() if name not in SECTIONS],
         "tuning": tuning(grid, tables, drawn),
