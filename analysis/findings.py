@@ -13,6 +13,8 @@ from analysis.results import Grid
 
 FEW_RUNS = 5
 SPAN_COVERS = {2: "about half", 3: "about three quarters", 4: "about 88 %"}  # 1 − 2/2ⁿ
+MARK = "†"  # of averages over fewer runs than were asked for
+JOBS = {"study": ("studies", "tuning"), "probe": ("probes", "gradients")}  # kind: plural, and what they tell of
 DECIDED = ("better", "worse")
 MODE_GAP = 0.1  # of a normalised score, from which the two ways of acting are worth a sentence
 
@@ -41,7 +43,7 @@ def findings(grid: Grid, tables: dict[str, pd.DataFrame], tuning: Iterable[str] 
     present = tables["summary"][tables["summary"]["n"] > 0]
     ranked, pairs = on_all_tasks(aggregate, present), tables["pairs"]
     sentences = {
-        "caution": [*incomplete(grid, tables["ledger"]), *diverged(grid, scores), *few_runs(present)],
+        "caution": [*incomplete(grid, tables), *diverged(grid, scores), *few_runs(present)],
         "result": [
             *ranking(grid, aggregate, present),
             *ladder(grid, pairs, ranked, "score", "final score"),
@@ -78,17 +80,80 @@ def told_apart(pair: Any) -> str:
 # ------------------------------------------------------------------------------------------ cautions
 
 
-def incomplete(grid: Grid, ledger: pd.DataFrame) -> list[str]:
-    absent = ledger[ledger["state"].isin(["failed", "missing"])]
-    if absent.empty:
-        return []
-    counts = ", ".join(f"{count} {state}" for state, count in absent["state"].value_counts().items())
-    pairs = absent[["task", "algorithm"]].drop_duplicates().itertuples(index=False)
-    places = enumerate_text(f"{grid.title(algorithm)} on {task}" for task, algorithm in pairs)
-    return [
-        f"Incomplete: {len(absent)} of {len(ledger)} requested runs have no result ({counts}): {places}. "
-        f"Averages there are over fewer runs, as their n says."
-    ]
+def incomplete(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
+    """What has no result: of the runs, of the studies, of the probes."""
+    ledger, jobs = tables["ledger"], tables["ledger_jobs"]
+    said = []
+    absent = unfinished(ledger)
+    if len(absent):
+        pairs = absent[["task", "algorithm"]].drop_duplicates().itertuples(index=False)
+        places = enumerate_text(f"{grid.title(algorithm)} on {task}" for task, algorithm in pairs)
+        said.append(
+            f"Incomplete: {len(absent)} of {len(ledger)} requested runs have no result ({state_counts(absent)}): "
+            f"{places}. What is averaged over fewer runs than were asked for is marked {MARK}, and its n says so."
+        )
+    for kind, (plural_of_kind, subject) in JOBS.items():
+        asked = jobs[jobs["kind"] == kind]
+        if len(absent := unfinished(asked)):
+            said.append(
+                f"Incomplete: {len(absent)} of {len(asked)} requested {plural_of_kind} "
+                f"{'has' if len(absent) == 1 else 'have'} no result ({state_counts(absent)}): "
+                f"{enumerate_text(job_title(grid, directory) for directory in absent['directory'])}. "
+                f"What is said of {subject} is said without {'it' if len(absent) == 1 else 'them'}."
+            )
+    return said
+
+
+def job_title(grid: Grid, directory: str) -> str:
+    """The study or probe of the grid that lies there, in words."""
+    for study in grid.studies:
+        if study["directory"] == directory:
+            return f"{grid.title(study['algorithm'])} on {study['group']}"
+    probe = next(probe for probe in grid.probes if probe["directory"] == directory)
+    if probe["exact"]:
+        return probe["task"]
+    return f"{probe['task']} at {100 * probe['fraction']:g} % of training (seed {probe['seed']})"
+
+
+def without_jobs(grid: Grid, jobs: pd.DataFrame, kind: str, exact: bool | None = None) -> str:
+    """Without …, which have no result: what a figure of studies or of probes (exact ones or others) lacks; empty where
+    nothing is lacking, or everything.
+    """
+    problems = {probe["directory"] for probe in grid.probes if probe["exact"]}
+    asked = jobs[(jobs["kind"] == kind) & (exact is None or jobs["directory"].isin(problems) == exact)]
+    absent = unfinished(asked)
+    if len(absent) in (0, len(asked)):
+        return ""
+    titles = enumerate_text(job_title(grid, directory) for directory in absent["directory"])
+    return f"Without {titles}: no result"
+
+
+def unfinished(ledger: pd.DataFrame) -> pd.DataFrame:
+    return ledger[ledger["state"].isin(["failed", "missing"])]
+
+
+def state_counts(ledger: pd.DataFrame) -> str:
+    """2 failed, 1 missing."""
+    return ", ".join(f"{count} {state}" for state, count in ledger["state"].value_counts().items())
+
+
+def mark(row: Any) -> str:
+    """Of a row with n and requested: a dagger where runs are missing."""
+    return f" {MARK}" if row.n < row.requested else ""
+
+
+def shortfalls(summary: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the summary with fewer runs than were asked for; none where nothing has run at all."""
+    return summary[(summary["n"] < summary["requested"]) & (summary["n"].sum() > 0)]
+
+
+def shortfall_text(grid: Grid, summary: pd.DataFrame) -> str:
+    """† fewer runs than asked for: PPO 3 of 5 on Hopper-v5; empty where no run is missing."""
+    rows = list(shortfalls(summary).itertuples())
+    if not rows:
+        return ""
+    places = enumerate_text(f"{grid.title(row.algorithm)} {row.n} of {row.requested} on {row.task}" for row in rows)
+    return f"{MARK} fewer runs than asked for: {places}"
 
 
 def diverged(grid: Grid, scores: pd.DataFrame) -> list[str]:
@@ -142,7 +207,7 @@ def ranking(grid: Grid, aggregate: pd.DataFrame, present: pd.DataFrame) -> list[
     if ranked.empty:
         return ["Nothing is ranked over all tasks: no algorithm has a run on every task."]
     order = ", ".join(
-        f"{grid.title(row.algorithm)} {interval(row.iqm, row.iqm_low, row.iqm_high, fixed)}"
+        f"{grid.title(row.algorithm)}{mark(row)} {interval(row.iqm, row.iqm_low, row.iqm_high, fixed)}"
         for row in ranked.itertuples()
     )
     left_out = [grid.title(algorithm) for algorithm in rows["algorithm"] if algorithm not in set(ranked["algorithm"])]

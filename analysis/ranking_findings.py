@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.findings import enumerate_text, fixed, interval, on_all_tasks, plural, seeds_text
+from analysis.findings import MARK, enumerate_text, fixed, interval, on_all_tasks, plural, seeds_text
 from analysis.ranking import ALL_TASKS
 from analysis.results import Grid
 
@@ -123,7 +123,7 @@ def sentences(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
     return [
         *agreement(grid, tables),
         *steps_down(grid, order(tables), together),
-        *told_apart(grid, together, alone),
+        *told_apart(grid, order(tables), together, alone),
         *without_verdict(together),
         *partial(grid, aggregate),
     ]
@@ -168,7 +168,7 @@ def step_text(grid: Grid, pair: Pair) -> str:
     return f"{grid.title(pair.algorithm)} {relation} {grid.title(pair.other)} ({gap}{needed})"
 
 
-def told_apart(grid: Grid, together: list[Pair], alone: list[Pair]) -> list[str]:
+def told_apart(grid: Grid, ordered: list[str], together: list[Pair], alone: list[Pair]) -> list[str]:
     """How many pairs are decided, over all tasks and on single ones, and where a single task says the opposite."""
     if not any(pair.verdict for pair in together):
         return []
@@ -179,7 +179,7 @@ def told_apart(grid: Grid, together: list[Pair], alone: list[Pair]) -> list[str]
     against = [
         f"{grid.title(pair.other)} above {grid.title(pair.algorithm)} on {pair.task}"
         for pair in alone
-        if pair.verdict == "worse"
+        if pair.verdict == "worse" and {pair.algorithm, pair.other} <= set(ordered)
     ]
     if against:
         text += f" Against the order on a single task: {'; '.join(against)}."
@@ -208,8 +208,8 @@ def partial(grid: Grid, aggregate: pd.DataFrame) -> list[str]:
         return []
     counts = enumerate_text(f"{grid.title(row.algorithm)} {row.n} of {row.requested}" for row in rows.itertuples())
     return [
-        f"Marked †: averages over fewer runs than were asked for ({counts}). A task counts as much as any other "
-        "however few runs it has; a task without a run is left out."
+        f"Marked {MARK}: averages over fewer runs than were asked for ({counts}). A task counts as much as any other "
+        "however few runs it has; a task without a run is left out, and of a pair one on which either has none."
     ]
 
 
@@ -257,6 +257,15 @@ def outcome(pair: Pair) -> str:
     if pair.verdict is None:
         return "– (a single run)"
     return f"undecided: {seeds_text(pair.seeds_needed)}" if pair.verdict == "undecided" else pair.verdict
+
+
+def mark_of(grid: Grid, pair: Pair) -> str:
+    """A dagger where either side has fewer runs than were asked for, or where the two have not all tasks in common."""
+    short = [
+        n < sum(len(grid.requested(task, name)) for task in (grid.tasks if pair.task == ALL_TASKS else [pair.task]))
+        for name, n in ((pair.algorithm, pair.n), (pair.other, pair.n_other))
+    ]
+    return f" {MARK}" if any(short) else ""
 
 
 def on_single_tasks(alone: list[Pair]) -> list[str]:

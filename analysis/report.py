@@ -23,8 +23,20 @@ from analysis import (
     tuning_findings,
 )
 from analysis.benchmark import core_time, percent, sentences, verdicts
-from analysis.figures import FIGURES
-from analysis.findings import count, duration, findings, fixed, interval, leaders, number
+from analysis.figures import FIGURES, lacking
+from analysis.findings import (
+    JOBS,
+    count,
+    duration,
+    enumerate_text,
+    findings,
+    fixed,
+    interval,
+    job_title,
+    leaders,
+    mark,
+    number,
+)
 from analysis.gradient_statistics import FEWEST_BATCHES
 from analysis.laboratory import UNBIASED_WITHIN
 from analysis.results import (
@@ -39,7 +51,7 @@ from analysis.results import (
     run_command,
     write_whole,
 )
-from analysis.tables import CURVE_POINTS
+from analysis.tables import CURVE_POINTS, MAKERS
 
 HERE = Path(__file__).parent
 SPEED_FIGURES = ("speed", "benchmark")  # stand in a section of their own, and so do these
@@ -118,9 +130,10 @@ def render(
         "p_value": ranking_findings.p_text,
     }
     environment.globals |= {"interval": interval, "fixed": fixed, "count": count, "number": number}
+    environment.globals["mark"] = mark
     environment.globals["score"] = tuning_findings.score
     summary = tables["summary"]
-    drawn = {name: figure(name, svg, tables) for name, svg in figures.items()}
+    drawn = {name: figure(grid, name, svg, tables) for name, svg in figures.items()}
     found = findings(grid, tables, tuning_findings.headline(grid, tables["shrinkage"]))
     page = {
         "grid": grid,
@@ -136,7 +149,7 @@ def render(
         "benchmark": about and benchmark(tables["benchmark"], about) | {"figure": drawn["benchmark"]},
         "scores": {task: score_rows(grid, task, summary, tables["scores"]) for task in grid.tasks},
         "settings": settings(grid),
-        "ledger": ledger(grid, tables["ledger"]),
+        "ledger": ledger(grid, tables["ledger"], tables["ledger_jobs"]),
         "provenance": provenance(tables["provenance"]),
         "seconds": tables["scores"]["seconds_total"].sum(),
         "steps": tables["scores"]["steps_taken"].sum(),
@@ -162,6 +175,7 @@ def ranking(grid: Grid, tables: dict[str, pd.DataFrame], drawn: dict[str, Any]) 
         "coverage": ranking_findings.coverage_text(tables["summary"]),
         "pairs": ranking_findings.pair_rows(grid, tables),
         "outcome": ranking_findings.outcome,
+        "mark_of": lambda pair: ranking_findings.mark_of(grid, pair),
         "on_single_tasks": ranking_findings.on_single_tasks,
         "figures": {name: drawn[name] | {"title": title} for name, title in RANKING_FIGURES.items()},
     }
@@ -191,18 +205,19 @@ def score_rows(grid: Grid, task: str, summary: pd.DataFrame, scores: pd.DataFram
     ]
 
 
-def figure(name: str, svg: str, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """A figure as a data URI with its size in CSS pixels and its caption: what it shows, n, intervals."""
+def figure(grid: Grid, name: str, svg: str, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """A figure as a data URI with its size in CSS pixels and its caption: what it shows, n, what is missing."""
     points = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
     width, height = (float(size) * 4 / 3 for size in points)
     caption = (HERE / "captions" / f"{name}.rst").read_text(encoding="utf-8").strip()
+    without = lacking(grid, name, tables.__getitem__)
     return {
         "name": name,
         "title": name.replace("_", " ").capitalize(),
         "source": "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
         "width": round(width),
         "height": round(height),
-        "caption": f"{caption} {sample_text(name, tables)}".strip(),
+        "caption": " ".join(filter(None, [caption, sample_text(name, tables), f"{without}." if without else ""])),
         "intervals": name not in OWN_INTERVALS and ("interval" in caption or "bootstrap" in caption),
     }
 
@@ -306,8 +321,8 @@ def own_settings(cells: list[dict[str, Any]], shared: set[str]) -> dict[str, tup
     return own
 
 
-def ledger(grid: Grid, cells: pd.DataFrame) -> dict[str, Any]:
-    """Counts of states: in all, and per task and algorithm; then every cell."""
+def ledger(grid: Grid, cells: pd.DataFrame, jobs: pd.DataFrame) -> dict[str, Any]:
+    """Counts of states: in all, and per task and algorithm; then every cell. Likewise of studies and probes."""
     counts = {
         (task, algorithm): group["state"].value_counts().to_dict()
         for (task, algorithm), group in cells.groupby(["task", "algorithm"])
@@ -318,15 +333,32 @@ def ledger(grid: Grid, cells: pd.DataFrame) -> dict[str, Any]:
         "total": {state: total.get(state, 0) for state in STATES},
         "counts": counts,
         "cells": list(cells.itertuples()),
+        "jobs": {
+            plural_of_kind: {
+                "counts": rows["state"].value_counts().to_dict(),
+                "rows": [
+                    {"title": job_title(grid, row.directory), "state": row.state, "note": row.note}
+                    for row in rows.assign(note=rows["note"].fillna("")).itertuples()
+                ],
+            }
+            for kind, (plural_of_kind, _) in JOBS.items()
+            if len(rows := jobs[jobs["kind"] == kind])
+        },
     }
 
 
-def provenance(table: pd.DataFrame) -> dict[str, list[tuple[str, str, int]]]:
-    """kind → its (name, value, runs)."""
+def provenance(table: pd.DataFrame) -> dict[str, list[tuple[str, str, str]]]:
+    """kind → its (name, value, and what it made: 210 runs, 10 studies and 1 probe)."""
     return {
-        kind: list(rows[["name", "value", "runs"]].itertuples(index=False, name=None))
+        kind: [(row["name"], row["value"], made_text(row)) for row in rows.to_dict("records")]
         for kind, rows in table.groupby("kind", sort=False)
     }
+
+
+def made_text(row: dict[str, Any]) -> str:
+    return enumerate_text(
+        f"{count(row[plural])} {kind if row[plural] == 1 else plural}" for kind, plural in MAKERS.items() if row[plural]
+    )
 
 
 # ---------------------------------------------------------------------------------------------- text

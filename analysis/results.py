@@ -57,6 +57,7 @@ TABLES = {
     name: tuple(columns.split())
     for name, columns in {
         "ledger": "task algorithm seed state steps steps_taken updates episodes seconds directory note",
+        "ledger_jobs": "kind directory state note",
         "curves": "task algorithm seed step return moving_average normalized episodes",
         "curve_intervals": "task algorithm step n mean low high std",
         "scores": "task algorithm seed status score mode_score normalized normalized_mode auc normalized_auc "
@@ -71,7 +72,7 @@ TABLES = {
         "pairs": "measure task algorithm other tasks n n_other difference low high p p_adjusted verdict seeds_needed",
         "efficiency": "algorithm fraction iqm low high",
         "diagnostics": f"task algorithm seed step {' '.join(DIAGNOSTICS)}",
-        "provenance": "kind name value runs",
+        "provenance": "kind name value runs studies probes",
         "benchmark": "task contestant title side status reason n steps_per_second low high "
         "stepping acting learning rest reference reference_ratio reference_low reference_high "
         "peer peer_ratio peer_low peer_high limit_share gymnasium_share peak_memory_mb start_up overhead",
@@ -492,8 +493,26 @@ def state_of(grid: Grid, cell: dict[str, Any]) -> tuple[str, dict[str, Any] | No
     if (grid.folder / cell["directory"] / "run.json").exists():
         run = read_run(grid, cell)
         return run["status"], run
-    log = grid.folder / "logs" / f"{cell['directory']}.log"
-    return ("failed" if log.exists() else "missing"), None
+    return unfinished(grid, cell["directory"]), None
+
+
+def unfinished(grid: Grid, directory: str) -> str:
+    """The state of a cell, study or probe without a result."""
+    return "failed" if (grid.folder / "logs" / f"{directory}.log").exists() else "missing"
+
+
+def read_jobs(grid: Grid) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """Kind, directory, state (done, failed or missing) and record of every study and probe that the grid asks for; the
+    record of one that is not done is empty.
+    """
+    jobs = []
+    for kind, asked, keys in (("study", grid.studies, STUDY_FILE_KEYS), ("probe", grid.probes, PROBE_FILE_KEYS)):
+        for directory in [entry["directory"] for entry in asked]:
+            path = grid.folder / directory / f"{kind}.json"  # written last
+            done = path.exists()
+            state = "done" if done else unfinished(grid, directory)
+            jobs.append((kind, directory, state, read_record(path, keys) if done else {}))
+    return jobs
 
 
 def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:

@@ -237,7 +237,9 @@ def test_p_values_in_words():
 def drawn(grid: results.Grid, tables: dict[str, pd.DataFrame], name: str) -> str:
     """The words in a figure that is made from the tables' files."""
     theme.apply()
-    for table in ("aggregate", "profiles", "improvement"):
+    summary = tables["summary"].assign(requested=tables["summary"]["n"])
+    tables = tables | {"summary": summary.reindex(columns=list(results.TABLES["summary"]))}
+    for table in ("aggregate", "profiles", "improvement", "summary"):
         results.write_table(grid.folder, table, tables[table])
     figure = figures.draw(grid, name)
     text = theme.image_bytes(figure, "svg").decode()
