@@ -6,8 +6,9 @@ the other algorithm [m_k] on the same tasks in the same order. Every task counts
 Verdicts come from Welch's t-test of the difference of means, over several tasks with the Welch–Satterthwaite degrees of
 freedom of all samples together, and Holm's correction over all pairs that stand side by side. Why this and no other:
 
-- The percentile bootstrap interval of a mean of 5 runs covers 84 % instead of 95 %, of 10 runs 90 %. A test of the
-  difference of two such means errs in 12 and 8 % of cases instead of 5.
+- The plain percentile bootstrap interval of a mean of 5 runs covers 84 % instead of 95 %, of 10 runs 90 %. A test of
+  the difference of two such means errs in 12 and 8 % of cases instead of 5. Intervals are therefore expanded (see
+  analysis.statistics), but whether two of them overlap is no test of the difference either.
 - Rank and permutation tests of 5 against 5 runs have no p-value below 2/252. With 15 pairs Holm asks the first for
   0.05/15: on a single task such a test could not tell anything apart.
 - Algorithms differ in spread, often by an order of magnitude, so a pooled variance is wrong. Welch's test keeps its
@@ -28,8 +29,8 @@ from scipy.stats import t as t_distribution
 from analysis.statistics import (
     CONFIDENCE,
     RESAMPLES,
-    TAIL,
     degrees_of_freedom,
+    expanded_tail,
     interval_of_sum,
     percentiles,
     times_drawn,
@@ -59,16 +60,19 @@ def improvement_interval(
     second: list[np.ndarray],
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
-    tail: float = TAIL,
+    tail: float | None = None,
 ) -> tuple[float, float]:
     """Stratified bootstrap interval of the probability of improvement, both sides resampled; NaN if any sample has
-    fewer than two runs.
+    fewer than two runs. The tail is the expanded one of all samples of both sides, unless another is given.
 
+    In simulations with normal scores it covers, plain → expanded: on one task 87–93 → 93–96 % with 5 runs, 92–96 →
+    95–97 % with 10; on seven tasks 93–94 → 95–98 % and 94–95 → 95–97 %. Near 0 or 1 on one task it stays too short.
     Where every run of one is above every run of the other on every task, so is every resample: the interval is [1, 1],
     which is how few runs look and not certainty. Verdicts are therefore not taken from it.
     """
     if min(len(runs) for runs in (*first, *second)) < 2:
         return np.nan, np.nan
+    tail = expanded_tail(len(runs) for runs in (*first, *second)) if tail is None else tail
     shares = []
     for x, y in zip(first, second, strict=True):
         n, m = len(x), len(y)

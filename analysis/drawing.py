@@ -145,6 +145,15 @@ def legend(figure: Figure, grid: Grid, further: Iterable[Line2D] = ()) -> None:
     figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4 if len(handles) > 5 else 5))
 
 
+def headnote(figure: Figure, text: str) -> None:
+    """A sentence above everything else."""
+    title = {"title": textwrap.fill(text, 150), "title_fontsize": 8}
+    if figure.legends:
+        figure.legends[0].set_title(title["title"], {"size": title["title_fontsize"]})
+    else:
+        figure.legend(handles=[], loc="outside upper center", **title)
+
+
 def spread(n: int, half_width: float) -> np.ndarray:
     """[n] offsets side by side, from −half_width to half_width; 0 for a single one."""
     return np.linspace(-half_width, half_width, n) if n > 1 else np.zeros(n)

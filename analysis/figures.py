@@ -3,6 +3,7 @@
 import inspect
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,6 +23,7 @@ from analysis.drawing import (
     band,
     by_algorithm,
     dots,
+    headnote,
     legend,
     line_handles,
     log_axis,
@@ -37,6 +39,7 @@ from analysis.drawing import (
     step_ticks,
     task_panels,
 )
+from analysis.findings import MARK, shortfall_text, shortfalls, without_jobs
 from analysis.gradient_figures import (
     critic_error,
     exact_problems,
@@ -362,6 +365,14 @@ FIGURES: dict[str, Callable[..., Figure]] = {
 }
 
 
+OF_RUNS = (  # figures of averages over the grid's runs
+    *("aggregate_scores", "performance_profiles", "probability_of_improvement", "learning_curves", "final_scores"),
+    *("seed_spread", "sample_efficiency", "diagnostics", "speed"),
+)
+OF_STUDIES = ("shrinkage", "tuning_history", "tuning_space", "tuning_importance")
+OF_PROBES = ("gradient_variance", "gradient_direction", "gradient_bias_variance", "critic_error", "exact_problems")
+
+
 # ----------------------------------------------------------------------------------------- command line
 
 
@@ -389,13 +400,45 @@ def write_figure(grid: Grid, name: str) -> None:
 
 
 def draw(grid: Grid, name: str) -> Figure:
-    """The named figure."""
-    return FIGURES[name](grid, **{table: read_table(grid.folder, table) for table in tables_behind(name)})
+    """The named figure. In one that shows averages over runs, algorithms that lack some are marked; what is lacking is
+    said above it.
+    """
+    tables = {table: read_table(grid.folder, table) for table in tables_behind(name)}
+    if name in OF_RUNS:
+        partial = set(shortfalls(read_table(grid.folder, "summary"))["algorithm"])
+        figure = FIGURES[name](marked(grid, partial), **tables)
+    else:
+        figure = FIGURES[name](grid, **tables)
+    if text := lacking(grid, name, lambda table: read_table(grid.folder, table)):
+        headnote(figure, text)
+    return figure
 
 
 def tables_behind(name: str) -> list[str]:
     """The tables that a figure is made from: the parameters of its function name them."""
     return [parameter for parameter in inspect.signature(FIGURES[name]).parameters if parameter != "grid"]
+
+
+def lacking(grid: Grid, name: str, table: Callable[[str], pd.DataFrame]) -> str:
+    """Which runs, studies or probes the named figure is made without, by the tables of these names; empty where there
+    are all.
+    """
+    if name in OF_RUNS:
+        return shortfall_text(grid, table("summary"))
+    if name in OF_STUDIES:
+        return without_jobs(grid, table("ledger_jobs"), "study")
+    if name in OF_PROBES:
+        return without_jobs(grid, table("ledger_jobs"), "probe", exact=name == "exact_problems")
+    return ""
+
+
+def marked(grid: Grid, algorithms: set[str]) -> Grid:
+    """The grid with a mark behind the titles of these algorithms."""
+    about = {
+        name: {**values, "title": f"{values['title']} {MARK}"} if name in algorithms else values
+        for name, values in grid.algorithms.items()
+    }
+    return replace(grid, algorithms=about)
 
 
 if __name__ == "__main__":

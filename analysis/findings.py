@@ -6,15 +6,20 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.comparison import MOST_SEEDS
 from analysis.results import Grid
 
 FEW_RUNS = 5
+SPAN_COVERS = {2: "about half", 3: "about three quarters", 4: "about 88 %"}  # 1 − 2/2ⁿ
+MARK = "†"  # of averages over fewer runs than were asked for
+JOBS = {"study": ("studies", "tuning"), "probe": ("probes", "gradients")}  # kind: plural, and what they tell of
+DECIDED = ("better", "worse")
 MODE_GAP = 0.1  # of a normalised score, from which the two ways of acting are worth a sentence
 
 
 @dataclass(frozen=True)
 class Leader:
-    """Of one task: the summary's rows of the highest mean score and of the next; what their intervals say."""
+    """Of one task: the summary's rows of the highest mean score and of the next; whether they are told apart."""
 
     task: str
     best: Any
@@ -27,7 +32,7 @@ def findings(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, list[str]
     scores, summary = tables["scores"], tables["summary"]
     present = summary[summary["n"] > 0]
     return {
-        "caution": [*incomplete(grid, tables["ledger"]), *diverged(grid, scores), *few_runs(present)],
+        "caution": [*incomplete(grid, tables), *diverged(grid, scores), *few_runs(present)],
         "learning": thresholds(grid, scores),
         "scores": [*below_random(grid, present), *mode_gap(grid, scores)],
     }
@@ -43,7 +48,7 @@ def ranked(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
     if best_first.empty:
         return ["Nothing is ranked over all tasks: no algorithm has a run on every task."]
     order = ", ".join(
-        f"{grid.title(row.algorithm)} {interval(row.iqm, row.iqm_low, row.iqm_high, fixed)}"
+        f"{grid.title(row.algorithm)}{mark(row)} {interval(row.iqm, row.iqm_low, row.iqm_high, fixed)}"
         for row in best_first.itertuples()
     )
     left_out = [
@@ -56,33 +61,110 @@ def ranked(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
     ]
 
 
-def leaders(grid: Grid, summary: pd.DataFrame) -> list[Leader]:
+def leaders(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[Leader]:
     """For each task on which two algorithms have runs: who stands first, and whether that is settled."""
-    found = []
+    summary, found = tables["summary"], []
     for task in grid.tasks:
         rows = summary[(summary["task"] == task) & (summary["n"] > 0)]
         rows = list(rows.sort_values("mean", ascending=False, kind="stable").itertuples())
         if len(rows) > 1:
             best, following = rows[:2]
-            verdict = "equal" if best.mean == following.mean else overlap(following.high, best.low)
-            found.append(Leader(task, best, following, verdict))
+            pair = pair_of(tables["pairs"], task, best.algorithm, following.algorithm)
+            found.append(Leader(task, best, following, told_apart(pair)))
     return found
+
+
+def pair_of(pairs: pd.DataFrame, task: str, algorithm: str, other: str) -> Any:
+    """The row of the table of pairs about the final scores of these two, in whichever order it names them."""
+    names = (algorithm, other)
+    of_task = pairs[(pairs["measure"] == "score") & (pairs["task"] == task)]
+    return next(of_task[of_task["algorithm"].isin(names) & of_task["other"].isin(names)].itertuples())
+
+
+def told_apart(pair: Any) -> str:
+    """Whether the two of a row of the table of pairs are told apart."""
+    if pd.isna(pair.verdict):
+        return "– (a single run)"
+    return "yes" if pair.verdict in DECIDED else f"no: {seeds_text(pair.seeds_needed)}"
 
 
 # ------------------------------------------------------------------------------------------ cautions
 
 
-def incomplete(grid: Grid, ledger: pd.DataFrame) -> list[str]:
-    absent = ledger[ledger["state"].isin(["failed", "missing"])]
-    if absent.empty:
-        return []
-    counts = ", ".join(f"{count} {state}" for state, count in absent["state"].value_counts().items())
-    pairs = absent[["task", "algorithm"]].drop_duplicates().itertuples(index=False)
-    places = enumerate_text(f"{grid.title(algorithm)} on {task}" for task, algorithm in pairs)
-    return [
-        f"Incomplete: {len(absent)} of {len(ledger)} requested runs have no result ({counts}): {places}. "
-        f"Averages there are over fewer runs, as their n says."
-    ]
+def incomplete(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
+    """What has no result: of the runs, of the studies, of the probes."""
+    ledger, jobs = tables["ledger"], tables["ledger_jobs"]
+    said = []
+    absent = unfinished(ledger)
+    if len(absent):
+        pairs = absent[["task", "algorithm"]].drop_duplicates().itertuples(index=False)
+        places = enumerate_text(f"{grid.title(algorithm)} on {task}" for task, algorithm in pairs)
+        said.append(
+            f"Incomplete: {len(absent)} of {len(ledger)} requested runs have no result ({state_counts(absent)}): "
+            f"{places}. What is averaged over fewer runs than were asked for is marked {MARK}, and its n says so."
+        )
+    for kind, (plural_of_kind, subject) in JOBS.items():
+        asked = jobs[jobs["kind"] == kind]
+        if len(absent := unfinished(asked)):
+            said.append(
+                f"Incomplete: {len(absent)} of {len(asked)} requested {plural_of_kind} "
+                f"{'has' if len(absent) == 1 else 'have'} no result ({state_counts(absent)}): "
+                f"{enumerate_text(job_title(grid, directory) for directory in absent['directory'])}. "
+                f"What is said of {subject} is said without {'it' if len(absent) == 1 else 'them'}."
+            )
+    return said
+
+
+def job_title(grid: Grid, directory: str) -> str:
+    """The study or probe of the grid that lies there, in words."""
+    for study in grid.studies:
+        if study["directory"] == directory:
+            return f"{grid.title(study['algorithm'])} on {study['group']}"
+    probe = next(probe for probe in grid.probes if probe["directory"] == directory)
+    if probe["exact"]:
+        return probe["task"]
+    return f"{probe['task']} at {100 * probe['fraction']:g} % of training (seed {probe['seed']})"
+
+
+def without_jobs(grid: Grid, jobs: pd.DataFrame, kind: str, exact: bool | None = None) -> str:
+    """Without …, which have no result: what a figure of studies or of probes (exact ones or others) lacks; empty where
+    nothing is lacking, or everything.
+    """
+    problems = {probe["directory"] for probe in grid.probes if probe["exact"]}
+    asked = jobs[(jobs["kind"] == kind) & (exact is None or jobs["directory"].isin(problems) == exact)]
+    absent = unfinished(asked)
+    if len(absent) in (0, len(asked)):
+        return ""
+    titles = enumerate_text(job_title(grid, directory) for directory in absent["directory"])
+    return f"Without {titles}: no result"
+
+
+def unfinished(ledger: pd.DataFrame) -> pd.DataFrame:
+    return ledger[ledger["state"].isin(["failed", "missing"])]
+
+
+def state_counts(ledger: pd.DataFrame) -> str:
+    """2 failed, 1 missing."""
+    return ", ".join(f"{count} {state}" for state, count in ledger["state"].value_counts().items())
+
+
+def mark(row: Any) -> str:
+    """Of a row with n and requested: a dagger where runs are missing."""
+    return f" {MARK}" if row.n < row.requested else ""
+
+
+def shortfalls(summary: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the summary with fewer runs than were asked for; none where nothing has run at all."""
+    return summary[(summary["n"] < summary["requested"]) & (summary["n"].sum() > 0)]
+
+
+def shortfall_text(grid: Grid, summary: pd.DataFrame) -> str:
+    """† fewer runs than asked for: PPO 3 of 5 on Hopper-v5; empty where no run is missing."""
+    rows = list(shortfalls(summary).itertuples())
+    if not rows:
+        return ""
+    places = enumerate_text(f"{grid.title(row.algorithm)} {row.n} of {row.requested} on {row.task}" for row in rows)
+    return f"{MARK} fewer runs than asked for: {places}"
 
 
 def diverged(grid: Grid, scores: pd.DataFrame) -> list[str]:
@@ -95,7 +177,9 @@ def diverged(grid: Grid, scores: pd.DataFrame) -> list[str]:
 
 
 def few_runs(present: pd.DataFrame) -> list[str]:
-    """What an interval is worth at this n; the coverages are those of normally distributed scores."""
+    """What an interval is worth at this n; the coverages are those of normally distributed scores (analysis.statistics
+    has how they were found).
+    """
     if present.empty:
         return ["No run has finished yet, so there is nothing to compare."]
     n = int(present["n"].min())
@@ -104,17 +188,16 @@ def few_runs(present: pd.DataFrame) -> list[str]:
             "At least one average is a single run. A single run says nothing about the spread over seeds, so "
             "it has no interval, and no order that rests on it should be trusted."
         ]
-    if n < 4:
-        coverage = {2: "about half", 3: "about three quarters"}[n]
+    if n in SPAN_COVERS:
         return [
             f"Averages here are over as few as {n} runs. The bootstrap interval of their mean is just "
-            f"the span from the lowest to the highest run, and covers the true mean {coverage} of the time "
+            f"the span from the lowest to the highest run, and covers the true mean {SPAN_COVERS[n]} of the time "
             f"instead of 95 %: read it as the range of what was seen."
         ]
     if n <= FEW_RUNS:
         return [
-            f"Averages here are over as few as {n} runs. Then a 95 % bootstrap interval is too short: "
-            f"it covers the true mean a little over 80 % of the time."
+            f"Averages here are over as few as {n} runs. Intervals are widened for few runs, but with {n} the 95 % "
+            f"interval of a mean on one task still covers the true mean only about 92 % of the time."
         ]
     return []
 
@@ -217,11 +300,11 @@ def mean_text(row) -> str:
     return interval(row.mean, row.low, row.high)
 
 
-def overlap(high_of_lower: float, low_of_higher: float) -> str:
-    """What the intervals say of two scores: where the lower one's ends, and where the higher one's begins."""
-    if pd.isna(high_of_lower) or pd.isna(low_of_higher):
-        return "no interval to tell them apart"
-    return "intervals overlap, not settled" if high_of_lower >= low_of_higher else "intervals apart"
+def seeds_text(seeds: float) -> str:
+    """How many seeds an undecided pair needs."""
+    if pd.isna(seeds):
+        return "no difference seen"
+    return f"more than {count(MOST_SEEDS)} seeds needed" if seeds > MOST_SEEDS else f"about {count(seeds)} seeds needed"
 
 
 def plural(n: int, noun: str) -> str:

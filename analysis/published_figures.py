@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis import theme
-from analysis.drawing import named_rows, rows, say
+from analysis.drawing import headnote, named_rows, rows, say
+from analysis.findings import MARK, mark
 from analysis.published import split_id
 from analysis.results import Grid
 
@@ -45,6 +46,8 @@ def published_scores(grid: Grid, published: pd.DataFrame) -> Figure:
         Line2D([], [], linestyle="", marker="$*$", color=theme.INK, markersize=6, label="same settings"),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    if (comparable["n"] < comparable["requested"]).any():
+        headnote(figure, f"{MARK} ours is over fewer runs than asked for")
     return figure
 
 
@@ -70,7 +73,9 @@ def task_panel(grid: Grid, axes: Axes, task: str, entries: pd.DataFrame) -> None
         axes.plot([row.published_low, row.published_high], [place + APART] * 2, color=theme.INK, linewidth=1)
         axes.plot([row.published], [place + APART], color=theme.INK, **THEIRS)
         version = split_id(row.published_task)[1]
-        names.append(f"{grid.title(row.algorithm)}: {row.source}, v{version}{' *' if row.settings == 'same' else ''}")
+        names.append(
+            f"{grid.title(row.algorithm)}{mark(row)}: {row.source}, v{version}{' *' if row.settings == 'same' else ''}"
+        )
     named_rows(axes, names)
     axes.tick_params(axis="y", labelsize=7.5)
     axes.set_title(task)

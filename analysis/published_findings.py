@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import statistics
-from analysis.findings import count, enumerate_text, interval, number, plural
+from analysis.findings import count, enumerate_text, interval, mark, number, plural
 from analysis.published import MARGIN
 from analysis.results import Grid
 
@@ -199,7 +199,7 @@ def row_of(row: Any) -> dict[str, Any]:
         "steps": count(row.steps),
         "metric": row.metric_text,
         "ours": interval(row.ours, row.ours_low, row.ours_high),
-        "n": f"{row.n}{f' of {row.requested}' if row.n < row.requested else ''}",
+        "n": f"{row.n}{f' of {row.requested}{mark(row)}' if row.n < row.requested else ''}",
         "published": number(row.published),
         "spread": spread_text(row),
         "difference": interval(row.difference, row.difference_low, row.difference_high),

@@ -25,15 +25,19 @@ from analysis import (
     tuning_findings,
 )
 from analysis.benchmark import core_time, percent, sentences, verdicts
-from analysis.figures import FIGURES, tables_behind
+from analysis.figures import FIGURES, lacking, tables_behind
 from analysis.findings import (
+    JOBS,
     count,
     duration,
+    enumerate_text,
     fastest,
     findings,
     fixed,
     interval,
+    job_title,
     leaders,
+    mark,
     number,
     plural,
     ranked,
@@ -53,7 +57,7 @@ from analysis.results import (
     write_whole,
 )
 from analysis.summary import summary_json
-from analysis.tables import CURVE_POINTS
+from analysis.tables import CURVE_POINTS, MAKERS
 
 HERE = Path(__file__).parent
 PAGE = HERE / "page"
@@ -161,7 +165,7 @@ def environment() -> Environment:
         "p_value": ranking_findings.p_text,
     }
     templates.globals |= {"interval": interval, "fixed": fixed, "count": count, "number": number}
-    templates.globals["score"] = tuning_findings.score
+    templates.globals |= {"mark": mark, "score": tuning_findings.score}
     return templates
 
 
@@ -171,7 +175,7 @@ def page_of(
     """Everything that the page says, by the names that its templates use."""
     summary = tables["summary"]
     drawn = {
-        section: {name: figure(section, name, figures[name], tables) for name in titles}
+        section: {name: figure(section, grid, name, figures[name], tables) for name in titles}
         for section, titles in FIGURE_TITLES.items()
     }
     titles = {name: title for titles in FIGURE_TITLES.values() for name, title in titles.items()}
@@ -182,7 +186,7 @@ def page_of(
         "figures": drawn,
         "findings": findings(grid, tables),
         "claims": claim_findings.section(grid, tables["claims"], tables["claim_tasks"], titles),
-        "leaders": leaders(grid, summary),
+        "leaders": leaders(grid, tables),
         "ranking": ranking(grid, tables),
         "tuning": tuning(grid, tables),
         "laboratory": laboratory(grid, tables),
@@ -191,7 +195,7 @@ def page_of(
         "benchmark": about and benchmark(tables["benchmark"], about),
         "scores": {task: score_rows(grid, task, summary, tables["scores"]) for task in grid.tasks},
         "settings": settings(grid),
-        "ledger": ledger(grid, tables["ledger"]),
+        "ledger": ledger(grid, tables["ledger"], tables["ledger_jobs"]),
         "provenance": provenance(tables["provenance"]),
         "seconds": tables["scores"]["seconds_total"].sum(),
         "steps": tables["scores"]["steps_taken"].sum(),
@@ -252,6 +256,7 @@ def ranking(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, Any] | Non
         "coverage": ranking_findings.coverage_text(tables["summary"]),
         "pairs": ranking_findings.pair_rows(grid, tables),
         "outcome": ranking_findings.outcome,
+        "mark_of": lambda pair: ranking_findings.mark_of(grid, pair),
         "on_single_tasks": ranking_findings.on_single_tasks,
     }
 
@@ -280,11 +285,14 @@ def score_rows(grid: Grid, task: str, summary: pd.DataFrame, scores: pd.DataFram
     ]
 
 
-def figure(section: str, name: str, svg: str, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """A figure as a data URI with its size in CSS pixels, its tables and its caption: what it shows, n, intervals."""
+def figure(section: str, grid: Grid, name: str, svg: str, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """A figure as a data URI with its size in CSS pixels, its tables and its caption: what it shows, n, what is
+    missing.
+    """
     points = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
     width, height = (float(size) * 4 / 3 for size in points)
     caption = (HERE / "captions" / f"{name}.rst").read_text(encoding="utf-8").strip()
+    without = lacking(grid, name, tables.__getitem__)
     return {
         "name": name,
         "title": FIGURE_TITLES[section][name],
@@ -292,7 +300,9 @@ def figure(section: str, name: str, svg: str, tables: dict[str, pd.DataFrame]) -
         "source": "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
         "width": round(width),
         "height": round(height),
-        "caption": f"{caption} {sample_text(section, name, tables)}".strip(),
+        "caption": " ".join(
+            filter(None, [caption, sample_text(section, name, tables), f"{without}." if without else ""])
+        ),
         "intervals": section in OVER_RUNS and ("interval" in caption or "bootstrap" in caption),
     }
 
@@ -389,8 +399,8 @@ def own_settings(cells: list[dict[str, Any]], shared: set[str]) -> dict[str, tup
     return own
 
 
-def ledger(grid: Grid, cells: pd.DataFrame) -> dict[str, Any]:
-    """Counts of states: in all, and per task and algorithm; then every cell."""
+def ledger(grid: Grid, cells: pd.DataFrame, jobs: pd.DataFrame) -> dict[str, Any]:
+    """Counts of states: in all, and per task and algorithm; then every cell. Likewise of studies and probes."""
     counts = {
         (task, algorithm): group["state"].value_counts().to_dict()
         for (task, algorithm), group in cells.groupby(["task", "algorithm"])
@@ -401,15 +411,32 @@ def ledger(grid: Grid, cells: pd.DataFrame) -> dict[str, Any]:
         "total": {state: total.get(state, 0) for state in STATES},
         "counts": counts,
         "cells": list(cells.itertuples()),
+        "jobs": {
+            plural_of_kind: {
+                "counts": rows["state"].value_counts().to_dict(),
+                "rows": [
+                    {"title": job_title(grid, row.directory), "state": row.state, "note": row.note}
+                    for row in rows.assign(note=rows["note"].fillna("")).itertuples()
+                ],
+            }
+            for kind, (plural_of_kind, _) in JOBS.items()
+            if len(rows := jobs[jobs["kind"] == kind])
+        },
     }
 
 
-def provenance(table: pd.DataFrame) -> dict[str, list[tuple[str, str, int]]]:
-    """kind → its (name, value, runs)."""
+def provenance(table: pd.DataFrame) -> dict[str, list[tuple[str, str, str]]]:
+    """kind → its (name, value, and what it made: 210 runs, 10 studies and 1 probe)."""
     return {
-        kind: list(rows[["name", "value", "runs"]].itertuples(index=False, name=None))
+        kind: [(row["name"], row["value"], made_text(row)) for row in rows.to_dict("records")]
         for kind, rows in table.groupby("kind", sort=False)
     }
+
+
+def made_text(row: dict[str, Any]) -> str:
+    return enumerate_text(
+        f"{count(row[plural])} {kind if row[plural] == 1 else plural}" for kind, plural in MAKERS.items() if row[plural]
+    )
 
 
 # ---------------------------------------------------------------------------------------------- text

@@ -57,6 +57,7 @@ TABLES = {
     name: tuple(columns.split())
     for name, columns in {
         "ledger": "task algorithm seed state steps steps_taken updates episodes seconds directory note",
+        "ledger_jobs": "kind directory state note",
         "curves": "task algorithm seed step return moving_average normalized episodes",
         "curve_intervals": "task algorithm step n mean low high std",
         "scores": "task algorithm seed status score mode_score normalized normalized_mode auc normalized_auc "
@@ -71,7 +72,7 @@ TABLES = {
         "pairs": "measure task algorithm other tasks n n_other difference low high p p_adjusted verdict seeds_needed",
         "efficiency": "algorithm fraction iqm low high",
         "diagnostics": f"task algorithm seed step {' '.join(DIAGNOSTICS)}",
-        "provenance": "kind name value runs",
+        "provenance": "kind name value runs studies probes",
         "benchmark": "task contestant title side status reason n steps_per_second low high "
         "stepping acting learning rest reference reference_ratio reference_low reference_high "
         "peer peer_ratio peer_low peer_high limit_share gymnasium_share peak_memory_mb start_up overhead",
@@ -303,6 +304,8 @@ BEST_KEYS = {"schema": int, "algorithm": str, "group": str, "trial": int, "score
 RANGE_KEYS = {"low": NUMBER, "high": NUMBER, "scale": str}
 SCALES = ("linear", "log", "log_one_minus")
 CLAIM_KEYS = {"id": str, "statement": str, "source": str, "rule": str, "comparisons": list, "variants": dict}
+RULES = ("all", "any")
+DIRECTIONS = ("higher", "lower", "equal")
 COMPARISON_KEYS = {
     "metric": str,
     "sides": list,
@@ -333,6 +336,7 @@ def read_grid(results: Path) -> Grid:
             )
     for name, algorithm in content["algorithms"].items():
         check_keys(algorithm, ALGORITHM_KEYS, path, f"algorithms.{name}")
+    seen = set()
     for index, cell in enumerate(content["cells"]):
         check_keys(cell, CELL_KEYS, path, f"cells[{index}]")
         for key, section in (("task", "tasks"), ("algorithm", "algorithms")):
@@ -341,6 +345,10 @@ def read_grid(results: Path) -> Grid:
                     f"{path}: cells[{index}].{key} is {cell[key]!r}, which is not among its {section}: "
                     f"{valid_choices(cell[key], content[section])}."
                 )
+        key = (cell["algorithm"], cell["task"], cell["seed"])
+        if key in seen:
+            raise ResultsError(f"{path}: cells[{index}] is there before: {key[0]}, {key[1]}, seed {key[2]}.")
+        seen.add(key)
     for index, probe in enumerate(content["probes"]):
         check_keys(probe, PROBE_KEYS, path, f"probes[{index}]")
     for index, study in enumerate(content["studies"]):
@@ -384,11 +392,20 @@ def check_study_entry(study: Any, content: dict[str, Any], path: Path, where: st
 def check_claim_entry(claim: Any, path: Path, where: str) -> None:
     """An entry of grid.json's claims has everything that a verdict needs; its names may be of nothing that there is."""
     check_keys(claim, CLAIM_KEYS, path, where)
+    check_choice(claim["rule"], RULES, path, f"{where}.rule")
     for index, comparison in enumerate(claim["comparisons"]):
         place = f"{where}.comparisons[{index}]"
         check_keys(comparison, COMPARISON_KEYS, path, place)
+        check_choice(comparison["direction"], DIRECTIONS, path, f"{place}.direction")
+        if len(comparison["sides"]) not in (1, 2):
+            raise ResultsError(f"{path}: {place} has {len(comparison['sides'])} sides; expected one or two.")
         for side in comparison["sides"]:
             check_keys(side, SIDE_KEYS, path, f"a side of {place}")
+
+
+def check_choice(value: Any, choices: Iterable[str], path: Path, where: str) -> None:
+    if value not in choices:
+        raise ResultsError(f"{path}: {where} is {value!r}; valid are {valid_choices(value, choices)}.")
 
 
 def tuned_cells(results: Path, content: dict[str, Any]) -> list[dict[str, Any]]:
@@ -492,8 +509,26 @@ def state_of(grid: Grid, cell: dict[str, Any]) -> tuple[str, dict[str, Any] | No
     if (grid.folder / cell["directory"] / "run.json").exists():
         run = read_run(grid, cell)
         return run["status"], run
-    log = grid.folder / "logs" / f"{cell['directory']}.log"
-    return ("failed" if log.exists() else "missing"), None
+    return unfinished(grid, cell["directory"]), None
+
+
+def unfinished(grid: Grid, directory: str) -> str:
+    """The state of a cell, study or probe without a result."""
+    return "failed" if (grid.folder / "logs" / f"{directory}.log").exists() else "missing"
+
+
+def read_jobs(grid: Grid) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """Kind, directory, state (done, failed or missing) and record of every study and probe that the grid asks for; the
+    record of one that is not done is empty.
+    """
+    jobs = []
+    for kind, asked, keys in (("study", grid.studies, STUDY_FILE_KEYS), ("probe", grid.probes, PROBE_FILE_KEYS)):
+        for directory in [entry["directory"] for entry in asked]:
+            path = grid.folder / directory / f"{kind}.json"  # written last
+            done = path.exists()
+            state = "done" if done else unfinished(grid, directory)
+            jobs.append((kind, directory, state, read_record(path, keys) if done else {}))
+    return jobs
 
 
 def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
@@ -505,9 +540,12 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
             f"cell again."
         )
     run = read_record(path, RUN_KEYS)
-    for key in ("algorithm", "task", "seed"):
-        if run["cell"].get(key) != cell[key]:
-            raise ResultsError(f"{path}: cell.{key} is {run['cell'].get(key)!r}, the grid has {cell[key]!r} there.")
+    for key, asked in {"grid": grid.name, **{key: cell[key] for key in ("algorithm", "task", "seed")}}.items():
+        if run["cell"].get(key) != asked:
+            raise ResultsError(
+                f"{path}: cell.{key} is {run['cell'].get(key)!r}, the grid has {asked!r} there; run this cell again, "
+                f"or move the run to where it belongs."
+            )
     task = grid.tasks[cell["task"]]
     asked = {
         "settings": cell["settings"],
@@ -660,11 +698,10 @@ def read_probe(grid: Grid, asked: dict[str, Any]) -> Probe | None:
     about = read_record(path, PROBE_FILE_KEYS)
     found = {**about["probe"], "exact": about["exact"]}
     check_keys(found, {"step": int}, path, "probe")
-    for key in ("task", "source", "seed", "fraction", "exact"):
-        if found.get(key) != asked[key]:
-            raise ResultsError(
-                f"{path}: {key} is {found.get(key)!r}, the grid has {asked[key]!r} there; probe it again."
-            )
+    for key in ("grid", "task", "source", "seed", "fraction", "exact"):
+        expected = grid.name if key == "grid" else asked[key]
+        if found.get(key) != expected:
+            raise ResultsError(f"{path}: {key} is {found.get(key)!r}, the grid has {expected!r} there; probe it again.")
     check_keys(about["episodes"], {"mean_length": NUMBER}, path, "episodes")
     for index, critic in enumerate(about["critics"]):
         check_keys(critic, CRITIC_KEYS, path, f"critics[{index}]")

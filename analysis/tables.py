@@ -10,6 +10,7 @@ Diverged run: from the step at which it diverged its curve is the random score, 
 """
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from analysis.results import (
     read_benchmark,
     read_episodes,
     read_grid,
+    read_jobs,
     read_updates,
     results_argument,
     run_command,
@@ -41,7 +43,10 @@ from analysis.tuning import tuning_tables
 
 CURVE_POINTS = 100
 
+MAKERS = {"run": "runs", "study": "studies", "probe": "probes"}  # kind of job: its column in the table of provenance
+
 Run = tuple[dict[str, Any], dict[str, Any]]  # a cell of the grid and its run.json
+Job = tuple[str, str, str, dict[str, Any]]  # of a study or probe: kind, directory, state and record
 
 
 def main() -> None:
@@ -65,15 +70,17 @@ def make_tables(grid: Grid) -> dict[str, pd.DataFrame]:
     curves = curve_table(grid, runs)
     scores = score_table(grid, runs, curves)
     laboratory = laboratory_tables(grid)
+    jobs = read_jobs(grid)
     return {
         "ledger": ledger_table(states),
+        "ledger_jobs": ledger_jobs_table(jobs),
         "curves": curves,
         "curve_intervals": curve_interval_table(grid, curves),
         "scores": scores,
         "summary": summary_table(grid, scores),
         "efficiency": efficiency_table(grid, curves),
         "diagnostics": diagnostics_table(grid, runs),
-        "provenance": provenance_table(runs),
+        "provenance": provenance_table(runs, jobs),
         **ranking_tables(grid, scores),
         "benchmark": benchmark_table(read_benchmark(grid.folder)),
         **laboratory,
@@ -110,9 +117,23 @@ def ledger_table(states: list[tuple[dict, str, dict | None]]) -> pd.DataFrame:
         if state == "diverged":
             row["note"] = f"at step {run['diverged_at']:,.0f}: {run['diverged_because'] or 'no reason recorded'}"
         if state == "failed":
-            row["note"] = f"failed or interrupted, see logs/{cell['directory']}.log"
+            row["note"] = failed_text(cell["directory"])
         rows.append(row)
     return frame(rows, "ledger")
+
+
+def ledger_jobs_table(jobs: list[Job]) -> pd.DataFrame:
+    """Every study and probe that was asked for with its state."""
+    rows = [
+        {"kind": kind, "directory": directory, "state": state}
+        | ({"note": failed_text(directory)} if state == "failed" else {})
+        for kind, directory, state, _ in jobs
+    ]
+    return frame(rows, "ledger_jobs")
+
+
+def failed_text(directory: str) -> str:
+    return f"failed or interrupted, see logs/{directory}.log"
 
 
 def curve_table(grid: Grid, runs: list[Run]) -> pd.DataFrame:
@@ -285,20 +306,26 @@ def diagnostics_table(grid: Grid, runs: list[Run]) -> pd.DataFrame:
     return stack(tables, "diagnostics")
 
 
-def provenance_table(runs: list[Run]) -> pd.DataFrame:
-    """What made the runs: each package version, commit and machine with the number of runs that used it."""
+def provenance_table(runs: list[Run], jobs: Iterable[Job] = ()) -> pd.DataFrame:
+    """What made the results: each version, commit and machine, and how many runs, studies and probes it made."""
+    records = [("run", run) for _, run in runs] + [(kind, record) for kind, _, _, record in jobs if record]
     rows = []
-    for _, run in runs:
-        rows += [("version", name, version or "not recorded") for name, version in run["versions"].items()]
-        rows.append(("commit", "commit", run["commit"] or "not recorded"))
-        if run["uncommitted_changes"]:
-            rows.append(("commit", "uncommitted changes", "yes"))
-        machine = run["machine"]
+    for kind, record in records:
+        machine = record.get("machine", {})
         processor = f"{machine.get('cpu', 'not recorded')}, {machine.get('cores', '?')} cores"
-        rows.append(("machine", "processor", processor))
-        rows.append(("machine", "system", machine.get("system", "not recorded")))
-    table = pd.DataFrame(rows, columns=["kind", "name", "value"], dtype=str)
-    return table.groupby(["kind", "name", "value"], sort=False).size().rename("runs").reset_index()
+        made = [("version", name, version or "not recorded") for name, version in record.get("versions", {}).items()]
+        made.append(("commit", "commit", record.get("commit") or "not recorded"))
+        if record.get("uncommitted_changes"):
+            made.append(("commit", "uncommitted changes", "yes"))
+        made += [("machine", "processor", processor), ("machine", "system", machine.get("system", "not recorded"))]
+        rows += [(*found, MAKERS[kind]) for found in made]
+    keys = ["kind", "name", "value"]
+    table = pd.DataFrame(rows, columns=[*keys, "maker"], dtype=str)
+    counts = {
+        maker: (table["maker"] == maker).groupby([table[key] for key in keys], sort=False).sum()
+        for maker in MAKERS.values()
+    }
+    return pd.DataFrame(counts).astype(int).reset_index()[list(TABLES["provenance"])]
 
 
 if __name__ == "__main__":

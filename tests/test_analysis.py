@@ -25,6 +25,7 @@ from tests.analysis_fixtures import (
     claim,
     comparison,
     edit_json,
+    make_page,
     probe,
     study,
     write_benchmark,
@@ -120,6 +121,51 @@ def test_scores_follow_from_the_run_by_their_definitions(finished):
     assert score["normalized"] == pytest.approx((score["score"] - 22) / (475 - 22))
     assert score["auc"] == pytest.approx(curve["return"].mean())
     assert curve["step"].tolist() == [200 * point for point in range(1, 101)]
+
+
+def test_what_is_missing_is_marked_in_tables_figures_and_text(tmp_path):
+    """Two runs of PPO on Hopper, one study with the runs that wait for it, and one probe are not there."""
+    folder = tmp_path / "partial"
+    algorithms, serves = ("reinforce", "a2c", "ppo"), ["CartPole-v1"]
+    studies = [study(name, "classic", {"CartPole-v1": 5000}, serves=serves, trials=1) for name in ("a2c", "ppo")]
+    probes = [probe("CartPole-v1", fraction, "ppo") for fraction in (0.1, 0.5)]
+    grid = write_grid(folder, algorithms=algorithms, seeds=(0, 1, 2), studies=studies, probes=probes)
+    write_runs(folder, grid)
+    write_study(
+        folder,
+        grid,
+        studies[1],
+        [Trial({"policy_learning_rate": 3e-4, "gamma": 0.99}, [0.2, 0.3])],
+        [0.2] * 3,
+        [0.2] * 3,
+    )
+    write_probe(folder, grid, probes[0])
+    for gone in ("Hopper-v5/ppo/0", "Hopper-v5/ppo/2", "CartPole-v1/a2c"):
+        shutil.rmtree(folder / "runs" / gone)
+    results.write_whole(folder / f"logs/{studies[0]['directory']}.log", b"Traceback")
+    drawn = ("learning_curves", "aggregate_scores", "tuning_history", "critic_error")
+    text = visible_text(make_page(folder, drawn))
+    jobs = table(folder, "ledger_jobs").set_index("directory")
+    assert jobs["state"].to_dict() == {
+        **{"tuning/a2c/classic": "failed", "tuning/ppo/classic": "done"},
+        **{probes[0]["directory"]: "done", probes[1]["directory"]: "missing"},
+    }
+    made = table(folder, "provenance").set_index("name").loc["commit", ["runs", "studies", "probes"]]
+    assert made.tolist() == [13, 1, 1]
+    assert "(13 runs, 1 study and 1 probe)" in text
+    assert "1 of 2 requested studies has no result (1 failed): A2C on classic." in text
+    assert "1 of 2 requested probes has no result (1 missing): CartPole-v1 at 50 % of training (seed 0)." in text
+    assert "A2C on classic: failed or interrupted, see logs/tuning/a2c/classic.log" in text
+    assert "1 of 3 †" in text  # of the runs on Hopper
+    short = "† fewer runs than asked for: A2C 0 of 3 on CartPole-v1 and PPO 1 of 3 on Hopper-v5"
+    lacking = {"tuning_history": "Without A2C on classic: no result"}
+    lacking["critic_error"] = "Without CartPole-v1 at 50 % of training (seed 0): no result"
+    for name in drawn:
+        words = re.sub(r"<[^>]*>", " ", (folder / f"figures/{name}.svg").read_text(encoding="utf-8"))
+        assert lacking.get(name, short) in words, name
+        assert ("PPO †" in words) == (name not in lacking), name
+        assert "REINFORCE †" not in words
+        assert f"{lacking.get(name, short)}." in text
 
 
 def test_before_its_first_episode_has_ended_a_curve_is_the_random_score(small):

@@ -59,17 +59,6 @@ def test_normalised_score_is_0_for_random_and_1_for_reference():
     assert statistics.normalize(np.array([20.0, 475.0, 247.5]), 20, 475).tolist() == [0, 1, 0.5]
 
 
-@pytest.mark.parametrize(("n", "least", "most"), [(5, 0.75, 0.92), (30, 0.90, 0.98)])
-def test_the_bootstrap_interval_covers_the_true_mean_about_as_often_as_it_says(n, least, most):
-    rng = np.random.default_rng(1)
-    trials = 300
-    covered = 0
-    for _ in range(trials):
-        low, high = statistics.mean_interval(rng.normal(3, 2, size=n), rng, resamples=500)
-        covered += low <= 3 <= high
-    assert least < covered / trials < most
-
-
 def test_the_interval_of_a_curve_is_that_of_each_of_its_points():
     curves = np.random.default_rng(2).normal(size=(6, 4))
     low, high = statistics.mean_interval(curves, np.random.default_rng(3))

@@ -10,7 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import comparison, figures, ranking, ranking_figures, ranking_findings, report, results, theme
+from analysis import (
+    comparison,
+    figures,
+    findings,
+    ranking,
+    ranking_figures,
+    ranking_findings,
+    report,
+    results,
+    theme,
+)
 from analysis.tables import make_tables
 from tests.analysis_fixtures import CARTPOLE, TASKS, edit_json, write_grid, write_runs
 from tests.test_analysis import visible_text
@@ -39,12 +49,16 @@ def scores_of(runs: dict[str, dict[str, list[float]]]) -> pd.DataFrame:
 def tables_of(grid: results.Grid, runs: dict[str, dict[str, list[float]]]) -> dict[str, pd.DataFrame]:
     """The ranking's tables, and as much of the summary as they are read with."""
     counts = [
-        {"task": task, "algorithm": algorithm, "n": len(values)}
+        {"task": task, "algorithm": algorithm, "n": len(values), **spread_of(values)}
         for algorithm, by_task in runs.items()
         for task, values in by_task.items()
     ]
-    summary = pd.DataFrame(counts, columns=["task", "algorithm", "n"])
+    summary = pd.DataFrame(counts, columns=["task", "algorithm", "n", "mean", "low", "high"])
     return ranking.ranking_tables(grid, scores_of(runs)) | {"summary": summary}
+
+
+def spread_of(values: list[float]) -> dict[str, float]:
+    return {"mean": np.mean(values), "low": min(values), "high": max(values)} if values else {}
 
 
 def around(level: float) -> list[float]:
@@ -176,6 +190,35 @@ def test_a_pair_is_seen_from_the_one_that_stands_first(three):
     assert opposite.probability_low == pytest.approx(1 - together.probability_high)
 
 
+def test_the_main_findings_take_their_verdicts_from_the_pairs(three):
+    """On CartPole PPO's mean is far above A2C's, and so is its spread: that decides nothing."""
+    grid, tables = three
+    cartpole, hopper = findings.leaders(grid, tables)
+    assert (cartpole.best.algorithm, cartpole.following.algorithm) == ("ppo", "a2c")
+    assert cartpole.verdict.startswith("no: about ")
+    assert (hopper.best.algorithm, hopper.verdict) == ("a2c", "yes")
+    (sentence,) = findings.reversals(grid, tables["summary"], tables["pairs"])
+    assert sentence.startswith("Hopper-v5: PPO, ")
+    assert "ends below A2C, " in sentence
+    (rise,) = findings.ladder(grid, tables["pairs"], tables["aggregate"], "score", "final score")
+    assert "rises at every rung, but not every rise is settled: PPO over A2C (difference of means 0.0" in rise
+    assert "A2C over REINFORCE" not in rise
+    turned = tables["pairs"].assign(verdict=tables["pairs"]["verdict"].map(lambda verdict: "undecided"))
+    assert findings.reversals(grid, tables["summary"], turned) == []
+    assert findings.leaders(grid, tables | {"pairs": turned})[1].verdict.startswith("no")
+    (rise,) = findings.ladder(grid, turned, tables["aggregate"], "score", "final score")
+    assert "A2C over REINFORCE" in rise
+
+
+def test_a_rung_that_does_not_rise_is_said_with_its_verdict(tmp_path):
+    grid = grid_of(tmp_path / "falls", ("reinforce", "a2c", "ppo"))
+    levels = {"reinforce": 0.5, "a2c": 0.4, "ppo": 0.41}
+    tables = tables_of(grid, {name: {task: around(level) for task in TASKS} for name, level in levels.items()})
+    (said,) = findings.ladder(grid, tables["pairs"], tables["aggregate"], "score", "final score")
+    assert "does not rise at every rung: A2C is not above REINFORCE (difference of means −0.10 [" in said
+    assert "], settled). Of the others, not every rise is settled: PPO over A2C (" in said
+
+
 def test_seeds_needed_in_words():
     assert ranking_findings.seeds_text(12.0) == "about 12 seeds needed"
     assert ranking_findings.seeds_text(np.inf) == "more than 1,000 seeds needed"
@@ -194,7 +237,9 @@ def test_p_values_in_words():
 def drawn(grid: results.Grid, tables: dict[str, pd.DataFrame], name: str) -> str:
     """The words in a figure that is made from the tables' files."""
     theme.apply()
-    for table in ("aggregate", "profiles", "improvement"):
+    summary = tables["summary"].assign(requested=tables["summary"]["n"])
+    tables = tables | {"summary": summary.reindex(columns=list(results.TABLES["summary"]))}
+    for table in ("aggregate", "profiles", "improvement", "summary"):
         results.write_table(grid.folder, table, tables[table])
     figure = figures.draw(grid, name)
     text = theme.image_bytes(figure, "svg").decode()
@@ -250,7 +295,7 @@ def test_the_section_marks_averages_over_fewer_runs(tmp_path):
     shutil.rmtree(folder / "runs/Hopper-v5/ppo/1")
     text = section(folder)
     assert "5 of 6 †" in text
-    assert text.count("†") == 2  # in the row, and where it is explained
+    assert text.count("†") == 9  # its row, two pairs of three, these on Hopper, three captions, and what it means
     assert "averages over fewer runs than were asked for (PPO 5 of 6)" in text
     assert "nan" not in text.lower()
 
