@@ -304,6 +304,8 @@ BEST_KEYS = {"schema": int, "algorithm": str, "group": str, "trial": int, "score
 RANGE_KEYS = {"low": NUMBER, "high": NUMBER, "scale": str}
 SCALES = ("linear", "log", "log_one_minus")
 CLAIM_KEYS = {"id": str, "statement": str, "source": str, "rule": str, "comparisons": list, "variants": dict}
+RULES = ("all", "any")
+DIRECTIONS = ("higher", "lower", "equal")
 COMPARISON_KEYS = {
     "metric": str,
     "sides": list,
@@ -334,6 +336,7 @@ def read_grid(results: Path) -> Grid:
             )
     for name, algorithm in content["algorithms"].items():
         check_keys(algorithm, ALGORITHM_KEYS, path, f"algorithms.{name}")
+    seen = set()
     for index, cell in enumerate(content["cells"]):
         check_keys(cell, CELL_KEYS, path, f"cells[{index}]")
         for key, section in (("task", "tasks"), ("algorithm", "algorithms")):
@@ -342,6 +345,10 @@ def read_grid(results: Path) -> Grid:
                     f"{path}: cells[{index}].{key} is {cell[key]!r}, which is not among its {section}: "
                     f"{valid_choices(cell[key], content[section])}."
                 )
+        key = (cell["algorithm"], cell["task"], cell["seed"])
+        if key in seen:
+            raise ResultsError(f"{path}: cells[{index}] is there before: {key[0]}, {key[1]}, seed {key[2]}.")
+        seen.add(key)
     for index, probe in enumerate(content["probes"]):
         check_keys(probe, PROBE_KEYS, path, f"probes[{index}]")
     for index, study in enumerate(content["studies"]):
@@ -385,11 +392,20 @@ def check_study_entry(study: Any, content: dict[str, Any], path: Path, where: st
 def check_claim_entry(claim: Any, path: Path, where: str) -> None:
     """An entry of grid.json's claims has everything that a verdict needs; its names may be of nothing that there is."""
     check_keys(claim, CLAIM_KEYS, path, where)
+    check_choice(claim["rule"], RULES, path, f"{where}.rule")
     for index, comparison in enumerate(claim["comparisons"]):
         place = f"{where}.comparisons[{index}]"
         check_keys(comparison, COMPARISON_KEYS, path, place)
+        check_choice(comparison["direction"], DIRECTIONS, path, f"{place}.direction")
+        if len(comparison["sides"]) not in (1, 2):
+            raise ResultsError(f"{path}: {place} has {len(comparison['sides'])} sides; expected one or two.")
         for side in comparison["sides"]:
             check_keys(side, SIDE_KEYS, path, f"a side of {place}")
+
+
+def check_choice(value: Any, choices: Iterable[str], path: Path, where: str) -> None:
+    if value not in choices:
+        raise ResultsError(f"{path}: {where} is {value!r}; valid are {valid_choices(value, choices)}.")
 
 
 def tuned_cells(results: Path, content: dict[str, Any]) -> list[dict[str, Any]]:
@@ -526,7 +542,10 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
     run = read_record(path, RUN_KEYS)
     for key in ("algorithm", "task", "seed"):
         if run["cell"].get(key) != cell[key]:
-            raise ResultsError(f"{path}: cell.{key} is {run['cell'].get(key)!r}, the grid has {cell[key]!r} there.")
+            raise ResultsError(
+                f"{path}: cell.{key} is {run['cell'].get(key)!r}, the grid has {cell[key]!r} there; run this cell "
+                f"again, or move the run to where it belongs."
+            )
     task = grid.tasks[cell["task"]]
     asked = {
         "settings": cell["settings"],
