@@ -540,11 +540,11 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
             f"cell again."
         )
     run = read_record(path, RUN_KEYS)
-    for key, asked in {"grid": grid.name, **{key: cell[key] for key in ("algorithm", "task", "seed")}}.items():
-        if run["cell"].get(key) != asked:
+    for key in ("algorithm", "task", "seed"):
+        if run["cell"].get(key) != cell[key]:
             raise ResultsError(
-                f"{path}: cell.{key} is {run['cell'].get(key)!r}, the grid has {asked!r} there; run this cell again, "
-                f"or move the run to where it belongs."
+                f"{path}: cell.{key} is {run['cell'].get(key)!r}, the grid has {cell[key]!r} there; run this cell "
+                f"again, or move the run to where it belongs."
             )
     task = grid.tasks[cell["task"]]
     asked = {
@@ -698,10 +698,11 @@ def read_probe(grid: Grid, asked: dict[str, Any]) -> Probe | None:
     about = read_record(path, PROBE_FILE_KEYS)
     found = {**about["probe"], "exact": about["exact"]}
     check_keys(found, {"step": int}, path, "probe")
-    for key in ("grid", "task", "source", "seed", "fraction", "exact"):
-        expected = grid.name if key == "grid" else asked[key]
-        if found.get(key) != expected:
-            raise ResultsError(f"{path}: {key} is {found.get(key)!r}, the grid has {expected!r} there; probe it again.")
+    for key in ("task", "source", "seed", "fraction", "exact"):
+        if found.get(key) != asked[key]:
+            raise ResultsError(
+                f"{path}: {key} is {found.get(key)!r}, the grid has {asked[key]!r} there; probe it again."
+            )
     check_keys(about["episodes"], {"mean_length": NUMBER}, path, "episodes")
     for index, critic in enumerate(about["critics"]):
         check_keys(critic, CRITIC_KEYS, path, f"critics[{index}]")

@@ -72,7 +72,7 @@ def make_tables(grid: Grid) -> dict[str, pd.DataFrame]:
     laboratory = laboratory_tables(grid)
     jobs = read_jobs(grid)
     return {
-        "ledger": ledger_table(states),
+        "ledger": ledger_table(grid, states),
         "ledger_jobs": ledger_jobs_table(jobs),
         "curves": curves,
         "curve_intervals": curve_interval_table(grid, curves),
@@ -106,16 +106,21 @@ def stack(frames: list[pd.DataFrame], table: str) -> pd.DataFrame:
 # -------------------------------------------------------------------------------------- one row per cell
 
 
-def ledger_table(states: list[tuple[dict, str, dict | None]]) -> pd.DataFrame:
-    """Every requested cell with its state; `seconds` is wall-clock time."""
+def ledger_table(grid: Grid, states: list[tuple[dict, str, dict | None]]) -> pd.DataFrame:
+    """Every requested cell with its state; `seconds` is wall-clock time. A run of another grid counts, since settings,
+    task, steps and seed are all that it depends on, and says so.
+    """
     rows = []
     for cell, state, run in states:
         row = {**key(cell), "state": state, "steps": cell["steps"], "directory": cell["directory"]}
         if run is not None:
             row |= {name: run[name] for name in ("steps_taken", "updates", "episodes")}
             row["seconds"] = run["seconds"]["total"]
+            if run["cell"].get("grid") != grid.name:
+                row["note"] = f"made for the grid {run['cell'].get('grid')}"
         if state == "diverged":
-            row["note"] = f"at step {run['diverged_at']:,.0f}: {run['diverged_because'] or 'no reason recorded'}"
+            diverged = f"at step {run['diverged_at']:,.0f}: {run['diverged_because'] or 'no reason recorded'}"
+            row["note"] = "; ".join(filter(None, [diverged, row.get("note")]))
         if state == "failed":
             row["note"] = failed_text(cell["directory"])
         rows.append(row)

@@ -1,6 +1,7 @@
 """A synthetic results folder: what experiments would have left, with numbers from a seeded generator."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -485,6 +486,11 @@ def write_study(
     (directory / "best.json").write_text(json.dumps(winner), encoding="utf-8")
     (directory / "study.json").write_text(json.dumps(about), encoding="utf-8")
     return about
+
+
+def says_nan(text: str) -> bool:
+    """Whether a number that does not exist is written out as such."""
+    return re.search(r"\bnan\b", text, re.IGNORECASE) is not None
 
 
 def edit_json(path: Path, **changes) -> None:

@@ -27,6 +27,7 @@ from tests.analysis_fixtures import (
     edit_json,
     make_page,
     probe,
+    says_nan,
     study,
     write_benchmark,
     write_grid,
@@ -223,7 +224,7 @@ def test_an_incomplete_grid_yields_everything_and_says_what_is_missing(tmp_path)
     assert "2 of 8 requested runs have no result (1 missing, 1 failed): PPO on module:Own/Task-v0" in page
     assert "Not ranked, having runs on fewer tasks: PPO" in page
     assert "6 of 8 requested" in page
-    assert "nan" not in page.lower()
+    assert not says_nan(page)
 
 
 def test_a_grid_without_any_run_still_makes_a_report(tmp_path):
@@ -232,7 +233,7 @@ def test_a_grid_without_any_run_still_makes_a_report(tmp_path):
     page = visible_text(make(folder))
     assert "No run has finished yet" in page
     assert "8 missing" in page
-    assert "nan" not in page.lower()
+    assert not says_nan(page)
 
 
 def test_a_single_seed_has_no_interval_and_the_report_says_why(tmp_path):
@@ -241,7 +242,7 @@ def test_a_single_seed_has_no_interval_and_the_report_says_why(tmp_path):
     page = visible_text(make(folder))
     assert table(folder, "summary")[["low", "high", "std"]].isna().all(axis=None)
     assert "a single run" in page
-    assert "nan" not in page.lower()
+    assert not says_nan(page)
 
 
 # ------------------------------------------------------------------------------------ figures and report
@@ -334,7 +335,7 @@ def test_the_report_escapes_what_it_is_given_and_shows_settings_once(finished):
 def test_two_seeds_come_with_a_warning(finished):
     page = visible_text((finished / "report/index.html").read_text(encoding="utf-8"))
     assert "as few as 2 runs" in page
-    assert "nan" not in page.lower()
+    assert not says_nan(page)
 
 
 def test_equal_tables_give_equal_figures(finished, tmp_path):

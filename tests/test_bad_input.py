@@ -153,7 +153,6 @@ def change(section: str, **values) -> Callable[[Path], None]:
 
 
 MIXED = {
-    "of another grid": (change("cell", grid="paper"), "cell.grid is 'paper', the grid has 'mixed' there"),
     "of another algorithm": (change("cell", algorithm="a2c"), "cell.algorithm is 'a2c', the grid has 'ppo' there"),
     "of another task": (change("cell", task="Hopper-v5"), "cell.task is 'Hopper-v5', the grid has 'CartPole-v1' there"),
     "of another seed": (change("cell", seed=7), "cell.seed is 7, the grid has 1 there"),
@@ -176,6 +175,21 @@ def test_a_run_of_something_else_is_refused_with_what_to_do(tmp_path, kind):
     sentence = str(error.value)
     assert sentence.startswith(f"{run / 'run.json'}: {said}")
     assert "run this cell again" in sentence
+
+
+def test_a_run_of_another_grid_that_is_the_same_in_all_that_matters_counts_and_says_so(tmp_path):
+    folder = tmp_path / "mixed"
+    finished(folder)
+    before = tables.make_tables(results.read_grid(folder))
+    change("cell", grid="paper")(folder / "runs/CartPole-v1/ppo/1")
+    diverge(folder / "runs/CartPole-v1/ppo/0")
+    change("cell", grid="paper")(folder / "runs/CartPole-v1/ppo/0")
+    made = tables.make_tables(results.read_grid(folder))
+    notes = made["ledger"].query("algorithm == 'ppo'")["note"].tolist()
+    assert notes == ["at step 1: loss is not finite; made for the grid paper", "made for the grid paper"]
+    assert made["ledger"].query("algorithm == 'reinforce'")["note"].isna().all()
+    same = "algorithm != 'ppo' or seed == 1"
+    pd.testing.assert_frame_equal(made["scores"].query(same), before["scores"].query(same))
 
 
 def test_a_run_that_the_grid_does_not_ask_for_is_not_counted(tmp_path):

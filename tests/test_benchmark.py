@@ -12,7 +12,7 @@ import pytest
 from analysis import benchmark, results
 from experiments import speed
 from experiments.grid import GridError, algorithm_class
-from tests.analysis_fixtures import CARTPOLE, write_benchmark, write_grid
+from tests.analysis_fixtures import CARTPOLE, says_nan, write_benchmark, write_grid
 from tests.test_analysis import make, visible_text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -219,7 +219,7 @@ def test_the_report_shows_the_benchmark_its_targets_and_its_machine(made):
     assert "missed by 46.7 %" in page
     assert "— not installed" in page
     assert "Failed: &lt;sb3_ppo_8x256&gt; on HalfCheetah-v5 (Error: out of luck)" in page
-    assert "nan" not in page.lower()
+    assert not says_nan(page)
 
 
 def test_a_target_whose_other_side_is_missing_says_what_is(tmp_path):

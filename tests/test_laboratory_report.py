@@ -13,7 +13,17 @@ import pytest
 
 from analysis import figures, laboratory, laboratory_findings, results, theme
 from analysis.report import LABORATORY_FIGURES
-from tests.analysis_fixtures import CARTPOLE, EXACT, HOPPER, edit_json, make_page, probe, write_grid, write_probe
+from tests.analysis_fixtures import (
+    CARTPOLE,
+    EXACT,
+    HOPPER,
+    edit_json,
+    make_page,
+    probe,
+    says_nan,
+    write_grid,
+    write_probe,
+)
 from tests.test_analysis import visible_text
 
 TASKS = {"CartPole-v1": CARTPOLE, "Hopper-v5": HOPPER}
@@ -225,7 +235,7 @@ def test_the_section_computes_its_sentences(made):
     assert f"At 50 % of training, REINFORCE with baseline has {share} of REINFORCE’s variance" in page
     assert "TabularMDP-v0: of " in page
     assert "experiments.exact" not in page
-    assert "nan" not in page.lower()
+    assert not says_nan(page)
     verdicts = table[(table["main"] == 1) & (table["advantages"] == "raw")]["verdict"].value_counts()
     assert f"{verdicts['biased']} are told from 0" in page
     assert f"{verdicts['undecided']} are undecided" in page
@@ -266,7 +276,7 @@ def test_without_probes_the_section_says_so_and_shows_no_figure(tmp_path):
         page = make_page(folder, LABORATORY_FIGURES)
         assert said in visible_text(page)
         assert 'id="figure-gradient_variance"' not in page
-        assert "nan" not in visible_text(page).lower()
+        assert not says_nan(visible_text(page))
 
 
 def test_missing_probes_are_named(made, tmp_path):
@@ -278,7 +288,7 @@ def test_missing_probes_are_named(made, tmp_path):
     page = visible_text(make_page(folder, LABORATORY_FIGURES))
     assert "2 of the 5 probes asked for are there; missing: CartPole-v1 at 0 % of training (seed 0), " in page
     assert "Hopper-v5 at 50 % of training (seed 0) and TabularMDP-v0." in page
-    assert "nan" not in page.lower()
+    assert not says_nan(page)
 
 
 @pytest.mark.parametrize("case", ["nothing varies", "everything is zero", "few batches", "one batch", "no signal"])
@@ -301,7 +311,7 @@ def test_degenerate_probes_have_defined_values_and_notes(tmp_path, case):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         page = visible_text(make_page(folder, LABORATORY_FIGURES))
-    assert "nan" not in page.lower()
+    assert not says_nan(page)
     assert not re.search(r"\binf\b", page)
     table = results.read_table(folder, "gradients")
     main = table[table["main"] == 1]

@@ -20,6 +20,7 @@ from tests.analysis_fixtures import (
     Trial,
     edit_json,
     make_page,
+    says_nan,
     study,
     write_grid,
     write_runs,
@@ -177,7 +178,7 @@ def test_a_single_fresh_seed_has_neither_interval_nor_verdict(tmp_path):
     assert "Whether tuning helped cannot be said: with a single fresh seed there is no interval" in page
     assert "not judged" in page
     assert "n = 1 fresh seed per task" in page
-    assert "nan" not in page.lower()
+    assert not says_nan(page)
 
 
 def test_another_study_moves_no_number(made, tmp_path):
@@ -302,7 +303,7 @@ def test_the_section_says_whether_tuning_helped_and_what_it_cost(made):
     assert "100, 101 for tuning; 200, 201, 202 fresh; 0, 1 for the runs of this grid" in page
     assert "CartPole-v1 (4,000 steps, 20 % of a run’s)" in page
     assert "In 4 of 16 trials a part diverged" in page
-    assert "nan" not in page.lower()
+    assert not says_nan(page)
 
 
 def test_where_tuning_did_not_help_the_section_says_so(made):
@@ -397,7 +398,7 @@ def test_figures_of_unfinished_studies_say_so(tmp_path):
     for name in TUNING_FIGURES:
         drawn = re.sub(r"<[^>]*>", " ", (folder / f"figures/{name}.svg").read_text(encoding="utf-8"))
         assert "none of the 4 studies asked for has finished" in drawn
-    assert "nan" not in visible_text(page).lower()
+    assert not says_nan(visible_text(page))
 
 
 def test_studies_of_several_groups_with_other_spaces_are_all_drawn(tmp_path):
