@@ -21,14 +21,13 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis import comparison
+from analysis import comparison, statistics
 from analysis.findings import count, enumerate_text, fixed, interval, number, plural
 from analysis.published import MARGIN
 from analysis.ranking import ALL_TASKS, RANKED, strata_of
@@ -44,7 +43,6 @@ from analysis.results import (
     state_of,
     write_whole,
 )
-from analysis.statistics import CONFIDENCE
 from analysis.tables import Run, curve_table, key, provenance_table, score_table
 
 WIDTH = 100  # columns of the text
@@ -53,9 +51,6 @@ NOT_ASKED = ("title", "equation", "summary", "reference_source")  # words about 
 NAMED = 8  # things that a sentence names before it says how many more there are
 MEASURES = {"score": "Final score", "auc": "AUC: mean of the learning curve"}
 SAME, DIFFERENT, UNKNOWN = 0, 1, 2  # exit status
-
-# Of a pair's scores. equal: every run of both has one and the same score, so there is no spread to judge by.
-VERDICTS = ("identical", "differs", "same", "equal", "not told apart", "too few runs")
 
 
 # ------------------------------------------------------------------------------------------ what is compared
@@ -71,13 +66,6 @@ class Side:
     @property
     def runs(self) -> list[Run]:
         return [(cell, run) for cell, _, run in self.states if run is not None]
-
-    def settings(self, task: str, algorithm: str) -> dict[str, Any]:
-        """Of the pair's cells, without seed and folder: steps, settings, and the names of those that were tuned."""
-        cell = self.grid.requested(task, algorithm)[0]
-        study = next((study for study in self.grid.studies if study["directory"] == cell["tuned"]), None)
-        best = study and read_best(self.grid.folder, study)
-        return {**{name: cell[name] for name in ("steps", "settings")}, "tuned": set(best["settings"] if best else ())}
 
 
 def read_side(folder: Path) -> Side:
@@ -103,7 +91,9 @@ class ScorePair:
     """One measure of an algorithm on a task, or on all tasks that are not identical, in both folders.
 
     `a` and `b` are means of raw scores (over several tasks: of normalised ones); `difference` with its interval is
-    b − a of normalised ones; `p_adjusted` is Holm's. `asked`: what of task and settings is another in b.
+    b − a of normalised ones; `p_adjusted` is Holm's. `same_within`: the smallest margin within which they are the same.
+    `verdict`: identical, differs, same, equal (every run of both has the same score: no spread to judge by), not told
+    apart, or too few runs. `asked`: what of task, steps, algorithm and settings is another in b.
     """
 
     measure: str
@@ -121,7 +111,7 @@ class ScorePair:
     p: float
     p_adjusted: float
     verdict: str
-    within_margin: bool
+    same_within: float
     asked: list[str]
 
 
@@ -159,9 +149,8 @@ class Comparison:
 
 def compare(a: Side, b: Side, margin: float = MARGIN) -> Comparison:
     """Both folders compared; `margin` is the largest difference of normalised scores that is of no interest."""
-    pairs = shared_pairs(a.grid, b.grid)
-    changes = [*task_changes(a.grid, b.grid), *algorithm_changes(a.grid, b.grid), *setting_changes(a, b, pairs)]
-    changes += study_changes(a.grid, b.grid)
+    kinds = (task_changes, algorithm_changes, setting_changes, study_changes)
+    changes = [change for changes_of in kinds for change in changes_of(a.grid, b.grid)]
     runs = run_pairs(a, b)
     scores = judged(paired_scores(a, b, runs, changes), margin)
     titles = {**b.grid.algorithms, **a.grid.algorithms}
@@ -231,15 +220,22 @@ def algorithm_changes(a: Grid, b: Grid) -> list[Change]:
     ]
 
 
-def setting_changes(a: Side, b: Side, pairs: list[tuple[str, str]]) -> list[Change]:
+def setting_changes(a: Grid, b: Grid) -> list[Change]:
     """Every setting that differs, once for all tasks on which an algorithm has the same two values."""
     found: dict[str, Change] = {}
-    for task, algorithm in pairs:
-        ours, theirs = (side.settings(task, algorithm) for side in (a, b))
-        for name, *values in differing(ours["settings"], theirs["settings"]):
-            change = Change("setting", algorithm, name, *values, [], (name in ours["tuned"], name in theirs["tuned"]))
+    for task, algorithm in shared_pairs(a, b):
+        cells = [grid.requested(task, algorithm)[0] for grid in (a, b)]
+        tuned = [tuned_settings(grid, cell) for grid, cell in zip((a, b), cells, strict=True)]
+        for name, *values in differing(*(cell["settings"] for cell in cells)):
+            change = Change("setting", algorithm, name, *values, [], tuple(name in names for names in tuned))
             found.setdefault(repr(change), change).tasks.append(task)
     return list(found.values())
+
+
+def tuned_settings(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a cell that a study has chosen."""
+    best = [read_best(grid.folder, study) for study in grid.studies if study["directory"] == cell["tuned"]]
+    return best[0]["settings"] if best and best[0] else {}
 
 
 def study_changes(a: Grid, b: Grid) -> list[Change]:
@@ -325,8 +321,7 @@ def same_until(a: tuple[Path, dict[str, Any]], b: tuple[Path, dict[str, Any]]) -
 def paired_scores(a: Side, b: Side, runs: list[RunPair], changes: list[Change]) -> list[ScorePair]:
     """Both measures of every pair with runs in both, not yet tested against each other."""
     ours, theirs = (scores_on_scale_of(a.grid, side) for side in (a, b))
-    by_pair = {name: list(own) for name, own in groupby(sorted(runs, key=pair_of), pair_of)}
-    identical = {name for name, own in by_pair.items() if all(run.identical for run in own)}
+    identical = {name for name, own in grouped(runs, name_of).items() if all_identical(own)}
     asked = {name: asked_otherwise(*name, changes) for name in shared_pairs(a.grid, b.grid)}
     return [
         found
@@ -336,10 +331,6 @@ def paired_scores(a: Side, b: Side, runs: list[RunPair], changes: list[Change]) 
             measure, algorithm, *(side[side["algorithm"] == algorithm] for side in (ours, theirs)), identical, asked
         )
     ]
-
-
-def pair_of(run: RunPair) -> tuple[str, str]:
-    return run.task, run.algorithm
 
 
 def scores_on_scale_of(grid: Grid, side: Side) -> pd.DataFrame:
@@ -363,30 +354,39 @@ def score_pairs(
     """One algorithm's pairs with their p-values, from its rows of both tables of scores: on each task, then on all that
     can be tested together.
     """
-    normalized = [strata_of(side, RANKED[measure]) for side in (a, b)]
-    shared = [task for task in normalized[0] if task in normalized[1]]
+    columns = {"normalized": RANKED[measure], "raw": measure, "status": "status"}
+    values = {name: [strata_of(side, column) for side in (a, b)] for name, column in columns.items()}
+    ours, theirs = values["normalized"]
+    shared = [task for task in ours if task in theirs]
     same = [task for task in shared if (task, algorithm) in identical]
-    tested = [task for task in shared if task not in same and min(len(side[task]) for side in normalized) > 1]
+    tested = [task for task in shared if task not in same and min(len(ours[task]), len(theirs[task])) > 1]
     together = [(ALL_TASKS, tested)] if len(tested) > 1 else []
     pairs = []
     for name, tasks in [*((task, [task]) for task in shared), *together]:
-        found = comparison.difference(*([side[task] for task in tasks] for side in reversed(normalized)))
-        shown = RANKED[measure] if name == ALL_TASKS else measure
-        rows = {letter: side[side["task"].isin(tasks)] for letter, side in (("a", a), ("b", b))}
-        unknown = dict.fromkeys(("low", "high", "p"), np.nan)
+        found = comparison.difference([theirs[task] for task in tasks], [ours[task] for task in tasks])
+        shown = values["normalized" if name == ALL_TASKS else "raw"]
+        means = [statistics.mean_over_tasks([side[task] for task in tasks]) for side in shown]
+        n = [sum(len(side[task]) for task in tasks) for side in shown]
+        diverged = [sum((side[task] == "diverged").sum() for task in tasks) for side in values["status"]]
+        known = name not in same
         pairs.append(
             ScorePair(
                 measure=measure,
                 task=name,
                 algorithm=algorithm,
-                **{f"n_{letter}": len(runs) for letter, runs in rows.items()},
-                **{f"diverged_{letter}": int((runs["status"] == "diverged").sum()) for letter, runs in rows.items()},
-                **{letter: float(runs.groupby("task")[shown].mean().mean()) for letter, runs in rows.items()},
+                n_a=n[0],
+                n_b=n[1],
+                diverged_a=int(diverged[0]),
+                diverged_b=int(diverged[1]),
+                a=float(means[0]),
+                b=float(means[1]),
                 difference=found.value,
-                **(unknown if name in same else {end: getattr(found, end) for end in unknown}),
+                low=found.low if known else np.nan,
+                high=found.high if known else np.nan,
+                p=found.p if known else np.nan,
                 p_adjusted=np.nan,
-                verdict="identical" if name in same else "",
-                within_margin=name in same,
+                same_within=max(abs(found.low), abs(found.high)) if known else 0.0,
+                verdict="" if known else "identical",
                 asked=list(dict.fromkeys(kind for task in tasks for kind in asked[task, algorithm])),
             )
         )
@@ -402,16 +402,15 @@ def judged(pairs: list[ScorePair], margin: float) -> list[ScorePair]:
 def judge(pair: ScorePair, p: float, margin: float) -> ScorePair:
     if pair.verdict == "identical":
         return pair
-    within = -margin <= pair.low and pair.high <= margin
     if np.isnan(p):
         verdict = "too few runs"
-    elif p <= 1 - CONFIDENCE:
+    elif p <= 1 - statistics.CONFIDENCE:
         verdict = "differs"
     elif pair.low == pair.high:
         verdict = "equal"
     else:
-        verdict = "same" if within else "not told apart"
-    return replace(pair, p_adjusted=p, verdict=verdict, within_margin=within)
+        verdict = "same" if pair.same_within <= margin else "not told apart"
+    return replace(pair, p_adjusted=p, verdict=verdict)
 
 
 def status_of(scores: list[ScorePair]) -> int:
@@ -480,13 +479,12 @@ def verdict_text(found: Comparison) -> str:
             f"Not the same numbers, and nothing says whether by more than chance: {plural(len(untested), 'pair')} "
             f"{verb('differ', untested)} and {verb('have', untested)} a single run in a or in b."
         )
-    same = [name for name in moved if all(pair.within_margin for pair in alone if name_of(pair) == name)]
-    rest = f"{len(same)} of them {verb('are', same)} the same within ± {found.margin:g}" if same else ""
-    note = f", {len(untested)} of them cannot be tested" if untested else ""
-    return (
-        f"Not the same numbers, but no score differs by more than chance: {len(moved)} of {pairs} "
-        f"{verb('are', moved)} not identical{f', {rest}' if rest else ''}{note}."
-    )
+    same = [name for name in moved if all(p.same_within <= found.margin for p in alone if name_of(p) == name)]
+    parts = [f"{len(moved)} of {pairs} {verb('are', moved)} not identical"] if found.runs else [f"of {pairs}"]
+    parts += [f"{len(same)} {verb('are', same)} the same within ± {found.margin:g}"] if same else []
+    parts += [f"{len(untested)} cannot be tested"] if untested else []
+    numbers = "Not the same numbers" if found.runs else "No run has the same seed in both"
+    return f"{numbers}, but no score differs by more than chance: {', '.join(parts)}."
 
 
 def asked_sentence(found: Comparison, differ: list[tuple[str, str]]) -> str:
@@ -622,7 +620,8 @@ def scores_text(found: Comparison) -> list[str]:
         return [
             f"All {plural(identical, 'pair')} of an algorithm and a task are identical, so there is nothing to test."
         ]
-    said = [wrapped(sentence) for sentence in (how_to_read(found, shown), *scores_notes(found, shown, identical))]
+    said = [wrapped(how_to_read(found, shown))]
+    said += ["\n".join(bullet(note) for note in scores_notes(found, shown, identical))]
     for measure, own in grouped(shown, lambda pair: pair.measure).items():
         said += [
             f"### {MEASURES[measure]}",
@@ -650,16 +649,19 @@ def how_to_read(found: Comparison, shown: list[ScorePair]) -> str:
 def scores_notes(found: Comparison, shown: list[ScorePair], identical: int) -> list[str]:
     """What has to be known to read the tables of scores, where it is the case."""
     notes = []
-    undecided = [pair for pair in shown if pair.verdict == "not told apart"]
+    undecided = [pair.same_within for pair in shown if pair.verdict == "not told apart"]
     if undecided:
-        reach = [max(abs(pair.low), abs(pair.high)) for pair in undecided]
         notes.append(
-            f"Not told apart is not the same: their intervals reach differences of {fixed(float(np.median(reach)))} at "
-            f"the median and {fixed(max(reach))} at most. Same: the whole interval, of this pair alone, is within "
-            f"± {found.margin:g}."
+            f"Not told apart is not the same: their intervals reach differences of "
+            f"{fixed(float(np.median(undecided)))} at the median and {fixed(max(undecided))} at most. Same: the whole "
+            f"interval, of this pair alone, is within ± {found.margin:g}."
         )
+    together = [p for p in shown if (p.task, p.measure) == (ALL_TASKS, "score") and p.verdict != "differs"]
+    if together:
+        within = enumerate_text(f"± {fixed(pair.same_within)} ({found.titles[pair.algorithm]})" for pair in together)
+        notes.append(f"Over all tasks together, final scores are the same within {within}.")
     tested = {name_of(pair) for pair in shown}
-    if any(not run.identical for run in found.runs) and any((r.task, r.algorithm) in tested for r in found.runs):
+    if any(not run.identical for run in found.runs) and any(name_of(run) in tested for run in found.runs):
         notes.append(
             "The test takes all runs as independent. Runs of the same seed share their initial weights and the seeds "
             "of their environments; as far as that makes them alike, the intervals are wider than they need to be."
@@ -707,10 +709,9 @@ def score_rows(found: Comparison, pairs: list[ScorePair]) -> list[list[str]]:
 
 
 def judgement(pair: ScorePair, found: Comparison) -> str:
-    margin = f"± {found.margin:g}"
     if pair.verdict == "differs":
-        return f"**differs**{f', but within {margin}' if pair.within_margin else ''}"
-    return f"same ({margin})" if pair.verdict == "same" else pair.verdict
+        return f"**differs**{f' by < {found.margin:g}' if pair.same_within <= found.margin else ''}"
+    return f"same (± {found.margin:g})" if pair.verdict == "same" else pair.verdict
 
 
 def made_by_text(made_by: list[dict[str, Any]]) -> list[str]:
@@ -751,7 +752,7 @@ def grouped(items: Iterable[Any], name: Callable[[Any], Any]) -> dict[Any, list[
     return groups
 
 
-def name_of(pair: ScorePair) -> tuple[str, str]:
+def name_of(pair: RunPair | ScorePair) -> tuple[str, str]:
     return pair.task, pair.algorithm
 
 
