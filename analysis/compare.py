@@ -12,7 +12,8 @@ Of every other pair, and of an algorithm's other tasks together, the final score
 measures together, so that the chance of a single false “differs” in the whole answer is at most 5 %. That two samples
 are not told apart does not make them the same. The same within a margin: the 95 % interval of the difference lies
 inside ± margin, which is two one-sided tests at 2.5 % each, of that pair alone; that all of several pairs are the same
-needs no correction. Normalised scores are made with the random and the reference score of a, also where b has others.
+needs no correction. A difference that is so small does not count as one, however sure it is. Normalised scores are made
+with the random and the reference score of a, also where b has others.
 """
 
 import argparse
@@ -404,12 +405,12 @@ def judge(pair: ScorePair, p: float, margin: float) -> ScorePair:
         return pair
     if np.isnan(p):
         verdict = "too few runs"
-    elif p <= 1 - statistics.CONFIDENCE:
-        verdict = "differs"
-    elif pair.low == pair.high:
+    elif pair.low == pair.high == 0:
         verdict = "equal"
+    elif pair.same_within <= margin:
+        verdict = "same"
     else:
-        verdict = "same" if pair.same_within <= margin else "not told apart"
+        verdict = "differs" if p <= 1 - statistics.CONFIDENCE else "not told apart"
     return replace(pair, p_adjusted=p, verdict=verdict)
 
 
@@ -472,7 +473,7 @@ def verdict_text(found: Comparison) -> str:
         return f"{said} {asked_sentence(found, differ)}".strip()
     if not moved:
         whole = all(len(found.runs) == folder["requested"] for folder in found.folders.values())
-        which = f"all {plural(len(found.runs), 'run')}{'' if whole else ' that both have'}"
+        which = f"all {plural(len(found.runs), 'run')}{'' if whole else ' that are in both'}"
         return f"The same numbers: {which} {verb('have', found.runs)} identical episodes and evaluations."
     if found.status == UNKNOWN:
         return (
@@ -710,7 +711,7 @@ def score_rows(found: Comparison, pairs: list[ScorePair]) -> list[list[str]]:
 
 def judgement(pair: ScorePair, found: Comparison) -> str:
     if pair.verdict == "differs":
-        return f"**differs**{f' by < {found.margin:g}' if pair.same_within <= found.margin else ''}"
+        return "**differs**"
     return f"same (± {found.margin:g})" if pair.verdict == "same" else pair.verdict
 
 
@@ -834,7 +835,7 @@ def parser() -> argparse.ArgumentParser:
         "--margin",
         type=float,
         default=MARGIN,
-        help="the largest difference of normalised scores that counts as the same (%(default)s)",
+        help="the largest difference of normalised scores that is of no interest (%(default)s)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as data")
     return parser
