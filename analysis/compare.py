@@ -31,7 +31,7 @@ import pandas as pd
 from analysis import comparison, statistics
 from analysis.findings import count, enumerate_text, fixed, interval, number, plural
 from analysis.published import MARGIN
-from analysis.ranking import ALL_TASKS, RANKED, strata_of
+from analysis.ranking import ALL_TASKS, RANKED, Strata, strata_of
 from analysis.ranking_findings import p_text
 from analysis.results import (
     STATES,
@@ -324,14 +324,13 @@ def paired_scores(a: Side, b: Side, runs: list[RunPair], changes: list[Change]) 
     ours, theirs = (scores_on_scale_of(a.grid, side) for side in (a, b))
     identical = {name for name, own in grouped(runs, name_of).items() if all_identical(own)}
     asked = {name: asked_otherwise(*name, changes) for name in shared_pairs(a.grid, b.grid)}
-    return [
-        found
-        for measure in RANKED
-        for algorithm in a.grid.algorithms
-        for found in score_pairs(
-            measure, algorithm, *(side[side["algorithm"] == algorithm] for side in (ours, theirs)), identical, asked
-        )
-    ]
+    pairs = []
+    for measure, column in RANKED.items():
+        for algorithm in a.grid.algorithms:
+            rows = [side[side["algorithm"] == algorithm] for side in (ours, theirs)]
+            values = [{name: strata_of(side, name) for name in (measure, column, "status")} for side in rows]
+            pairs += score_pairs(measure, algorithm, *values, identical, asked)
+    return pairs
 
 
 def scores_on_scale_of(grid: Grid, side: Side) -> pd.DataFrame:
@@ -347,17 +346,15 @@ def scores_on_scale_of(grid: Grid, side: Side) -> pd.DataFrame:
 def score_pairs(
     measure: str,
     algorithm: str,
-    a: pd.DataFrame,
-    b: pd.DataFrame,
+    a: dict[str, Strata],
+    b: dict[str, Strata],
     identical: set[tuple[str, str]],
     asked: dict[tuple[str, str], list[str]],
 ) -> list[ScorePair]:
-    """One algorithm's pairs with their p-values, from its rows of both tables of scores: on each task, then on all that
-    can be tested together.
+    """One algorithm's pairs with their p-values: on each task, then on all that can be tested together. a and b: of the
+    measure, of its normalised values and of the runs' status, by task.
     """
-    columns = {"normalized": RANKED[measure], "raw": measure, "status": "status"}
-    values = {name: [strata_of(side, column) for side in (a, b)] for name, column in columns.items()}
-    ours, theirs = values["normalized"]
+    ours, theirs = (side[RANKED[measure]] for side in (a, b))
     shared = [task for task in ours if task in theirs]
     same = [task for task in shared if (task, algorithm) in identical]
     tested = [task for task in shared if task not in same and min(len(ours[task]), len(theirs[task])) > 1]
@@ -365,10 +362,10 @@ def score_pairs(
     pairs = []
     for name, tasks in [*((task, [task]) for task in shared), *together]:
         found = comparison.difference([theirs[task] for task in tasks], [ours[task] for task in tasks])
-        shown = values["normalized" if name == ALL_TASKS else "raw"]
-        means = [statistics.mean_over_tasks([side[task] for task in tasks]) for side in shown]
-        n = [sum(len(side[task]) for task in tasks) for side in shown]
-        diverged = [sum((side[task] == "diverged").sum() for task in tasks) for side in values["status"]]
+        shown = RANKED[measure] if name == ALL_TASKS else measure
+        means = [statistics.mean_over_tasks([side[shown][task] for task in tasks]) for side in (a, b)]
+        n = [sum(len(side[shown][task]) for task in tasks) for side in (a, b)]
+        diverged = [sum((side["status"][task] == "diverged").sum() for task in tasks) for side in (a, b)]
         known = name not in same
         pairs.append(
             ScorePair(
