@@ -478,7 +478,9 @@ def verdict_text(found: Comparison) -> str:
             f"{verb('differ', untested)} and {verb('have', untested)} a single run in a or in b."
         )
     same = [name for name in moved if all(p.same_within <= found.margin for p in alone if name_of(p) == name)]
-    parts = [f"{len(moved)} of {pairs} {verb('are', moved)} not identical"] if found.runs else [f"of {pairs}"]
+    most = f"{len(moved)} of {pairs} {verb('are', moved)} not identical"
+    none = f"none of {pairs} is identical"
+    parts = [most if len(moved) < len(verdicts) else none] if found.runs else [f"of {pairs}"]
     parts += [f"{len(same)} {verb('are', same)} the same within ± {found.margin:g}"] if same else []
     parts += [f"{len(untested)} cannot be tested"] if untested else []
     numbers = "Not the same numbers" if found.runs else "No run has the same seed in both"
@@ -487,14 +489,15 @@ def verdict_text(found: Comparison) -> str:
 
 def asked_sentence(found: Comparison, differ: list[tuple[str, str]]) -> str:
     """Whether what differs is explained by what was asked for."""
-    asked = {name_of(pair): pair.asked for pair in found.scores if pair.asked and name_of(pair) in differ}
     if not differ:
         return ""
+    asked = {name_of(pair): pair.asked for pair in found.scores if pair.asked and name_of(pair) in differ}
+    if not asked:
+        return "What was asked for is the same there."
     kinds = ", ".join(dict.fromkeys(kind for own in asked.values() for kind in own))
     if len(asked) == len(differ):
         return f"What was asked for differs there too ({kinds})."
-    share = f"{len(asked)} of them" if asked else "None of them"
-    return f"{share} {verb('were', asked)} asked for otherwise{f' ({kinds})' if asked else ''}."
+    return f"{len(asked)} of them {verb('were', asked)} asked for otherwise ({kinds})."
 
 
 def folders_text(folders: dict[str, dict[str, Any]], titles: dict[str, str]) -> str:
@@ -630,7 +633,7 @@ def scores_text(found: Comparison) -> list[str]:
 
 def how_to_read(found: Comparison, shown: list[ScorePair]) -> str:
     sizes = {n for pair in shown if pair.task != ALL_TASKS for n in (pair.n_a, pair.n_b)}
-    runs = f"{min(sizes)} runs" if len(sizes) == 1 and sizes != {1} else f"{min(sizes)} to {max(sizes)} runs"
+    fewer = ", or as many as stand in brackets," if len(sizes) > 1 else ""
     if sizes == {1}:
         return (
             "Means of raw scores in a and b, and b − a of normalised ones (random 0, reference 1). Every mean is a "
@@ -638,9 +641,9 @@ def how_to_read(found: Comparison, shown: list[ScorePair]) -> str:
         )
     tests = sum(not np.isnan(pair.p) for pair in shown)
     return (
-        f"Means over {runs} of raw scores in a and b (all tasks: of normalised ones), and b − a of normalised scores "
-        f"(random 0, reference 1) with Welch’s 95 % interval. p is corrected for all {plural(tests, 'test')} in both "
-        f"tables (Holm): a single false “differs” has a chance of at most 5 %."
+        f"Means over {max(sizes)} runs{fewer} of raw scores in a and b (all tasks: of normalised ones), and b − a of "
+        f"normalised scores (random 0, reference 1) with Welch’s 95 % interval. p is corrected for all "
+        f"{plural(tests, 'test')} in both tables (Holm): a single false “differs” has a chance of at most 5 %."
     )
 
 
@@ -695,15 +698,21 @@ def scores_notes(found: Comparison, shown: list[ScorePair], identical: int) -> l
 
 
 def score_rows(found: Comparison, pairs: list[ScorePair]) -> list[list[str]]:
+    most = max(max(pair.n_a, pair.n_b) for pair in pairs if pair.task != ALL_TASKS)
     rows = []
     for algorithm, own in grouped(pairs, lambda pair: pair.algorithm).items():
         rows.append([f"**{found.titles[algorithm]}**", *5 * [""]])
         for pair in own:
             form: Callable[[float], str] = fixed if pair.task == ALL_TASKS else number
             difference = interval(pair.difference, pair.low, pair.high, fixed)
-            name = f"{pair.task}{' †' if pair.asked else ''}"
+            name = f"{pair.task}{' †' if pair.asked else ''}{n_text(pair, most)}"
             rows.append([name, form(pair.a), form(pair.b), difference, p_text(pair.p_adjusted), judgement(pair, found)])
     return rows
+
+
+def n_text(pair: ScorePair, most: int) -> str:
+    """How many runs a and b have, where that is not the greatest number of the table."""
+    return f" ({pair.n_a}, {pair.n_b})" if pair.task != ALL_TASKS and (pair.n_a, pair.n_b) != (most, most) else ""
 
 
 def judgement(pair: ScorePair, found: Comparison) -> str:
@@ -823,8 +832,8 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m analysis.compare",
         description="Compare two results folders: what was asked for, every run, and the scores, as b − a.",
-        epilog="Exit status: 0 where nothing differs by more than chance (identical, or not told apart); 1 where a "
-        "score does; 2 where nothing could be compared or tested, or for a mistake.",
+        epilog="Exit status: 0 where nothing differs by more than chance (identical, the same within the margin, or "
+        "not told apart); 1 where a score does; 2 where nothing could be compared or tested, or for a mistake.",
     )
     parser.add_argument("a", type=Path, help="a grid's folder, e.g. results/default_before")
     parser.add_argument("b", type=Path, help="the other, e.g. results/default")
