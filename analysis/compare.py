@@ -89,7 +89,7 @@ class RunPair:
 
 @dataclass(frozen=True)
 class ScorePair:
-    """One measure of an algorithm on a task, or on all tasks that are not identical, in both folders.
+    """One measure of an algorithm on a task, or on all `tasks` that can be tested together, in both folders.
 
     `a` and `b` are means of raw scores (over several tasks: of normalised ones); `difference` with its interval is
     b − a of normalised ones; `p_adjusted` is Holm's. `same_within`: the smallest margin within which they are the same.
@@ -99,6 +99,7 @@ class ScorePair:
 
     measure: str
     task: str
+    tasks: list[str]
     algorithm: str
     n_a: int
     n_b: int
@@ -371,6 +372,7 @@ def score_pairs(
             ScorePair(
                 measure=measure,
                 task=name,
+                tasks=tasks,
                 algorithm=algorithm,
                 n_a=n[0],
                 n_b=n[1],
@@ -466,7 +468,7 @@ def verdict_text(found: Comparison) -> str:
         if not differ:
             together = dict.fromkeys(pair.algorithm for pair in found.scores if pair.verdict == "differs")
             names = enumerate_text(found.titles[algorithm] for algorithm in together)
-            said = f"Not the same: no pair alone, but over all tasks together by more than chance: {names}."
+            said = f"Not the same: no pair alone differs by more than chance, but with all tasks together: {names}."
         return f"{said} {asked_sentence(found, differ)}".strip()
     if not moved:
         whole = all(len(found.runs) == folder["requested"] for folder in found.folders.values())
@@ -641,8 +643,8 @@ def how_to_read(found: Comparison, shown: list[ScorePair]) -> str:
         )
     tests = sum(not np.isnan(pair.p) for pair in shown)
     return (
-        f"Means over {max(sizes)} runs{fewer} of raw scores in a and b (all tasks: of normalised ones), and b − a of "
-        f"normalised scores (random 0, reference 1) with Welch’s 95 % interval. p is corrected for all "
+        f"Means over {max(sizes)} runs{fewer} of raw scores in a and b (of several tasks: of normalised ones), and "
+        f"b − a of normalised scores (random 0, reference 1) with Welch’s 95 % interval. p is corrected for all "
         f"{plural(tests, 'test')} in both tables (Holm): a single false “differs” has a chance of at most 5 %."
     )
 
@@ -660,7 +662,7 @@ def scores_notes(found: Comparison, shown: list[ScorePair], identical: int) -> l
     together = [p for p in shown if (p.task, p.measure) == (ALL_TASKS, "score") and p.verdict != "differs"]
     if together:
         within = enumerate_text(f"± {fixed(pair.same_within)} ({found.titles[pair.algorithm]})" for pair in together)
-        notes.append(f"Over all tasks together, final scores are the same within {within}.")
+        notes.append(f"With the tasks taken together, final scores are the same within {within}.")
     tested = {name_of(pair) for pair in shown}
     if any(not run.identical for run in found.runs) and any(name_of(run) in tested for run in found.runs):
         notes.append(
@@ -699,13 +701,17 @@ def scores_notes(found: Comparison, shown: list[ScorePair], identical: int) -> l
 
 def score_rows(found: Comparison, pairs: list[ScorePair]) -> list[list[str]]:
     most = max(max(pair.n_a, pair.n_b) for pair in pairs if pair.task != ALL_TASKS)
+    alone = [pair for pair in found.scores if pair.measure == pairs[0].measure and pair.task != ALL_TASKS]
+    tasks = {algorithm: len(own) for algorithm, own in grouped(alone, lambda pair: pair.algorithm).items()}
     rows = []
     for algorithm, own in grouped(pairs, lambda pair: pair.algorithm).items():
         rows.append([f"**{found.titles[algorithm]}**", *5 * [""]])
         for pair in own:
             form: Callable[[float], str] = fixed if pair.task == ALL_TASKS else number
             difference = interval(pair.difference, pair.low, pair.high, fixed)
-            name = f"{pair.task}{' †' if pair.asked else ''}{n_text(pair, most)}"
+            every = pair.task != ALL_TASKS or len(pair.tasks) == tasks[algorithm]
+            name = pair.task if every else f"{len(pair.tasks)} tasks together"
+            name += f"{' †' if pair.asked else ''}{n_text(pair, most)}"
             rows.append([name, form(pair.a), form(pair.b), difference, p_text(pair.p_adjusted), judgement(pair, found)])
     return rows
 

@@ -1,8 +1,8 @@
 """Two results folders side by side: what is the same, what differs, and how often that is said in error."""
 
 import json
+import re
 import shutil
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -26,7 +26,6 @@ from tests.analysis_fixtures import (
     write_study,
 )
 
-ROOT = Path(__file__).parents[1]
 CELL = "runs/CartPole-v1/ppo/0"
 
 
@@ -86,9 +85,12 @@ def verdicts(found: compare.Comparison, measure: str = "score") -> dict[tuple[st
     return {(pair.task, pair.algorithm): pair.verdict for pair in found.scores if pair.measure == measure}
 
 
-def command(*arguments: str | Path) -> subprocess.CompletedProcess:
-    line = [sys.executable, "-W", "error", "-m", "analysis.compare", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, cwd=ROOT, check=False)
+def exit_status(monkeypatch, *arguments: str | Path) -> int:
+    """Of the command line, run in this process."""
+    monkeypatch.setattr(sys, "argv", ["compare", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        results.run_command(compare.main, "analysis.compare")
+    return stopped.value.code
 
 
 # -------------------------------------------------------------------------------------------- run by run
@@ -173,6 +175,22 @@ def test_an_algorithm_that_does_better_is_found_and_the_others_are_not_told_apar
     assert (found.status, compared(tmp_path / "b", tmp_path / "a").status) == (1, 1)
 
 
+def test_small_differences_on_every_task_are_found_together(tmp_path):
+    tasks = {f"Task-v{number}": CARTPOLE for number in range(7)}
+    grid = write(tmp_path / "a", seeds=range(4), tasks=tasks, algorithms=("ppo",))
+    for cell in grid["cells"]:
+        set_returns(tmp_path / "a" / cell["directory"], lambda returns, n=cell["seed"]: [100.0 + 10 * n])
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    for cell in grid["cells"][4:]:
+        set_returns(tmp_path / "b" / cell["directory"], lambda returns: [returns[0] + 14])
+    found = compared(tmp_path / "a", tmp_path / "b")
+    assert found.verdict == "Not the same: no pair alone differs by more than chance, but with all tasks together: PPO."
+    assert [(pair.task, len(pair.tasks)) for pair in found.scores if pair.verdict == "differs"] == [(ALL_TASKS, 6)]
+    assert verdicts(found)["Task-v0", "ppo"] == "identical"
+    assert "| 6 tasks together " in compare.text_of(found)
+    assert found.status == 1
+
+
 def made_up_scores(source: np.random.Generator, tasks: list[str], n: int) -> dict[str, dict[str, np.ndarray]]:
     """n runs of one algorithm on every task, of unequal spread, skewed on every other task."""
     scores, auc = {}, {}
@@ -186,7 +204,7 @@ def made_up_scores(source: np.random.Generator, tasks: list[str], n: int) -> dic
 
 def test_where_nothing_differs_the_whole_answer_errs_in_at_most_5_percent():
     """Everything that can be called different, on all tasks, by both measures, and over all tasks together."""
-    source, trials, tasks, algorithms = np.random.default_rng(3), 300, ["A", "B", "C"], ("reinforce", "ppo")
+    source, trials, tasks, algorithms = np.random.default_rng(3), 150, ["A", "B", "C"], ("reinforce", "ppo")
     asked = {(task, algorithm): [] for task in tasks for algorithm in algorithms}
     wrong, uncorrected = 0, 0
     for _ in range(trials):
@@ -216,7 +234,7 @@ def test_two_that_differ_by_the_margin_are_called_the_same_in_at_most_2_5_percen
 
 def pair_of(found, margin: float) -> compare.ScorePair:
     """A difference, judged alone."""
-    names = {"measure": "score", "task": "T", "algorithm": "ppo", "verdict": "", "asked": []}
+    names = {"measure": "score", "task": "T", "tasks": ["T"], "algorithm": "ppo", "verdict": "", "asked": []}
     counts = dict.fromkeys(("n_a", "n_b", "diverged_a", "diverged_b"), 0) | {"a": 0.0, "b": 0.0}
     ends = {"difference": found.value, "low": found.low, "high": found.high, "p": found.p, "p_adjusted": np.nan}
     within = max(abs(found.low), abs(found.high))
@@ -365,17 +383,26 @@ def test_grids_without_a_common_seed_are_compared_by_their_scores(tmp_path):
 # -------------------------------------------------------------------------------------------- command line
 
 
-def test_the_command_prints_the_text_writes_the_data_and_exits_with_its_status(tmp_path):
+def test_the_command_prints_the_text_writes_the_data_and_exits_with_its_status(tmp_path, capsys, monkeypatch):
     for source, name in enumerate("ab"):
         grid = write(tmp_path / name, source=source, seeds=range(5), tasks={"Hopper-v5": TASKS["Hopper-v5"]})
     shift(tmp_path / "b", grid, "ppo", 2.0)
-    done = command(tmp_path / "a", tmp_path / "b", "--json", tmp_path / "new/found.json")
-    assert (done.returncode, done.stderr) == (1, "")
+    assert exit_status(monkeypatch, tmp_path / "a", tmp_path / "b", "--json", tmp_path / "new/found.json") == 1
+    said = capsys.readouterr()
     found = compared(tmp_path / "a", tmp_path / "b")
-    assert done.stdout == compare.text_of(found)
+    assert (said.out, said.err) == (compare.text_of(found), "")
     written = json.loads((tmp_path / "new/found.json").read_text())
     assert (written["verdict"], written["status"]) == (found.verdict, 1)
     assert [pair["verdict"] for pair in written["scores"]] == [pair.verdict for pair in found.scores]
+
+
+def test_the_readmes_command_is_one():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(
+        r"<!-- compare -->\n```sh\n.*?^python -m analysis\.compare (.*?)\n```", readme, re.DOTALL | re.MULTILINE
+    )
+    arguments = compare.parser().parse_args(line.split())
+    assert (arguments.a.name, arguments.b.name) == ("default_before", "default")
 
 
 def test_what_made_the_runs_is_told_apart(two):
@@ -404,10 +431,8 @@ def test_what_made_the_runs_is_told_apart(two):
 )
 def test_a_mistake_is_said_in_one_sentence(two, capsys, monkeypatch, arguments, sentence):
     a, b = two
-    monkeypatch.setattr(sys, "argv", ["compare", *(argument.format(b, a) for argument in arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        results.run_command(compare.main, "analysis.compare")
+    assert exit_status(monkeypatch, *(argument.format(b, a) for argument in arguments)) == 2
     said = capsys.readouterr()
-    assert (stopped.value.code, said.out) == (2, "")
+    assert said.out == ""
     assert sentence in said.err
     assert said.err.count("\n") == 1
