@@ -623,8 +623,8 @@ def scores_text(found: Comparison) -> list[str]:
         return [
             f"All {plural(identical, 'pair')} of an algorithm and a task are identical, so there is nothing to test."
         ]
-    said = [wrapped(how_to_read(found, shown))]
-    said += ["\n".join(bullet(note) for note in scores_notes(found, shown, identical))]
+    notes = scores_notes(found, shown, identical)
+    said = [wrapped(how_to_read(found, shown)), *(["\n".join(map(bullet, notes))] if notes else [])]
     for measure, own in grouped(shown, lambda pair: pair.measure).items():
         said += [
             f"### {MEASURES[measure]}",
@@ -663,14 +663,14 @@ def scores_notes(found: Comparison, shown: list[ScorePair], identical: int) -> l
     if together:
         within = enumerate_text(f"± {fixed(pair.same_within)} ({found.titles[pair.algorithm]})" for pair in together)
         notes.append(f"With the tasks taken together, final scores are the same within {within}.")
-    tested = {name_of(pair) for pair in shown}
-    if any(not run.identical for run in found.runs) and any(name_of(run) in tested for run in found.runs):
+    tested = {name_of(pair) for pair in shown if not np.isnan(pair.p)}
+    if any(name_of(run) in tested for run in found.runs):
         notes.append(
             "The test takes all runs as independent. Runs of the same seed share their initial weights and the seeds "
             "of their environments; as far as that makes them alike, the intervals are wider than they need to be."
         )
     few_runs = {name_of(pair): None for pair in shown if pair.verdict == "too few runs"}
-    if few_runs and len(few_runs) < len(tested):
+    if few_runs and tested:
         notes.append(
             f"Too few runs, one in a or in b, whose spread is unknown, so no interval and no test: "
             f"{names_text(list(few_runs), found.titles)}."

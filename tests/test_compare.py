@@ -52,6 +52,7 @@ def compared(a: Path, b: Path, **options) -> compare.Comparison:
         text = compare.text_of(found)
         json.loads(compare.json_of(found), parse_constant=lambda name: pytest.fail(f"{name} in the JSON"))
     assert "nan" not in text.replace("finance", "")
+    assert "\n\n\n" not in text
     assert max(map(len, text.splitlines())) <= compare.WIDTH
     assert text.startswith(f"# Two results compared\n\n**{found.verdict.split()[0]}")
     return found
@@ -273,7 +274,9 @@ def test_a_single_seed_has_no_interval_and_no_test_and_the_text_says_why(tmp_pat
     assert set(verdicts(found).values()) == {"too few runs"}
     assert found.status == 2
     assert found.verdict.startswith("Not the same numbers, and nothing says whether by more than chance: 4 pairs")
-    assert "Every mean is a single run, whose spread is unknown" in " ".join(compare.text_of(found).split())
+    text = " ".join(compare.text_of(found).split())
+    assert "Every mean is a single run, whose spread is unknown" in text
+    assert "The test takes" not in text
     assert compared(tmp_path / "a", shutil.copytree(tmp_path / "a", tmp_path / "c")).status == 0
 
 
