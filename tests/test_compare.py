@@ -27,6 +27,7 @@ from tests.analysis_fixtures import (
 )
 
 CELL = "runs/CartPole-v1/ppo/0"
+NAMES = ("reinforce", "ppo")
 
 
 def write(folder: Path, source: int = 0, **about) -> dict:
@@ -138,6 +139,13 @@ def test_a_run_with_more_episodes_or_another_evaluation_is_not_identical(two):
     last = pd.read_csv(two[0] / CELL / "episodes.csv")["step"].iloc[-1]
     assert moved == {("CartPole-v1", 0): last, ("Hopper-v5", 1): None}
     assert "the end, 1 evaluation differs" in compare.text_of(found)
+
+
+def test_runs_that_diverged_at_another_step_are_not_identical(two):
+    for folder, step in zip(two, (50.0, 51.0), strict=True):
+        edit_json(folder / CELL / "run.json", status="diverged", diverged_at=step, evaluation=None)
+    found = compared(*two)
+    assert [(run.task, run.seed) for run in found.runs if not run.identical] == [("CartPole-v1", 0)]
 
 
 def test_what_is_missing_on_either_side_is_counted_and_named(two):
@@ -280,6 +288,21 @@ def test_a_single_seed_has_no_interval_and_no_test_and_the_text_says_why(tmp_pat
     assert compared(tmp_path / "a", shutil.copytree(tmp_path / "a", tmp_path / "c")).status == 0
 
 
+def test_a_pair_with_a_single_run_in_one_folder_is_left_out_of_the_tests(tmp_path):
+    for source, name in enumerate("ab"):
+        write(tmp_path / name, source=source, seeds=range(3), tasks={"Acrobot-v1": CARTPOLE, **TASKS})
+    for seed in (0, 1):
+        shutil.rmtree(tmp_path / f"b/runs/Hopper-v5/ppo/{seed}")
+    found = compared(tmp_path / "a", tmp_path / "b")
+    assert [name for name, said in verdicts(found).items() if said == "too few runs"] == [("Hopper-v5", "ppo")]
+    (together,) = [p for p in found.scores if (p.measure, p.task, p.algorithm) == ("score", ALL_TASKS, "ppo")]
+    assert together.tasks == ["Acrobot-v1", "CartPole-v1"]
+    assert found.verdict.endswith("none of 6 pairs of an algorithm and a task is identical, 1 cannot be tested.")
+    assert "| Hopper-v5 (3, 1) " in compare.text_of(found)
+    assert "p is corrected for all 14 tests" in " ".join(compare.text_of(found).split())
+    assert found.status == 0
+
+
 def test_where_all_runs_diverged_their_number_is_said_and_nothing_is_undefined(tmp_path):
     for source, name in enumerate("ab"):
         grid = write(tmp_path / name, source=source, seeds=range(3))
@@ -301,14 +324,21 @@ def test_where_all_runs_diverged_their_number_is_said_and_nothing_is_undefined(t
 
 
 def test_a_setting_that_differs_is_named_and_marked_where_it_may_matter(tmp_path):
-    write(tmp_path / "a", seeds=(0, 1))
-    write(tmp_path / "b", seeds=(0, 1), source=1, settings={"ppo": {"gamma": 0.9}})
+    write(tmp_path / "a", seeds=(0, 1), algorithms=(*NAMES, "a2c"))
+    write(
+        tmp_path / "b",
+        seeds=(0, 1),
+        algorithms=(*NAMES, "a2c"),
+        source=1,
+        settings={"ppo": {"gamma": 0.9}, "reinforce": {"gamma": 0.99000001}},
+    )
     found = compared(tmp_path / "a", tmp_path / "b")
     text = compare.text_of(found)
     assert "- PPO on all 2 tasks: `gamma` 0.99 → 0.9\n" in text
-    assert {pair.algorithm: pair.asked for pair in found.scores} == {"reinforce": [], "ppo": ["settings"]}
+    assert "- REINFORCE on all 2 tasks: `gamma` 0.99 → 0.99000001\n" in text
+    assert all(pair.asked == (["settings"] if pair.algorithm in NAMES else []) for pair in found.scores)
     assert "| Hopper-v5 † " in text
-    assert text.count("†") == 7  # PPO's three rows of both measures, and what the sign means
+    assert text.count("†") == 13  # two algorithms' three rows of both measures, and what the sign means
 
 
 def test_tuned_settings_are_told_from_those_of_the_grid(tmp_path):
