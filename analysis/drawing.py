@@ -93,7 +93,7 @@ def marked_line(axes: Axes, x, y, look: theme.Look, index: int, **style) -> None
 
 
 def band(axes: Axes, x, low, high, look: theme.Look) -> None:
-    axes.fill_between(x, low, high, color=look.colour, alpha=0.17, linewidth=0)
+    axes.fill_between(x, low, high, color=look.colour, alpha=0.09, linewidth=0)
 
 
 def dots(axes: Axes, x, y, look: theme.Look, *, hollow: bool = False) -> None:

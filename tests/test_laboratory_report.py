@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from analysis import figures, laboratory, laboratory_findings, results, theme
-from analysis.report import LABORATORY_FIGURES
+from analysis.report import FIGURE_TITLES
 from tests.analysis_fixtures import (
     CARTPOLE,
     EXACT,
@@ -41,7 +41,7 @@ def made(tmp_path_factory):
     grid = write_grid(folder, algorithms=ALGORITHMS, tasks=TASKS, probes=PROBES)
     for asked in PROBES:
         write_probe(folder, grid, asked)
-    page = visible_text(make_page(folder, LABORATORY_FIGURES))
+    page = visible_text(make_page(folder, FIGURE_TITLES["laboratory"]))
     return folder, results.read_table(folder, "gradients"), page
 
 
@@ -168,7 +168,7 @@ def test_figures_are_made_without_warnings_and_hold_the_data(made):
     grid = results.read_grid(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        drawn = {name: figures.draw(grid, name) for name in LABORATORY_FIGURES}
+        drawn = {name: figures.draw(grid, name) for name in FIGURE_TITLES["laboratory"]}
         for figure in drawn.values():
             theme.image_bytes(figure, "svg")
     variance = drawn["gradient_variance"].axes
@@ -201,7 +201,7 @@ def test_every_seed_is_a_line_when_there_are_several(tmp_path):
     grid = write_grid(folder, algorithms=("reinforce", "my_method"), tasks={"CartPole-v1": CARTPOLE}, probes=probes)
     for asked in probes:
         write_probe(folder, grid, asked, batches=8)
-    page = visible_text(make_page(folder, LABORATORY_FIGURES))
+    page = visible_text(make_page(folder, FIGURE_TITLES["laboratory"]))
     theme.apply()
     axes = figures.draw(results.read_grid(folder), "gradient_variance").axes[0]
     thin = [line for line in axes.lines if line.get_linewidth() == 0.7]
@@ -273,7 +273,7 @@ def test_without_probes_the_section_says_so_and_shows_no_figure(tmp_path):
     ):
         folder = tmp_path / name
         write_grid(folder, tasks=TASKS, probes=probes)
-        page = make_page(folder, LABORATORY_FIGURES)
+        page = make_page(folder, FIGURE_TITLES["laboratory"])
         assert said in visible_text(page)
         assert 'id="figure-gradient_variance"' not in page
         assert not says_nan(visible_text(page))
@@ -285,7 +285,7 @@ def test_missing_probes_are_named(made, tmp_path):
     shutil.rmtree(folder / PROBES[0]["directory"])
     (folder / PROBES[3]["directory"] / "probe.json").unlink()
     shutil.rmtree(folder / PROBES[4]["directory"])
-    page = visible_text(make_page(folder, LABORATORY_FIGURES))
+    page = visible_text(make_page(folder, FIGURE_TITLES["laboratory"]))
     assert "2 of the 5 probes asked for are there; missing: CartPole-v1 at 0 % of training (seed 0), " in page
     assert "Hopper-v5 at 50 % of training (seed 0) and TabularMDP-v0." in page
     assert not says_nan(page)
@@ -310,7 +310,7 @@ def test_degenerate_probes_have_defined_values_and_notes(tmp_path, case):
         np.savez(path, **grams)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        page = visible_text(make_page(folder, LABORATORY_FIGURES))
+        page = visible_text(make_page(folder, FIGURE_TITLES["laboratory"]))
     assert not says_nan(page)
     assert not re.search(r"\binf\b", page)
     table = results.read_table(folder, "gradients")

@@ -13,7 +13,7 @@ import pytest
 from scipy.stats import t as t_distribution
 
 from analysis import figures, report, results, tables, theme, tuning, tuning_findings
-from analysis.report import TUNING_FIGURES
+from analysis.report import FIGURE_TITLES
 from tests.analysis_fixtures import (
     CARTPOLE,
     HOPPER,
@@ -76,7 +76,7 @@ def made(tmp_path_factory):
     """Four studies that serve both tasks, an algorithm that is not tuned, no runs: folder and the page's text."""
     folder = tmp_path_factory.mktemp("results") / "made"
     write_studies(folder, write_grid(folder, algorithms=ALGORITHMS, tasks=TASKS, studies=studies()))
-    return folder, visible_text(make_page(folder, TUNING_FIGURES))
+    return folder, visible_text(make_page(folder, FIGURE_TITLES["tuning"]))
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_a_single_fresh_seed_has_neither_interval_nor_verdict(tmp_path):
     folder = tmp_path / "single"
     grid = write_grid(folder, algorithms=("ppo",), tasks=TASKS, studies=[study("ppo", "all", BUDGET, fresh_seeds=[7])])
     write_study(folder, grid, grid["studies"][0], TRIALS, [0.4, 0.4], [0.1, 0.1])
-    page = visible_text(make_page(folder, TUNING_FIGURES))
+    page = visible_text(make_page(folder, FIGURE_TITLES["tuning"]))
     row = of(folder, "shrinkage", "ppo").iloc[0]
     assert row["difference"] == pytest.approx(0.3)
     assert row[["fresh_tuned_low", "fresh_untuned_high", "difference_low", "difference_high", "verdict"]].isna().all()
@@ -278,7 +278,7 @@ def test_a_study_that_is_not_finished_is_no_study_but_its_winner_counts(one):
     made = tables.make_tables(grid)
     assert all(made[name].empty for name in ("tuning", "tuning_parts", "shrinkage"))
     assert "1 of the 1 studies asked for is not finished: PPO on all." in visible_text(
-        make_page(folder, TUNING_FIGURES)
+        make_page(folder, FIGURE_TITLES["tuning"])
     )
 
 
@@ -351,7 +351,7 @@ def test_tuning_stands_at_the_top_of_the_page_once_it_has_something_to_say(made)
 def test_a_grid_without_tuning_has_no_section(tmp_path):
     folder = tmp_path / "without"
     write_grid(folder)
-    page = make_page(folder, TUNING_FIGURES)
+    page = make_page(folder, FIGURE_TITLES["tuning"])
     assert 'id="tuning"' not in page
     assert "#tuning" not in page
     drawn = (folder / "figures/shrinkage.svg").read_text(encoding="utf-8")
@@ -366,7 +366,7 @@ def test_figures_are_made_without_warnings_and_hold_the_data(made):
     theme.apply()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        drawn = {name: figures.draw(grid, name) for name in TUNING_FIGURES}
+        drawn = {name: figures.draw(grid, name) for name in FIGURE_TITLES["tuning"]}
         for figure in drawn.values():
             theme.image_bytes(figure, "svg")
     history = drawn["tuning_history"].axes[0]
@@ -393,9 +393,9 @@ def test_figures_are_made_without_warnings_and_hold_the_data(made):
 def test_figures_of_unfinished_studies_say_so(tmp_path):
     folder = tmp_path / "unfinished"
     write_grid(folder, algorithms=ALGORITHMS, tasks=TASKS, studies=studies())
-    page = make_page(folder, TUNING_FIGURES)
+    page = make_page(folder, FIGURE_TITLES["tuning"])
     assert "4 of the 4 studies asked for are not finished" in visible_text(page)
-    for name in TUNING_FIGURES:
+    for name in FIGURE_TITLES["tuning"]:
         drawn = re.sub(r"<[^>]*>", " ", (folder / f"figures/{name}.svg").read_text(encoding="utf-8"))
         assert "none of the 4 studies asked for has finished" in drawn
     assert not says_nan(visible_text(page))
@@ -420,7 +420,7 @@ def test_studies_of_several_groups_with_other_spaces_are_all_drawn(tmp_path):
     narrow = {"gamma": {"low": 0.9, "high": 0.999, "scale": "log_one_minus"}}
     trials = [Trial({"gamma": None}, [0.2, 0.3]), Trial({"gamma": 0.95}, [0.3, 0.4])]
     write_study(folder, grid, asked[1], trials, [0.2] * 3, [0.2] * 3, space=narrow)
-    page = visible_text(make_page(folder, TUNING_FIGURES))
+    page = visible_text(make_page(folder, FIGURE_TITLES["tuning"]))
     theme.apply()
     figure = figures.draw(results.read_grid(folder), "tuning_space")
     titles = [axes.get_title(loc="left") for axes in figure.axes]
