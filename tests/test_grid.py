@@ -137,9 +137,19 @@ def test_exponents_without_a_point_are_numbers(tmp_path):
 @pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "experiments" / "grids").glob("*.yaml")))
 def test_every_grid_that_is_shipped_is_valid(name):
     grid = load_grid(name)
-    assert set(grid.algorithms) >= {"reinforce", "reinforce_baseline", "actor_critic", "a2c", "ppo"}
+    if name != "ppo_ablation":
+        assert set(grid.algorithms) >= {"reinforce", "reinforce_baseline", "actor_critic", "a2c", "ppo"}
     for task in grid.tasks.values():
         assert task.reference_score > task.random_score
+
+
+def test_the_ablation_of_ppo_is_made_as_the_default_grid_is():
+    ablation, default = load_grid("ppo_ablation"), load_grid("default")
+    for name, task in ablation.tasks.items():
+        assert task == default.tasks[name]
+        for seed in ablation.seeds:
+            cell = ablation.cell("ppo_published", name, seed)
+            assert cell.settings == default.cell("ppo_published", name, seed).settings
 
 
 def set_at(*path, value):
