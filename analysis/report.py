@@ -28,10 +28,12 @@ from analysis.findings import count, duration, findings, fixed, interval, leader
 from analysis.gradient_statistics import FEWEST_BATCHES
 from analysis.laboratory import UNBIASED_WITHIN
 from analysis.results import (
+    FILES,
     STATES,
     TABLES,
     Grid,
     ResultsError,
+    digest,
     read_benchmark,
     read_grid,
     read_table,
@@ -75,12 +77,23 @@ def main() -> None:
 
 
 def write_report(grid: Grid) -> Path:
+    """The page, and beside it sizes and digests of it and of all that it was made of, for `analysis.verify`."""
+    path = grid.folder / "report" / "index.html"
+    write_whole(path, page_text(grid).encode())
+    made = [grid.folder / "grid.json", path]
+    made += [grid.folder / "tables" / f"{name}.csv" for name in TABLES]
+    made += [grid.folder / "figures" / f"{name}.{kind}" for name in FIGURES for kind in ("svg", "png")]
+    files = {file.relative_to(grid.folder).as_posix(): digest(file) for file in made}
+    write_whole(path.with_name(FILES), (json.dumps({"files": files}, indent=1) + "\n").encode())
+    return path
+
+
+def page_text(grid: Grid) -> str:
+    """The page, from the tables and figures that are there."""
     tables = {name: read_table(grid.folder, name) for name in TABLES if name not in ("curves", "diagnostics")}
     figures = {name: read_figure(grid.folder, name) for name in FIGURES}
-    path = grid.folder / "report" / "index.html"
     benchmark = read_benchmark(grid.folder)
-    write_whole(path, render(grid, tables, figures, benchmark.about if benchmark else None).encode())
-    return path
+    return render(grid, tables, figures, benchmark.about if benchmark else None)
 
 
 def read_figure(results: Path, name: str) -> str:

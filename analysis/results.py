@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import hashlib
 import json
 import os
 import sys
@@ -35,6 +36,8 @@ DIAGNOSTICS = (
     "learning_rate",
 )
 UPDATE_COLUMNS = ("step", "updates", *DIAGNOSTICS)
+FILES = "files.json"  # beside the page: what that was made of
+JOURNAL = "journal.log"  # of a study, which grows when the study goes on
 LOOP_PHASES = ("stepping", "acting", "learning", "compiling")  # what the training loop says of its seconds
 SECONDS = ("start_up", *LOOP_PHASES, "training", "evaluating", "total")  # of run.json; training is the whole loop
 PHASES = ("start_up", *LOOP_PHASES, "rest", "evaluating")  # that a run's time falls into; rest: of the loop
@@ -170,6 +173,7 @@ class Grid:
         return [task for task in self.tasks if self.requested(task, algorithm)]
 
 
+WRITTEN = ("tables", "figures", "report")  # by analysis, and so not to be links to elsewhere
 NUMBER = (int, float)
 SCHEMA = 3  # of grid.json, run.json, probe.json, benchmark.json, best.json and study.json
 GRID_KEYS = {
@@ -316,12 +320,17 @@ SIDE_KEYS = {"algorithm": (str, NoneType), "gae_lambda": (*NUMBER, NoneType), "c
 CONTESTANT_KEYS = {"title": str, "side": str, "reference": (str, NoneType), "peer": (str, NoneType)}
 
 
-def read_grid(results: Path) -> Grid:
-    """results/<grid>/grid.json, checked."""
+def check_there(results: Path) -> None:
+    """There is such a folder."""
     if not results.is_dir():
         others = sorted(path.parent.as_posix() for path in results.parent.glob("*/grid.json"))
         hint = f"; there is {valid_choices(results.as_posix(), others)}" if others else ""
         raise ResultsError(f"{results}: no such folder{hint}.")
+
+
+def read_grid(results: Path) -> Grid:
+    """results/<grid>/grid.json, checked."""
+    check_there(results)
     path = results / "grid.json"
     content = read_record(path, GRID_KEYS)
     for name, task in content["tasks"].items():
@@ -347,6 +356,10 @@ def read_grid(results: Path) -> Grid:
         check_study_entry(study, content, path, f"studies[{index}]")
     for index, claim in enumerate(content["claims"]):
         check_claim_entry(claim, path, f"claims[{index}]")
+    for entry in (*content["cells"], *content["probes"], *content["studies"]):
+        check_inside(results, entry["directory"], path)
+    for name in WRITTEN:
+        check_inside(results, name, results)
     return Grid(
         folder=results,
         name=content["grid"],
@@ -447,7 +460,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ResultsError(f"{path}: no such file.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ResultsError(f"{path}: not whole JSON ({error}); delete its folder to run it again.") from None
     if not isinstance(content, dict):
         raise ResultsError(f"{path}: expected an object with keys, found {type(content).__name__}.")
@@ -455,11 +468,54 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_record(path: Path, keys: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON file that has these keys and is of this version."""
+    """A JSON file that has these keys and is of this version, and beside which no file has been cut off.
+
+    It may lack `files` and `sha256`: earlier versions did not write them.
+    """
     content = read_json(path)
     check_keys(content, keys, path, "the file")
     check_schema(content, path)
+    if "files" in content:
+        check_keys(content, {"sha256": str}, path, "the file")
+        check_files(content, path.parent, path)
+        check_sizes(content["files"], path)
     return content
+
+
+def check_files(content: dict[str, Any], folder: Path, path: Path) -> None:
+    """`files` of a JSON file describes what lies in a folder."""
+    check_keys(content, {"files": dict}, path, "the file")
+    for name, file in content["files"].items():
+        check_keys(file, {"bytes": int, "sha256": str}, path, f"files.{name}")
+        check_inside(folder, name, path)
+
+
+def check_sizes(files: dict[str, dict[str, Any]], path: Path) -> None:
+    """No file beside `path` has been cut off; one that was deleted may be one that analysis does not need."""
+    for name, described in files.items():
+        file = path.parent / name
+        if name != JOURNAL and file.exists() and file.stat().st_size != described["bytes"]:
+            raise ResultsError(
+                f"{file}: {file.stat().st_size:,} bytes, but {path.name} counts {described['bytes']:,}; delete "
+                f"{path.parent}, and snakemake makes it again."
+            )
+
+
+def digest(path: Path, size: int | None = None) -> dict[str, Any]:
+    """Size and SHA-256 of a file, or of as many bytes at its beginning."""
+    content = path.read_bytes()[:size]
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def check_inside(folder: Path, name: str, path: Path) -> Path:
+    """The place of a name in a folder; `path` is the file that has the name."""
+    try:
+        inside = (folder / name).resolve().is_relative_to(folder.resolve())
+    except (ValueError, OSError, RuntimeError):  # no name of a file, or a circle of links
+        inside = False
+    if not inside:
+        raise ResultsError(f"{path}: {name!r} leads out of {folder}; what is there is neither read nor written.")
+    return folder / name
 
 
 def check_keys(mapping: Any, keys: Mapping[str, Any], path: Path, where: str) -> None:
@@ -711,8 +767,7 @@ def read_grams(path: Path, shapes: dict[str, tuple[int, int]]) -> dict[str, np.n
     again = "; delete its folder to make it again."
     grams = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
+        names = [name.removesuffix(".npy") for name in archive_names(path)]
         with np.load(path, allow_pickle=False) as arrays:
             for name, shape in shapes.items():
                 if name not in names:
@@ -728,9 +783,17 @@ def read_grams(path: Path, shapes: dict[str, tuple[int, int]]) -> dict[str, np.n
                     raise ResultsError(f"{path}: {name!r} has a value that is not finite{again}")
     except FileNotFoundError:
         raise ResultsError(f"{path}: no such file{again}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, MemoryError) as error:
         raise ResultsError(f"{path}: not a whole file of arrays ({error}){again}") from None
     return grams
+
+
+def archive_names(path: Path) -> list[str]:
+    """What an archive holds. Raises ValueError where it is compressed: ours are not, and a small one may be huge."""
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("it is compressed")
+        return archive.namelist()
 
 
 # ------------------------------------------------------------------------------------------ studies
@@ -896,8 +959,12 @@ def read_table(results: Path, name: str) -> pd.DataFrame:
 
 def write_table(results: Path, name: str, table: pd.DataFrame) -> None:
     """results/<grid>/tables/<name>.csv."""
-    text = table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
-    write_whole(results / "tables" / f"{name}.csv", text.encode())
+    write_whole(results / "tables" / f"{name}.csv", table_text(table).encode())
+
+
+def table_text(table: pd.DataFrame) -> str:
+    """A table as it stands in its file."""
+    return table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
 
 
 def write_whole(path: Path, content: bytes) -> None:
