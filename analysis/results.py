@@ -487,16 +487,17 @@ def check_files(content: dict[str, Any], folder: Path, path: Path) -> None:
     check_keys(content, {"files": dict}, path, "the file")
     for name, file in content["files"].items():
         check_keys(file, {"bytes": int, "sha256": str}, path, f"files.{name}")
-        check_inside(folder, name, path)
+        if name.startswith("/") or ".." in name.split("/"):
+            raise leads_out(folder, name, path)
 
 
 def check_sizes(files: dict[str, dict[str, Any]], path: Path) -> None:
     """No file beside `path` has been cut off; one that was deleted may be one that analysis does not need."""
     for name, described in files.items():
-        file = path.parent / name
-        if name != JOURNAL and file.exists() and file.stat().st_size != described["bytes"]:
+        file = os.path.join(path.parent, name)
+        if name != JOURNAL and os.path.exists(file) and os.path.getsize(file) != described["bytes"]:
             raise ResultsError(
-                f"{file}: {file.stat().st_size:,} bytes, but {path.name} counts {described['bytes']:,}; delete "
+                f"{file}: {os.path.getsize(file):,} bytes, but {path.name} counts {described['bytes']:,}; delete "
                 f"{path.parent}, and snakemake makes it again."
             )
 
@@ -508,14 +509,19 @@ def digest(path: Path, size: int | None = None) -> dict[str, Any]:
 
 
 def check_inside(folder: Path, name: str, path: Path) -> Path:
-    """The place of a name in a folder; `path` is the file that has the name."""
+    """The place in a folder that a file, `path`, names; links that lead elsewhere are followed no further."""
     try:
         inside = (folder / name).resolve().is_relative_to(folder.resolve())
     except (ValueError, OSError, RuntimeError):  # no name of a file, or a circle of links
         inside = False
     if not inside:
-        raise ResultsError(f"{path}: {name!r} leads out of {folder}; what is there is neither read nor written.")
+        raise leads_out(folder, name, path)
     return folder / name
+
+
+def leads_out(folder: Path, name: str, path: Path) -> ResultsError:
+    """What is said of a name that is not of a folder."""
+    return ResultsError(f"{path}: {name!r} leads out of {folder}; what is there is neither read nor written.")
 
 
 def check_keys(mapping: Any, keys: Mapping[str, Any], path: Path, where: str) -> None:
