@@ -121,7 +121,7 @@ class ResultsError(Exception):
 def valid_choices(name: str, choices: Iterable[str]) -> str:
     """The choices as text, those that look most like `name` first."""
     choices = list(choices)
-    near = difflib.get_close_matches(str(name), choices, n=len(choices), cutoff=0.5)
+    near = difflib.get_close_matches(str(name), choices, n=max(1, len(choices)), cutoff=0.5)
     return ", ".join([*near, *(choice for choice in choices if choice not in near)])
 
 
@@ -530,7 +530,7 @@ def check_keys(mapping: Any, keys: Mapping[str, Any], path: Path, where: str) ->
         raise ResultsError(f"{path}: {where} is {mapping!r}; expected keys {', '.join(keys)}.")
     for key, kind in keys.items():
         if key not in mapping:
-            raise ResultsError(f"{path}: {where} has no key {key!r}; it has {valid_choices(key, mapping)}.")
+            raise ResultsError(f"{path}: {where} has no key {key!r}; it has {valid_choices(key, mapping) or 'none'}.")
         kinds = kind if isinstance(kind, tuple) else (kind,)
         value = mapping[key]
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):

@@ -300,6 +300,8 @@ def benchmark(grid: Grid, records: Records) -> Section:
     path = grid.folder / "speed" / "benchmark.json"
     try:
         found = read_benchmark(grid.folder)
+        if found is None and (grid.folder / "speed/measurements.csv").exists():
+            return Section("benchmark", "not whole", [f"{path}: missing; {remedy(path)}."])
         if found is None:
             return Section("benchmark", "not run")
         records[path] = found.about
@@ -312,12 +314,15 @@ def benchmark(grid: Grid, records: Records) -> Section:
 
 
 def tables(grid: Grid, records: Records) -> Section:
-    """The tables are whole, and of these runs: the ledger has the seconds of each, which no two runs share."""
+    """The tables are of these runs: the ledger has the seconds of each, which no two runs share.
+
+    Where there are no digests of them, they are read to see whether they are whole.
+    """
     section = Section("tables", f"{len(TABLES)}, of these runs")
     try:
-        for name in TABLES:
-            read_table(grid.folder, name)
         ledger = read_table(grid.folder, "ledger").set_index("directory")
+        for name in TABLES if not (grid.folder / "report" / FILES).exists() else ():
+            read_table(grid.folder, name)
     except ResultsError as error:
         return Section("tables", "cannot be read", [str(error)])
     stale = []
@@ -343,6 +348,8 @@ def report(grid: Grid) -> Section:
     page, path = grid.folder / "report" / "index.html", grid.folder / "report" / FILES
     if not page.exists():
         return Section("report", "missing", [f"{page}: missing; snakemake makes it."])
+    if not path.exists() and "sha256" in read_json(grid.folder / "grid.json"):
+        return Section("report", "not described", [f"{path}: missing; {remedy(page)}."])
     if not path.exists():
         remark = (
             f"without digests, from an earlier version; python -m analysis.report --results {grid.folder} adds them."
