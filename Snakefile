@@ -326,6 +326,7 @@ rule report:
         "analysis/claims.html.j2",
     output:
         f"{RESULTS}/report/index.html",
+        f"{RESULTS}/report/files.json",
     log:
         f"{RESULTS}/logs/report.log",
     shell:

@@ -504,8 +504,11 @@ def check_sizes(files: dict[str, dict[str, Any]], path: Path) -> None:
 
 def digest(path: Path, size: int | None = None) -> dict[str, Any]:
     """Size and SHA-256 of a file, or of as many bytes at its beginning."""
-    content = path.read_bytes()[:size]
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    with path.open("rb") as file:
+        if size is not None:
+            content = file.read(size)
+            return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": file.tell()}
 
 
 def check_inside(folder: Path, name: str, path: Path) -> Path:

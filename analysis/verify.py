@@ -134,8 +134,8 @@ def damage(path: Path, record: Record) -> Iterator[str]:
     if "sha256" not in record:
         return
     check_keys(record, {"sha256": str}, path, "the file")
-    before, _, after = path.read_bytes().rpartition(record["sha256"].encode())
-    if hashlib.sha256(before + NO_DIGEST + after).hexdigest() != record["sha256"]:
+    before, own, after = path.read_bytes().rpartition(record["sha256"].encode("utf-8", "replace") or NO_DIGEST)
+    if hashlib.sha256(before + NO_DIGEST + after).hexdigest().encode() != own:
         yield f"{path}: changed after it was written; {remedy(path)}."
     yield from others_than_described(path.parent, record.get("files", {}), path)
 
@@ -320,7 +320,7 @@ def tables(grid: Grid, records: Records) -> Section:
     """
     section = Section("tables", f"{len(TABLES)}, of these runs")
     try:
-        ledger = read_table(grid.folder, "ledger").set_index("directory")
+        ledger = read_table(grid.folder, "ledger").groupby("directory")["seconds"].last()
         for name in TABLES if not (grid.folder / "report" / FILES).exists() else ():
             read_table(grid.folder, name)
     except ResultsError as error:
@@ -328,12 +328,9 @@ def tables(grid: Grid, records: Records) -> Section:
     stale = []
     for cell in grid.cells:
         run = records.get(grid.folder / cell["directory"] / "run.json")
-        if cell["directory"] not in ledger.index:
+        seconds = ledger.get(cell["directory"], math.nan)
+        if run is not None and not math.isclose(seconds, run["seconds"]["total"], abs_tol=HALF_A_MILLISECOND):
             stale.append(cell["directory"])
-        elif run is not None:
-            seconds = ledger["seconds"][cell["directory"]]
-            if not math.isclose(seconds, run["seconds"]["total"], rel_tol=1e-9, abs_tol=HALF_A_MILLISECOND):
-                stale.append(cell["directory"])
     if stale:
         section.line = "of other runs"
         section.faults.append(

@@ -378,6 +378,12 @@ def test_a_device_is_not_read(copy):
     assert "neither a file nor a folder" in only_fault(copy)
 
 
+@pytest.mark.parametrize("own", ["", "0", "\ud800", "0" * 64])
+def test_a_record_whose_digest_is_none_is_refused(own, copy):
+    edit_json(copy / RUN / "run.json", sha256=own)
+    assert f"{copy / RUN}/run.json: changed after it was written" in only_fault(copy)
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, "1" * 5000, '{"a": NaN', "\x00", '"text"', "[]"])
 def test_json_of_whatever_kind_is_refused_with_a_sentence(text, copy):
     (copy / RUN / "run.json").write_text(text)
