@@ -66,6 +66,7 @@ TUNING_FIGURES = {
     "tuning_importance": "Which settings mattered",
 }
 PUBLISHED_FIGURE = "published_scores"
+SVG_SIZE = re.compile(r'width="([\d.]+)pt" height="([\d.]+)pt"')
 OWN_INTERVALS = (*SPEED_FIGURES, *LABORATORY_FIGURES, *TUNING_FIGURES)  # their captions say what theirs are
 SECTIONS = (*OWN_INTERVALS, *RANKING_FIGURES, PUBLISHED_FIGURE)
 
@@ -100,7 +101,12 @@ def read_figure(results: Path, name: str) -> str:
     path = results / "figures" / f"{name}.svg"
     if not path.exists():
         raise ResultsError(f"{path}: no such figure; make it with: python -m analysis.figures --results {results}.")
-    return path.read_text(encoding="utf-8")
+    svg = path.read_text(encoding="utf-8", errors="replace")
+    if SVG_SIZE.search(svg) is None:
+        raise ResultsError(
+            f"{path}: no SVG of a size in pt; make it with: python -m analysis.figures --results {results}."
+        )
+    return svg
 
 
 def render(
@@ -201,7 +207,7 @@ def score_rows(grid: Grid, task: str, summary: pd.DataFrame, scores: pd.DataFram
 
 def figure(name: str, svg: str, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
     """A figure as a data URI with its size in CSS pixels and its caption: what it shows, n, intervals."""
-    points = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
+    points = SVG_SIZE.search(svg).groups()
     width, height = (float(size) * 4 / 3 for size in points)
     caption = (HERE / "captions" / f"{name}.rst").read_text(encoding="utf-8").strip()
     return {

@@ -383,9 +383,12 @@ def check_study_entry(study: Any, content: dict[str, Any], path: Path, where: st
     named = [("algorithm", study["algorithm"], content["algorithms"])]
     named += [("serves", task, content["tasks"]) for task in study["serves"]]
     for key, name, choices in named:
-        if name not in choices:
+        if not isinstance(name, str) or name not in choices:
             raise ResultsError(f"{path}: {where}.{key} has {name!r}; there is {valid_choices(name, choices)}.")
     uses = {"seeds": study["seeds"], "fresh_seeds": study["fresh_seeds"], "the grid's seeds": content["seeds"]}
+    for use, seeds in uses.items():
+        if not all(isinstance(seed, int) for seed in seeds):
+            raise ResultsError(f"{path}: {where} has the {use.removeprefix('the ')} {seeds}; expected whole numbers.")
     for (first, seeds), (second, others) in combinations(uses.items(), 2):
         if shared := sorted(set(seeds) & set(others)):
             raise ResultsError(
@@ -506,7 +509,7 @@ def digest(path: Path, size: int | None = None) -> dict[str, Any]:
     """Size and SHA-256 of a file, or of as many bytes at its beginning."""
     with path.open("rb") as file:
         if size is not None:
-            content = file.read(size)
+            content = file.read(min(size, path.stat().st_size))
             return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": file.tell()}
 
@@ -854,6 +857,7 @@ def check_space(about: dict[str, Any], path: Path) -> None:
     """Every searched setting has a range or choices, an untuned value and, if there are any, an importance."""
     for name, values in about["space"].items():
         where = f"space.{name}"
+        check_keys(values, {}, path, where)
         if "choices" in values:
             check_keys(values, {"choices": list}, path, where)
         else:
