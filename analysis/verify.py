@@ -388,7 +388,7 @@ def made_once_more(grid: Grid) -> Section:
 
 def made_by(records: Records) -> Section:
     """Commits, versions and machines of everything that was measured."""
-    commits = Counter((record["commit"] or "not recorded")[:10] for record in records.values())
+    commits = Counter(record["commit"][:10] if record["commit"] else "not recorded" for record in records.values())
     section = Section("made by", listed("commit", commits) if commits else "nothing has been measured")
     changed = sum(record["uncommitted_changes"] is True for record in records.values())
     if changed:
