@@ -65,7 +65,7 @@ FIGURES = {
     "speed": "Speed",
     "benchmark": "Speed",
 }
-REPORT = expand(f"{RESULTS}/report/{{file}}", file=["index.html", "report.md", "summary.json"])
+REPORT = expand(f"{RESULTS}/report/{{file}}", file=["index.html", "report.md", "summary.json", "files.json"])
 BENCHMARK = sorted(glob(f"{RESULTS}/speed/*.*"))  # what is there: no rule makes it, so it goes stale by no edit
 PUBLISHED = ["analysis/published_scores.csv", "analysis/published_settings.yaml"]
 

@@ -45,10 +45,12 @@ from analysis.findings import (
 from analysis.gradient_statistics import FEWEST_BATCHES
 from analysis.laboratory import UNBIASED_WITHIN
 from analysis.results import (
+    FILES,
     STATES,
     TABLES,
     Grid,
     ResultsError,
+    digest,
     read_benchmark,
     read_grid,
     read_table,
@@ -106,6 +108,7 @@ FIGURE_TITLES = {
     "speed": {"speed": "Where a run’s time went", "benchmark": "All of the benchmark"},
 }
 OVER_RUNS = ("ranking", "learning", "scores")  # sections whose figures have bootstrap intervals over runs
+SVG_SIZE = re.compile(r'width="([\d.]+)pt" height="([\d.]+)pt"')
 
 
 def main() -> None:
@@ -115,22 +118,44 @@ def main() -> None:
 
 
 def write_report(grid: Grid) -> Path:
+    """The report's files; beside them sizes and digests of these and of all that they were made of, for
+    `analysis.verify`. Returns the page.
+    """
+    folder = grid.folder / "report"
+    texts = report_texts(grid)
+    for name, text in texts.items():
+        write_whole(folder / name, text.encode())
+    made = [grid.folder / "grid.json", *(folder / name for name in texts)]
+    made += [grid.folder / "tables" / f"{name}.csv" for name in TABLES]
+    made += [grid.folder / "figures" / f"{name}.{kind}" for name in FIGURES for kind in ("svg", "png")]
+    files = {file.relative_to(grid.folder).as_posix(): digest(file) for file in made}
+    write_whole(folder / FILES, (json.dumps({"files": files}, indent=1) + "\n").encode())
+    return folder / "index.html"
+
+
+def report_texts(grid: Grid) -> dict[str, str]:
+    """The report's files by name, from the tables and figures that are there."""
     tables = {name: read_table(grid.folder, name) for name in TABLES if name not in ("curves", "diagnostics")}
     figures = {name: read_figure(grid.folder, name) for name in FIGURES}
-    path = grid.folder / "report" / "index.html"
     benchmark = read_benchmark(grid.folder)
     page = page_of(grid, tables, figures, benchmark.about if benchmark else None)
-    write_whole(path, html(page).encode())
-    write_whole(path.with_name("report.md"), markdown.render(environment(), page).encode())
-    write_whole(path.with_name("summary.json"), summary_json(grid, tables).encode())
-    return path
+    return {
+        "index.html": html(page),
+        "report.md": markdown.render(environment(), page),
+        "summary.json": summary_json(grid, tables),
+    }
 
 
 def read_figure(results: Path, name: str) -> str:
     path = results / "figures" / f"{name}.svg"
     if not path.exists():
         raise ResultsError(f"{path}: no such figure; make it with: python -m analysis.figures --results {results}.")
-    return path.read_text(encoding="utf-8")
+    svg = path.read_text(encoding="utf-8", errors="replace")
+    if SVG_SIZE.search(svg) is None:
+        raise ResultsError(
+            f"{path}: no SVG of a size in pt; make it with: python -m analysis.figures --results {results}."
+        )
+    return svg
 
 
 def render(
@@ -289,7 +314,7 @@ def figure(section: str, grid: Grid, name: str, svg: str, tables: dict[str, pd.D
     """A figure as a data URI with its size in CSS pixels, its tables and its caption: what it shows, n, what is
     missing.
     """
-    points = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
+    points = SVG_SIZE.search(svg).groups()
     width, height = (float(size) * 4 / 3 for size in points)
     caption = (HERE / "captions" / f"{name}.rst").read_text(encoding="utf-8").strip()
     without = lacking(grid, name, tables.__getitem__)

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import hashlib
 import json
 import os
 import sys
@@ -35,6 +36,9 @@ DIAGNOSTICS = (
     "learning_rate",
 )
 UPDATE_COLUMNS = ("step", "updates", *DIAGNOSTICS)
+FILES = "files.json"  # beside the page: what that was made of
+REPORTS = ("index.html", "report.md", "summary.json")
+JOURNAL = "journal.log"  # of a study, which grows when the study goes on
 LOOP_PHASES = ("stepping", "acting", "learning", "compiling")  # what the training loop says of its seconds
 SECONDS = ("start_up", *LOOP_PHASES, "training", "evaluating", "total")  # of run.json; training is the whole loop
 PHASES = ("start_up", *LOOP_PHASES, "rest", "evaluating")  # that a run's time falls into; rest: of the loop
@@ -119,7 +123,7 @@ class ResultsError(Exception):
 def valid_choices(name: str, choices: Iterable[str]) -> str:
     """The choices as text, those that look most like `name` first."""
     choices = list(choices)
-    near = difflib.get_close_matches(str(name), choices, n=len(choices), cutoff=0.5)
+    near = difflib.get_close_matches(str(name), choices, n=max(1, len(choices)), cutoff=0.5)
     return ", ".join([*near, *(choice for choice in choices if choice not in near)])
 
 
@@ -171,6 +175,7 @@ class Grid:
         return [task for task in self.tasks if self.requested(task, algorithm)]
 
 
+WRITTEN = ("tables", "figures", "report")  # by analysis, and so not to be links to elsewhere
 NUMBER = (int, float)
 SCHEMA = 3  # of grid.json, run.json, probe.json, benchmark.json, best.json and study.json
 GRID_KEYS = {
@@ -319,12 +324,17 @@ SIDE_KEYS = {"algorithm": (str, NoneType), "gae_lambda": (*NUMBER, NoneType), "c
 CONTESTANT_KEYS = {"title": str, "side": str, "reference": (str, NoneType), "peer": (str, NoneType)}
 
 
-def read_grid(results: Path) -> Grid:
-    """results/<grid>/grid.json, checked."""
+def check_there(results: Path) -> None:
+    """There is such a folder."""
     if not results.is_dir():
         others = sorted(path.parent.as_posix() for path in results.parent.glob("*/grid.json"))
         hint = f"; there is {valid_choices(results.as_posix(), others)}" if others else ""
         raise ResultsError(f"{results}: no such folder{hint}.")
+
+
+def read_grid(results: Path) -> Grid:
+    """results/<grid>/grid.json, checked."""
+    check_there(results)
     path = results / "grid.json"
     content = read_record(path, GRID_KEYS)
     for name, task in content["tasks"].items():
@@ -355,6 +365,10 @@ def read_grid(results: Path) -> Grid:
         check_study_entry(study, content, path, f"studies[{index}]")
     for index, claim in enumerate(content["claims"]):
         check_claim_entry(claim, path, f"claims[{index}]")
+    for entry in (*content["cells"], *content["probes"], *content["studies"]):
+        check_inside(results, entry["directory"], path)
+    for name in WRITTEN:
+        check_inside(results, name, results)
     return Grid(
         folder=results,
         name=content["grid"],
@@ -378,9 +392,12 @@ def check_study_entry(study: Any, content: dict[str, Any], path: Path, where: st
     named = [("algorithm", study["algorithm"], content["algorithms"])]
     named += [("serves", task, content["tasks"]) for task in study["serves"]]
     for key, name, choices in named:
-        if name not in choices:
+        if not isinstance(name, str) or name not in choices:
             raise ResultsError(f"{path}: {where}.{key} has {name!r}; there is {valid_choices(name, choices)}.")
     uses = {"seeds": study["seeds"], "fresh_seeds": study["fresh_seeds"], "the grid's seeds": content["seeds"]}
+    for use, seeds in uses.items():
+        if not all(isinstance(seed, int) for seed in seeds):
+            raise ResultsError(f"{path}: {where} has the {use.removeprefix('the ')} {seeds}; expected whole numbers.")
     for (first, seeds), (second, others) in combinations(uses.items(), 2):
         if shared := sorted(set(seeds) & set(others)):
             raise ResultsError(
@@ -464,7 +481,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ResultsError(f"{path}: no such file.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ResultsError(f"{path}: not whole JSON ({error}); delete its folder to run it again.") from None
     if not isinstance(content, dict):
         raise ResultsError(f"{path}: expected an object with keys, found {type(content).__name__}.")
@@ -472,11 +489,63 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_record(path: Path, keys: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON file that has these keys and is of this version."""
+    """A JSON file that has these keys and is of this version, and beside which no file has been cut off.
+
+    It may lack `files` and `sha256`: earlier versions did not write them.
+    """
     content = read_json(path)
     check_keys(content, keys, path, "the file")
     check_schema(content, path)
+    if "files" in content:
+        check_keys(content, {"sha256": str}, path, "the file")
+        check_files(content, path.parent, path)
+        check_sizes(content["files"], path)
     return content
+
+
+def check_files(content: dict[str, Any], folder: Path, path: Path) -> None:
+    """`files` of a JSON file describes what lies in a folder."""
+    check_keys(content, {"files": dict}, path, "the file")
+    for name, file in content["files"].items():
+        check_keys(file, {"bytes": int, "sha256": str}, path, f"files.{name}")
+        if name.startswith("/") or ".." in name.split("/"):
+            raise leads_out(folder, name, path)
+
+
+def check_sizes(files: dict[str, dict[str, Any]], path: Path) -> None:
+    """No file beside `path` has been cut off; one that was deleted may be one that analysis does not need."""
+    for name, described in files.items():
+        file = os.path.join(path.parent, name)
+        if name != JOURNAL and os.path.exists(file) and os.path.getsize(file) != described["bytes"]:
+            raise ResultsError(
+                f"{file}: {os.path.getsize(file):,} bytes, but {path.name} counts {described['bytes']:,}; delete "
+                f"{path.parent}, and snakemake makes it again."
+            )
+
+
+def digest(path: Path, size: int | None = None) -> dict[str, Any]:
+    """Size and SHA-256 of a file, or of as many bytes at its beginning."""
+    with path.open("rb") as file:
+        if size is not None:
+            content = file.read(min(size, path.stat().st_size))
+            return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": file.tell()}
+
+
+def check_inside(folder: Path, name: str, path: Path) -> Path:
+    """The place in a folder that a file, `path`, names; links that lead elsewhere are followed no further."""
+    try:
+        inside = (folder / name).resolve().is_relative_to(folder.resolve())
+    except (ValueError, OSError, RuntimeError):  # no name of a file, or a circle of links
+        inside = False
+    if not inside:
+        raise leads_out(folder, name, path)
+    return folder / name
+
+
+def leads_out(folder: Path, name: str, path: Path) -> ResultsError:
+    """What is said of a name that is not of a folder."""
+    return ResultsError(f"{path}: {name!r} leads out of {folder}; what is there is neither read nor written.")
 
 
 def check_keys(mapping: Any, keys: Mapping[str, Any], path: Path, where: str) -> None:
@@ -485,7 +554,7 @@ def check_keys(mapping: Any, keys: Mapping[str, Any], path: Path, where: str) ->
         raise ResultsError(f"{path}: {where} is {mapping!r}; expected keys {', '.join(keys)}.")
     for key, kind in keys.items():
         if key not in mapping:
-            raise ResultsError(f"{path}: {where} has no key {key!r}; it has {valid_choices(key, mapping)}.")
+            raise ResultsError(f"{path}: {where} has no key {key!r}; it has {valid_choices(key, mapping) or 'none'}.")
         kinds = kind if isinstance(kind, tuple) else (kind,)
         value = mapping[key]
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
@@ -749,8 +818,7 @@ def read_grams(path: Path, shapes: dict[str, tuple[int, int]]) -> dict[str, np.n
     again = "; delete its folder to make it again."
     grams = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
+        names = [name.removesuffix(".npy") for name in archive_names(path)]
         with np.load(path, allow_pickle=False) as arrays:
             for name, shape in shapes.items():
                 if name not in names:
@@ -766,9 +834,17 @@ def read_grams(path: Path, shapes: dict[str, tuple[int, int]]) -> dict[str, np.n
                     raise ResultsError(f"{path}: {name!r} has a value that is not finite{again}")
     except FileNotFoundError:
         raise ResultsError(f"{path}: no such file{again}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, MemoryError) as error:
         raise ResultsError(f"{path}: not a whole file of arrays ({error}){again}") from None
     return grams
+
+
+def archive_names(path: Path) -> list[str]:
+    """What an archive holds. Raises ValueError where it is compressed: ours are not, and a small one may be huge."""
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("it is compressed")
+        return archive.namelist()
 
 
 # ------------------------------------------------------------------------------------------ studies
@@ -820,6 +896,7 @@ def check_space(about: dict[str, Any], path: Path) -> None:
     """Every searched setting has a range or choices, an untuned value and, if there are any, an importance."""
     for name, values in about["space"].items():
         where = f"space.{name}"
+        check_keys(values, {}, path, where)
         if "choices" in values:
             check_keys(values, {"choices": list}, path, where)
         else:
@@ -934,8 +1011,12 @@ def read_table(results: Path, name: str) -> pd.DataFrame:
 
 def write_table(results: Path, name: str, table: pd.DataFrame) -> None:
     """results/<grid>/tables/<name>.csv."""
-    text = table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
-    write_whole(results / "tables" / f"{name}.csv", text.encode())
+    write_whole(results / "tables" / f"{name}.csv", table_text(table).encode())
+
+
+def table_text(table: pd.DataFrame) -> str:
+    """A table as it stands in its file."""
+    return table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
 
 
 def write_whole(path: Path, content: bytes) -> None:

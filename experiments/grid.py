@@ -35,7 +35,7 @@ from experiments.checks import (
     section,
 )
 from experiments.claims import CLAIMS, Claim, read_all_claims
-from experiments.record import SCHEMA, UnusableFolder, write_json
+from experiments.record import SCHEMA, UnusableFolder, write_record
 from experiments.search import InvalidStudy, SearchSpace, Study, Tuning, read_space, read_tuning
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -552,7 +552,7 @@ def main() -> None:
     arguments = parser.parse_args()
     manifest = load_grid(arguments.grid).manifest()
     if arguments.output:
-        write_json(Path(arguments.output), manifest)
+        write_record(Path(arguments.output), manifest)
     else:
         print(json.dumps(manifest, indent=1, ensure_ascii=False))
 

@@ -37,7 +37,7 @@ from experiments.gradients import (
 )
 from experiments.grid import ROOT, Grid, GridError, Probe, exit_with_sentence, load_grid
 from experiments.process import age, end_at_once, peak_memory_mb
-from experiments.record import SCHEMA, check_folder, provenance, whole_folder, write_json
+from experiments.record import SCHEMA, check_folder, provenance, whole_folder, write_record
 
 PROBE_FILES = ("probe.json", "grams.npz")
 PROBING = 2  # beside the seed: the random numbers of a probe are not those of a training
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with whole_folder(options.output) as unfinished:
         np.savez(unfinished / "grams.npz", **products)
         cost = {"seconds": clock.seconds(), "peak_memory_mb": round(peak_memory_mb(), 1)}
-        write_json(unfinished / "probe.json", record | provenance(ROOT) | cost)
+        write_record(unfinished / "probe.json", record | provenance(ROOT) | cost, ["grams.npz"])
     print(f"{record['steps']:,} steps; seconds: {clock}; written to {options.output}")
 
 
@@ -135,9 +135,12 @@ def trained(grid: Grid, probe: Probe, run: Path) -> Frozen:
     )
     path, step = find_checkpoint(run, probe)
     try:
+        with zipfile.ZipFile(path) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("it is compressed, which no checkpoint is")
         with np.load(path, allow_pickle=False) as arrays:
             state = dict(arrays)
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:  # TypeError: no archive, one array
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise InvalidCheckpoint(f"{path} cannot be read ({error}); remove {run} to run that cell again") from error
     try:
         learner.load(state)
@@ -162,7 +165,10 @@ def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int]:
         known = ", ".join(f"{fraction:g}" for fraction in checkpoints) or "none"
         reason = f"; it diverged at step {record['diverged_at']:,}" if record.get("status") == "diverged" else ""
         raise InvalidCheckpoint(f"{run} has no checkpoint at {probe.fraction:g} of its budget (it has {known}){reason}")
-    return checkpoints[probe.fraction]
+    path, step = checkpoints[probe.fraction]
+    if not path.resolve().is_relative_to(run.resolve()):
+        raise InvalidCheckpoint(f"{run / 'run.json'}: the checkpoint {path} is not in {run}; it is not read")
+    return path, step
 
 
 # ------------------------------------------------------------------------------------------ measuring

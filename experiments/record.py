@@ -2,11 +2,13 @@
 
 `run.json` (cell, settings, status, evaluation, versions, machine, seconds), `episodes.csv` (step, return, length),
 `updates.csv` (one row per share of the budget; an empty cell is a quantity that does not exist) and
-`checkpoints/*.npz` (arrays by name; `numpy.load` reads them without executing code).
+`checkpoints/*.npz` (arrays by name; `numpy.load` reads them without executing code). `run.json` is written last, with
+size and SHA-256 of the others.
 """
 
 import contextlib
 import csv
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -24,6 +26,7 @@ from algorithms.core.training import Checkpoint, Run
 from experiments.process import peak_memory_mb
 
 SCHEMA = 3
+NO_DIGEST = "0" * 64  # in place of a record's own SHA-256 when that is computed
 PACKAGES = ("policy-gradient-ladder", "torch", "numpy", "gymnasium", "mujoco")
 OPTIONAL_PACKAGES = ("envpool",)  # recorded where they are installed
 RUN_FILES = ("run.json", "episodes.csv", "updates.csv", "checkpoints")
@@ -54,7 +57,26 @@ def write_whole(path: Path, text: str) -> None:
 
 def write_json(path: Path, data: Any) -> None:
     """Write a JSON file whole or not at all."""
-    write_whole(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    write_whole(path, json_text(data))
+
+
+def json_text(data: Any) -> str:
+    """JSON as it stands in a file."""
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def write_record(path: Path, data: dict[str, Any], files: Iterable[str] = ()) -> None:
+    """Write the JSON file that comes last into a folder and says of `files` there, and of itself, what they have to be.
+
+    Its own SHA-256 is that of its text with zeros in the digest's place.
+    """
+    described = {}
+    for name in files:
+        content = (path.parent / name).read_bytes()
+        described[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    text = json_text(data | ({"files": described} if described else {}) | {"sha256": NO_DIGEST})
+    before, _, after = text.rpartition(NO_DIGEST)
+    write_whole(path, before + hashlib.sha256(text.encode()).hexdigest() + after)
 
 
 class UnusableFolder(ValueError):
@@ -106,7 +128,8 @@ def write_run(directory: Path, run: Run, description: dict[str, Any]) -> None:
         _write_csv(unfinished / "updates.csv", columns, ([row.get(c, "") for c in columns] for row in run.updates))
         for checkpoint in run.checkpoints:
             np.savez(unfinished / checkpoint_file(checkpoint), **checkpoint.state)
-        write_json(unfinished / "run.json", description | outcome(run))
+        files = ("episodes.csv", "updates.csv", *map(checkpoint_file, run.checkpoints))
+        write_record(unfinished / "run.json", description | outcome(run), files)
 
 
 def checkpoint_file(checkpoint: Checkpoint) -> str:

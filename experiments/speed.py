@@ -32,7 +32,7 @@ from experiments.grid import (
     load_grid,
     preprocessing,
 )
-from experiments.record import PACKAGES, SCHEMA, UnusableFolder, provenance, write_json, write_whole
+from experiments.record import PACKAGES, SCHEMA, UnusableFolder, provenance, write_json, write_record, write_whole
 
 TASKS = ("CartPole-v1", "Hopper-v5", "HalfCheetah-v5")  # of the default grid, which has their preprocessing
 SECONDS = ("start_up", *PHASES)  # of run.json
@@ -266,7 +266,7 @@ def main() -> None:
             rows.append(bench.measure(task, name, repetition))
             print(f"{number} of {len(order)}: {task}, {CONTESTANTS[name].title}: {line(rows[-1])}", flush=True)
     write_measurements(options.output / "measurements.csv", rows)
-    write_json(
+    write_record(
         options.output / "benchmark.json",
         {
             "schema": SCHEMA,
@@ -282,6 +282,7 @@ def main() -> None:
             },
             **provenance(ROOT, (*PACKAGES, "stable-baselines3")),
         },
+        ["measurements.csv"],
     )
     failed = sorted({CONTESTANTS[row["contestant"]].title for row in rows if row["status"] == "failed"})
     if failed:

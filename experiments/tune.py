@@ -34,7 +34,7 @@ from algorithms.core.training import train
 from experiments.checks import GridError
 from experiments.grid import ROOT, Grid, exit_with_sentence, load_grid
 from experiments.process import age, end_at_once
-from experiments.record import PACKAGES, SCHEMA, check_writable, provenance, write_json, write_whole
+from experiments.record import PACKAGES, SCHEMA, check_writable, provenance, write_json, write_record, write_whole
 from experiments.search import BEST, Dimension, InvalidStudy, Study
 
 JOURNAL = "journal.log"
@@ -116,6 +116,8 @@ def open_journal(journal: Path) -> JournalStorage:
     lock = KernelLock(journal.parent)
     lock.acquire()
     try:
+        if journal.is_symlink():
+            raise _corrupted(journal, "it is a link, and what it leads to might not be a journal")
         content = journal.read_bytes() if journal.exists() else b""
         *whole, cut_off = content.split(b"\n")
         for number, line in enumerate(whole, start=1):
@@ -475,7 +477,9 @@ def write_study(directory: Path, worker: Worker) -> None:
     }
     asked = study.description() | {"tasks": of_tasks, "repeatable": worker.optuna.user_attrs.get("repeatable", True)}
     result = {"untuned": untuned, "best": found, "importances": worker.importances(), "importance_method": "PED-ANOVA"}
-    write_json(directory / "study.json", {"schema": SCHEMA} | asked | result | provenance(ROOT, (*PACKAGES, "optuna")))
+    made_by = provenance(ROOT, (*PACKAGES, "optuna"))
+    files = ("trials.csv", "parts.csv", BEST, JOURNAL)  # a journal that goes on begins with what is described here
+    write_record(directory / "study.json", {"schema": SCHEMA} | asked | result | made_by, files)
 
 
 def csv_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

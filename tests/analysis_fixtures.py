@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis import figures, report, results, tables, theme
 from analysis.results import SCHEMA
+from experiments.record import write_record
 
 TITLES = {
     "reinforce": "REINFORCE",
@@ -491,6 +492,33 @@ def write_study(
 def says_nan(text: str) -> bool:
     """Whether a number that does not exist is written out as such."""
     return re.search(r"\bnan\b", text, re.IGNORECASE) is not None
+
+
+def add_digests(folder: Path) -> None:
+    """Every record as this version writes it, which describes what lies beside it; runs get a checkpoint, studies a
+    journal.
+    """
+    for path in (folder / "grid.json", *folder.glob("runs/*/*/*/run.json"), *folder.glob("probes/*/*/*/*/probe.json")):
+        about = json.loads(path.read_text(encoding="utf-8"))
+        if path.name == "run.json":
+            (path.parent / "checkpoints").mkdir()
+            np.savez(path.parent / "checkpoints/1.npz", weight=np.arange(3.0))
+            about["checkpoints"] = [{"fraction": 1, "step": 1, "file": "checkpoints/1.npz"}]
+        add_digest(path, about)
+    for path in folder.glob("tuning/*/*/study.json"):
+        (path.parent / "journal.log").write_text('{"op_code": 0}\n')
+        add_digest(path, json.loads(path.read_text(encoding="utf-8")))
+    for path in folder.glob("speed/benchmark.json"):
+        add_digest(path, json.loads(path.read_text(encoding="utf-8")))
+
+
+def add_digest(path: Path, about: dict) -> None:
+    """Write a record that describes the other files of its folder."""
+    if path.name == "grid.json":
+        write_record(path, about)
+        return
+    files = [file.relative_to(path.parent) for file in path.parent.rglob("*") if file.is_file() and file != path]
+    write_record(path, about, sorted(file.as_posix() for file in files))
 
 
 def edit_json(path: Path, **changes) -> None:

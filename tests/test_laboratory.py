@@ -649,7 +649,7 @@ def test_a_probe_of_a_checkpoint_writes_what_was_agreed_and_the_same_bytes_again
     assert (tmp_path / "1" / "grams.npz").read_bytes() == (tmp_path / "2" / "grams.npz").read_bytes()
     again = read(tmp_path / "2")[0]
     differing = {key for key in record if record[key] != again[key]}
-    assert differing <= {"seconds", "peak_memory_mb"}
+    assert differing <= {"seconds", "peak_memory_mb", "sha256"}
 
     assert_as_agreed(record, arrays)
     assert record["exact"] is False
@@ -914,7 +914,7 @@ CHECKPOINTS = {
     "one array": (lambda path: np.save(path.open("wb"), np.zeros(3)), ["cannot be read"]),
     "an archive of something else": (
         lambda path: shutil.move(shutil.make_archive(str(path), "zip", path.parent.parent, "run.json"), path),
-        ["other networks"],
+        ["it is compressed, which no checkpoint is"],
     ),
     "spoilt inside": (
         lambda path: path.write_bytes(path.read_bytes()[:5000] + bytes(100) + path.read_bytes()[5100:]),

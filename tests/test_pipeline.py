@@ -145,6 +145,13 @@ def test_nothing_is_stale_after_a_run(finished):
     assert stale_jobs(finished) == (set(), set())
 
 
+def test_what_was_made_is_whole(finished):
+    done = run(finished, "analysis.verify", "results/smoke")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "24 of 24; digests of 96 files compared" in done.stdout
+    assert "no other files" in done.stdout
+
+
 def test_snakemakes_own_report_is_made(finished, tmp_path):
     page = tmp_path / "report.zip"
     done = snakemake(finished, "--report", str(page))
