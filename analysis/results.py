@@ -316,12 +316,17 @@ SIDE_KEYS = {"algorithm": (str, NoneType), "gae_lambda": (*NUMBER, NoneType), "c
 CONTESTANT_KEYS = {"title": str, "side": str, "reference": (str, NoneType), "peer": (str, NoneType)}
 
 
-def read_grid(results: Path) -> Grid:
-    """results/<grid>/grid.json, checked."""
+def check_there(results: Path) -> None:
+    """There is such a folder."""
     if not results.is_dir():
         others = sorted(path.parent.as_posix() for path in results.parent.glob("*/grid.json"))
         hint = f"; there is {valid_choices(results.as_posix(), others)}" if others else ""
         raise ResultsError(f"{results}: no such folder{hint}.")
+
+
+def read_grid(results: Path) -> Grid:
+    """results/<grid>/grid.json, checked."""
+    check_there(results)
     path = results / "grid.json"
     content = read_record(path, GRID_KEYS)
     for name, task in content["tasks"].items():
