@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,22 +60,25 @@ def test_a_dry_run_of_ten_thousand_tuned_cells_takes_at_most_a_minute_and_a_giga
     assert usage.ru_maxrss / 1024 <= 1000
 
 
-def test_snakemake_looks_for_work_when_a_job_has_ended_and_not_ever_more_often(tmp_path):
-    """Of itself it would look again every second, once more for each job that has ended."""
-    cells = 10
-    folder = project(
-        tmp_path,
-        {
-            "description": "Cells of a third of a second.",
-            "seeds": list(range(cells)),
-            "tasks": {"CartPole-v1": TASK},
-            "algorithms": {"reinforce": None},
-        },
-    )
-    programs = tmp_path / "programs"
+def project_of_stand_ins(folder, cells):
+    """A project of some cells, and the folder of the program that stands in for each of its jobs."""
+    grid = {
+        "description": "Cells of a third of a second.",
+        "seeds": list(range(cells)),
+        "tasks": {"CartPole-v1": TASK},
+        "algorithms": {"reinforce": None},
+    }
+    programs = folder / "programs"
     programs.mkdir()
     (programs / "python").write_text(JOB)
     (programs / "python").chmod(0o755)
+    return project(folder, grid), programs
+
+
+def test_snakemake_looks_for_work_when_a_job_has_ended_and_not_ever_more_often(tmp_path):
+    """Of itself it would look again every second, once more for each job that has ended."""
+    cells = 10
+    folder, programs = project_of_stand_ins(tmp_path, cells)
     runs = [f"results/mine/runs/CartPole-v1/reinforce/{seed}/run.json" for seed in range(cells)]
     words = ("--cores", "1", "--verbose", "--scheduler", "greedy", *runs, "results/mine/grid.json")
     status, said, _ = snakemake(folder, *words, programs=programs)
@@ -82,3 +86,12 @@ def test_snakemake_looks_for_work_when_a_job_has_ended_and_not_ever_more_often(t
     assert f"{cells + 1} of {cells + 1} steps (100%) done" in said
     assert said.count("Ready jobs:") <= cells + 3
     assert said.index("rule manifest:") < said.index("rule train:")  # which python -m analysis.status needs
+
+
+def test_snakemake_says_with_the_extra_rich_how_far_it_is(tmp_path):
+    pytest.importorskip("snakemake_logger_plugin_rich")
+    folder, programs = project_of_stand_ins(tmp_path, 1)
+    words = ("results/mine/grid.json", "--cores", "1", "--logger", "rich")
+    status, said, _ = snakemake(folder, *words, programs=programs)
+    assert status == 0, said[-2000:]
+    assert "Workflow Finished" in said
