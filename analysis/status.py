@@ -1,9 +1,10 @@
 """How far a grid is, what is running, how fast, and when it will end: from the files of its results alone.
 
-A job is done when its result is there. Before that its log tells: a job at work writes a line at least once a minute (a
-study also its journal), an error is the end of it, and a log that has been silent for long is a dead process's, on
-whatever machine that was. What is left is counted in core seconds, at the rates of what is done or running: of the same
-task and algorithm where there are any, else of the same task, else of all.
+A job is done when its result is there; whether that is out of date, `snakemake --dry-run` says. Before, its log tells:
+a job at work writes a line at least once a minute (a study also into its journal), an error is the end of it, and a log
+that has been silent for long is a dead process's, on whatever machine that was. What is left is counted in core seconds
+at the rates of what is done or running: of the same task and algorithm where there are any, else of the same task, else
+of all.
 """
 
 import argparse
