@@ -155,6 +155,12 @@ onstart:
     # A cell that fails must not stop the others. That is --keep-going, which Snakemake takes from the command line or
     # from a profile, and it finds a profile by itself only at the top level; so it is said here for every run.
     workflow.scheduler.keepgoing = True
+    # With a limit on jobs a second Snakemake 9.27 looks for work again a second after every look, and each job that ends
+    # adds another such chain: in the end hundreds of looks a second. Its default limit holds nothing back here; that of
+    # a user, for the queue of a cluster say, stays.
+    limiter = workflow.scheduler.job_rate_limiter
+    if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
 
 
 rule reproduce:
@@ -198,6 +204,7 @@ rule manifest:
     params:
         grid=GRID.path,
         content=json.dumps(GRID.manifest(), sort_keys=True),
+    priority: 2  # analysis.status reads it
     log:
         f"{RESULTS}/logs/manifest.log",
     shell:

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -156,7 +156,7 @@ class Grid:
 
     def cells(self) -> list[Cell]:
         """Every cell, tasks outermost, in the order of the file."""
-        return [self.cell(a, t, seed) for t in self.tasks for a in self.algorithms for seed in self.seeds]
+        return [cell for t in self.tasks for a in self.algorithms for cell in self._cells(a, t, self.seeds)]
 
     def cell(self, algorithm: str, task: str, seed: int) -> Cell:
         """One cell, also for a seed that the grid does not list.
@@ -166,10 +166,15 @@ class Grid:
         for kind, name, known in (("algorithm", algorithm, self.algorithms), ("task", task, self.tasks)):
             if name not in known:
                 raise GridError(f"{self.path}: no {kind} {name!r}; {nearest_first(name, list(known))}")
-        settings = self.resolved(algorithm, task).settings()
-        directory = f"runs/{directory_name(task)}/{algorithm}/{seed}"
+        return self._cells(algorithm, task, [seed])[0]
+
+    def _cells(self, algorithm: str, task: str, seeds: Iterable[int]) -> list[Cell]:
+        """Cells that differ in nothing but the seed; their settings are resolved once."""
+        settings, steps = self.resolved(algorithm, task).settings(), self.tasks[task].steps
+        directory = f"runs/{directory_name(task)}/{algorithm}"
         study = self.study_of(algorithm, task)
-        return Cell(algorithm, task, seed, self.tasks[task].steps, settings, directory, study and study.directory)
+        of_study = study and study.directory
+        return [Cell(algorithm, task, seed, steps, settings, f"{directory}/{seed}", of_study) for seed in seeds]
 
     def studies(self) -> list[Study]:
         """Every study: the tuned algorithms times the groups of tasks."""
@@ -251,7 +256,7 @@ class Grid:
         """Everything that the grid says about a cell's run, as one line of JSON."""
         task = preprocessing(self.tasks[cell.task].task)
         run = {"task": task, "checkpoints": self.checkpoints, "compile": self.compile}
-        return json.dumps(asdict(cell) | run, sort_keys=True)
+        return json.dumps(vars(cell) | run, sort_keys=True)
 
     def manifest(self) -> dict[str, Any]:
         """The grid as the analysis reads it (`grid.json`): nothing in it depends on what has been run."""
@@ -275,7 +280,7 @@ class Grid:
                 }
                 for name, a in self.algorithms.items()
             },
-            "cells": [asdict(cell) for cell in self.cells()],
+            "cells": [vars(cell) for cell in self.cells()],
             "probes": [
                 {"task": p.task, "source": p.source, "seed": p.seed, "fraction": p.fraction}
                 | {"exact": p.exact, "directory": p.directory}

@@ -81,7 +81,8 @@ class Clock:
 
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Count what is done inside under `name`."""
+        """Count what is done inside under `name`; a log says what that is."""
+        print(f"{name} …", flush=True)
         began = time.perf_counter()
         yield
         self._seconds[name] = time.perf_counter() - began

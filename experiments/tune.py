@@ -35,6 +35,7 @@ from experiments.checks import GridError
 from experiments.grid import ROOT, Grid, exit_with_sentence, load_grid
 from experiments.process import age, end_at_once
 from experiments.record import PACKAGES, SCHEMA, check_writable, provenance, write_json, write_record, write_whole
+from experiments.run import Progress
 from experiments.search import BEST, Dimension, InvalidStudy, Study
 
 JOURNAL = "journal.log"
@@ -356,6 +357,7 @@ class Worker:
             compile=self.grid.compile,
             runs=self.optuna.user_attrs["runs"],
             evaluations=("sampled",),
+            on_update=Progress(f"{task} {seed}", steps, lines=0),
         )
         diverged = run.evaluation is None
         score = of_grid.random_score if diverged else float(np.mean(run.evaluation["sampled"].returns))

@@ -1,0 +1,389 @@
+"""How far a grid is, what is running, how fast, and when it will end: from the files of its results alone.
+
+A job is done when its result is there; whether that is out of date, `snakemake --dry-run` says. Before, its log tells:
+a job at work writes a line at least once a minute (a study also into its journal), an error is the end of it, and a log
+that has been silent for long is a dead process's, on whatever machine that was. What is left is counted in core seconds
+at the rates of what is done or running: of the same task and algorithm where there are any, else of the same task, else
+of all.
+"""
+
+import argparse
+import contextlib
+import json
+import re
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from analysis.results import (
+    CELL_KEYS,
+    GRID_KEYS,
+    PROBE_KEYS,
+    STUDY_KEYS,
+    ResultsError,
+    check_keys,
+    check_there,
+    read_record,
+    run_command,
+)
+
+STATES = ("done", "running", "waiting", "failed", "stopped")
+KINDS = {"study": "studies", "run": "cells", "probe": "probes"}
+RESULT = {"study": "study.json", "run": "run.json", "probe": "probe.json"}
+SILENCE = {"study": 300, "run": 300, "probe": 1800}  # seconds; a probe says no more than what it begins
+TAIL = 16_384  # bytes of a log that are read
+LISTED = 20  # jobs of a state, in the text
+PROGRESS = re.compile(r"^.*: ([\d,]+) of [\d,]+ steps, .*?([\d,]+) steps/s$", re.MULTILINE)
+FAILURE = re.compile(r"^(?:error: .*|.*: error: .*|Fatal Python error.*|Traceback \(.*)$", re.MULTILINE)
+INTERRUPTION = re.compile(r"KeyboardInterrupt|Snakemake has ended")  # which is no fault of the job's
+END = "; written to "  # in the last line of a job that has written its result
+CLEAR = "\033[H\033[2J"  # the terminal
+
+Key = tuple[str, ...]  # what jobs have in common that take about equally long
+
+
+@dataclass
+class Job:
+    """One study, run or probe, and where it is."""
+
+    kind: str
+    name: str
+    directory: str
+    work: float  # environment steps, of a study those that are planned; of a probe 1
+    alike: list[Key]  # the nearest kin first
+    trial_work: float = 0.0  # of a study
+    processes: int = 1
+    state: str = "waiting"
+    done: float = 0.0  # of the work
+    measured: tuple[float, float] | None = None  # work, and the core seconds that it has taken
+    silent: float = 0.0  # seconds since it wrote something
+    progress: str = ""  # for a person
+    log: str = ""
+    because: str = ""  # it failed or stopped
+
+    @property
+    def rate(self) -> float | None:
+        """Work per core second, as measured."""
+        return self.measured[0] / self.measured[1] if self.measured and min(self.measured) > 0 else None
+
+
+@dataclass
+class Status:
+    """A whole grid at a moment."""
+
+    grid: str
+    time: float  # seconds since the epoch
+    jobs: list[Job]
+    core_seconds_done: float
+    core_seconds_left: float  # of what is not done, failed or not, without what is uncounted
+    at_once: int  # processes that are running
+    end: float | None  # expected, in seconds since the epoch; None where nothing is running, or nothing tells
+    guessed: int  # jobs left that are counted at the rates of other tasks
+    uncounted: int  # jobs left of which nothing tells how long they take
+
+    @property
+    def share_done(self) -> float | None:
+        """Of the core seconds; None where nothing tells them."""
+        total = self.core_seconds_done + self.core_seconds_left
+        return self.core_seconds_done / total if total > 0 else None
+
+    def of(self, state: str) -> list[Job]:
+        """The jobs in a state."""
+        return [job for job in self.jobs if job.state == state]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Studies, cells and probes → state → number; of those that the grid has."""
+        found = {name: Counter(job.state for job in self.jobs if job.kind == kind) for kind, name in KINDS.items()}
+        return {name: {state: of[state] for state in STATES} for name, of in found.items() if of}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m analysis.status", description="Say how far a grid is.")
+    parser.add_argument("results", type=Path, help="a grid's folder, e.g. results/default")
+    parser.add_argument("--watch", type=float, metavar="SECONDS", help="say it again and again until all is done")
+    parser.add_argument("--json", action="store_true", help="for programs: an object on one line")
+    options = parser.parse_args(arguments)
+    if options.watch is not None and not options.watch > 0:
+        parser.error(f"--watch takes a number of seconds above 0, not {options.watch:g}")
+    while True:
+        status = read_status(options.results, time.time())
+        if options.json:
+            print(json.dumps(as_json(status), ensure_ascii=False), flush=True)
+        else:
+            print((CLEAR if options.watch and sys.stdout.isatty() else "") + as_text(status), flush=True)
+        if options.watch is None or all(job.state == "done" for job in status.jobs):
+            return
+        time.sleep(options.watch)
+
+
+def read_status(results: Path, now: float) -> Status:
+    """The status of the grid in a folder at a time, in seconds since the epoch.
+
+    Raises ResultsError where there is no such folder, or no valid grid.json in it.
+    """
+    check_there(results)
+    path = results / "grid.json"
+    if not path.exists():
+        raise ResultsError(f"{path}: not there yet; it is the first thing that snakemake makes.")
+    grid = read_record(path, GRID_KEYS)
+    jobs = jobs_of(grid, path)
+    for job in jobs:
+        look_at(job, results, now)
+    return summarise(grid["grid"], jobs, now)
+
+
+# ----------------------------------------------------------------------------------------------- one job
+
+
+def jobs_of(grid: dict[str, Any], path: Path) -> list[Job]:
+    """Everything that a grid asks for, not yet looked at."""
+    jobs = []
+    for index, study in enumerate(grid["studies"]):
+        check_keys(study, STUDY_KEYS, path, f"studies[{index}]")
+        algorithm, group, steps = study["algorithm"], study["group"], sum(study["tasks"].values())
+        trial = steps * len(study["seeds"])
+        work = trial * study["trials"] + 2 * steps * len(study["fresh_seeds"])
+        alike = [("study", algorithm, group), ("study", group), ("study",), ("steps",)]
+        name = f"tuning {algorithm} on {group}"
+        jobs.append(Job("study", name, study["directory"], work, alike, trial, study["workers"]))
+    for index, cell in enumerate(grid["cells"]):
+        check_keys(cell, CELL_KEYS, path, f"cells[{index}]")
+        task, algorithm = cell["task"], cell["algorithm"]
+        alike = [("run", task, algorithm), ("run", task), ("run",), ("steps",)]
+        jobs.append(Job("run", f"{task} {algorithm} {cell['seed']}", cell["directory"], cell["steps"], alike))
+    for index, probe in enumerate(grid["probes"]):
+        check_keys(probe, PROBE_KEYS, path, f"probes[{index}]")
+        name = f"probe of {probe['task']} {probe['source']} {probe['seed']} at {probe['fraction']:g}"
+        jobs.append(Job("probe", name, probe["directory"], 1, [("probe", probe["task"]), ("probe",)]))
+    return jobs
+
+
+def look_at(job: Job, results: Path, now: float) -> None:
+    """Say in a job where it is."""
+    folder, log = results / job.directory, results / "logs" / f"{job.directory}.log"
+    result = modified(folder / RESULT[job.kind])
+    written = modified(log) if result is None or job.kind == "study" else None
+    text = "" if written is None else tail(log)
+    has_ended = END in last_line(text)
+    if result is not None and (written is None or written <= result or has_ended):
+        seconds = seconds_of(job, folder)
+        job.state, job.done = "done", job.work
+        job.measured = None if seconds is None else (job.work, seconds)
+        return  # otherwise a study goes on or was refused: what it has found before stays where it is
+    if written is None or has_ended:  # what it has written was removed
+        return
+    journal = folder / "journal.log"
+    job.silent = max(now - max(written, modified(journal) or 0), 0)
+    job.log, failure = str(log), FAILURE.search(text)
+    if failure:
+        job.because = last_line(text) if failure[0].startswith("Traceback") else failure[0].removeprefix("error: ")
+        job.state = "stopped" if INTERRUPTION.match(job.because) else "failed"
+    elif job.silent > SILENCE[job.kind]:
+        job.state, job.because = "stopped", f"nothing written for {duration(job.silent)}"
+    else:
+        job.state, job.progress = "running", "starting"
+    if job.kind == "study":
+        look_into_journal(job, journal)
+    elif job.kind == "run" and job.state == "running":
+        look_into_log(job, text)
+    elif job.kind == "probe" and text.strip():
+        job.progress = last_line(text)
+
+
+def look_into_log(job: Job, log: str) -> None:
+    """The steps and the rate that a run's log says; since then it has gone on as fast."""
+    lines = PROGRESS.findall(log)
+    if not lines:
+        return
+    steps, rate = (float(number.replace(",", "")) for number in lines[-1])
+    job.progress = f"{steps:,.0f} of {job.work:,.0f} steps"
+    job.done = min(steps + rate * job.silent, job.work)
+    if rate > 0:
+        job.measured = steps, steps / rate
+
+
+def look_into_journal(job: Job, journal: Path) -> None:
+    """The trials and trainings in a study's journal: a study goes on with them, also where it was stopped."""
+    lines = journal.read_text(encoding="utf-8", errors="replace").splitlines() if journal.exists() else []
+    trainings, ended = {}, set()
+    for line in lines:
+        with contextlib.suppress(ValueError):  # the last line may be cut off
+            entry = json.loads(line)
+            for name, value in entry.get("user_attr", {}).items():
+                if name == "parts" or name.startswith("fresh "):
+                    trainings[name, entry.get("trial_id")] = value
+            if "datetime_complete" in entry:
+                ended.add(entry["trial_id"])
+    taken = {key: sum(training["steps"] for training in of) for key, of in trainings.items()}
+    unended = sum(steps for (_, trial), steps in taken.items() if trial not in ended)
+    job.done = min(len(ended) * job.trial_work + unended, job.work)  # a pruned trial has done all that it has to do
+    seconds = sum(training["seconds"] for of in trainings.values() for training in of)
+    if trainings:
+        job.measured = job.done, seconds
+        job.progress = f"{sum(map(len, trainings.values()))} trainings, {len(ended)} trials ended"
+
+
+def seconds_of(job: Job, folder: Path) -> float | None:
+    """Core seconds that a finished job took; None where its files do not say it, of which the tables say more."""
+    try:
+        if job.kind == "study":
+            header, *rows = (folder / "parts.csv").read_text(encoding="utf-8").splitlines()
+            place = header.split(",").index("seconds")
+            return sum(float(row.split(",")[place]) for row in rows)
+        return float(json.loads((folder / RESULT[job.kind]).read_text(encoding="utf-8"))["seconds"]["total"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def modified(path: Path) -> float | None:
+    """When a file was written last; None: it is not there."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None
+
+
+def tail(path: Path) -> str:
+    """The end of a text file."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - TAIL, 0))
+        return file.read().decode("utf-8", errors="replace")
+
+
+def last_line(text: str) -> str:
+    """The last line that is not blank."""
+    return text.rstrip().rpartition("\n")[2].strip()
+
+
+# -------------------------------------------------------------------------------------------- all of them
+
+
+def summarise(grid: str, jobs: list[Job], now: float) -> Status:
+    """What the jobs come to."""
+    rates = rates_of(jobs)
+    done = left = longest = 0.0
+    guessed = uncounted = 0
+    for job in jobs:
+        known = next((key for key in job.alike if key in rates), None)
+        rate = (job.rate if job.state == "running" else None) or rates.get(known)
+        if job.state == "done":
+            done += job.measured[1] if job.measured else job.work / rate if rate else 0
+        elif rate is None:
+            uncounted += 1
+        else:
+            guessed += job.rate is None and len(known) == 1
+            done += job.done / rate
+            left += (seconds := (job.work - job.done) / rate)
+            if job.state == "running":
+                longest = max(longest, seconds / job.processes)
+    at_once = sum(job.processes for job in jobs if job.state == "running")
+    end = now + max(left / at_once, longest) if at_once and left else None
+    return Status(grid, now, jobs, done, left, at_once, end, guessed, uncounted)
+
+
+def rates_of(jobs: Sequence[Job]) -> dict[Key, float]:
+    """Work per core second of jobs that are alike."""
+    totals = defaultdict(lambda: [0.0, 0.0])
+    for job in jobs:
+        if job.rate is not None:
+            for key in job.alike:
+                totals[key][0] += job.measured[0]
+                totals[key][1] += job.measured[1]
+    return {key: work / seconds for key, (work, seconds) in totals.items()}
+
+
+def seconds_left(job: Job) -> float | None:
+    """Of a running job, at its own rate; None where it has none yet."""
+    return (job.work - job.done) / job.rate / job.processes if job.rate else None
+
+
+# ------------------------------------------------------------------------------------------------ to say it
+
+
+def as_text(status: Status) -> str:
+    """The status for a person."""
+    return "\n".join(lines_of(status))
+
+
+def lines_of(status: Status) -> Iterator[str]:
+    """The lines of it."""
+    share = status.share_done
+    yield f"{status.grid}: {'nothing measured yet' if share is None else f'{rounded_down(share)} % of the work done'}"
+    counts = status.counts()
+    table = [["", *STATES]] + [[name, *(str(of[state] or "") for state in STATES)] for name, of in counts.items()]
+    yield from ("  " + "".join(f"{cell:>9}" if i else f"{cell:8}" for i, cell in enumerate(row)) for row in table)
+    if all(job.state == "done" for job in status.jobs):
+        yield "Every study, run and probe is done; snakemake makes tables, figures and report of them."
+        return
+    left = duration(status.core_seconds_left)
+    if status.end is not None:
+        until = datetime.fromtimestamp(status.end).strftime("%A %H:%M")
+        in_time = duration(status.end - status.time)
+        yield f"About {left} of core time left; with {status.at_once} at once it is done in {in_time}, {until}."
+    elif status.at_once == 0:
+        yield f"{f'About {left} of core time left. ' if status.core_seconds_left else ''}Nothing is running."
+    if status.guessed:
+        yield f"  ({status.guessed} counted at the rates of other tasks, as nothing was measured on theirs)"
+    if status.uncounted:
+        yield f"  ({status.uncounted} not counted, as nothing tells yet how long such take)"
+    for state in ("running", "failed", "stopped"):
+        jobs = status.of(state)
+        if jobs:
+            yield f"{state}:"
+            yield from (f"  {line}" for job in jobs[:LISTED] for line in job_lines(job))
+        if len(jobs) > LISTED:
+            yield f"  … and {len(jobs) - LISTED} more (--json lists all)"
+
+
+def job_lines(job: Job) -> Iterator[str]:
+    """A job that is running, or ended badly."""
+    if job.state != "running":
+        yield f"{job.name}: {job.because}"
+        yield f"    {job.log}"
+        return
+    left = seconds_left(job)
+    rate = f", {job.rate:,.0f} steps/s" if job.rate and job.kind != "probe" else ""
+    yield f"{job.name}: {job.progress}{rate}{'' if left is None else f', {duration(left)} left'}"
+
+
+def rounded_down(share: float) -> int:
+    """In percent: 100 is all."""
+    return int(100 * share)
+
+
+def duration(seconds: float) -> str:
+    """Roughly, in one unit or two."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours = round(seconds / 3600)
+    return f"{minutes // 60} h {minutes % 60} min" if hours < 10 else f"{hours} h" if hours < 72 else f"{hours // 24} d"
+
+
+def as_json(status: Status) -> dict[str, Any]:
+    """The status for a program; moments in seconds since the epoch, `share_done` between 0 and 1."""
+    whole = {name: value for name, value in vars(status).items() if name != "jobs"}
+    running = [
+        {"kind": job.kind, "name": job.name, "directory": job.directory, "share_done": job.done / job.work}
+        | {"progress": job.progress, "rate": job.rate, "seconds_left": seconds_left(job), "log": job.log}
+        for job in status.of("running")
+    ]
+    ended = {
+        state: [
+            {"kind": job.kind, "name": job.name, "directory": job.directory, "because": job.because, "log": job.log}
+            for job in status.of(state)
+        ]
+        for state in ("failed", "stopped")
+    }
+    return whole | {"share_done": status.share_done, "jobs": status.counts(), "running": running} | ended
+
+
+if __name__ == "__main__":
+    run_command(main, "analysis.status")
