@@ -68,7 +68,8 @@ class Slurm:
         self.folder = folder
         self.configuration = str(folder / "slurm.conf")
         path = os.pathsep.join([str(folder / "bin"), PATH])
-        self.environment = os.environ | {"SLURM_CONF": self.configuration, "PATH": path}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+        self.environment = inherited | {"SLURM_CONF": self.configuration, "PATH": path}
 
     def command(self, *words: str) -> str:
         """What one of Slurm's commands says.
@@ -88,7 +89,7 @@ class Slurm:
         """What a function returns once that is true."""
         deadline = time.monotonic() + seconds
         while not (found := what()):
-            assert time.monotonic() < deadline, f"in vain: {what.__doc__}; {self.jobs()}"
+            assert time.monotonic() < deadline, f"not within {seconds} s: {what.__name__}; {self.jobs()}"
             time.sleep(0.5)
         return found
 
@@ -147,11 +148,12 @@ class Slurm:
             time.sleep(0.1)
 
     def processes(self) -> list[psutil.Process]:
-        """Its daemons and what they have started: those that were given its configuration."""
+        """Its daemons and what they have started: whoever was given its configuration or writes into its logs."""
         own = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.environ().get("SLURM_CONF") == self.configuration:
+                given = process.environ().get("SLURM_CONF") == self.configuration
+                if given or any(Path(file.path).parent == self.folder for file in process.open_files()):
                     own.append(process)
         return own
 
@@ -171,9 +173,10 @@ class Slurm:
         kill(victims)
 
     def stop(self) -> None:
-        """Everything of it is gone; again, because something may be starting meanwhile."""
-        while own := self.processes():
-            kill(own)
+        """Everything of it is gone; again and again, because something may be starting meanwhile."""
+        for _ in range(10):
+            if own := self.processes():
+                kill(own)
 
 
 MUNGE_FILES = ("socket", "key-file", "pid-file", "seed-file", "log-file")

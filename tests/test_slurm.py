@@ -1,6 +1,6 @@
 """The promise of experiments/profiles/slurm: on a cluster a grid gives what it gives on one machine.
 
-A real Slurm of two nodes runs the smoke grid's cells of three algorithms again, in a copy of the project in which one
+A real Slurm of two nodes runs the smoke grid's cells of two algorithms again, in a copy of the project in which one
 machine has run them all.
 """
 
@@ -22,9 +22,9 @@ from tests.test_pipeline import BROKEN, TINY
 
 pytestmark = pytest.mark.slurm
 
-AGAIN = ("reinforce", "ppo", "ppo_published")  # the last is untuned, and the source of the probes
+AGAIN = ("reinforce", "ppo_published")  # tuned, and untuned and the source of the probes
 COST = re.compile(r"(.+_)?seconds(_.+)?|steps_per_second|peak_memory_mb")  # columns in which no two runs agree
-SECONDS = 300  # until something that was waited for is given up
+SECONDS = 600  # until something that was waited for is given up
 YOUNG = timedelta(seconds=4)  # no job ends so early
 
 
@@ -110,16 +110,17 @@ def test_the_tables_are_those_of_one_machine_although_a_node_is_drained_a_job_ki
         (lost,) = slurm.wait_for(a_job_has_just_begun_on_the_second_node, SECONDS)
         slurm.kill_node("node2")
 
-        def it_is_on_the_other_node():
-            return [job for job in slurm.jobs() if (job.id, job.node) == (lost.id, "node1")]
+        def slurm_takes_it_back():
+            return [job for job in slurm.jobs() if job.id == lost.id and job.node != "node2"]
 
-        slurm.wait_for(it_is_on_the_other_node, SECONDS)
+        slurm.wait_for(slurm_takes_it_back, SECONDS)
         slurm.start_node("node2")
         groups = {job.name for job in slurm.jobs() if job.name.endswith("_train")}
         assert process.wait(SECONDS) == 0, (project / "said.txt").read_text()
 
     groups |= {job.name for job in slurm.jobs() if job.name.endswith("_train")}
     assert len(groups) == 2 * len(AGAIN)  # one for both seeds
+    assert {job.state for job in slurm.jobs() if job.id == lost.id} == {"COMPLETED"}  # without Snakemake's doing
     local = finished / "results" / "smoke"
     for algorithm in AGAIN:
         for file in local.glob(f"runs/*/{algorithm}/*/*.csv"):
