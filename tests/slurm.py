@@ -39,6 +39,7 @@ SelectTypeParameters=CR_Core_Memory
 SlurmdParameters=config_overrides
 SlurmdTimeout=10
 KillWait=2
+MinJobAge=3600
 ReturnToService=2
 NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1 RealMemory=16000
 NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=1 RealMemory=16000
@@ -51,7 +52,7 @@ class CannotStart(Exception):
 
 
 class Job(NamedTuple):
-    """A line of `squeue`: a job is there for some minutes after its end."""
+    """A line of `squeue`, which has a job also after its end."""
 
     id: str
     state: str
