@@ -126,7 +126,7 @@ def test_the_tables_are_those_of_one_machine_although_a_node_is_drained_a_job_ki
             assert (results / file.relative_to(local)).read_bytes() == file.read_bytes()
     for table in local.glob("tables/*.csv"):
         assert without_cost(results / "tables" / table.name) == without_cost(table), table.name
-    assert "Nothing to be done" in snakemake(project, "--dry-run").stderr
+    assert "Nothing to be done" in snakemake(project, "--dry-run").stdout
 
 
 def test_a_cell_that_fails_on_the_cluster_does_not_stop_the_other_groups(fresh, slurm):
