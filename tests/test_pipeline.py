@@ -359,8 +359,9 @@ def test_lint_has_no_remark_but_the_one_that_the_snakefile_answers(fresh):
     assert set(remarks) == {"Specify a conda environment or container for each rule.:"}
 
 
-def test_the_workflow_profile_is_valid(fresh):
-    words = ("--dry-run", "--workflow-profile", "experiments/profiles/default")
+@pytest.mark.parametrize("profile", ["default", "slurm"])
+def test_the_workflow_profile_is_valid(profile, fresh):
+    words = ("--dry-run", "--workflow-profile", f"experiments/profiles/{profile}")
     assert snakemake(fresh, *words).returncode == 0
 
 
