@@ -164,14 +164,15 @@ class Slurm:
 
     def kill_node(self, node: str) -> None:
         """As if it lost its power: its daemon and everything that runs on it is gone at once."""
-        victims = set()
+        daemons, others = set(), set()
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
                 if process.cmdline()[-2:] == ["-N", node]:
-                    victims.add(process)
+                    daemons.add(process)
                 if process.environ().get("SLURMD_NODENAME") == node:
-                    victims |= {process, *(p for p in process.parents() if p.name() == "slurmstepd")}
-        kill(victims)
+                    others.add(process)
+                    daemons |= {parent for parent in process.parents() if parent.name() == "slurmstepd"}
+        kill([*daemons, *others])  # in this order: a daemon that is alive reports what has become of its job
 
     def stop(self) -> None:
         """Everything of it is gone; again and again, because something may be starting meanwhile."""
