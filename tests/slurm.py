@@ -164,14 +164,14 @@ class Slurm:
 
     def kill_node(self, node: str) -> None:
         """As if it lost its power: its daemon and everything that runs on it is gone at once."""
-        daemons, others = set(), set()
+        log = str(self.folder / f"slurmd-{node}.log")
+        daemons, others = [], []
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
-                if process.cmdline()[-2:] == ["-N", node]:
-                    daemons.add(process)
-                if process.environ().get("SLURMD_NODENAME") == node:
-                    others.add(process)
-                    daemons |= {parent for parent in process.parents() if parent.name() == "slurmstepd"}
+                if any(file.path == log for file in process.open_files()):
+                    daemons.append(process)
+                elif process.environ().get("SLURMD_NODENAME") == node:
+                    others.append(process)
         kill([*daemons, *others])  # in this order: a daemon that is alive reports what has become of its job
 
     def stop(self) -> None:
