@@ -69,6 +69,15 @@ REPORT = expand(f"{RESULTS}/report/{{file}}", file=["index.html", "report.md", "
 BENCHMARK = sorted(glob(f"{RESULTS}/speed/*.*"))  # what is there: no rule makes it, so it goes stale by no edit
 PUBLISHED = ["analysis/published_scores.csv", "analysis/published_settings.yaml"]
 
+# What an executor like Slurm's asks for. Measured on the default grid: the slowest cell makes 2,600 environment steps a
+# second, the slowest study 6,900 (its slowest trial 1,800), a probe takes a minute at most; memory is 490 MB in a cell,
+# 840 MB in a probe, and 380 MB in Snakemake's own processes on the node. A cluster's processors may be slower.
+STEPS_PER_MINUTE = {"cell": 60 * 1_000, "study": 60 * 2_000}
+MINUTES_BESIDE = 5  # start-up, compiling for the first time, evaluation
+PROBE_MINUTES = 20
+ANALYSIS_MINUTES = 30
+MEMORY_MB = 2_000
+
 TO_LOG = " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"  # what is refused is said in the log and on the terminal
 
 
@@ -146,6 +155,34 @@ def what_determines_the_probe(wildcards):
     return GRID.what_determines_probe(probe_of(wildcards))
 
 
+def minutes_of_run(wildcards, attempt):
+    """The time limit of a cell; each further attempt gets as much again."""
+    return attempt * (MINUTES_BESIDE + cell_of(wildcards).steps // STEPS_PER_MINUTE["cell"])
+
+
+def minutes_of_study(wildcards, threads, attempt):
+    """The time limit of a study of which nothing is pruned; each further attempt gets as much again."""
+    study = STUDIES["tuning/{algorithm}/{group}".format(**wildcards)]
+    trials_of_a_worker = -(-study.tuning.trials // threads)
+    trainings = trials_of_a_worker * len(study.tuning.seeds) + 2 * len(study.tuning.fresh_seeds)
+    return attempt * (MINUTES_BESIDE + trainings * sum(study.tasks.values()) // STEPS_PER_MINUTE["study"])
+
+
+def minutes_of_probe(wildcards, attempt):
+    """The time limit of a probe; each further attempt gets as much again."""
+    return attempt * PROBE_MINUTES
+
+
+def minutes_of_analysis(wildcards, attempt):
+    """The time limit of tables, figures or report; each further attempt gets as much again."""
+    return attempt * ANALYSIS_MINUTES
+
+
+def memory(wildcards, threads, attempt):
+    """Megabytes; each further attempt gets as much again."""
+    return attempt * threads * MEMORY_MB
+
+
 onerror:
     print("Some cells have no result; their logs are named above. A report of what is there, which says what is missing:")
     print(f"    snakemake --cores 1 partial_report --config grid={GRID.path}")
@@ -161,6 +198,10 @@ onstart:
     limiter = workflow.scheduler.job_rate_limiter
     if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
+
+
+localrules:
+    manifest,
 
 
 rule reproduce:
@@ -223,6 +264,9 @@ rule tune:
         grid=GRID.path,
         determines=what_determines_the_study,
         directory=directory_of_output,
+    resources:
+        runtime=minutes_of_study,
+        mem_mb=memory,
     threads: GRID.tuning.workers if GRID.tuning else 1
     priority: 1  # others wait for it
     log:
@@ -248,6 +292,9 @@ rule train:
         determines=what_determines_the_run,
         directory=directory_of_output,
         tuned=tuned_option,
+    resources:
+        runtime=minutes_of_run,
+        mem_mb=memory,
     log:
         f"{RESULTS}/logs/runs/{{task}}/{{algorithm}}/{{seed}}.log",
     shell:
@@ -269,6 +316,9 @@ rule probe:
         options=probe_options,
         determines=what_determines_the_probe,
         directory=directory_of_output,
+    resources:
+        runtime=minutes_of_probe,
+        mem_mb=memory,
     log:
         f"{RESULTS}/logs/probes/{{task}}/{{source}}/{{seed}}/{{fraction}}.log",
     shell:
@@ -290,6 +340,9 @@ rule tables:
         PUBLISHED,
     output:
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
+    resources:
+        runtime=minutes_of_analysis,
+        mem_mb=memory,
     log:
         f"{RESULTS}/logs/tables.log",
     shell:
@@ -311,6 +364,9 @@ rule figures:
             for figure, category in FIGURES.items()
         ],
         expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES),
+    resources:
+        runtime=minutes_of_analysis,
+        mem_mb=memory,
     log:
         f"{RESULTS}/logs/figures.log",
     shell:
@@ -333,6 +389,9 @@ rule report:
         sorted(glob("analysis/page/*")),
     output:
         REPORT,
+    resources:
+        runtime=minutes_of_analysis,
+        mem_mb=memory,
     log:
         f"{RESULTS}/logs/report.log",
     shell:

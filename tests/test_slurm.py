@@ -1,0 +1,140 @@
+"""The promise of experiments/profiles/slurm: on a cluster a grid gives what it gives on one machine.
+
+A real Slurm of two nodes runs the smoke grid's cells of two algorithms again, in a copy of the project in which one
+machine has run them all.
+"""
+
+import contextlib
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline_fixtures import snakemake
+from tests.slurm import NODES, CannotStart, two_nodes
+from tests.test_pipeline import BROKEN, TINY
+
+pytestmark = pytest.mark.slurm
+
+AGAIN = ("reinforce", "ppo_published")  # tuned, and untuned and the source of the probes
+COST = re.compile(r"(.+_)?seconds(_.+)?|steps_per_second|peak_memory_mb")  # columns in which no two runs agree
+SECONDS = 600  # until something that was waited for is given up
+YOUNG = timedelta(seconds=4)  # no job ends so early
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    try:
+        with two_nodes(tmp_path_factory.mktemp("slurm")) as slurm:
+            yield slurm
+    except CannotStart as reason:
+        pytest.skip(str(reason))
+
+
+@contextlib.contextmanager
+def snakemake_on(slurm, folder, *words, grid="smoke"):
+    """Snakemake with the profile, which ends with the block; what it says is in said.txt."""
+    command = [sys.executable, "-m", "snakemake", "--workflow-profile", "experiments/profiles/slurm"]
+    command += ["--slurm-no-account", "--slurm-status-command", "squeue"]  # there is no accounting
+    command += ["--slurm-init-seconds-before-status-checks", "2", *words, "--config", f"grid={grid}"]
+    path = os.pathsep.join([str(Path(sys.executable).parent), slurm.environment["PATH"]])
+    with (folder / "said.txt").open("w") as said:
+        process = subprocess.Popen(
+            command, cwd=folder, env=slurm.environment | {"PATH": path}, stdout=said, stderr=said
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def forget(results, algorithms):
+    """Remove what some algorithms have made, their probes, and everything that is made of results."""
+    for algorithm in algorithms:
+        for folder in (*results.glob(f"*/*/{algorithm}"), *results.glob(f"tuning/{algorithm}")):
+            shutil.rmtree(folder)
+    for made in ("tables", "figures", "report", "logs"):
+        shutil.rmtree(results / made)
+
+
+def without_cost(table):
+    """A table without the columns of seconds, rates and memory."""
+    return [{k: v for k, v in row.items() if not COST.fullmatch(k)} for row in csv.DictReader(table.open())]
+
+
+def minutes(job):
+    """A job's time limit."""
+    *hours, minutes, _ = map(int, job.limit.split(":"))
+    return 60 * sum(hours) + minutes
+
+
+def test_the_tables_are_those_of_one_machine_although_a_node_is_drained_a_job_killed_and_a_node_lost(
+    finished, project, slurm
+):
+    results = project / "results" / "smoke"
+    forget(results, AGAIN)
+    with snakemake_on(slurm, project) as process:
+
+        def both_nodes_work_and_more_is_waiting():
+            return {job.node for job in slurm.jobs("RUNNING")} == set(NODES) and slurm.jobs("PENDING")
+
+        waiting = {job.id for job in slurm.wait_for(both_nodes_work_and_more_is_waiting, SECONDS)}
+        slurm.command("scontrol", "update", "nodename=node1", "state=drain", "reason=test")
+        on_the_drained_node = {job.id for job in slurm.jobs() if job.node == "node1"}
+
+        def the_other_node_takes_what_waited():
+            return [job for job in slurm.jobs("RUNNING") if job.id in waiting]
+
+        (killed,) = slurm.wait_for(the_other_node_takes_what_waited, SECONDS)
+        assert {job.id for job in slurm.jobs() if job.node == "node1"} == on_the_drained_node
+        slurm.command("scontrol", "update", "nodename=node1", "state=resume")
+        slurm.command("scancel", killed.id)
+
+        def it_is_tried_again():
+            return [job for job in slurm.jobs() if job.name == killed.name and job.id != killed.id]
+
+        (second_attempt,) = slurm.wait_for(it_is_tried_again, SECONDS)
+        assert minutes(second_attempt) == 2 * minutes(killed)
+
+        def a_job_has_just_begun_on_the_second_node():
+            begun = [job for job in slurm.jobs("RUNNING") if job.node == "node2"]
+            return [job for job in begun if datetime.now() - datetime.fromisoformat(job.start) < YOUNG]
+
+        (lost,) = slurm.wait_for(a_job_has_just_begun_on_the_second_node, SECONDS)
+        slurm.kill_node("node2")
+
+        def slurm_takes_it_back():
+            return [job for job in slurm.jobs() if job.id == lost.id and job.node != "node2"]
+
+        slurm.wait_for(slurm_takes_it_back, SECONDS)
+        slurm.start_node("node2")
+        assert process.wait(SECONDS) == 0, (project / "said.txt").read_text()
+
+    groups = {job.name for job in slurm.jobs() if job.name.endswith("_train")}
+    assert len(groups) == 2 * len(AGAIN)  # one for both seeds
+    assert {job.state for job in slurm.jobs() if job.id == lost.id} == {"COMPLETED"}  # without Snakemake's doing
+    local = finished / "results" / "smoke"
+    for algorithm in AGAIN:
+        for file in local.glob(f"runs/*/{algorithm}/*/*.csv"):
+            assert (results / file.relative_to(local)).read_bytes() == file.read_bytes()
+    for table in local.glob("tables/*.csv"):
+        assert without_cost(results / "tables" / table.name) == without_cost(table), table.name
+    assert "Nothing to be done" in snakemake(project, "--dry-run").stdout
+
+
+def test_a_cell_that_fails_on_the_cluster_does_not_stop_the_other_groups(fresh, slurm):
+    (fresh / "tiny.yaml").write_text(TINY)
+    (fresh / "algorithms" / "broken.py").write_text(BROKEN)
+    with snakemake_on(slurm, fresh, "--retries", "0", grid="tiny.yaml") as process:
+        assert process.wait(SECONDS) != 0
+    assert "partial_report --config grid=tiny.yaml" in (fresh / "said.txt").read_text()
+    runs = fresh / "results" / "tiny" / "runs" / "CartPole-v1"
+    assert len(list(runs.glob("reinforce/*/run.json"))) == 3
+    assert not list(runs.glob("broken/*/run.json"))
