@@ -5,6 +5,8 @@ compiled code, so that what a test compiles is compiled now.
 import pytest
 import torch
 
+from tests.pipeline_fixtures import finished, fresh, project  # noqa: F401
+
 torch.set_num_threads(1)
 
 

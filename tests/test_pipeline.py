@@ -5,21 +5,19 @@ The smoke grid runs once, in a copy of the project; the rules of what becomes st
 
 import csv
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.analysis_fixtures import write_benchmark
+from tests.pipeline_fixtures import ROOT, run, snakemake
 
-ROOT = Path(__file__).resolve().parent.parent
 SMOKE = {
     (task, algorithm, seed)
     for task in ("CartPole-v1", "InvertedPendulum-v5")
@@ -33,27 +31,6 @@ EXACT = {
 }
 PROBES = {("CartPole-v1", "ppo_published", "0", fraction) for fraction in ("0", "1")} | EXACT
 ANALYSED = {"tables", "figures", "report", "reproduce"}  # made again whenever something was measured again
-
-
-def copy_of_the_project(folder):
-    """The project's sources without results."""
-    for name in ("algorithms", "analysis", "experiments"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("Snakefile", "pyproject.toml"):
-        shutil.copy(ROOT / name, folder / name)
-    return folder
-
-
-def run(folder, *words):
-    """A command line of the project, in a folder."""
-    command = [sys.executable, "-m", *words]
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
-def snakemake(folder, *words, grid="smoke"):
-    """Snakemake on two cores."""
-    return run(folder, "snakemake", "--cores", "2", *words, "--config", *f"grid={grid}".split())
 
 
 def stale(folder, rule, grid="smoke"):
@@ -74,29 +51,6 @@ def stale_jobs(folder, grid="smoke"):
     """The cells that would be trained, and the names of the other rules."""
     cells, rules = stale(folder, "train", grid)
     return cells, rules - {"train"}
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """A copy of the project in which the smoke grid has been run."""
-    folder = copy_of_the_project(tmp_path_factory.mktemp("finished"))
-    done = snakemake(folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
-
-
-@pytest.fixture
-def project(finished, tmp_path):
-    """A copy of the finished project that a test may change; modification times are kept."""
-    folder = tmp_path / "project"
-    shutil.copytree(finished, folder, symlinks=True)
-    return folder
-
-
-@pytest.fixture
-def fresh(tmp_path):
-    """A copy of the project in which nothing has been run."""
-    return copy_of_the_project(tmp_path)
 
 
 def test_the_smoke_grid_makes_every_run_table_figure_and_the_report(finished):

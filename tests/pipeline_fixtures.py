@@ -1,0 +1,55 @@
+"""Copies of the project, in one of which the smoke grid is run once for all tests, and its command lines."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def copy_of_the_project(folder):
+    """The project's sources without results."""
+    for name in ("algorithms", "analysis", "experiments"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def run(folder, *words):
+    """A command line of the project, in a folder."""
+    command = [sys.executable, "-m", *words]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def snakemake(folder, *words, grid="smoke"):
+    """Snakemake on two cores."""
+    return run(folder, "snakemake", "--cores", "2", *words, "--config", *f"grid={grid}".split())
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A copy of the project in which the smoke grid has been run."""
+    folder = copy_of_the_project(tmp_path_factory.mktemp("finished"))
+    done = snakemake(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    """A copy of the finished project that a test may change; modification times are kept."""
+    folder = tmp_path / "project"
+    shutil.copytree(finished, folder, symlinks=True)
+    return folder
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A copy of the project in which nothing has been run."""
+    return copy_of_the_project(tmp_path)
