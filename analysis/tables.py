@@ -66,7 +66,7 @@ def make_tables(grid: Grid) -> dict[str, pd.DataFrame]:
     scores = score_table(grid, runs, curves)
     laboratory = laboratory_tables(grid)
     return {
-        "ledger": ledger_table(states),
+        "ledger": ledger_table(grid, states),
         "curves": curves,
         "curve_intervals": curve_interval_table(grid, curves),
         "scores": scores,
@@ -99,7 +99,7 @@ def stack(frames: list[pd.DataFrame], table: str) -> pd.DataFrame:
 # -------------------------------------------------------------------------------------- one row per cell
 
 
-def ledger_table(states: list[tuple[dict, str, dict | None]]) -> pd.DataFrame:
+def ledger_table(grid: Grid, states: list[tuple[dict, str, dict | None]]) -> pd.DataFrame:
     """Every requested cell with its state; `seconds` is wall-clock time."""
     rows = []
     for cell, state, run in states:
@@ -110,9 +110,17 @@ def ledger_table(states: list[tuple[dict, str, dict | None]]) -> pd.DataFrame:
         if state == "diverged":
             row["note"] = f"at step {run['diverged_at']:,.0f}: {run['diverged_because'] or 'no reason recorded'}"
         if state == "failed":
-            row["note"] = f"failed or interrupted, see logs/{cell['directory']}.log"
+            row["note"] = f"failed or interrupted; {end_of_log(grid, cell)}"
         rows.append(row)
     return frame(rows, "ledger")
+
+
+def end_of_log(grid: Grid, cell: dict[str, Any]) -> str:
+    """What the log of a cell without a run says last: why it failed, or how far it was when it was killed."""
+    log = f"logs/{cell['directory']}.log"
+    text = (grid.folder / log).read_text(encoding="utf-8", errors="replace")
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    return f"{log} ends: {lines[-1]}" if lines else f"{log} is empty"
 
 
 def curve_table(grid: Grid, runs: list[Run]) -> pd.DataFrame:
