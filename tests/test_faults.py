@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -246,7 +247,10 @@ def one_cell(folder, algorithm, output, *words, env=None):
 
 
 def test_after_snakemake_was_killed_its_jobs_end_and_the_plain_command_goes_on(small, undisturbed):
-    """And as long as it is alive, a second one is refused; a dry run is not."""
+    """And as long as it is alive, a second one is refused; a dry run is not.
+
+    A file that was just written when Snakemake was killed is made again, since Snakemake does not know it as whole.
+    """
     let(small, FAULTY, "wait")
     with begun(small, "--until", "tables") as first:
         waiting(small, FAULTY)
@@ -261,6 +265,8 @@ def test_after_snakemake_was_killed_its_jobs_end_and_the_plain_command_goes_on(s
     assert set(finished_runs(small)) == CELLS - FAULTY
     logs = [(small / "results/small/logs/runs" / task / f"faulty/{seed}.log").read_text() for task, _, seed in FAULTY]
     assert all(log.endswith("Snakemake has ended, and so does this job of it\n") for log in logs)
+    just_written = Path("results", "small", "runs", *min(FAULTY))
+    shutil.copytree(undisturbed / just_written, small / just_written, dirs_exist_ok=True)
     let(small, [])
     assert trained(make(small)) == FAULTY
     assert tables(small) == tables(undisturbed)
@@ -377,6 +383,20 @@ def test_whatever_a_run_does_its_limit_ends_it_and_says_where_it_was(fault, smal
     assert 'experiments/run.py", line' in said
     assert said.splitlines()[-1].startswith("error: time limit of 1 s reached")
     assert not (small / "run").exists()
+
+
+def test_a_training_of_a_study_has_the_same_limit(small):
+    space = "search_space: {policy_learning_rate: {low: 1e-4, high: 1e-3}}"
+    groups = "{all: {tasks: {CartPole-v1: 400}, serves: []}}"
+    tuning = f"{{seeds: [1, 2], fresh_seeds: [3], trials: 2, startup_trials: 1, groups: {groups}}}"
+    grid = GRID.replace("  faulty:\n", f"  faulty: {{{space}}}\n")
+    (small / "small.yaml").write_text(f"{grid}time_limit: 1 s\ntuning: {tuning}\n")
+    let(small, [], "loop")
+    study = ("--grid", "small.yaml", "--algorithm", "faulty", "--group", "all", "--output", "study")
+    done = run(small, "experiments.tune", *study)
+    assert done.returncode == -signal.SIGKILL
+    assert done.stderr.splitlines()[-1].startswith("error: time limit of 1 s reached")
+    assert {path.name for path in (small / "study").glob("[!.]*")} == {"journal.log"}
 
 
 def test_without_a_compiler_a_run_is_slower_and_the_same(small, tmp_path):
