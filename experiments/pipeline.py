@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.record import UnusableFolder, check_writable
 
-SNAKEMAKES = Path(".snakemake")  # its folder, relative to the project
+SNAKEMAKE_FOLDER = Path(".snakemake")  # relative to the project
 SHOWN_FAILURES = 10
 LEAST_FREE_MB = 10  # a run takes less than one
 held = []  # files whose locks are this process's until it ends
@@ -32,7 +32,7 @@ def go_on(workflow: Any, results: str) -> None:
         check_writable(Path(results).resolve(), Path(results))
     except UnusableFolder as error:
         sys.exit(f"error: {error}; nothing was done")
-    file = (SNAKEMAKES / f"{results.replace('/', '-')}.machine").open("a+", encoding="utf-8")
+    file = (SNAKEMAKE_FOLDER / f"{results.replace('/', '-')}.machine").open("a+", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -43,7 +43,7 @@ def go_on(workflow: Any, results: str) -> None:
     file.seek(0)
     last, this = file.read(), socket.gethostname()
     if last == this:
-        for lock in (SNAKEMAKES / "locks").glob("*.lock"):
+        for lock in (SNAKEMAKE_FOLDER / "locks").glob("*.lock"):
             if f"{results}/" in lock.read_text(encoding="utf-8"):
                 lock.unlink()
     file.truncate(0)
@@ -54,7 +54,8 @@ def go_on(workflow: Any, results: str) -> None:
 def words_for_failures(logs: Iterable[str], results: str, grid: str) -> str:
     """What has failed, by the last lines of the logs, and what to do, to be read on a terminal."""
     logs = sorted(logs)
-    lines = [f"{len(logs)} {'job has' if len(logs) == 1 else 'jobs have'} failed:"] if logs else []
+    has = "job has" if len(logs) == 1 else "jobs have"
+    lines = [f"{len(logs)} {has} failed; their logs end:"] if logs else []
     lines += [f"    {log}: {last_line(Path(log))}" for log in logs[:SHOWN_FAILURES]]
     if len(logs) > SHOWN_FAILURES:
         lines.append(f"    … and {len(logs) - SHOWN_FAILURES} more")

@@ -323,7 +323,7 @@ def test_an_algorithm_and_a_task_that_raise_cost_their_cells_and_are_named(small
     lost = CELLS - {("CartPole-v1", "reinforce", "0")}
     let(small, CELLS, "raise")
     said = fail(small)
-    assert "3 jobs have failed:" in said
+    assert "3 jobs have failed; their logs end:" in said
     assert "logs/runs/CartPole-v1/faulty/0.log: RuntimeError: a bug in an algorithm" in said
     assert "logs/runs/faulty-Task-v0/reinforce/0.log: RuntimeError: the simulator is broken" in said
     assert "snakemake --cores 1 partial_report --config grid=small.yaml" in said
