@@ -108,9 +108,9 @@ class GridAlgorithm:
         paths = [Path(inspect.getfile(c)) for c in self.algorithm.__mro__ if c.__module__.startswith("algorithms.")]
         return [str(p.relative_to(ROOT)) for p in paths if p.parent == ALGORITHMS]
 
-    def code(self) -> str:
-        """Names the code in these files and in `core/`, as it is on the disk now."""
-        files = [*(ROOT / file for file in self.files), *sorted((ALGORITHMS / "core").glob("*.py"))]
+    def code(self, project: Path = ROOT) -> str:
+        """Names the code that a run's numbers depend on, as it is on the disk now: these files and those of `core/`."""
+        files = [*(project / file for file in self.files), *sorted((project / "algorithms" / "core").glob("*.py"))]
         return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
     def check_code(self, code: str) -> None:

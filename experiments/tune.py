@@ -215,7 +215,7 @@ class Worker:
         InvalidStudy where it is by the same code another study, with another search space, say, or another objective.
         """
         journal, determines = self.directory / JOURNAL, self.grid.what_determines_study(self.study)
-        determines, code = json.loads(json.dumps(determines)), digest(self.grid, self.study)
+        determines, code = json.loads(json.dumps(determines)), self.grid.algorithms[self.study.algorithm].code()
         name = f"{self.study.algorithm} on {self.study.group}"
         storage = open_journal(journal)
         names = {found.study_name for found in storage.get_all_studies()}
@@ -434,11 +434,6 @@ def differing(found: Any, asked: Any, where: str = "") -> Iterator[str]:
             yield from differing(found.get(key, "nothing"), asked.get(key, "nothing"), f"{where}.{key}".lstrip("."))
     elif found != asked:
         yield f"{where} {found} where the grid has {asked}"
-
-
-def digest(grid: Grid, study: Study) -> str:
-    """Names the code that a trial's score depends on: the algorithm's files and those of its core."""
-    return grid.algorithms[study.algorithm].code()
 
 
 # ------------------------------------------------------------------------------------------ the files
