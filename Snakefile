@@ -13,11 +13,14 @@ by pyproject.toml, and Snakemake runs in that same environment.
 
 import json
 import os
+from functools import cache
 from glob import glob
 
 from snakemake.exceptions import WorkflowError
 
 from experiments.grid import MISTAKES, load_grid
+from experiments.pipeline import go_on, words_for_failures
+from experiments.process import SNAKEMAKE
 from experiments.search import BEST
 
 unknown = sorted(set(config) - {"grid"})
@@ -29,6 +32,7 @@ except MISTAKES as error:
     raise WorkflowError(str(error))
 
 RESULTS = f"results/{GRID.name}"
+os.environ[SNAKEMAKE] = str(os.getpid())  # jobs end with it
 CELLS = {cell.directory: cell for cell in GRID.cells()}
 RUNS = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=CELLS, file=["run.json", "episodes.csv", "updates.csv"])
 STUDIES = {study.directory: study for study in GRID.studies()}
@@ -81,6 +85,12 @@ MEMORY_MB = 2_000
 TO_LOG = " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"  # what is refused is said in the log and on the terminal
 
 
+@cache
+def look_back():
+    """When Snakemake looks at what there is to do: a Snakemake that was killed is nothing in its way."""
+    go_on(workflow, RESULTS)
+
+
 def analysis_files(*modules):
     """The modules that a stage of the analysis is made of."""
     return [f"analysis/{module}.py" for module in modules]
@@ -93,7 +103,14 @@ def cell_of(wildcards):
 
 def algorithm_files(wildcards):
     """The files of the cell's algorithm and of the algorithms it inherits from."""
+    look_back()
     return GRID.algorithms[wildcards.algorithm].files
+
+
+def nothing(wildcards):
+    """No input; asked for when Snakemake looks at what there is to do."""
+    look_back()
+    return []
 
 
 def task_id(wildcards):
@@ -135,6 +152,7 @@ def probe_of(wildcards):
 
 def probe_inputs(wildcards):
     """The run whose checkpoint is measured, and every file that says how: all algorithms are."""
+    look_back()
     probe = probe_of(wildcards)
     run = [] if probe.exact else [f"{RESULTS}/{GRID.cell(probe.source, probe.task, probe.seed).directory}/run.json"]
     return run + sorted({file for algorithm in GRID.algorithms.values() for file in algorithm.files})
@@ -184,8 +202,7 @@ def memory(wildcards, threads, attempt):
 
 
 onerror:
-    print("Some cells have no result; their logs are named above. A report of what is there, which says what is missing:")
-    print(f"    snakemake --cores 1 partial_report --config grid={GRID.path}")
+    print(words_for_failures([file for job in workflow.scheduler.failed for file in job.log], RESULTS, GRID.path))
 
 
 onstart:
@@ -240,6 +257,8 @@ rule speed:
 
 rule manifest:
     """The grid, resolved, as the analysis reads it."""
+    input:
+        nothing,
     output:
         f"{RESULTS}/grid.json",
     params:
@@ -259,7 +278,8 @@ rule tune:
         CORE,
         TUNER,
     output:
-        expand(f"{RESULTS}/tuning/{{{{algorithm}}}}/{{{{group}}}}/{{file}}", file=STUDY_FILES),
+        # update: a study that is refused keeps what it has found
+        update(expand(f"{RESULTS}/tuning/{{{{algorithm}}}}/{{{{group}}}}/{{file}}", file=STUDY_FILES)),
     params:
         grid=GRID.path,
         determines=what_determines_the_study,

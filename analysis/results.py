@@ -116,6 +116,9 @@ TEXT_COLUMNS = dict.fromkeys(
 )
 
 
+AGAIN = "delete it, and the next snakemake makes it again"
+
+
 class ResultsError(Exception):
     """A file, key or name that the user can put right; the message is the one sentence they see."""
 
@@ -482,7 +485,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ResultsError(f"{path}: no such file.") from None
     except (ValueError, RecursionError) as error:
-        raise ResultsError(f"{path}: not whole JSON ({error}); delete its folder to run it again.") from None
+        raise ResultsError(f"{path}: not whole JSON ({error}); {AGAIN}.") from None
     if not isinstance(content, dict):
         raise ResultsError(f"{path}: expected an object with keys, found {type(content).__name__}.")
     return content
@@ -658,9 +661,7 @@ def read_episodes(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
     if run["status"] == "done" and episodes.isna().any(axis=None):
         raise ResultsError(f"{path}: line {line_of(episodes.isna().any(axis=1))} has an empty cell.")
     if len(episodes) != run["episodes"]:
-        raise ResultsError(
-            f"{path}: {len(episodes)} episodes, but run.json counts {run['episodes']}; run this cell again."
-        )
+        raise ResultsError(f"{path}: {len(episodes)} episodes, but run.json counts {run['episodes']}; {AGAIN}.")
     return episodes
 
 
@@ -671,7 +672,7 @@ def read_updates(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
     if run["status"] == "done" and updates["updates"].sum() != run["updates"]:
         raise ResultsError(
             f"{path}: its rows hold {updates['updates'].sum():.0f} updates, but run.json counts {run['updates']}; "
-            f"run this cell again."
+            f"{AGAIN}."
         )
     return updates
 
@@ -684,7 +685,7 @@ def read_csv(path: Path, columns: tuple[str, ...], text: Mapping[str, str] | Non
     except FileNotFoundError:
         raise ResultsError(f"{path}: no such file.") from None
     if not content.endswith(b"\n"):
-        raise ResultsError(f"{path}: ends in the middle of a line.")
+        raise ResultsError(f"{path}: ends in the middle of a line; {AGAIN}.")
     header = content.split(b"\n", 1)[0].decode("utf-8", "replace").strip().split(",")
     for column in columns:
         if column not in header:

@@ -73,7 +73,7 @@ def make_tables(grid: Grid) -> dict[str, pd.DataFrame]:
     jobs = read_jobs(grid)
     return {
         "ledger": ledger_table(grid, states),
-        "ledger_jobs": ledger_jobs_table(jobs),
+        "ledger_jobs": ledger_jobs_table(grid, jobs),
         "curves": curves,
         "curve_intervals": curve_interval_table(grid, curves),
         "scores": scores,
@@ -122,23 +122,27 @@ def ledger_table(grid: Grid, states: list[tuple[dict, str, dict | None]]) -> pd.
             diverged = f"at step {run['diverged_at']:,.0f}: {run['diverged_because'] or 'no reason recorded'}"
             row["note"] = "; ".join(filter(None, [diverged, row.get("note")]))
         if state == "failed":
-            row["note"] = failed_text(cell["directory"])
+            row["note"] = f"failed or interrupted; {end_of_log(grid, cell['directory'])}"
         rows.append(row)
     return frame(rows, "ledger")
 
 
-def ledger_jobs_table(jobs: list[Job]) -> pd.DataFrame:
+def ledger_jobs_table(grid: Grid, jobs: list[Job]) -> pd.DataFrame:
     """Every study and probe that was asked for with its state."""
     rows = [
         {"kind": kind, "directory": directory, "state": state}
-        | ({"note": failed_text(directory)} if state == "failed" else {})
+        | ({"note": f"failed or interrupted; {end_of_log(grid, directory)}"} if state == "failed" else {})
         for kind, directory, state, _ in jobs
     ]
     return frame(rows, "ledger_jobs")
 
 
-def failed_text(directory: str) -> str:
-    return f"failed or interrupted, see logs/{directory}.log"
+def end_of_log(grid: Grid, directory: str) -> str:
+    """What the log of a job without a result says last: why it failed, or how far it was when it was killed."""
+    log = f"logs/{directory}.log"
+    text = (grid.folder / log).read_text(encoding="utf-8", errors="replace")
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    return f"{log} ends: {lines[-1]}" if lines else f"{log} is empty"
 
 
 def curve_table(grid: Grid, runs: list[Run]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import yaml
 from algorithms.core.algorithm import nearest_first
 
 NAME = r"\w[\w.+-]*"  # of a grid, an algorithm or a group: it becomes a folder and a wildcard
+UNITS = {"s": 1, "min": 60, "h": 3600}  # of a duration, in seconds
 
 
 class GridError(ValueError):
@@ -56,6 +57,14 @@ def is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
+def seconds(value: Any) -> float | None:
+    """A duration above 0 in seconds: of a number of them, or of text such as "90 s", "30 min" or "1.5 h"; else None."""
+    if isinstance(value, str):
+        parts = re.fullmatch(rf"(\d+(?:\.\d+)?) ?({'|'.join(UNITS)})", value)
+        value = parts and float(parts[1]) * UNITS[parts[2]]
+    return float(value) if is_number(value) and value > 0 else None
+
+
 def is_name(value: str) -> bool:
     """Whether this may become a folder's name."""
     return re.fullmatch(NAME, value) is not None
@@ -69,6 +78,10 @@ def all_different(values: Any, test: Callable[[Any], bool]) -> bool:
 MAPPING = (lambda v: isinstance(v, dict) and all(isinstance(key, str) for key in v), "a mapping whose keys are text")
 TEXT = (lambda v: isinstance(v, str), "text")
 FLAG = (lambda v: isinstance(v, bool), "true or false")
+DURATION = (
+    lambda v: v is None or seconds(v) is not None,
+    "a number of seconds above 0, text such as '90 s', '30 min' or '2 h', or null for no limit",
+)
 
 
 def section(path: str, where: str, data: Any, keys: Mapping[str, Check], *, further: bool = False) -> dict[str, Any]:

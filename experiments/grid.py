@@ -5,11 +5,14 @@ study has found for the task's group where the algorithm is tuned.
 """
 
 import argparse
+import errno
+import hashlib
 import importlib
 import inspect
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
@@ -22,6 +25,7 @@ from algorithms.core.task import Task, UnsupportedTask
 from algorithms.core.vector_env import check_task
 from experiments import exact
 from experiments.checks import (
+    DURATION,
     FLAG,
     MAPPING,
     REQUIRED,
@@ -32,9 +36,11 @@ from experiments.checks import (
     is_name,
     is_number,
     read_yaml,
+    seconds,
     section,
 )
 from experiments.claims import CLAIMS, Claim, read_all_claims
+from experiments.process import end_with_snakemake
 from experiments.record import SCHEMA, UnusableFolder, write_record
 from experiments.search import InvalidStudy, SearchSpace, Study, Tuning, read_space, read_tuning
 
@@ -53,6 +59,7 @@ MISTAKES = (
     UnsupportedTask,
     UnusableFolder,
 )  # a user's: one sentence, no traceback
+FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,7 @@ class GridTask:
     reference_score: float  # what counts as 1 on the normalised scale
     reference_source: str
     threshold: float | None  # for steps to threshold; None: not asked
+    time_limit: float | None  # seconds that a run, a training of a study or a probe may take; None: as many as it needs
 
     def normalized(self, score: float) -> float:
         """A score on the scale where uniformly random actions are 0 and the reference is 1."""
@@ -99,6 +107,22 @@ class GridAlgorithm:
         """The files of the class and of what it inherits from, outside `core/`; relative to the project."""
         paths = [Path(inspect.getfile(c)) for c in self.algorithm.__mro__ if c.__module__.startswith("algorithms.")]
         return [str(p.relative_to(ROOT)) for p in paths if p.parent == ALGORITHMS]
+
+    def code(self, project: Path = ROOT) -> str:
+        """Names the code that a run's numbers depend on, as it is on the disk now: these files and those of `core/`."""
+        files = [*(project / file for file in self.files), *sorted((project / "algorithms" / "core").glob("*.py"))]
+        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+    def check_code(self, code: str) -> None:
+        """Refuse a result of `code` that would pass for a result of what stands on the disk now.
+
+        Raises GridError where that is another code.
+        """
+        if self.code() != code:
+            raise GridError(
+                f"{', '.join(self.files)} or algorithms/core/ has been changed since this was begun, and it would pass "
+                "for a result of the changed code; nothing is written, and the same command does it again"
+            )
 
 
 @dataclass(frozen=True)
@@ -153,6 +177,7 @@ class Grid:
     probes: tuple[Probe, ...]
     tuning: Tuning | None
     claims: tuple[Claim, ...]
+    time_limit: float | None  # of what has no task of the grid
 
     def cells(self) -> list[Cell]:
         """Every cell, tasks outermost, in the order of the file."""
@@ -195,7 +220,9 @@ class Grid:
         known = {f"{study.algorithm} on {study.group}": study for study in self.studies()}
         wanted = f"{algorithm} on {group}"
         if not known:
-            raise GridError(f"{self.path} tunes nothing")
+            raise GridError(
+                f"{self.path} tunes nothing" if self.tuning is None else f"{self.path}: no study of {wanted}"
+            )
         if wanted not in known:
             raise GridError(f"{self.path}: no study of {wanted}; {nearest_first(wanted, list(known))}")
         return known[wanted]
@@ -229,6 +256,10 @@ class Grid:
         if not known:
             raise GridError(f"{self.path} has no probes")
         raise GridError(f"{self.path}: no probe of {wanted}; {nearest_first(wanted, known)}")
+
+    def limit(self, task: str) -> float | None:
+        """The seconds that a run, a training of a study or a probe on a task may take, if there is a limit."""
+        return self.tasks[task].time_limit if task in self.tasks else self.time_limit
 
     def what_determines_probe(self, probe: Probe) -> str:
         """Everything that the grid says about a probe, as one line of JSON; its source's run is another matter."""
@@ -334,10 +365,11 @@ def algorithm_class(name: str) -> type[Algorithm]:
     return own[0]
 
 
-def load_grid(name: str) -> Grid:
+def load_grid(name: str, only: str | None = None) -> Grid:
     """Read and check a grid: a name under experiments/grids/ or a path to a YAML file.
 
-    Raises GridError, with one sentence that names the file and the key.
+    With `only`, it has that algorithm alone, and neither probes nor claims: no other algorithm's file is imported, in
+    which somebody may be writing. Raises GridError, with one sentence that names the file and the key.
     """
     path = Path(name) if "/" in name or name.endswith((".yaml", ".yml")) else GRIDS / f"{name}.yaml"
     shipped = sorted(p.stem for p in GRIDS.glob("*.yaml"))
@@ -352,12 +384,12 @@ def load_grid(name: str) -> Grid:
         raise GridError(f"{shown}: results/{path.stem} belongs to the grid that is shipped; give yours another name")
     data = read_yaml(path, shown)
     try:
-        return _resolve(path, shown, data)
+        return _resolve(path, shown, data, only)
     except UnsupportedTask as error:
         raise GridError(f"{shown}: {error}") from error
 
 
-def _resolve(file: Path, path: str, data: Any) -> Grid:
+def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
     top = section(path, "the grid", data, GRID_KEYS)
     seeds = tuple(top["seeds"])
     if not seeds or not all(type(s) is int and s >= 0 for s in seeds):
@@ -371,21 +403,28 @@ def _resolve(file: Path, path: str, data: Any) -> Grid:
     for kind in ("task", "algorithm"):
         if not top[f"{kind}s"]:
             raise GridError(f"{path}: {kind}s is empty; at least one {kind} is needed")
-    tasks = {task: _task(path, task, entry) for task, entry in top["tasks"].items()}
-    algorithms = {
-        a: _algorithm(path, a, {} if entry is None else entry, tasks) for a, entry in top["algorithms"].items()
-    }
+    time_limit = seconds(top["time_limit"])
+    tasks = {task: _task(path, task, entry, time_limit) for task, entry in top["tasks"].items()}
+    entries = top["algorithms"]
+    if only is not None:
+        if only not in entries:
+            raise GridError(f"{path}: no algorithm {only!r}; {nearest_first(only, list(entries))}")
+        entries = {only: entries[only]}
+    algorithms = {a: _algorithm(path, a, {} if entry is None else entry, tasks) for a, entry in entries.items()}
     tuning = None if top["tuning"] is None else read_tuning(path, top["tuning"], seeds, list(tasks))
     if tuning is None:
-        for algorithm, entry in top["algorithms"].items():
+        for algorithm, entry in entries.items():
             if entry and entry.get("tuned"):
                 raise GridError(f"{path}: algorithm {algorithm} is to be tuned, and the grid has no section 'tuning'")
         algorithms = {a: replace(algorithm, tuned=False) for a, algorithm in algorithms.items()}
-    probes = () if top["probes"] is None else _probes(path, top["probes"], seeds, checkpoints, tasks, algorithms)
-    claims = _claims(file, top["claims"])
+    probes, claims = (), ()
+    if only is None:
+        claims = _claims(file, top["claims"])
+        if top["probes"] is not None:
+            probes = _probes(path, top["probes"], seeds, checkpoints, tasks, algorithms)
     grid = Grid(
         *(file.stem, path, top["description"], seeds, checkpoints, top["compile"]),
-        *(tasks, algorithms, probes, tuning, claims),
+        *(tasks, algorithms, probes, tuning, claims, time_limit),
     )
     cells = grid.cells()  # resolves, and so checks, every setting
     directories = [cell.directory for cell in cells]
@@ -394,8 +433,9 @@ def _resolve(file: Path, path: str, data: Any) -> Grid:
     return grid
 
 
-def _task(path: str, name: str, entry: Any) -> GridTask:
+def _task(path: str, name: str, entry: Any, time_limit: float | None) -> GridTask:
     keys = section(path, f"task {name}", entry, TASK_KEYS)
+    keys["time_limit"] = seconds(keys["time_limit"]) if "time_limit" in entry else time_limit
     task = Task(name, **{key: keys.pop(key) for key in preprocessing(Task(name))})
     if keys["steps"] < 1:
         raise GridError(f"{path}: steps of task {name} must be at least 1, not {keys['steps']}")
@@ -482,6 +522,7 @@ GRID_KEYS: dict[str, Check] = {
     "seeds": (lambda v: isinstance(v, list), "a list of whole numbers", REQUIRED),
     "checkpoints": (lambda v: isinstance(v, list), "a list of fractions", []),
     "compile": (lambda v: v in ("auto", "always", "never"), "auto, always or never", "auto"),
+    "time_limit": (*DURATION, None),
     "probes": (*OPTIONAL_MAPPING, None),
     "tuning": (*OPTIONAL_MAPPING, None),
     "claims": (
@@ -503,6 +544,7 @@ TASK_KEYS: dict[str, Check] = {
     "reference_score": (is_number, "a number", REQUIRED),
     "reference_source": (*TEXT, REQUIRED),
     "threshold": (lambda v: v is None or is_number(v), "a number or null", None),
+    "time_limit": (*DURATION, None),  # absent: the grid's
 }
 EPISODES = "a whole number of complete episodes, at least"
 PROBE_KEYS: dict[str, Check] = {
@@ -541,12 +583,25 @@ def _first_repeated(names: list[str]) -> str:
 
 
 def exit_with_sentence(main: Callable[[], None]) -> None:
-    """Run a command line; a user's mistake ends it with one sentence and status 2 instead of a traceback."""
+    """Run a command line; a user's mistake ends it with one sentence and status 2 instead of a traceback.
+
+    So does a disk that takes nothing more, and Ctrl-C ends it with a word and the status of a shell.
+    """
+    end_with_snakemake()
     try:
         main()
     except MISTAKES as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if error.errno not in FULL_OR_READ_ONLY:
+            raise
+        what = "what was to be written" if error.filename is None else error.filename
+        print(f"error: {what} cannot be written: {error.strerror}; the same command goes on from here", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ from experiments.gradients import (
     returns_of,
 )
 from experiments.grid import ROOT, Grid, GridError, Probe, exit_with_sentence, load_grid
-from experiments.process import age, end_at_once, peak_memory_mb
+from experiments.process import age, end_at_once, peak_memory_mb, time_limit
 from experiments.record import SCHEMA, check_folder, provenance, whole_folder, write_record
 
 PROBE_FILES = ("probe.json", "grams.npz")
@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     grid = load_grid(options.grid)
+    code = {name: algorithm.code() for name, algorithm in grid.algorithms.items()}
     probe = grid.probe(options.task, options.seed, options.fraction)
     if not probe.exact and options.run is None:
         raise GridError(f"a probe on {probe.task} needs --run, the folder of {probe.source}'s run with its checkpoints")
@@ -65,7 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     use_one_thread()
     clock = Clock(start_up=age())
     frozen = initialised(probe) if probe.exact else trained(grid, probe, options.run)
-    record, products = measure(grid, probe, frozen, clock)
+    with time_limit(grid.limit(probe.task), grid.path):
+        record, products = measure(grid, probe, frozen, clock)
+    for name, algorithm in grid.algorithms.items():
+        algorithm.check_code(code[name])
     with whole_folder(options.output) as unfinished:
         np.savez(unfinished / "grams.npz", **products)
         cost = {"seconds": clock.seconds(), "peak_memory_mb": round(peak_memory_mb(), 1)}

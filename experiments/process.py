@@ -1,14 +1,37 @@
 """What this process has cost until now, and its end."""
 
+import contextlib
+import faulthandler
 import os
 import re
 import resource
+import select
+import signal
+import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import psutil
+
+SNAKEMAKE = "SNAKEMAKE_PROCESS"  # in the environment of a job: the number of the process that started it
+ENDED = 1  # the status of a process that has ended itself
+# A process of its own: no thread is certain to have its turn while code in C hangs. Its standard input is closed when
+# the process that it watches has ended, by itself or killed.
+WATCH = """
+import os, select, signal, sys
+process, seconds, sentence = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+def at_work(seconds):
+    return not select.select([sys.stdin], [], [], seconds)[0] and os.getppid() == process
+if at_work(seconds):
+    os.kill(process, signal.SIGUSR1)
+    if at_work(0.2):
+        print(sentence, file=sys.stderr, flush=True)
+        os.kill(process, signal.SIGKILL)
+"""
 
 
 def age() -> float:
@@ -42,3 +65,44 @@ def end_at_once() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+@contextlib.contextmanager
+def time_limit(limit: float | None, where: str) -> Iterator[None]:
+    """Let what is done in it take `limit` seconds; None: as many as it needs.
+
+    Whatever this process does then, it is killed, and where it was and a sentence stand on its standard error; `where`
+    names the file that says the limit.
+    """
+    if limit is None:
+        yield
+        return
+    sentence = (
+        f"error: time limit of {limit:g} s reached, which is no result; "
+        f"raise time_limit in {where}, and the same command does it again"
+    )
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    watch = [sys.executable, "-I", "-c", WATCH, str(os.getpid()), str(limit), sentence]
+    watcher = subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True)  # Ctrl-C is for others
+    try:
+        yield
+    finally:
+        watcher.stdin.close()
+        watcher.wait()
+
+
+def end_with_snakemake() -> None:
+    """End this process, if it is a job of Snakemake's, at the moment when Snakemake is killed.
+
+    Snakemake ends its jobs in every other case. Left alone, they would go on beside those that the next one starts.
+    Where the system cannot tell when a process has ended (other than Linux), they do.
+    """
+    if SNAKEMAKE in os.environ and hasattr(os, "pidfd_open"):
+        threading.Thread(target=_end_with, args=(int(os.environ[SNAKEMAKE]),), daemon=True).start()
+
+
+def _end_with(process: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended already
+        select.select([os.pidfd_open(process)], [], [])
+    print("error: Snakemake has ended, and so does this job of it", file=sys.stderr, flush=True)
+    os._exit(ENDED)

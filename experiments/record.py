@@ -113,7 +113,11 @@ def whole_folder(directory: Path) -> Iterator[Path]:
     unfinished = directory.with_name(f".{directory.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)  # of an attempt that was killed
     unfinished.mkdir(parents=True)
-    yield unfinished
+    try:
+        yield unfinished
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)  # on a disk that is full, say, where it takes room
+        raise
     shutil.rmtree(directory, ignore_errors=True)
     os.replace(unfinished, directory)
 

@@ -14,7 +14,7 @@ from algorithms.core.training import train
 from algorithms.core.vector_env import Episode
 from experiments.checks import GridError, GridLoader
 from experiments.grid import ROOT, Cell, Grid, exit_with_sentence, load_grid, preprocessing
-from experiments.process import age, end_at_once
+from experiments.process import age, end_at_once, time_limit
 from experiments.record import SCHEMA, check_folder, provenance, write_run
 from experiments.search import BEST, read_best
 
@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.steps is not None and options.steps < 1:
         raise GridError(f"--steps must be at least 1, not {options.steps}")
 
-    grid = load_grid(options.grid)
+    grid = load_grid(options.grid, options.algorithm)
+    code = grid.algorithms[options.algorithm].code()
     cell = grid.cell(options.algorithm, options.task, options.seed)
     best = best_of_study(grid, cell, options.tuned)
     further = read_settings(options.set)
@@ -56,16 +57,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_folder(options.output)
     start_up = age()
     progress = Progress(f"{grid.name} {cell.algorithm} {cell.task} {cell.seed}", steps)
-    run = train(
-        algorithm,
-        task,
-        cell.seed,
-        steps,
-        checkpoint_fractions=grid.checkpoints,
-        compile=grid.compile,
-        on_update=progress,
-    )
+    with time_limit(grid.limit(cell.task), grid.path):
+        run = train(
+            algorithm,
+            task,
+            cell.seed,
+            steps,
+            checkpoint_fractions=grid.checkpoints,
+            compile=grid.compile,
+            on_update=progress,
+        )
     progress.close()
+    grid.algorithms[options.algorithm].check_code(code)
     run.seconds |= {"start_up": start_up, "total": age()}
     write_run(
         options.output,

@@ -11,7 +11,6 @@ With several workers, trials do not wait for each other, and what a sampler sees
 import argparse
 import contextlib
 import csv
-import hashlib
 import io
 import json
 import subprocess
@@ -33,7 +32,7 @@ from optuna.trial import FrozenTrial, TrialState
 from algorithms.core.training import train
 from experiments.checks import GridError
 from experiments.grid import ROOT, Grid, exit_with_sentence, load_grid
-from experiments.process import age, end_at_once
+from experiments.process import age, end_at_once, time_limit
 from experiments.record import PACKAGES, SCHEMA, check_writable, provenance, write_json, write_record, write_whole
 from experiments.run import Progress
 from experiments.search import BEST, Dimension, InvalidStudy, Study
@@ -56,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--join", action="store_true", help="only help a study with several workers, from another machine, say"
     )
     options = parser.parse_args(arguments)
-    grid = load_grid(options.grid)
+    grid = load_grid(options.grid, options.algorithm)
     study = grid.study(options.algorithm, options.group)
     workers = study.tuning.workers
     if options.join and workers == 1:
@@ -78,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 helper.wait()
             worker.work_until_all_have_ended()
             worker.compare_on_fresh_seeds()
+            grid.algorithms[study.algorithm].check_code(worker.optuna.user_attrs["code"])
             write_study(options.output, worker)
     except Timeout as error:
         raise InvalidStudy(f"another process is at work in {options.output}") from error
@@ -218,7 +218,7 @@ class Worker:
         InvalidStudy where it is by the same code another study, with another search space, say, or another objective.
         """
         journal, determines = self.directory / JOURNAL, self.grid.what_determines_study(self.study)
-        determines, code = json.loads(json.dumps(determines)), digest(self.grid, self.study)
+        determines, code = json.loads(json.dumps(determines)), self.grid.algorithms[self.study.algorithm].code()
         name = f"{self.study.algorithm} on {self.study.group}"
         storage = open_journal(journal)
         names = {found.study_name for found in storage.get_all_studies()}
@@ -349,16 +349,17 @@ class Worker:
         of_grid, steps = self.grid.tasks[task], self.study.tasks[task]
         algorithm = self.grid.resolved(self.study.algorithm, task, settings)
         began = time.perf_counter()
-        run = train(
-            algorithm,
-            of_grid.task,
-            seed,
-            steps,
-            compile=self.grid.compile,
-            runs=self.optuna.user_attrs["runs"],
-            evaluations=("sampled",),
-            on_update=Progress(f"{task} {seed}", steps, lines=0),
-        )
+        with time_limit(of_grid.time_limit, self.grid.path):
+            run = train(
+                algorithm,
+                of_grid.task,
+                seed,
+                steps,
+                compile=self.grid.compile,
+                runs=self.optuna.user_attrs["runs"],
+                evaluations=("sampled",),
+                on_update=Progress(f"{task} {seed}", steps, lines=0),
+            )
         diverged = run.evaluation is None
         score = of_grid.random_score if diverged else float(np.mean(run.evaluation["sampled"].returns))
         seconds = round(time.perf_counter() - began, 3)
@@ -437,13 +438,6 @@ def differing(found: Any, asked: Any, where: str = "") -> Iterator[str]:
             yield from differing(found.get(key, "nothing"), asked.get(key, "nothing"), f"{where}.{key}".lstrip("."))
     elif found != asked:
         yield f"{where} {found} where the grid has {asked}"
-
-
-def digest(grid: Grid, study: Study) -> str:
-    """Names the code that a trial's score depends on: the algorithm's files and those of its core."""
-    core = sorted((ROOT / "algorithms" / "core").glob("*.py"))
-    files = [*(ROOT / file for file in grid.algorithms[study.algorithm].files), *core]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 # ------------------------------------------------------------------------------------------ the files

@@ -23,8 +23,12 @@ def copy_of_the_project(folder):
 def run(folder, *words):
     """A command line of the project, in a folder."""
     command = [sys.executable, "-m", *words]
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+
+
+def environment():
+    """This process's, in which `python` is what runs the tests."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
 def snakemake(folder, *words, grid="smoke"):

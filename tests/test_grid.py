@@ -608,6 +608,40 @@ def test_a_file_that_is_not_yaml_is_refused(tmp_path):
         load_grid(write(tmp_path / "mine.yaml", "tasks: [unclosed"))
 
 
+def test_a_tasks_time_limit_comes_before_the_grids_and_determines_no_run(tmp_path, grid):
+    task = GRID["tasks"]["CartPole-v1"]
+    limits = {"90 s": 90, "30 min": 1800, "1.5 h": 5400, 7: 7, 0.5: 0.5, None: None}
+    for text, seconds in limits.items():
+        tasks = {"CartPole-v1": task | {"time_limit": text}, "Acrobot-v1": task}
+        limited = load_grid(write(tmp_path / "mine.yaml", GRID | {"time_limit": "2h", "tasks": tasks}))
+        assert [limited.limit(name) for name in (*tasks, "experiments.exact:TabularMDP-v0")] == [seconds, 7200, 7200]
+        for cell in grid.cells():
+            assert limited.what_determines(cell) == grid.what_determines(cell)
+        for probe in grid.probes:
+            assert limited.what_determines_probe(probe) == grid.what_determines_probe(probe)
+    assert grid.limit("CartPole-v1") is None
+
+
+@pytest.mark.parametrize("limit", ["2 hours", "h", "0 s", "-1 s", 0, -1, True, [], "1e3 s", ".inf"])
+def test_what_is_no_time_limit_is_refused(limit, tmp_path):
+    expected = "must be a number of seconds above 0, text such as '90 s', '30 min' or '2 h', or null for no limit"
+    with pytest.raises(GridError, match=f"time_limit of the grid {expected}"):
+        load_grid(write(tmp_path / "mine.yaml", GRID | {"time_limit": limit}))
+    data = GRID | {"tasks": {"CartPole-v1": GRID["tasks"]["CartPole-v1"] | {"time_limit": limit}}}
+    with pytest.raises(GridError, match=f"time_limit of task CartPole-v1 {expected}"):
+        load_grid(write(tmp_path / "mine.yaml", data))
+
+
+def test_a_grid_of_one_algorithm_alone_has_the_same_cells_and_imports_no_other_file(tmp_path, grid):
+    alone = load_grid(write(tmp_path / "mine.yaml", GRID), "ppo")
+    assert alone.cells() == [cell for cell in grid.cells() if cell.algorithm == "ppo"]
+    assert [alone.what_determines(c) for c in alone.cells()] == [grid.what_determines(c) for c in alone.cells()]
+    data = GRID | {"algorithms": GRID["algorithms"] | {"nowhere": None}}
+    assert load_grid(write(tmp_path / "mine.yaml", data), "ppo").cells() == alone.cells()
+    with pytest.raises(GridError, match="no algorithm 'pppo'; did you mean 'ppo'"):
+        load_grid(write(tmp_path / "mine.yaml", GRID), "pppo")
+
+
 def test_an_unknown_grid_names_the_nearest():
     with pytest.raises(GridError, match="no grid 'smok'; did you mean 'smoke'"):
         load_grid("smok")

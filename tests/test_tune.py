@@ -25,7 +25,7 @@ from algorithms.core.training import Evaluation, Run, train
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
 from experiments import tune
-from experiments.grid import GridError, exit_with_sentence, load_grid
+from experiments.grid import ROOT, GridAlgorithm, GridError, exit_with_sentence, load_grid
 from experiments.run import main as run_main
 from experiments.search import InvalidStudy, read_best, read_space
 
@@ -874,7 +874,7 @@ def test_arguments_that_a_pruner_does_not_take_are_refused(pruner, part, another
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["--algorithm", "pppo"], "no study of pppo on classic; did you mean 'ppo on classic'?"),
+        (["--algorithm", "pppo"], "no algorithm 'pppo'; did you mean 'ppo'?"),
         (["--algorithm", "ppo_published"], "no study of ppo_published on classic"),
         (["--group", "clasic"], "no study of ppo on clasic; did you mean 'ppo on classic'?"),
         (["--output", "/proc/study"], "/proc/study cannot be written"),
@@ -895,7 +895,7 @@ def test_a_study_of_other_code_is_kept_aside_and_begun_anew(folder, monkeypatch,
     folder.tune()
     before, journal = folder.outcome(), folder.journal.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(tune, "digest", lambda grid, study: "other")
+        patch.setattr(GridAlgorithm, "code", lambda self: "other")
         calls = folder.tune()
         assert len(calls) > 5
         assert "kept as superseded-1.log, and tuning begins anew" in capsys.readouterr().out
@@ -912,7 +912,7 @@ def test_a_study_is_begun_anew_where_a_default_in_the_code_has_changed(folder, m
     default = PPO.__init__.__defaults__
     assert default.count(0.2) == 1  # clip, which the grid does not set
     monkeypatch.setattr(PPO.__init__, "__defaults__", tuple(0.1 if value == 0.2 else value for value in default))
-    monkeypatch.setattr(tune, "digest", lambda grid, study: "other")
+    monkeypatch.setattr(GridAlgorithm, "code", lambda self: "other")
     assert {algorithm.clip for algorithm, *_ in folder.tune()} == {0.1}
     assert "kept as superseded-1.log" in capsys.readouterr().out
 
@@ -928,18 +928,16 @@ def test_a_journal_that_optuna_made_for_something_else_is_refused_and_not_change
     assert folder.content() == before
 
 
-def test_code_is_the_algorithms_files_and_its_core(folder, tmp_path, monkeypatch):
-    grid = load_grid(str(folder.grid))
-    study = grid.study("ppo", "classic")
-    project = tmp_path / "project"
-    shutil.copytree(tune.ROOT / "algorithms", project / "algorithms")
-    monkeypatch.setattr(tune, "ROOT", project)
-    before = tune.digest(grid, study)
+def test_code_is_the_algorithms_files_and_its_core(folder, tmp_path):
+    ppo, project = load_grid(str(folder.grid)).algorithms["ppo"], tmp_path / "project"
+    shutil.copytree(ROOT / "algorithms", project / "algorithms")
+    before = ppo.code(project)
+    assert before == ppo.code()
     for file, changes in (("ppo.py", True), ("core/learner.py", True), ("a2c.py", False)):
         path = project / "algorithms" / file
         content = path.read_bytes()
         path.write_bytes(content + b"# changed\n")
-        assert (tune.digest(grid, study) != before) == changes, file
+        assert (ppo.code(project) != before) == changes, file
         path.write_bytes(content)
 
 
@@ -948,7 +946,7 @@ def test_several_workers_do_not_put_a_study_of_other_code_aside(another, monkeyp
     _, lock = folder.worker()._claim()
     lock.release()
     before = folder.journal.read_bytes()
-    monkeypatch.setattr(tune, "digest", lambda grid, study: "other")
+    monkeypatch.setattr(GridAlgorithm, "code", lambda self: "other")
     with pytest.raises(InvalidStudy, match=r"made by other code\. To tune anew, move .* away"):
         folder.worker()
     assert folder.journal.read_bytes() == before

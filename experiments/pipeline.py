@@ -1,0 +1,76 @@
+"""What the Snakefile needs where something went wrong: a start after one that was killed, and words for failures."""
+
+import fcntl
+import shutil
+import socket
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from experiments.record import UnusableFolder, check_writable
+
+SNAKEMAKE_FOLDER = Path(".snakemake")  # relative to the project
+SHOWN_FAILURES = 10
+LEAST_FREE_MB = 10  # a run takes less than one
+held = []  # files whose locks are this process's until it ends
+
+
+def go_on(workflow: Any, results: str) -> None:
+    """Let Snakemake, about to make something of `results`, go on where one that was killed has stopped.
+
+    Which is what `--rerun-incomplete` does, and `--unlock`: a lock that is left is removed where no other Snakemake is
+    at work on these results. That is known by a lock which the system releases when its holder is killed, and only to
+    the machine where the last one was at work. Where the results cannot be written, or another Snakemake is at work on
+    them, this one ends with a sentence.
+    """
+    workflow.dag_settings.force_incomplete = True
+    executes = workflow.execution_settings is not None and workflow.is_main_process and not workflow.dryrun
+    if not executes or not workflow.execution_settings.lock:
+        return
+    try:
+        check_writable(Path(results).resolve(), Path(results))
+    except UnusableFolder as error:
+        sys.exit(f"error: {error}; nothing was done")
+    file = (SNAKEMAKE_FOLDER / f"{results.replace('/', '-')}.machine").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"error: another snakemake is at work on {results}; wait until it has ended. Nothing was done")
+    except OSError:  # no such locks here; Snakemake's own remain
+        return
+    held.append(file)
+    file.seek(0)
+    last, this = file.read(), socket.gethostname()
+    if last == this:
+        for lock in (SNAKEMAKE_FOLDER / "locks").glob("*.lock"):
+            if f"{results}/" in lock.read_text(encoding="utf-8"):
+                lock.unlink()
+    file.truncate(0)
+    file.write(this)
+    file.flush()
+
+
+def words_for_failures(logs: Iterable[str], results: str, grid: str) -> str:
+    """What has failed, by the last lines of the logs, and what to do, to be read on a terminal."""
+    logs = sorted(logs)
+    has = "job has" if len(logs) == 1 else "jobs have"
+    lines = [f"{len(logs)} {has} failed; their logs end:"] if logs else []
+    lines += [f"    {log}: {last_line(Path(log))}" for log in logs[:SHOWN_FAILURES]]
+    if len(logs) > SHOWN_FAILURES:
+        lines.append(f"    … and {len(logs) - SHOWN_FAILURES} more")
+    free = shutil.disk_usage(results).free / 1e6
+    if free < LEAST_FREE_MB:
+        lines.append(f"The disk of {results} is full, with {free:.1f} MB left: make room first.")
+    lines.append("The same command again does what is missing, and nothing else. A report of what is there, which says")
+    lines.append(f"what is missing:  snakemake --cores 1 partial_report --config grid={grid}")
+    return "\n".join(lines)
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that is not empty."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return next((line.strip() for line in reversed(lines) if line.strip()), "ended without a word")
