@@ -206,7 +206,7 @@ def test_a_verdict_that_hangs_on_one_task_says_so(tmp_path):
     made = tables(grid, on_three([BAD, BAD, GOOD]))
     assert only(made)[["verdict", "rests_on"]].tolist() == [SUPPORTED, "C-v0"]
     page = page_of(grid, made, tmp_path).replace("\\xa0", " ")
-    assert "Without C-v0: 0.00 [−0.02, +0.016], and the verdict would not be “supported”." in page
+    assert "Without C-v0: 0.00 [−0.01, +0.01], and the verdict would not be “supported”." in page
     assert only(tables(grid, on_three([GOOD] * 3)))["rests_on"] is None
 
 
