@@ -124,6 +124,7 @@ def comparison(
         "notes": [sentence(text) for text in notes(row, places)],
         "evidence": evidence(row, figures) if measured else None,
         "table": TABLES_BEHIND.get(metric, "scores"),
+        "noted": places["note"].notna().any(),
         "places": [place(row, found) for _, found in places.iterrows()] if measured and len(places) > 1 else [],
     }
 
@@ -201,8 +202,10 @@ def needed_text(row: pd.Series) -> str:
 
     low, high = row["claimed_low"], row["claimed_high"]
     if pd.isna(low) or (row["direction"] == "equal" and METRICS[row["metric"]].nonnegative and not is_signed(row)):
-        return f"at most {end(high)}{unit(row)}"
-    return f"at least {end(low)}{unit(row)}" if pd.isna(high) else f"between {end(low)} and {end(high)}{unit(row)}"
+        text = f"at most {end(high)}{unit(row)}"
+    else:
+        text = f"at least {end(low)}{unit(row)}" if pd.isna(high) else f"between {end(low)} and {end(high)}{unit(row)}"
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def basis(grid: Grid, asked: dict[str, Any], row: pd.Series, places: pd.DataFrame) -> str:
