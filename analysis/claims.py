@@ -7,7 +7,11 @@ and at least as large as the smallest effect of interest, or, where sides are cl
     contradicted   none is: the opposite holds, or there is nothing of that size
     undecided      some are and some are not, or there is no interval
 
-For equality these are two one-sided tests (TOST) at 2.5 % each. Of several comparisons a claim needs all, and then one
+For equality these are two one-sided tests (TOST) at 2.5 % each, and it must hold at every frozen policy and on every
+task: an average would dilute what is not equal, above all a bias, which is never below 0. So the effect shown is the
+one that is furthest off, and decides; that all must pass is a test of the same level without any correction
+(intersection–union). An average supports or contradicts nothing where leaving out one task turns its sign, nor where
+fewer than half of the frozen policies can be measured. Of several comparisons a claim needs all, and then one
 contradiction is enough to contradict it; or it needs any, and then all of them must contradict it.
 
 Runs: the effect is the mean over tasks of the difference of the two means over runs, with equal weight for every task,
@@ -51,6 +55,7 @@ class Metric:
     ratio: bool = False  # the effect is the ratio of the sides, of one side its value; else their difference
     nonnegative: bool = False  # a value cannot be below 0, so that noise makes it too large
     figure: str | None = None  # that shows it
+    largest: float = np.inf  # that an effect can be, either way
 
 
 METRICS = {
@@ -58,7 +63,7 @@ METRICS = {
     "auc": Metric("normalized_auc", True, figure="sample_efficiency"),
     "learning_per_step": Metric("learning_per_step", True, figure="learning_curves"),
     "drop": Metric("drop", True, figure="learning_curves"),
-    "steps_to_threshold": Metric("share_of_budget", True),
+    "steps_to_threshold": Metric("share_of_budget", True, largest=1.0),
     "variance": Metric("ratio", False, ratio=True, figure="gradient_variance"),
     "relative_bias": Metric("relative_bias", False, nonnegative=True),
     "bias_squared": Metric("share_of_length", False, nonnegative=True),
@@ -75,9 +80,12 @@ class Place:
     task: str
     effect: Estimate | None = None  # of logarithms where it is a ratio
     values: tuple[np.ndarray, ...] = ()  # of each side's runs
+    policies: list[Estimate] = field(default_factory=list)  # the effects at single policies
     n: tuple[int, ...] = ()  # runs, or frozen policies, of each side
+    asked: int = 0  # frozen policies of the task that the comparison is about
     note: str = ""
     lacking: bool = False
+    decides: bool = True  # False: it counts in the average, but by itself says nothing
 
 
 @dataclass
@@ -91,6 +99,13 @@ class Tested:
     verdict: str = UNTESTABLE
     reason: str = ""
     figure: str | None = None
+    against: list[str] = field(default_factory=list)  # tasks whose own interval says the opposite of the average's
+    rests_on: list[str] = field(default_factory=list)  # tasks without any one of which the verdict would be another
+    without: dict[str, Estimate] = field(default_factory=dict)  # the effect with a task left out
+
+    @property
+    def equality(self) -> bool:
+        return self.comparison["direction"] == "equal"
 
     @property
     def metric(self) -> Metric:
@@ -136,8 +151,8 @@ def comparison_row(found: Tested) -> dict[str, Any]:
     """What a comparison asks and what came out, without its key."""
     low, high = region(found.comparison, found.metric)
     counts = [sum(counts) for counts in zip(*(place.n for place in found.present), strict=True)] or [0, 0]
-    opposed = CONTRADICTED if found.verdict == SUPPORTED else SUPPORTED
-    against = [place.task for place in found.present if verdict_of(shown(place.effect, found), low, high) == opposed]
+    policies = [shown(policy, found).value for place in found.present for policy in place.policies]
+    furthest = [place.task for place in found.present if place.effect is found.effect]
     return {
         **{name: found.comparison[name] for name in ("metric", "direction", "smallest_effect")},
         **dict(zip(("first", "second"), found.sides, strict=False)),
@@ -145,13 +160,17 @@ def comparison_row(found: Tested) -> dict[str, Any]:
         "claimed_low": low if np.isfinite(low) else np.nan,
         "claimed_high": high if np.isfinite(high) else np.nan,
         **ends(shown(found.effect, found)),
+        "furthest": furthest[0] if furthest and len(found.present) > 1 else None,
+        "least": min(policies, default=np.nan),
+        "most": max(policies, default=np.nan),
         "tasks": len(found.present),
         "unit": "runs" if found.metric.of_runs else "policies",
         **dict(zip(("n_first", "n_second"), counts, strict=False)),
+        "asked": np.nan if found.metric.of_runs else sum(place.asked for place in found.places),
         "verdict": found.verdict,
         "reason": found.reason or None,
-        "against": " ".join(against) if found.verdict in (SUPPORTED, CONTRADICTED) and against else None,
-        "rests_on": " ".join(rests_on(found)) or None,
+        "against": " ".join(found.against) or None,
+        "rests_on": " ".join(found.rests_on) or None,
         "left_out": left_out([place for place in found.places if place.effect is None]) if found.present else None,
         "figure": found.figure,
     }
@@ -164,8 +183,9 @@ def place_row(found: Tested, place: Place) -> dict[str, Any]:
         return {**row, "verdict": UNTESTABLE if place.lacking else UNDECIDED}
     effect = shown(place.effect, found)
     counts = dict(zip(("n_first", "n_second"), place.n, strict=False))
-    verdict = verdict_of(effect, *region(found.comparison, found.metric))
-    return {**row, **ends(effect), **counts, "verdict": verdict}
+    verdict = verdict_of(effect, *region(found.comparison, found.metric)) if place.decides else UNDECIDED
+    without = ends(shown(found.without[place.task], found), "without") if place.task in found.without else {}
+    return {**row, **ends(effect), **without, **counts, "verdict": verdict}
 
 
 def shown(effect: Estimate, found: Tested) -> Estimate:
@@ -175,8 +195,10 @@ def shown(effect: Estimate, found: Tested) -> Estimate:
     return Estimate(*(float(np.exp(value)) for value in (effect.value, effect.low, effect.high)))
 
 
-def ends(effect: Estimate) -> dict[str, float]:
-    return {"effect": effect.value, "low": effect.low, "high": effect.high}
+def ends(effect: Estimate, name: str = "") -> dict[str, float]:
+    """The columns of an effect: `name`, and of its interval."""
+    named = (name, f"{name}_low", f"{name}_high") if name else ("effect", "low", "high")
+    return dict(zip(named, (effect.value, effect.low, effect.high), strict=True))
 
 
 # -------------------------------------------------------------------------------------------- verdicts
@@ -218,8 +240,8 @@ def judge(found: Tested) -> Tested:
         found.reason = found.reason or left_out(found.places) or ""
         return found
     effect = shown(found.effect, found)
-    low, high = region(found.comparison, found.metric)
-    found.verdict = verdict_of(effect, low, high)
+    claimed = region(found.comparison, found.metric)
+    found.verdict = verdict_of(effect, *claimed)
     if np.isnan(effect.low):
         unknown = [place.task for place in found.present if np.isnan(place.effect.low)]
         why = "a single run" if found.metric.of_runs else f"fewer than {FEWEST_BATCHES} batches"
@@ -234,24 +256,81 @@ def judge(found: Tested) -> Tested:
             False: "the whole interval is short of the smallest effect that counts",
             None: "the whole interval is further off than what counts as equal",
         }[opposite]
+    if found.verdict in (SUPPORTED, CONTRADICTED):
+        weigh_tasks(found)
+        if said := too_little(found):
+            found.verdict, found.reason = UNDECIDED, "; ".join(said)
     return found
 
 
+def weigh_tasks(found: Tested) -> None:
+    """Which tasks say the opposite of an average, and how it would be without each of them."""
+    if found.equality:
+        return
+    claimed, opposed = region(found.comparison, found.metric), {SUPPORTED: CONTRADICTED, CONTRADICTED: SUPPORTED}
+    verdicts = {place.task: verdict_of(shown(place.effect, found), *claimed) for place in found.present}
+    found.against = [
+        place.task for place in found.present if place.decides and verdicts[place.task] == opposed[found.verdict]
+    ]
+    if len(found.present) > 1:
+        found.without = {
+            place.task: effect_over(found, [other for other in found.present if other is not place])
+            for place in found.present
+        }
+    others = {task: verdict_of(shown(effect, found), *claimed) for task, effect in found.without.items()}
+    found.rests_on = [
+        task
+        for task, verdict in others.items()
+        if verdict != found.verdict and (len(others) > 2 or turns(found, task))  # of two, each one decides much
+    ]
+
+
+def turns(found: Tested, task: str) -> bool:
+    """Whether the effect has the other sign without the task; of a ratio, its logarithm."""
+    return found.without[task].value * found.effect.value < 0
+
+
+def too_little(found: Tested) -> list[str]:
+    """Why an interval that supports or contradicts a claim is not enough."""
+    if not any(place.decides for place in found.present):
+        return list(dict.fromkeys(place.note for place in found.present))
+    said = []
+    known, asked = (sum(of) for of in zip(*((len(p.policies), p.asked) for p in found.places), strict=True))
+    if 2 * known < asked and not (found.equality and found.verdict == CONTRADICTED):  # there a single policy is enough
+        said.append(f"measurable at {known} of {asked} policies")
+    if turned := [task for task in found.rests_on if turns(found, task)]:
+        said.append(f"without {' or without '.join(turned)} the effect has the other sign")
+    return said
+
+
 def effect_over(found: Tested, places: list[Place]) -> Estimate:
-    """The effect over these tasks."""
+    """The effect over these tasks: their average, or of equality the one that is furthest off."""
+    if found.equality:
+        return furthest(found, [place.effect for place in places])
     if found.metric.of_runs:
-        return welch_over_tasks([place.values for place in places])
+        return possible(welch_over_tasks([place.values for place in places]), found.metric)
     return average([place.effect for place in places], floor=has_floor(found))
 
 
-def rests_on(found: Tested) -> list[str]:
-    """Of three tasks or more, those without any one of which the verdict would be another."""
-    if found.verdict not in (SUPPORTED, CONTRADICTED) or len(found.present) < 3:
-        return []
-    claimed = region(found.comparison, found.metric)
-    without = {place.task: [other for other in found.present if other is not place] for place in found.present}
-    effects = {task: shown(effect_over(found, others), found) for task, others in without.items()}
-    return [task for task, effect in effects.items() if verdict_of(effect, *claimed) != found.verdict]
+def furthest(found: Tested, effects: list[Estimate]) -> Estimate:
+    """Of effects that should all be within what counts as equal, the one that decides the verdict on all: one outside,
+    else one without an interval, else the one whose interval reaches furthest.
+    """
+    low, high = region(found.comparison, found.metric)
+
+    def reach(effect: Estimate) -> tuple[bool, float]:
+        effect = shown(effect, found)
+        beyond = max(low - effect.low, effect.high - high)
+        return verdict_of(effect, low, high) == CONTRADICTED, np.inf if np.isnan(beyond) else beyond
+
+    return max(effects, key=reach)
+
+
+def possible(effect: Estimate, metric: Metric) -> Estimate:
+    """An effect whose interval ends where effects do."""
+    return Estimate(
+        effect.value, *(float(np.clip(end, -metric.largest, metric.largest)) for end in (effect.low, effect.high))
+    )
 
 
 def left_out(places: Iterable[Place]) -> str | None:
@@ -259,7 +338,7 @@ def left_out(places: Iterable[Place]) -> str | None:
     by_reason: dict[str, list[str]] = {}
     for place in places:
         by_reason.setdefault(place.note, []).append(place.task)
-    return "; ".join(f"{enumerate_text(tasks)}: {reason}" for reason, tasks in by_reason.items()) or None
+    return "; ".join(f"{enumerate_text(tasks)} ({reason})" for reason, tasks in by_reason.items()) or None
 
 
 # --------------------------------------------------------------------------------------------- compare
@@ -328,16 +407,21 @@ def run_place(grid: Grid, found: Tested, task: str, runs: pd.DataFrame) -> Place
     sides = [runs[runs["algorithm"] == name] for name in names]
     if without := [grid.title(name) for name, side in zip(names, sides, strict=True) if side.empty]:
         return Place(task, note=f"no finished run of {enumerate_text(without)}", lacking=True)
-    if of_threshold and not any(side["reached"].any() for side in sides):
-        return Place(task, note="no run reached the threshold")
     values = tuple(side[found.metric.column].to_numpy(dtype=float) for side in sides)
     short = [
         f"{grid.title(name)} {len(side)} of {asked}"
         for name, side in zip(names, sides, strict=True)
         if len(side) < (asked := len(grid.requested(task, name)))
     ]
-    note = f"fewer runs than asked for: {enumerate_text(short)}" if short else ""
-    return Place(task, welch_over_tasks([values]), values, tuple(map(len, values)), note)
+    notes = [f"fewer runs than asked for ({enumerate_text(short)})"] if short else []
+    # Where all runs count as the whole budget, their difference of 0 is no finding.
+    decides = not of_threshold or any(side["reached"].any() for side in sides)
+    if not decides:
+        notes.append(
+            f"no run of {' or '.join(map(grid.title, names))} reached the threshold; all count as the whole budget"
+        )
+    effect = possible(welch_over_tasks([values]), found.metric)
+    return Place(task, effect, values, n=tuple(map(len, values)), note="; ".join(notes), decides=decides)
 
 
 def not_controlled(grid: Grid, comparison: dict[str, Any], task: str) -> str:
@@ -399,11 +483,13 @@ def compare_gradients(grid: Grid, comparison: dict[str, Any], gradients: pd.Data
         measured = gradients[gradients["task"] == task]
         here = pairs[pairs["task"] == task]
         if not probes:
-            found.places.append(Place(task, note="the grid has no frozen policies (probes) of it", lacking=True))
+            place = Place(task, note="the grid has no frozen policies (probes) of it", lacking=True)
         elif here.empty:
-            found.places.append(Place(task, note=what_was_not_measured(found, rows, measured), lacking=True))
+            place = Place(task, note=what_was_not_measured(found, rows, measured), lacking=True)
         else:
-            found.places.append(gradient_place(found, task, here))
+            place = gradient_place(found, task, here)
+        place.asked = len(probes)
+        found.places.append(place)
     if found.present:
         found.effect = effect_over(found, found.present)
     return found
@@ -470,13 +556,13 @@ def gradient_place(found: Tested, task: str, rows: pd.DataFrame) -> Place:
         several = [effect_at(found, row) for _, row in policy.iterrows()]  # one per γ, from the same batches
         effects.append(Estimate(*np.mean([[e.value, e.low, e.high] for e in several], axis=0)))
     known = [effect for effect in effects if np.isfinite(effect.value)]
-    unknown = "there is no variance" if found.metric.ratio else "the true gradient is not told from noise"
+    unknown = "there is no variance" if found.metric.ratio else "the true gradient cannot be told from noise"
     if not known:
         return Place(task, note=unknown)
     left = len(effects) - len(known)
-    note = f"left out: {left} of {len(effects)} policies, where {unknown}" if left else ""
-    n = (len(known),) * len(found.sides)
-    return Place(task, average(known, floor=has_floor(found)), n=n, note=note)
+    note = f"{left} of {len(effects)} policies left out, where {unknown}" if left else ""
+    effect = furthest(found, known) if found.equality else average(known, floor=has_floor(found))
+    return Place(task, effect, policies=known, n=(len(known),) * len(found.sides), note=note)
 
 
 def has_floor(found: Tested) -> bool:

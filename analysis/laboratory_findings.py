@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.findings import enumerate_text, fixed, interval, number
+from analysis.findings import enumerate_text, fixed, interval, number, plural
 from analysis.laboratory import (
     CRITICS,
     PROBE,
@@ -71,24 +71,38 @@ def overview(grid: Grid, gradients: pd.DataFrame) -> list[str]:
     trains = as_trained(gradients[(gradients["main"] == 1) & (gradients["exact"] == 0)])
     trains = trains[trains["critic"].isin(["trained", "none"]) & trains["true_cosine"].notna()]
     said = []
-    for algorithm, rows in table.groupby("algorithm", sort=False):
-        ratio, cosines = rows["ratio"], trains.loc[trains["algorithm"] == algorithm, "true_cosine"]
+    for algorithm, name in named_once(grid, pd.concat([table, trains])).items():
+        rows, cosines = table[table["algorithm"] == algorithm], trains[trains["algorithm"] == algorithm]["true_cosine"]
+        ratio = rows["ratio"]
         direction = (
             f" Median cosine of a batch with the true gradient: {fixed(cosines.median())}." if len(cosines) else ""
         )
         if (rows["ratio_low"] == rows["ratio_high"]).all():  # at every policy the same multiple: REINFORCE itself
-            said.append(f"{grid.title(algorithm)}: {percents(ratio.median())} of REINFORCE’s variance.{direction}")
+            if direction:
+                said.append(f"{name}: {direction[1].lower()}{direction[2:]}")
             continue
         below, above = int((rows["ratio_high"] < 1).sum()), int((rows["ratio_low"] > 1).sum())
         verdicts = rows["verdict"].value_counts()
         biased, unbiased, undecided = (verdicts.get(name, 0) for name in ("biased", "unbiased", "undecided"))
         said.append(
-            f"{grid.title(algorithm)}: less variance than REINFORCE at {below} of {len(rows)} frozen policies, more at "
-            f"{above}; median {percents(ratio.median())} of it (from {percents(ratio.min())} to "
-            f"{percents(ratio.max())}). Biased at {biased}, at most {percents(UNBIASED_WITHIN)} biased at {unbiased}, "
-            f"undecided at {undecided}.{direction}"
+            f"{name}: less variance than REINFORCE at {below} of {len(rows)} frozen policies, more at {above}; median "
+            f"{percents(ratio.median())} of it (from {percents(ratio.min())} to {percents(ratio.max())}). Biased at "
+            f"{biased}, at most {percents(UNBIASED_WITHIN)} biased at {unbiased}, undecided at {undecided}.{direction}"
         )
     return said
+
+
+def named_once(grid: Grid, table: pd.DataFrame) -> dict[str, str]:
+    """Algorithm → title, in the table's order; of those with equal settings, whose rows are equal, the first alone with
+    the titles of all.
+    """
+    measured = [name for name in table if name not in ("algorithm", "estimator")]
+    titles: dict[str, list[str]] = {}
+    rows = {name: of[measured].reset_index(drop=True) for name, of in table.groupby("algorithm", sort=False)}
+    for algorithm, own in rows.items():
+        first = next((name for name in titles if own.equals(rows[name])), algorithm)
+        titles.setdefault(first, []).append(grid.title(algorithm))
+    return {algorithm: enumerate_text(of) for algorithm, of in titles.items()}
 
 
 def variances(grid: Grid, table: pd.DataFrame) -> list[str]:
@@ -96,9 +110,10 @@ def variances(grid: Grid, table: pd.DataFrame) -> list[str]:
     said = []
     table = table[(table["kind"] == "algorithm") & (table["critic"] == "trained") & table["ratio"].notna()]
     for fraction, here in table.groupby("fraction"):
+        names = named_once(grid, here)
+        by_algorithm = {name: here[here["algorithm"] == name] for name in names}
         first, *further = (
-            (grid.title(algorithm), over_seeds(rows, "ratio"), bias_text(rows))
-            for algorithm, rows in here.groupby("algorithm", sort=False)
+            (names[name], over_seeds(rows, "ratio"), bias_text(rows)) for name, rows in by_algorithm.items()
         )
         parts = ["{} has {} of REINFORCE’s variance, {}".format(*first), *("{} {}, {}".format(*row) for row in further)]
         said.append(f"At {percents(fraction)} of training, {'; '.join(parts)}.")
@@ -284,7 +299,9 @@ def where(row: Any) -> str:
 
 def share(value: float, low: float, high: float) -> str:
     """31 % [27, 36], or 31 % alone where there is no interval."""
-    return percents(value) if pd.isna(low) else f"{percents(value)} [{number_of(low)}, {number_of(high)}]"
+    return (
+        percents(value) if pd.isna(low) else f"{percents(value)} [{number_of(low)},\N{NO-BREAK SPACE}{number_of(high)}]"
+    )
 
 
 def percents(value: float) -> str:
@@ -370,6 +387,44 @@ def critic_rows(grid: Grid, critics: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def batches_text(gradients: pd.DataFrame) -> str:
-    """128 batches of 8 episodes, for every kind of main batch size that there is."""
-    main = gradients[gradients["main"] == 1][["batches", "episodes"]].drop_duplicates()
-    return " or ".join(f"{row.batches:,} batches of {row.episodes:,} episodes" for row in main.itertuples())
+    """128 batches of 4 (CartPole-v1, Hopper-v5) or 2 episodes (HalfCheetah-v5): the main batch size of every task."""
+    main = gradients[gradients["main"] == 1][["task", "batches", "episodes"]].drop_duplicates()
+    tasks = {
+        size: ", ".join(map(short_name, of["task"])) for size, of in main.groupby(["batches", "episodes"], sort=False)
+    }
+    if len(tasks) == 1:
+        ((batches, episodes),) = tasks
+        return f"{batches:,} batches of {plural(episodes, 'episode')}"
+    one_number = main["batches"].nunique() == 1
+    parts = [
+        f"{'' if one_number and index else f'{batches:,} batches of '}{episodes:,}"
+        f"{' episodes' if index == len(tasks) - 1 else ''} ({named})"
+        for index, ((batches, episodes), named) in enumerate(tasks.items())
+    ]
+    return f"{', '.join(parts[:-1])} or {parts[-1]}"
+
+
+def sample_text(figure: str, gradients: pd.DataFrame) -> str:
+    """n of a figure: the batches of the policies that it shows; those of several sizes, and episodes, are in view."""
+    shown = gradients[gradients["exact"] == int(figure == "exact_problems")]
+    if figure in ("gradient_direction", "critic_error") or shown.empty:
+        return ""
+    return f"n = {batches_text(shown)} per frozen policy."
+
+
+def policies_text(grid: Grid) -> str:
+    """Whose policies the probes are about, and from how many runs."""
+    trained = [probe for probe in grid.probes if not probe["exact"]]
+    if not trained:
+        return ""
+    runs = {(probe["task"], probe["source"], probe["seed"]) for probe in trained}
+    tasks = [task for task, _, _ in runs]
+    n = {tasks.count(task) for task in tasks}
+    several = plural(max(n), "training run") if len(n) == 1 else f"{min(n)} to {max(n)} training runs"
+    seeds = sorted({str(seed) for _, _, seed in runs}, key=int)
+    sources = dict.fromkeys(probe["source"] for probe in trained)
+    titles = enumerate_text(grid.title(source) if source in grid.algorithms else source for source in sources)
+    return (
+        f"The policies are kept from {several} per task ({titles}; seed{'s' if len(seeds) > 1 else ''} "
+        f"{', '.join(seeds)}), and “the critic as trained” is that run’s, whichever estimator uses it."
+    )

@@ -355,6 +355,7 @@ def laboratory(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, Any] | 
     return {
         "ledger": laboratory_findings.ledger_sentence(grid, gradients),
         "batches": laboratory_findings.batches_text(gradients),
+        "policies": laboratory_findings.policies_text(grid),
         "said": [said for said in laboratory_findings.sentences(grid, gradients) if said.sentences],
         "tasks": laboratory_findings.compact_rows(grid, gradients),
         "exact": laboratory_findings.exact_rows(grid, gradients),
@@ -386,8 +387,7 @@ def sample_text(section: str, name: str, tables: dict[str, pd.DataFrame]) -> str
     if section == "tuning":
         return tuning_findings.sample_text(name, tables["shrinkage"])
     if section == "laboratory":
-        batches = laboratory_findings.batches_text(tables["gradients"])
-        return f"n = {batches} per probe." if batches and name not in ("gradient_direction", "critic_error") else ""
+        return laboratory_findings.sample_text(name, tables["gradients"])
     n = tables["summary"]["n"]
     runs = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
     return f"n = {runs} run{'s' if runs != '1' else ''} per task and algorithm."

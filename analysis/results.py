@@ -96,9 +96,10 @@ TABLES = {
         "published_high difference difference_low difference_high normalized_difference normalized_difference_low "
         "normalized_difference_high method verdict because reason settings differences time_limits note",
         "claims": "claim statement source rule claim_verdict comparison metric first second direction smallest_effect "
-        "scale claimed_low claimed_high effect low high tasks unit n_first n_second verdict reason against rests_on "
-        "left_out figure",
-        "claim_tasks": "claim comparison task effect low high n_first n_second verdict note",
+        "scale claimed_low claimed_high effect low high furthest least most tasks unit n_first n_second asked verdict "
+        "reason against rests_on left_out figure",
+        "claim_tasks": "claim comparison task effect low high without without_low without_high n_first n_second "
+        "verdict note",
     }.items()
 }
 TEXT_COLUMNS = dict.fromkeys(
@@ -110,7 +111,7 @@ TEXT_COLUMNS = dict.fromkeys(
         *("published_task", "version", "version_change", "metric", "metric_text", "spread_kind", "because"),
         *("differences", "time_limits"),
         *("claim", "statement", "rule", "claim_verdict", "metric", "first", "second", "direction", "unit", "against"),
-        *("left_out", "rests_on", "figure"),
+        *("left_out", "rests_on", "figure", "furthest"),
     ],
     "str",
 )
@@ -311,7 +312,12 @@ STUDY_TASK_KEYS = {"steps": int, "random_score": NUMBER, "reference_score": NUMB
 BEST_KEYS = {"schema": int, "algorithm": str, "group": str, "trial": int, "score": NUMBER, "settings": dict}
 RANGE_KEYS = {"low": NUMBER, "high": NUMBER, "scale": str}
 SCALES = ("linear", "log", "log_one_minus")
-CLAIM_KEYS = {"id": str, "statement": str, "source": str, "rule": str, "comparisons": list, "variants": dict}
+CLAIM_KEYS = {
+    **dict.fromkeys(("id", "statement", "source", "rule"), str),
+    "comparisons": list,
+    "variants": dict,
+    "grid": (str, NoneType),
+}
 RULES = ("all", "any")
 DIRECTIONS = ("higher", "lower", "equal")
 COMPARISON_KEYS = {

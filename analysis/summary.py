@@ -9,8 +9,9 @@ An estimate `x` has its 95 % interval in `x_low` and `x_high`; where the row is 
                    algorithms: each with title, equation, summary
     completeness   how many runs were requested, and are done, diverged, failed, missing; cells: those that are not done
     claims         verdict on each; comparisons: metric, effect with interval, what was claimed (claimed_low to
-                   claimed_high, null: without end), n_first and n_second runs or frozen policies, verdict, reason;
-                   by_task: the same on each task by itself
+                   claimed_high, null: without end), n_first and n_second runs or frozen policies (of as many as
+                   asked), verdict, reason; of equality the effect that is furthest off; by_task: the same on each task
+                   by itself, and without: the effect over all others
     ranking        aggregate: normalised scores over all tasks, per measure (score: the final one; auc) and algorithm;
                    pairs: difference of the means of two algorithms, over all tasks and on each, p of Welch's test,
                    p_adjusted by Holm's procedure, verdict on the first of the two, seeds_needed to decide an undecided
@@ -41,7 +42,7 @@ from analysis.laboratory import PROBE
 from analysis.results import STATES, Grid
 
 SCHEMA = 1
-COUNTS = ("n_first", "n_second", "published_n", "seeds_needed")  # floats in a table where some are missing
+COUNTS = ("n_first", "n_second", "asked", "published_n", "seeds_needed")  # floats in a table where some are missing
 CLAIM = ("claim", "statement", "source", "rule", "claim_verdict")  # what every comparison of a claim repeats
 OF_A_PROBE = (*PROBE, "step", "exact", "episodes", "batches")
 OF_AN_ESTIMATOR = (

@@ -23,6 +23,7 @@ from experiments.checks import (
 )
 
 CLAIMS = Path(__file__).with_name("claims.yaml")
+SHIPPED = Path(__file__).with_name("grids")
 RUN_METRICS = ("final_score", "auc", "learning_per_step", "drop", "steps_to_threshold")
 GRADIENT_METRICS = ("variance", "relative_bias", "bias_squared", "cosine")  # of the gradient laboratory
 RATIO_METRICS = ("variance",)  # whose effect is a ratio; of the others it is a difference
@@ -64,6 +65,7 @@ class Claim:
     rule: str  # whether "all" of the comparisons or "any" of them must support it
     comparisons: tuple[Comparison, ...]
     variants: dict[str, dict[str, Any]]  # entries of a grid's algorithms that would make it testable
+    grid: str | None  # a shipped grid that has them
 
 
 def read_all_claims(paths: list[tuple[Path, str]]) -> tuple[Claim, ...]:
@@ -99,6 +101,9 @@ def _claim(path: str, name: str, entry: Any) -> Claim:
     if not is_name(name):
         raise GridError(f"{path}: a claim's name may hold letters, digits, _ . + - only, not {name!r}")
     keys = section(path, f"claim {name}", entry, CLAIM_KEYS)
+    shipped = sorted(grid.stem for grid in SHIPPED.glob("*.yaml"))
+    if keys["grid"] is not None and keys["grid"] not in shipped:
+        raise GridError(f"{path}: grid of claim {name} is {keys['grid']!r}; {nearest_first(keys['grid'], shipped)}")
     comparisons = [
         _comparison(path, f"comparison {number} of claim {name}", comparison)
         for number, comparison in enumerate(keys.pop("comparisons"), start=1)
@@ -155,6 +160,7 @@ CLAIM_KEYS: dict[str, Check] = {
         "a mapping from names to entries of a grid's algorithms",
         {},
     ),
+    "grid": (lambda v: v is None or isinstance(v, str), "the name of a shipped grid", None),
 }
 COMPARISON_KEYS: dict[str, Check] = {
     "metric": (*TEXT, REQUIRED),

@@ -113,7 +113,7 @@ def comparison(metric: str, first: dict | str, second: dict | str | None = None,
 def claim(name: str, *comparisons: dict, **about) -> dict:
     """An entry of a grid's claims."""
     entry = {"id": name, "file": "claims.yaml", "statement": f"Statement of {name} <as written>.", "source": "Somebody"}
-    return {**entry, "rule": "all", "comparisons": list(comparisons), "variants": {}, **about}
+    return {**entry, "rule": "all", "comparisons": list(comparisons), "variants": {}, "grid": None, **about}
 
 
 def write_runs(folder: Path, grid: dict, episodes: int = 200, rng: np.random.Generator | None = None) -> None:

@@ -143,27 +143,71 @@ def test_the_interval_over_tasks_covers_the_truth_in_95_of_100_cases():
     assert 0.93 <= np.mean(covered) <= 0.97
 
 
+THREE = {name: {**HOPPER, "threshold": None} for name in ("A-v0", "B-v0", "C-v0")}
+
+
+def on_three(first: list[list[float]]) -> dict:
+    """Runs of PPO on each of THREE tasks; REINFORCE's are all BAD."""
+    values = {(name, "reinforce"): BAD for name in THREE}
+    return values | {(name, "ppo"): of for name, of in zip(THREE, first, strict=True)}
+
+
 def test_every_task_has_equal_weight_and_its_own_verdict(tmp_path):
-    grid = grid_of(tmp_path, claim("a", comparison("final_score", "ppo", "reinforce")))
+    grid = grid_of(tmp_path, claim("a", comparison("final_score", "ppo", "reinforce")), tasks=THREE)
     far = [x + 0.6 for x in BAD]
-    made = tables(grid, dict(zip(BOTH, [BAD, GOOD, far * 3, BAD], strict=True)))
+    made = tables(grid, on_three([[x - 0.2 for x in BAD], far * 3, far]))
     row, places = only(made), made["claim_tasks"].set_index("task")
-    assert row["effect"] == pytest.approx((-0.3 + 0.6) / 2)
-    assert (row["verdict"], row["against"]) == (SUPPORTED, "CartPole-v1")
-    assert places["verdict"].to_dict() == {"CartPole-v1": CONTRADICTED, "Hopper-v5": SUPPORTED}
-    assert places.loc["Hopper-v5", ["n_first", "n_second"]].tolist() == [15, 5]
-    assert "CartPole-v1 by itself contradicts it" in page_of(grid, made, tmp_path)
+    assert row["effect"] == pytest.approx((-0.2 + 0.6 + 0.6) / 3)
+    assert (row["verdict"], row["against"], row["rests_on"]) == (SUPPORTED, "A-v0", None)
+    assert places["verdict"].to_dict() == {"A-v0": CONTRADICTED, "B-v0": SUPPORTED, "C-v0": SUPPORTED}
+    assert places["without"].tolist() == pytest.approx([0.6, 0.2, 0.2])
+    assert places.loc["B-v0", ["n_first", "n_second"]].tolist() == [15, 5]
+    assert "A-v0 by itself contradicts it" in page_of(grid, made, tmp_path)
+
+
+@pytest.mark.parametrize("direction", ["higher", "lower"])
+def test_where_one_task_turns_the_sign_nothing_is_decided(tmp_path, direction):
+    grid = grid_of(
+        tmp_path, claim("a", comparison("final_score", "ppo", "reinforce", direction=direction)), tasks=THREE
+    )
+    worse = [x - 0.05 for x in BAD]
+    made = tables(grid, on_three([worse, [x + 0.9 for x in BAD], worse]))
+    row = only(made)
+    assert row["low"] > 0.02
+    assert (row["verdict"], row["rests_on"]) == (UNDECIDED, "B-v0")
+    assert row["reason"] == "without B-v0 the effect has the other sign"
+    page = page_of(grid, made, tmp_path).replace("\\xa0", " ")
+    assert re.search(r"Without B-v0: −0\.05 \[−0\.\d\d, −0\.0\d\]\.", page)
+    assert f"A-v0 and C-v0 by themselves {'contradict' if direction == 'higher' else 'support'} it" in page
+
+
+def test_of_two_tasks_that_say_the_opposite_neither_decides(tmp_path):
+    grid = grid_of(tmp_path, claim("a", comparison("final_score", "ppo", "reinforce")))
+    row = only(tables(grid, dict(zip(BOTH, [BAD, GOOD, [x + 0.6 for x in BAD], BAD], strict=True))))
+    assert (row["effect"], row["verdict"]) == (pytest.approx((-0.3 + 0.6) / 2), UNDECIDED)
+
+
+def test_equality_must_hold_on_every_task_and_not_on_average(tmp_path):
+    stated = claim("a", comparison("final_score", "ppo", "reinforce", direction="equal", smallest_effect=0.1))
+    grid = grid_of(tmp_path, stated, tasks=THREE)
+    rows = [
+        only(made := tables(grid, on_three([[x + shift for x in BAD] for shift in shifts])))
+        for shifts in ([0, 0.02, -0.03], [0.3, -0.3, 0], [0, 0.09, 0])
+    ]
+    assert [row["verdict"] for row in rows] == [SUPPORTED, CONTRADICTED, UNDECIDED]
+    assert [row["furthest"] for row in rows] == ["C-v0", "A-v0", "B-v0"]
+    assert rows[2]["high"] > 0.1 > rows[2]["effect"] == pytest.approx(0.09)
+    page = page_of(grid, made, tmp_path).replace("\\xa0", " ")
+    assert re.search(r"PPO minus REINFORCE: at worst \+0\.09 \[\+0\.07, \+0\.11\], on B-v0'", page)
 
 
 def test_a_verdict_that_hangs_on_one_task_says_so(tmp_path):
-    three = {name: {**HOPPER, "threshold": None} for name in ("A-v0", "B-v0", "C-v0")}
-    grid = grid_of(tmp_path, claim("a", comparison("final_score", "ppo", "reinforce")), tasks=three)
-    values = {(name, "reinforce"): BAD for name in three} | {(name, "ppo"): BAD for name in ("A-v0", "B-v0")}
-    made = tables(grid, {**values, ("C-v0", "ppo"): GOOD})
+    grid = grid_of(tmp_path, claim("a", comparison("final_score", "ppo", "reinforce")), tasks=THREE)
+    made = tables(grid, on_three([BAD, BAD, GOOD]))
     assert only(made)[["verdict", "rests_on"]].tolist() == [SUPPORTED, "C-v0"]
-    assert "Without C-v0 the verdict would not be “supported”." in page_of(grid, made, tmp_path)
-    made = tables(grid, values | {(name, "ppo"): GOOD for name in three})
-    assert only(made)["rests_on"] is None
+    page = page_of(grid, made, tmp_path).replace("\\xa0", " ")
+    assert "Without C-v0: 0.00 [−0.01, +0.01], and the verdict would not be “supported”." in page
+    assert only(tables(grid, on_three([GOOD] * 3)))["rests_on"] is None
 
 
 def test_one_side_alone_is_held_against_random_actions(tmp_path):
@@ -183,11 +227,16 @@ def test_each_metric_of_runs_is_what_it_is_called(tmp_path):
 # --------------------------------------------------------------------------------------- steps to threshold
 
 
-def thresholds(grid, first, second) -> dict:
-    """Of runs on CartPole-v1 that reach the threshold at these shares of the budget, or do not (None)."""
+def thresholds(grid, first, second, censored=()) -> dict:
+    """Of runs on CartPole-v1 that reach the threshold at these shares of the budget, or do not (None); on further tasks
+    none does.
+    """
     places = {BOTH[0]: first, BOTH[1]: second}
-    budget = grid.tasks["CartPole-v1"]["steps"]
-    steps = {at: [budget * (1 if share is None else share) for share in shares] for at, shares in places.items()}
+    places |= {(task, name): [None] * 5 for task in censored for name in ("ppo", "reinforce")}
+    steps = {
+        (task, name): [grid.tasks[task]["steps"] * (1 if share is None else share) for share in shares]
+        for (task, name), shares in places.items()
+    }
     reached = {at: [float(share is not None) for share in shares] for at, shares in places.items()}
     return tables(grid, {at: [0.5] * len(of) for at, of in places.items()}, steps_to_threshold=steps, reached=reached)
 
@@ -197,15 +246,38 @@ def test_runs_that_do_not_reach_the_threshold_count_as_the_whole_budget(tmp_path
     row = only(thresholds(grid, [0.2, 0.3, 0.2, 0.3, 0.25], [0.9, None, 0.8, None, None]))
     assert row["effect"] == pytest.approx(0.25 - 0.94)
     assert row["verdict"] == SUPPORTED
-    assert row["left_out"] == "Hopper-v5: the grid gives it no threshold"
+    assert row["left_out"] == "Hopper-v5 (the grid gives it no threshold)"
+
+
+def test_no_interval_of_shares_of_a_budget_is_wider_than_their_difference_can_be(tmp_path):
+    grid = grid_of(tmp_path, claim("a", comparison("steps_to_threshold", "ppo", "reinforce", direction="lower")))
+    row = only(thresholds(grid, [0.1, 0.1, 0.1, 0.1, None], [0.2, None, None, None, None]))
+    assert (row["effect"], row["low"], row["verdict"]) == (pytest.approx(0.28 - 0.84), -1, UNDECIDED)
 
 
 def test_where_no_run_reaches_the_threshold_nothing_is_decided(tmp_path):
     grid = grid_of(tmp_path, claim("a", comparison("steps_to_threshold", "ppo", "reinforce", direction="lower")))
     row = only(thresholds(grid, [None] * 5, [None] * 5))
-    assert (row["verdict"], row["tasks"]) == (UNDECIDED, 0)
-    assert "CartPole-v1: no run reached the threshold" in row["reason"]
-    assert pd.isna(row["effect"])
+    assert (row["verdict"], row["tasks"]) == (UNDECIDED, 1)
+    assert row[["effect", "low", "high"]].tolist() == [0, 0, 0]
+    assert "no run of PPO or REINFORCE reached the threshold" in row["reason"]
+
+
+def test_a_task_on_which_neither_side_reaches_the_threshold_is_counted(tmp_path):
+    tasks = {"CartPole-v1": CARTPOLE, "Hopper-v5": {**HOPPER, "threshold": 1000}}
+    stated = claim("a", comparison("steps_to_threshold", "ppo", "reinforce", direction="lower"))
+    grid = grid_of(tmp_path, stated, tasks=tasks)
+    first, second = [0.2, 0.3, 0.2, 0.3, 0.25], [0.9, None, 0.8, None, None]
+    alone = claims.welch_over_tasks(
+        [(np.array(first), np.array([1.0 if share is None else share for share in second]))]
+    )
+    made = thresholds(grid, first, second, censored=["Hopper-v5"])
+    row, places = only(made), made["claim_tasks"].set_index("task")
+    assert row[["effect", "low", "high"]].tolist() == pytest.approx([alone.value / 2, alone.low / 2, alone.high / 2])
+    assert (row["verdict"], row["n_first"]) == (SUPPORTED, 10)
+    assert places.loc["Hopper-v5", ["effect", "low", "high"]].tolist() == [0, 0, 0]
+    assert places.loc["Hopper-v5", "verdict"] == UNDECIDED
+    assert "no run of PPO or REINFORCE reached the threshold" in places.loc["Hopper-v5", "note"]
 
 
 # ------------------------------------------------------------------------------------------ what is missing
@@ -229,13 +301,13 @@ def test_a_single_run_has_no_interval_and_decides_nothing(tmp_path):
     [
         (comparison("auc", "ppo", "ppo_one_epoch"), "the grid has no algorithm ppo_one_epoch"),
         (comparison("auc", "trpo", "npg"), "the grid has no algorithm trpo and npg"),
-        (comparison("auc", "ppo", "reinforce", tasks=["Ant-v5"]), "Ant-v5: not a task of the grid"),
+        (comparison("auc", "ppo", "reinforce", tasks=["Ant-v5"]), "Ant-v5 (not a task of the grid)"),
         (comparison("auc", "ppo", "reinforce_baseline"), "no finished run of REINFORCE with baseline"),
         (comparison("steps_to_threshold", "ppo", "reinforce", tasks=["Hopper-v5"]), "gives it no threshold"),
         (comparison("auc", "ppo", "reinforce", differing_in=["clip"]), "the two sides do not differ in clip"),
         (comparison("variance", "ppo", "reinforce"), "the grid has no frozen policies (probes) of its tasks"),
         (comparison("variance", "ppo", "reinforce", tasks="exact"), "no frozen policies (probes) of exact problems"),
-        (comparison("variance", "ppo", tasks=["Ant-v5"]), "Ant-v5: the grid has no frozen policies (probes) of it"),
+        (comparison("variance", "ppo", tasks=["Ant-v5"]), "Ant-v5 (the grid has no frozen policies (probes) of it)"),
     ],
 )
 def test_a_claim_that_cannot_be_tested_says_what_is_missing(tmp_path, stated, said):
@@ -276,8 +348,8 @@ def test_an_average_over_fewer_runs_than_asked_for_says_so(tmp_path):
     grid = grid_of(tmp_path, claim("a", comparison("auc", "ppo", "reinforce")))
     made = tables(grid, dict(zip(BOTH, [GOOD[:3], BAD, GOOD, BAD], strict=True)))
     page = page_of(grid, made, tmp_path)
-    assert "CartPole-v1: fewer runs than asked for: PPO 3 of 5" in page
-    assert "3 to 5 runs of each side on each of 2 tasks" in page
+    assert "CartPole-v1: fewer runs than asked for (PPO 3 of 5)" in page
+    assert "3 to 5 runs of each algorithm on each of 2 tasks" in page
 
 
 def test_sides_that_should_differ_in_one_setting_may_not_differ_in_another(tmp_path):
@@ -288,7 +360,7 @@ def test_sides_that_should_differ_in_one_setting_may_not_differ_in_another(tmp_p
     settings["ppo"]["gamma"] = 0.9
     row = only(tables(grid_of(tmp_path, stated, settings=settings), values))
     assert row["verdict"] == UNTESTABLE
-    assert row["reason"] == "CartPole-v1 and Hopper-v5: the two sides also differ in gamma"
+    assert row["reason"] == "CartPole-v1 and Hopper-v5 (the two sides also differ in gamma)"
 
 
 def test_what_would_make_a_claim_testable_is_shown_until_it_is_there(tmp_path):
@@ -418,7 +490,51 @@ def test_bias_of_one_estimator(tmp_path, bias, direction, verdict):
     row = only(tables(grid, measured=measured))
     assert (row["verdict"], row["figure"]) == (verdict, "exact_problems")
     assert row["effect"] == pytest.approx(bias[0])
-    assert row["left_out"] == f"{BANDIT}: none of its frozen policies has been measured yet"
+    assert row["left_out"] == f"{BANDIT} (none of its frozen policies has been measured yet)"
+
+
+@pytest.mark.parametrize(
+    ("highs", "verdict"),
+    [((0.2, 0.1, 0.24), SUPPORTED), ((0.3, 0.01, 0.02), UNDECIDED), ((0.2, None, None), UNDECIDED)],
+)
+def test_equality_must_hold_at_every_policy_and_be_measured_at_half_of_them(tmp_path, highs, verdict):
+    stated = comparison("relative_bias", "ppo", direction="equal", smallest_effect=0.25, from_fraction=0.1)
+    probes = [probe("CartPole-v1", of) for of in (0, 0.1, 0.5, 1)]
+    grid = grid_of(tmp_path, claim("a", stated), probes=probes)
+    biases = [None if high is None else (0.01, 0.0, high) for high in highs]
+    measured = [estimator("CartPole-v1", "ppo", bias=b, fraction=f) for b, f in zip(biases, (0.1, 0.5, 1), strict=True)]
+    made = tables(grid, measured=measured)
+    row, known = only(made), [high for high in highs if high is not None]
+    assert (row["verdict"], row["high"], row["asked"]) == (verdict, max(known), 3)
+    page = page_of(grid, made, tmp_path)
+    if len(known) < 3:
+        assert row["reason"] == "measurable at 1 of 3 policies"
+        assert "1 of 3 frozen policies (none untrained) of 1 run on 1 task" in page
+    else:
+        assert "'3 frozen policies (none untrained) of 1 run on 1 task" in page
+
+
+def test_a_single_policy_is_enough_to_contradict_equality(tmp_path):
+    stated = comparison("relative_bias", "ppo", direction="equal", smallest_effect=0.25)
+    grid = grid_of(tmp_path, claim("a", stated), probes=[probe("CartPole-v1", of) for of in (0, 0.5, 1)])
+    measured = [
+        estimator("CartPole-v1", "ppo", bias=bias, fraction=of)
+        for of, bias in ((0, None), (0.5, (0.4, 0.3, 0.5)), (1, None))
+    ]
+    assert only(tables(grid, measured=measured))["verdict"] == CONTRADICTED
+
+
+def test_biases_that_are_not_equal_are_not_diluted_by_those_that_are():
+    """True biases of 0.30, 0.05 and 0.05 lengths against a margin of a quarter: not supported in more than 2.5 %."""
+    stated = comparison("relative_bias", "ppo", direction="equal", smallest_effect=0.25)
+    rng, supported = np.random.default_rng(3), []
+    for _ in range(2000):
+        values = rng.normal((0.30, 0.05, 0.05), 0.05)
+        effects = [Estimate(value, max(value - 0.098, 0.0), value + 0.098) for value in values]
+        found = claims.Tested(stated, ["PPO"], [claims.Place(str(i), effect) for i, effect in enumerate(effects)])
+        found.effect = claims.effect_over(found, found.present)
+        supported.append(claims.verdict_of(found.effect, -0.25, 0.25) == SUPPORTED)
+    assert np.mean(supported) < 0.025
 
 
 def test_lambda_is_compared_at_the_same_discount(tmp_path):
@@ -447,12 +563,10 @@ def test_policies_before_a_fraction_and_those_where_nothing_is_known_do_not_coun
     made = tables(grid, measured=measured)
     row = only(made)
     assert (row["effect"], row["n_first"]) == (pytest.approx(0.4), 1)
-    assert (
-        made["claim_tasks"]["note"].iloc[0].startswith("left out: 1 of 2 policies, where the true gradient is not told")
-    )
+    assert made["claim_tasks"]["note"].iloc[0].startswith("1 of 2 policies left out, where the true gradient cannot")
     unknown = only(tables(grid, measured=[measured[2]]))
     assert unknown["verdict"] == UNDECIDED
-    assert "the true gradient is not told from noise" in unknown["reason"]
+    assert "the true gradient cannot be told from noise" in unknown["reason"]
 
 
 def test_cosines_are_those_of_the_advantages_that_algorithms_train_with(tmp_path):
@@ -486,12 +600,43 @@ def test_effects_are_said_in_words_with_interval_and_what_is_claimed(tmp_path):
     page = page_of(grid, tables(grid, dict(zip(BOTH, [GOOD, BAD] * 2, strict=True)), measured), tmp_path)
     page = page.replace("\\xa0", " ")
     assert re.search(r"PPO minus REINFORCE: \+0\.15 \[\+0\.14, \+0\.16\]'", page)
-    assert "+0.02 or more" in page
+    assert "at least +0.02" in page
     assert "PPO (critic as trained) has 50 % [40, 70] of what REINFORCE has" in page
-    assert "95 % or less" in page
+    assert "at most 95 %" in page
     assert "PPO (critic as trained): 10 % [0, 20]" in page
-    assert "25 % or less" in page
-    assert "1 frozen policy on 1 task" in page
+    assert "at most 25 %" in page
+    assert "1 frozen policy of 1 run on 1 task" in page
+
+
+@pytest.mark.parametrize(("high", "shown"), [(0.2504, "25.04"), (0.25, "25"), (0.2496, "25"), (0.26, "26")])
+def test_an_end_beyond_what_was_needed_is_not_rounded_onto_it(tmp_path, high, shown):
+    stated = comparison("relative_bias", "ppo", direction="equal", smallest_effect=0.25)
+    grid = grid_of(tmp_path, claim("a", stated), probes=PROBES[:1])
+    made = tables(grid, measured=[estimator("CartPole-v1", "ppo", bias=(0.1, 0.0, high))])
+    assert f"PPO (critic as trained): 10 % [0, {shown}]'" in page_of(grid, made, tmp_path).replace("\\xa0", " ")
+    assert only(made)["verdict"] == (SUPPORTED if high <= 0.25 else UNDECIDED)
+
+
+def test_a_difference_of_percentages_is_in_points(tmp_path):
+    stated = comparison("relative_bias", {"gae_lambda": 0}, {"gae_lambda": 1}, smallest_effect=0.1)
+    grid = grid_of(tmp_path, claim("a", stated), probes=PROBES[:1])
+    measured = [estimator("CartPole-v1", 0.0, bias=(0.9, 0.8, 1)), estimator("CartPole-v1", 1.0, bias=(0.1, 0.1, 0.1))]
+    page = page_of(grid, tables(grid, measured=measured), tmp_path).replace("\\xa0", " ")
+    assert "+80 points [+70, +90]" in page
+    assert "at least +10 points" in page
+
+
+def test_beside_a_mean_of_ratios_stands_what_single_policies_have(tmp_path):
+    stated = comparison("variance", "ppo", "reinforce", direction="lower", smallest_effect=0.05)
+    grid = grid_of(tmp_path, claim("a", stated), probes=PROBES)
+    measured = [
+        estimator(task, name, ratio=(ratio,) * 3)
+        for task, ratio in (("CartPole-v1", 0.02), ("Hopper-v5", 0.5))
+        for name, ratio in (("ppo", ratio), ("reinforce", 1.0))
+    ]
+    page = page_of(grid, tables(grid, measured=measured), tmp_path).replace("\\xa0", " ")
+    assert "has 10 % [10, 10] of what REINFORCE has" in page
+    assert "geometric mean; single policies: 2.0 to 50 %" in page
 
 
 def test_an_unknown_metric_in_a_grids_results_is_one_sentence(tmp_path):

@@ -104,6 +104,10 @@ MISTAKES = {
     "unknown rule": (changed("rule", value="most"), ["rule of claim clipping_helps must be all or any, not 'most'"]),
     "no comparisons": (changed("comparisons", value=[]), ["must be a list of at least one comparison"]),
     "a variant of text": (changed("variants", value={"x": "ppo"}), ["variants of claim clipping_helps must be"]),
+    "a grid that is not shipped": (
+        changed("grid", value="ppo_ablatoin"),
+        ["grid of claim clipping_helps is 'ppo_ablatoin'", "did you mean 'ppo_ablation'"],
+    ),
     "unknown metric": (
         changed(*COMPARISON, "metric", value="final_scor"),
         ["metric of comparison 1 of claim clipping_helps is 'final_scor'", "did you mean 'final_score'", "variance"],
@@ -195,6 +199,7 @@ def test_the_ablation_of_ppo_can_test_the_claim_about_it():
     """With variants that differ in nothing but what the claim is about."""
     grid = load_grid("ppo_ablation")
     (claim,) = (claim for claim in grid.claims if claim.id == "epochs_learn_more_and_clipping_makes_them_safe")
+    assert claim.grid == grid.name
     for comparison in claim.comparisons:
         for task in grid.tasks:
             first, second = (grid.cell(side.algorithm, task, 0).settings for side in comparison.sides)

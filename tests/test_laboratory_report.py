@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -239,6 +240,47 @@ def test_the_section_computes_its_sentences(made):
     verdicts = table[(table["main"] == 1) & (table["advantages"] == "raw")]["verdict"].value_counts()
     assert f"{verdicts['biased']} are told from 0" in page
     assert f"{verdicts['undecided']} are undecided" in page
+
+
+def test_the_policies_are_those_of_a_training_run_and_no_sample_of_them(made):
+    page = made[2]
+    assert "kept from 1 training run per task (PPO; seed 0), and “the critic as trained” is that run’s" in page
+    probes = [probe(task, 0.5, seed=seed) for task in TASKS for seed in range(2 + (task == "Hopper-v5"))]
+    grid = results.read_grid(made[0])
+    several = laboratory_findings.policies_text(replace(grid, probes=probes))
+    assert "from 2 to 3 training runs per task (PPO; seeds 0, 1, 2)" in several
+    assert laboratory_findings.policies_text(replace(grid, probes=[])) == ""
+
+
+def test_n_is_that_of_the_policies_in_a_figure_task_by_task(made):
+    _, table, page = made
+    assert page.count("n = 48 batches of 8 episodes per frozen policy.") == 3
+    changed = table.copy()
+    changed.loc[changed["task"] == "Hopper-v5", "episodes"] *= 2
+    changed.loc[changed["exact"] == 1, "batches"] = 9
+    of = {name: laboratory_findings.sample_text(name, changed) for name in FIGURE_TITLES["laboratory"]}
+    by_task = "n = 48 batches of 8 (CartPole-v1) or 16 episodes (Hopper-v5) per frozen policy."
+    assert of["gradient_variance"] == of["gradient_bias_variance"] == by_task
+    assert of["exact_problems"] == "n = 9 batches of 8 episodes per frozen policy."
+    assert of["gradient_direction"] == of["critic_error"] == ""
+
+
+def test_entries_with_equal_settings_are_named_once(made):
+    folder, table, _ = made
+    grid = results.read_grid(folder)
+    kept = table[~table["algorithm"].isin(["my_method"])]
+    own = kept[kept["algorithm"] == "ppo"]
+    same = pd.concat([kept, own.assign(algorithm="my_method", estimator=own["estimator"].str.replace("ppo", "mine"))])
+    said = laboratory_findings.overview(grid, same)
+    assert len(said) == 3
+    assert said[0].startswith("REINFORCE: median cosine of a batch")
+    assert "of it" not in said[0]
+    assert said[2].startswith("PPO and my_method: less variance than REINFORCE")
+    same = same.reset_index(drop=True)
+    other = (same["algorithm"] == "my_method") & (same["advantages"] == "normalized") & (same["main"] == 1)
+    assert other.any()
+    same.loc[other, "true_cosine"] += 0.1
+    assert len(laboratory_findings.overview(grid, same)) == 4
 
 
 def test_what_is_against_the_textbook_is_said(made):
