@@ -43,6 +43,7 @@ from analysis.findings import (
     ranked,
 )
 from analysis.gradient_statistics import FEWEST_BATCHES
+from analysis.gradient_statistics import RESAMPLES as GRADIENT_RESAMPLES
 from analysis.laboratory import UNBIASED_WITHIN
 from analysis.results import (
     FILES,
@@ -225,7 +226,8 @@ def page_of(
         "seconds": tables["scores"]["seconds_total"].sum(),
         "steps": tables["scores"]["steps_taken"].sum(),
         "looks": theme.looks(list(grid.algorithms)),
-        "resamples": statistics.RESAMPLES,
+        "run_resamples": statistics.RESAMPLES,
+        "resamples": GRADIENT_RESAMPLES,
         "window": statistics.MOVING_AVERAGE,
         "points": CURVE_POINTS,
     }
