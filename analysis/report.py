@@ -246,7 +246,7 @@ def brief(grid: Grid, tables: dict[str, pd.DataFrame], page: dict[str, Any]) -> 
         "tuning": tuning_findings.headline(grid, tables["shrinkage"]),
         "published": published_findings.headline(tables["published"]),
         "completeness": [
-            f"{count(total['done'] + total['diverged'])} of {plural(len(grid.cells), 'run')} are there, "
+            f"{count(total['done'] + total['diverged'])} of {plural(len(grid.cells), 'run')} finished, "
             f"{count(page['steps'])} environment steps in all."
         ],
     }

@@ -8,9 +8,7 @@ import numpy as np
 from scipy.stats import norm as normal
 from scipy.stats import t as t_distribution
 
-RESAMPLES = (
-    10_000  # another generator moves the ends of stratified intervals by about 1 % of the width, with 2,000 by 2 %
-)
+RESAMPLES = 10_000  # another generator moves stratified intervals by about 1 % of their width, with 2,000 by 2 %
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / 2
 BOOTSTRAP_SEED = 20211
@@ -137,9 +135,9 @@ def sizes_of(strata: list[np.ndarray]) -> list[int]:
 
 # ----------------------------------------------------------------------------------------- intervals
 #
-# Percentile bootstrap: runs are resampled with replacement within each task, as in rliable: every resample that there is,
-# with its probability, where these are no more than would be drawn, since the tails of few runs are too thin to be
-# found by drawing (`resampled`); else at random. From the 2.5 % to the
+# Percentile bootstrap: runs are resampled with replacement within each task, as in rliable. Where there are no more
+# resamples than would be drawn, every one is taken, with its probability (`resampled`): the tails of few runs are too
+# thin to be found by drawing. From the 2.5 % to the
 # 97.5 % quantile of what the resamples give, such an interval is too short for few runs, for two reasons: resamples
 # spread as Σ(x − x̄)²/n, without bias it were n − 1, and the quantiles are those of a known spread, not Student's. Both
 # fade with n and with the number of tasks. So the quantiles lie further out, by as much as both amount to for a mean
@@ -185,8 +183,8 @@ def expanded_tail(sizes: Iterable[int]) -> float:
 def resampled(
     sizes: list[int], rng: np.random.Generator, resamples: int = RESAMPLES
 ) -> tuple[list[np.ndarray], np.ndarray | None]:
-    """Resamples of each task's n_k runs with replacement: indices [R, n_k] per task, and the probabilities [R]. All
-    that there are, up to their order, where these are at most `resamples`; else so many at random, equally likely: None.
+    """Resamples of each task's n_k runs with replacement: indices [R, n_k] per task, and their probabilities [R]. All
+    that there are, up to their order, where these are at most `resamples`; else so many at random, and None.
     """
     if prod(comb(2 * n - 1, n) for n in sizes) > resamples:
         return [draws(n, rng, resamples) for n in sizes], None
