@@ -334,15 +334,17 @@ def mark_of(grid: Grid, pair: Pair) -> str:
     return f" {MARK}" if any(short) else ""
 
 
-def on_single_tasks(alone: list[Pair]) -> list[str]:
-    """better on and worse on, with the tasks' names, and on how many there is no decision."""
-    found = []
+def on_single_tasks(row: dict[str, Any]) -> list[str]:
+    """Of a row of `pair_rows`: better on and worse on, with the tasks' names, on how many there is no decision, and on
+    what the verdict over all tasks rests.
+    """
+    found, alone = [], row["alone"]
     for verdict in OPPOSITE:
         if tasks := [pair.task for pair in alone if pair.verdict == verdict]:
             found.append(f"{verdict} on {', '.join(tasks)}")
     if undecided := len(alone) - settled(alone):
         found.append(f"undecided on {undecided} of {len(alone)}")
-    return found
+    return [*found, *filter(None, [rests_text(row["pair"])])]
 
 
 def p_text(p: float) -> str:

@@ -234,9 +234,9 @@ def cost_sentence(grid: Grid, shrinkage: pd.DataFrame, scores: pd.DataFrame) -> 
     spent = scores.loc[scores["algorithm"].isin(tuned), "seconds_total"].sum()
     time = f", and {share(seconds, spent)} of the core time that its finished runs took" if spent > 0 else ""
     return (
-        f"Tuning cost {count(steps)} environment steps and {duration(seconds)} of core time, new random seeds included: "
-        f"{share(steps, training)} of the steps that this grid trains the same algorithms for{time}. None of these "
-        f"steps is in a learning curve, a score or a count of steps elsewhere on this page."
+        f"Tuning cost {count(steps)} environment steps and {duration(seconds)} of core time, new random seeds "
+        f"included: {share(steps, training)} of the steps that this grid trains the same algorithms for{time}. None of "
+        f"these steps is in a learning curve, a score or a count of steps elsewhere on this page."
     )
 
 
