@@ -239,7 +239,7 @@ def permutation_text(grid: Grid, together: list[Pair]) -> list[str]:
         if pairs:
             named = enumerate_text(
                 f"{grid.title(pair.algorithm)} against {grid.title(pair.other)} "
-                f"(p {equals(pair.p_permutation_adjusted)})"
+                f"(p\N{NO-BREAK SPACE}{equals(pair.p_permutation_adjusted)})"
                 for pair in pairs
             )
             said += f"; {which}: {named}"
@@ -249,7 +249,7 @@ def permutation_text(grid: Grid, together: list[Pair]) -> list[str]:
 def equals(p: float) -> str:
     """= 0.034, or < 0.0001."""
     text = p_text(p)
-    return text if text.startswith("<") else f"= {text}"
+    return text if text.startswith("<") else f"=\N{NO-BREAK SPACE}{text}"
 
 
 def settled(pairs: list[Pair]) -> int:
