@@ -129,8 +129,8 @@ def twins(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
                 said.append(
                     f"In this grid’s own runs, at full budget, on the tasks of the group {study['group']}: "
                     f"{grid.title(tuned)} {score(means[0])} with tuned settings, {score(means[1])} without "
-                    f"({grid.title(untuned)}); difference {interval(found.value, found.low, found.high, score)}, the "
-                    f"interval of this comparison alone, n = {extent(lengths(sides))} per task{resting(sides, found)}."
+                    f"them, as {grid.title(untuned)}; difference "
+                    f"{interval(found.value, found.low, found.high, score)}, the interval of this comparison alone, n = {extent(lengths(sides))} per task{resting(sides, found)}."
                 )
     return said
 

@@ -301,10 +301,10 @@ def test_a_study_that_is_not_finished_is_no_study_but_its_winner_counts(one):
 def test_the_section_says_whether_tuning_helped_and_what_it_cost(made):
     page = made[1]
     assert (
-        "Tuning helped 1 of 4 algorithms (REINFORCE with baseline): of 4 studies (one algorithm on one group of tasks), "
-        "2 have a higher mean with the tuned than with the untuned settings when both are trained with new random seeds, "
-        "1 by more than chance explains once corrected for their number; 1 is worse by that measure; in 1 the untuned "
-        "settings won the tuning itself. n = 3 new random seeds per task, each trained for 10 to 20 % of a run’s steps."
+        "Tuning helped 1 of 4 algorithms (REINFORCE with baseline): of 4 studies (one algorithm on one group of "
+        "tasks), 2 have a higher mean with the tuned than with the untuned settings when both are trained with new "
+        "random seeds, 1 by more than chance explains once corrected for their number; 1 is worse by that measure; in "
+        "1 the untuned settings won the tuning itself. n = 3 new random seeds per task, each trained for 10 to 20 % of a run’s steps."
     ) in page
     assert "Better: REINFORCE with baseline (0.200 → 0.400). Worse: A2C (0.300 → 0.100)." in page
     assert "Untuned won: REINFORCE (0.500)." in page
@@ -326,8 +326,8 @@ def test_where_tuning_did_not_help_the_section_says_so(made):
     grid = results.read_grid(made[0])
     said = tuning_findings.helped(grid, table[table["algorithm"].isin(["a2c", "ppo"])])[0]
     assert said.startswith(
-        "Tuning is not shown to have helped any of the 2 algorithms: of 2 studies (one algorithm on one group of tasks), "
-        "1 has a higher mean"
+        "Tuning is not shown to have helped any of the 2 algorithms: of 2 studies (one algorithm on one group of "
+        "tasks), 1 has a higher mean"
     )
     assert "none by more than chance explains once corrected for their number; 1 is worse by that measure. n" in said
 
@@ -366,7 +366,7 @@ def test_a_variant_with_the_settings_before_tuning_is_compared_at_full_budget(on
     means = made["scores"].groupby(["algorithm", "task"])["normalized"].mean().groupby("algorithm").mean()
     assert (
         f"PPO {tuning_findings.score(means['ppo'])} with tuned settings, "
-        f"{tuning_findings.score(means['ppo_published'])} without (PPO (untuned)); difference"
+        f"{tuning_findings.score(means['ppo_published'])} without them, as PPO (untuned); difference"
     ) in said
     twins[0]["settings"] = {**twins[0]["settings"], "gamma": 0.5}  # neither tuned nor as before
     edit_json(folder / "grid.json", cells=[*grid["cells"], *twins])
