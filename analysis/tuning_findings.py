@@ -130,7 +130,8 @@ def twins(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
                     f"In this grid’s own runs, at full budget, on the tasks of the group {study['group']}: "
                     f"{grid.title(tuned)} {score(means[0])} with tuned settings, {score(means[1])} without "
                     f"them, as {grid.title(untuned)}; difference "
-                    f"{interval(found.value, found.low, found.high, score)}, the interval of this comparison alone, n = {extent(lengths(sides))} per task{resting(sides, found)}."
+                    f"{interval(found.value, found.low, found.high, score)}, the interval "
+                    f"of this comparison alone, n = {extent(lengths(sides))} per task{resting(sides, found)}."
                 )
     return said
 

@@ -304,7 +304,8 @@ def test_the_section_says_whether_tuning_helped_and_what_it_cost(made):
         "Tuning helped 1 of 4 algorithms (REINFORCE with baseline): of 4 studies (one algorithm on one group of "
         "tasks), 2 have a higher mean with the tuned than with the untuned settings when both are trained with new "
         "random seeds, 1 by more than chance explains once corrected for their number; 1 is worse by that measure; in "
-        "1 the untuned settings won the tuning itself. n = 3 new random seeds per task, each trained for 10 to 20 % of a run’s steps."
+        "1 the untuned settings won the tuning itself. n = 3 new random seeds per task, each trained for 10 to 20 % of "
+        "a run’s steps."
     ) in page
     assert "Better: REINFORCE with baseline (0.200 → 0.400). Worse: A2C (0.300 → 0.100)." in page
     assert "Untuned won: REINFORCE (0.500)." in page
