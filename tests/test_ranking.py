@@ -259,6 +259,19 @@ def test_the_leaders_of_a_task_take_their_verdicts_from_the_pairs(three):
     assert findings.leaders(grid, tables | {"pairs": turned})[1].verdict.startswith("no")
 
 
+@pytest.mark.parametrize(("n", "said"), [(2, "about half"), (5, "about 92 times"), (6, None)])
+def test_few_runs_are_said_to_be_few(n, said):
+    found = findings.few_runs(pd.DataFrame({"n": [n, 9]}))
+    assert [said in sentence and findings.NO_WIDTH in sentence for sentence in found] == ([True] if said else [])
+
+
+def test_a_variant_of_an_algorithm_is_not_counted_as_another(tmp_path):
+    grid = grid_of(tmp_path / "variants", ("reinforce", "ppo"))
+    assert report.compared(grid) == "2 policy-gradient algorithms on 2 tasks"
+    grid.algorithms["ppo_published"] = {**grid.algorithms["ppo"], "title": "PPO (untuned)"}
+    assert report.compared(grid) == "2 policy-gradient algorithms (PPO also with other settings) on 2 tasks"
+
+
 def test_seeds_needed_in_words():
     assert ranking_findings.seeds_text(12.0) == "about 12 seeds needed"
     assert ranking_findings.seeds_text(np.inf) == "more than 1,000 seeds needed"
