@@ -11,6 +11,7 @@ from analysis.results import Grid
 
 FEW_RUNS = 5
 SPAN_COVERS = {2: "about half", 3: "about three quarters", 4: "about 88 %"}  # 1 − 2/2ⁿ
+NO_WIDTH = "An interval without width means that these runs were equal, not that others would be."
 MARK = "†"  # of averages over fewer runs than were asked for
 JOBS = {"study": ("studies", "tuning"), "probe": ("probes", "gradients")}  # kind: plural, and what they tell of
 DECIDED = ("better", "worse")
@@ -47,7 +48,7 @@ def ranked(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
     best_first = on_all_tasks(rows, summary[summary["n"] > 0]).sort_values("iqm", ascending=False, kind="stable")
     if best_first.empty:
         return ["Nothing is ranked over all tasks: no algorithm has a run on every task."]
-    order = ", ".join(
+    order = "; ".join(
         f"{grid.title(row.algorithm)}{mark(row)} {interval(row.iqm, row.iqm_low, row.iqm_high, fixed)}"
         for row in best_first.itertuples()
     )
@@ -56,8 +57,8 @@ def ranked(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
     ]
     note = f" Not ranked, having runs on fewer tasks: {enumerate_text(left_out)}." if left_out else ""
     return [
-        f"Interquartile mean of normalised final scores (0: random actions, 1: the task’s reference score): "
-        f"{order}.{note}"
+        f"Mean of the middle half of the runs’ final scores (interquartile mean; 0: random actions, 1: the task’s "
+        f"reference score), with its 95 % interval: {order}.{note}"
     ]
 
 
@@ -177,9 +178,7 @@ def diverged(grid: Grid, scores: pd.DataFrame) -> list[str]:
 
 
 def few_runs(present: pd.DataFrame) -> list[str]:
-    """What an interval is worth at this n; the coverages are those of normally distributed scores (analysis.statistics
-    has how they were found).
-    """
+    """What an interval is worth at this n (analysis.statistics has how the coverages were found)."""
     if present.empty:
         return ["No run has finished yet, so there is nothing to compare."]
     n = int(present["n"].min())
@@ -188,18 +187,22 @@ def few_runs(present: pd.DataFrame) -> list[str]:
             "At least one average is a single run. A single run says nothing about the spread over seeds, so "
             "it has no interval, and no order that rests on it should be trusted."
         ]
+    if n > FEW_RUNS:
+        return []
+    meant = (
+        f"Averages here are over as few as {n} runs, each with its own random seed. Brackets are 95 % intervals, meant "
+        f"to hold the true value 95 times in 100"
+    )
     if n in SPAN_COVERS:
         return [
-            f"Averages here are over as few as {n} runs. The bootstrap interval of their mean is just "
-            f"the span from the lowest to the highest run, and covers the true mean {SPAN_COVERS[n]} of the time "
-            f"instead of 95 %: read it as the range of what was seen."
+            f"{meant}; but with {n} runs that of a mean on one task is just the span from the lowest to the highest "
+            f"run, and holds the true mean {SPAN_COVERS[n]} of the time, less often where an algorithm fails on a few "
+            f"seeds: read it as the range of what was seen. {NO_WIDTH}"
         ]
-    if n <= FEW_RUNS:
-        return [
-            f"Averages here are over as few as {n} runs. Intervals are widened for few runs, but with {n} the 95 % "
-            f"interval of a mean on one task still covers the true mean only about 92 % of the time."
-        ]
-    return []
+    return [
+        f"{meant}; with {n} runs, that of a mean on one task does so about 92 times if scores are roughly normal, and "
+        f"as few as 40 to 70 times where an algorithm fails on a few seeds. {NO_WIDTH}"
+    ]
 
 
 # ------------------------------------------------------------------------------------------- results
@@ -220,7 +223,8 @@ def thresholds(grid: Grid, scores: pd.DataFrame) -> list[str]:
         for algorithm in grid.algorithms
         if len(runs := counted[counted["algorithm"] == algorithm])
     ]
-    return [f"The threshold ({enumerate_text(tasks)}) was reached during training by {enumerate_text(counts)}."]
+    threshold = "The task’s threshold" if len(tasks) == len(grid.tasks) else f"The threshold ({enumerate_text(tasks)})"
+    return [f"{threshold} was reached during training by {enumerate_text(counts)}."]
 
 
 def fastest(grid: Grid, scores: pd.DataFrame) -> list[str]:
@@ -292,7 +296,7 @@ def fixed(value: float) -> str:
 
 def interval(middle: float, low: float, high: float, form=number) -> str:
     """0.71 [0.65, 0.78], or 0.71 alone where there is no interval."""
-    return form(middle) if pd.isna(low) else f"{form(middle)} [{form(low)}, {form(high)}]"
+    return form(middle) if pd.isna(low) else f"{form(middle)} [{form(low)},\N{NO-BREAK SPACE}{form(high)}]"
 
 
 def mean_text(row) -> str:

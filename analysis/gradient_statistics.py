@@ -33,8 +33,9 @@ from functools import cache
 import numpy as np
 from scipy.stats import t as student
 
-from analysis.statistics import BOOTSTRAP_SEED, CONFIDENCE, RESAMPLES, percentiles
+from analysis.statistics import BOOTSTRAP_SEED, CONFIDENCE, percentiles
 
+RESAMPLES = 2000
 FEWEST_BATCHES = 8  # with fewer there are values, but no intervals
 RESOLUTION = 2.0**-20  # Gram matrices are stored in single precision: a smaller share of what is subtracted is rounding
 

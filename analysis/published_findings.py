@@ -74,8 +74,23 @@ def headline(published: pd.DataFrame) -> list[str]:
     if published.empty:
         return []
     comparable, _ = split(published)
-    said = f"{count(len(comparable))} of {plural(len(published), 'published score')} can be held against ours"
-    return [f"{said}: {verdict_counts(comparable)}." if len(comparable) else f"{said}."]
+    were = "was" if len(comparable) == 1 else "were"
+    said = (
+        f"Of {plural(len(published), 'published score')}, {count(len(comparable))} {were} measured closely enough to "
+        f"ours to be compared"
+    )
+    if comparable.empty:
+        return [f"{said}."]
+    return [f"{said}; of these, {verdict_counts(comparable)}{without_spread(comparable)}."]
+
+
+def without_spread(comparable: pd.DataFrame) -> str:
+    """How many comparisons are of runs that all have the same score on both sides, in brackets; or nothing."""
+    same = int((comparable["difference_low"] == comparable["difference_high"]).sum())
+    if not same:
+        return ""
+    which = "" if same == len(comparable) == 1 else "both " if same == len(comparable) == 2 else f"{same} "
+    return f" ({which}with the same score in every run, as at a task’s maximum, which tests little)"
 
 
 def total(comparable: pd.DataFrame, published: pd.DataFrame) -> str:

@@ -4,6 +4,7 @@ An algorithm's aggregates and profile are over the tasks on which it has a run, 
 have. Normalised scores throughout; every task counts equally, also where runs are missing.
 """
 
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -19,6 +20,21 @@ PROFILE_STEP = 0.02
 PROFILE_LIMITS = (-5.0, 5.0)
 
 Strata = dict[str, np.ndarray]  # task: the scores [n_k] of its runs
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An algorithm and another on one task or on ALL_TASKS: of each task that both have, the scores of either."""
+
+    task: str
+    algorithm: str
+    other: str
+    tasks: dict[str, tuple[np.ndarray, np.ndarray]]
+
+    def strata(self, without: str | None = None) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Either side's scores, task by task, but not of one that is left out."""
+        kept = [sides for task, sides in self.tasks.items() if task != without]
+        return [first for first, _ in kept], [second for _, second in kept]
 
 
 def ranking_tables(grid: Grid, scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -91,7 +107,7 @@ def improvement_rows(runs: dict[str, Strata]) -> list[dict[str, Any]]:
     """Per pair the probability that a run of the one, later in the grid's order, is above one of the other."""
     rows = []
     for other, algorithm in combinations(runs, 2):
-        pair = shared_tasks(runs[algorithm], runs[other])
+        pair = Comparison(ALL_TASKS, algorithm, other, shared_tasks(runs[algorithm], runs[other])).strata()
         if pair[0]:
             low, high = comparison.improvement_interval(*pair, statistics.new_rng())
             probability = comparison.probability_of_improvement(*pair)
@@ -100,30 +116,73 @@ def improvement_rows(runs: dict[str, Strata]) -> list[dict[str, Any]]:
 
 
 def pair_rows(grid: Grid, runs: dict[str, Strata]) -> list[dict[str, Any]]:
-    """Per pair the difference of means and its verdict: over all tasks, corrected for all pairs; then on every task,
-    corrected for all pairs on all tasks.
+    """Per pair the difference of means and its verdict: over all tasks, corrected for all pairs, with what it rests on
+    and a second test; then on every task, corrected for all pairs on all tasks.
     """
-    pairs = [(algorithm, other) for other, algorithm in combinations(runs, 2)]
-    together = [(ALL_TASKS, *names, shared_tasks(*(runs[name] for name in names))) for names in pairs]
+    names = [(algorithm, other) for other, algorithm in combinations(runs, 2)]
+    together = [Comparison(ALL_TASKS, *pair, shared_tasks(*(runs[name] for name in pair))) for pair in names]
+    together = [found for found in together if found.tasks]
     alone = [
-        (task, *names, tuple([runs[name][task]] for name in names))
+        Comparison(task, *pair, {task: tuple(runs[name][task] for name in pair)})
         for task in grid.tasks
-        for names in pairs
-        if all(task in runs[name] for name in names)
+        for pair in names
+        if all(task in runs[name] for name in pair)
     ]
-    return [*verdict_rows([found for found in together if found[3][0]]), *verdict_rows(alone)]
+    rows = verdict_rows(together)
+    additions = zip(what_verdicts_rest_on(grid, together, rows), permutation_tests(together), strict=True)
+    return [*(row | more | test for row, (more, test) in zip(rows, additions, strict=True)), *verdict_rows(alone)]
 
 
-def verdict_rows(pairs: list[tuple[str, str, str, tuple[list[np.ndarray], list[np.ndarray]]]]) -> list[dict[str, Any]]:
-    """Task, algorithm, other and both sides' strata of all pairs that stand side by side → their rows."""
-    differences = [comparison.difference(*pair) for *_, pair in pairs]
+def verdict_rows(pairs: list[Comparison]) -> list[dict[str, Any]]:
+    """Of all pairs that stand side by side: their rows."""
+    differences = [comparison.difference(*pair.strata()) for pair in pairs]
     return [
-        {"task": task, **pair_key(algorithm, other, pair)}
+        {"task": pair.task, **pair_key(pair.algorithm, pair.other, pair.strata())}
         | {"difference": found.value, "low": found.low, "high": found.high, "p": found.p}
         | {"p_adjusted": verdict.p, "verdict": verdict.verdict, "seeds_needed": verdict.seeds}
-        for (task, algorithm, other, pair), found, verdict in zip(
-            pairs, differences, comparison.verdicts(differences), strict=True
-        )
+        for pair, found, verdict in zip(pairs, differences, comparison.verdicts(differences), strict=True)
+    ]
+
+
+def what_verdicts_rest_on(grid: Grid, pairs: list[Comparison], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Per pair the single tasks without which its better or worse would not stand, by the same test and correction,
+    and the difference without the first of them. First is the task without which the least is left of the difference.
+    """
+    without: list[dict[str, comparison.Difference]] = [{} for _ in pairs]
+    for task in grid.tasks:
+        left = [index for index, pair in enumerate(pairs) if pair.strata(without=task)[0]]
+        found = [comparison.difference(*pairs[index].strata(without=task)) for index in left]
+        for index, own, p in zip(left, found, comparison.holm([own.p for own in found]), strict=True):
+            decided = task in pairs[index].tasks and rows[index]["verdict"] in comparison.DECIDED
+            if decided and comparison.verdict_on(own.value, p) != rows[index]["verdict"]:
+                without[index][task] = own
+    return [rests_on(own, np.sign(row["difference"])) for own, row in zip(without, rows, strict=True)]
+
+
+def rests_on(without: dict[str, comparison.Difference], sign: float) -> dict[str, Any]:
+    """The columns about the tasks (by name, the difference without it) on which a verdict of this sign rests."""
+    if not without:
+        return {}
+    tasks = sorted(without, key=lambda task: sign * without[task].value)
+    first = without[tasks[0]]
+    ends = {"difference_without": first.value, "low_without": first.low, "high_without": first.high}
+    return {"rests_on": "; ".join(tasks), **ends}
+
+
+def permutation_tests(pairs: list[Comparison]) -> list[dict[str, float]]:
+    """Per pair the p-value of a permutation test within tasks, and corrected for all pairs. NaN where a sample has a
+    single run, as of the other test, or where even the smallest p-value of so few runs would decide nothing.
+    """
+    p_values = [
+        comparison.permutation_p(*pair.strata(), statistics.new_rng())
+        if min(len(runs) for side in pair.strata() for runs in side) > 1
+        and comparison.least_permutation_p(*pair.strata()) * len(pairs) <= 1 - statistics.CONFIDENCE
+        else np.nan
+        for pair in pairs
+    ]
+    return [
+        {"p_permutation": p, "p_permutation_adjusted": adjusted}
+        for p, adjusted in zip(p_values, comparison.holm(p_values), strict=True)
     ]
 
 
@@ -132,10 +191,9 @@ def pair_key(algorithm: str, other: str, pair: tuple[list[np.ndarray], list[np.n
     return {"algorithm": algorithm, "other": other, "tasks": len(first), "n": count(first), "n_other": count(second)}
 
 
-def shared_tasks(first: Strata, second: Strata) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Both sides' runs on the tasks where both have some."""
-    tasks = [task for task in first if task in second]
-    return [first[task] for task in tasks], [second[task] for task in tasks]
+def shared_tasks(first: Strata, second: Strata) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Both sides' runs on each task where both have some."""
+    return {task: (first[task], second[task]) for task in first if task in second}
 
 
 def count(strata: list[np.ndarray]) -> int:

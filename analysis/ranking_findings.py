@@ -11,6 +11,7 @@ import pandas as pd
 from analysis.findings import MARK, enumerate_text, fixed, interval, on_all_tasks, plural, seeds_text
 from analysis.ranking import ALL_TASKS
 from analysis.results import Grid
+from analysis.statistics import CONFIDENCE
 
 METRICS = {"iqm": "IQM", "mean": "mean", "median": "median", "optimality_gap": "optimality gap"}
 LOW_IS_GOOD = ("optimality_gap",)
@@ -26,6 +27,10 @@ KEYS = (
     "high",
     "p_adjusted",
     "seeds_needed",
+    "difference_without",
+    "low_without",
+    "high_without",
+    "p_permutation_adjusted",
 )
 COVERS = {  # runs per task: how often intervals hold the truth, which depends on how many tasks there are
     2: "mean holds the truth in 50 % of cases on one task and in 87 % on seven",
@@ -40,7 +45,7 @@ OPPOSITE = {"better": "worse", "worse": "better"}
 @dataclass(frozen=True)
 class Pair:
     """Two algorithms' final scores on one task or on all, seen from the one that stands first; a row of the table of
-    pairs. Over all tasks also the probability of improvement.
+    pairs. Over all tasks also the single tasks that the verdict rests on, and the probability of improvement.
     """
 
     task: str
@@ -54,7 +59,12 @@ class Pair:
     high: float
     p_adjusted: float
     seeds_needed: float
+    difference_without: float
+    low_without: float
+    high_without: float
+    p_permutation_adjusted: float
     verdict: str | None
+    rests_on: tuple[str, ...] = ()
     probability: float = np.nan
     probability_low: float = np.nan
     probability_high: float = np.nan
@@ -70,6 +80,9 @@ class Pair:
             difference=-self.difference,
             low=-self.high,
             high=-self.low,
+            difference_without=-self.difference_without,
+            low_without=-self.high_without,
+            high_without=-self.low_without,
             verdict=OPPOSITE.get(self.verdict, self.verdict),
             probability=1 - self.probability,
             probability_low=1 - self.probability_high,
@@ -95,7 +108,8 @@ def score_pairs(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[Pair]:
     found = []
     for row in of_scores(tables["pairs"]):
         verdict = None if pd.isna(row.verdict) else row.verdict
-        pair = Pair(**{key: getattr(row, key) for key in KEYS}, verdict=verdict)
+        rests_on = () if pd.isna(row.rests_on) else tuple(row.rests_on.split("; "))
+        pair = Pair(**{key: getattr(row, key) for key in KEYS}, verdict=verdict, rests_on=rests_on)
         if pair.task == ALL_TASKS:
             chance = chances[(pair.algorithm, pair.other)]
             chance = {"probability": chance.probability, "probability_low": chance.low, "probability_high": chance.high}
@@ -145,12 +159,12 @@ def agreement(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
 
 
 def steps_down(grid: Grid, ordered: list[str], together: list[Pair]) -> list[str]:
-    """Of each two neighbours in the order: whether the difference of their means is settled."""
+    """Of each two neighbours in the order: whether the difference of their means is larger than seeds alone explain."""
     by_names = {(pair.algorithm, pair.other): pair for pair in together if pair.verdict is not None}
     steps = [by_names[names] for names in pairwise(ordered) if names in by_names]
     meanings = {
-        "better": "Settled over all tasks (difference of means, 95 % interval)",
-        "undecided": "Not settled, although neighbours in this order",
+        "better": "Different in mean over these tasks (difference of means, 95 % interval)",
+        "undecided": "Not shown to differ in mean, although neighbours in this order",
         "worse": "Against this order, by their means",
     }
     found = []
@@ -162,10 +176,26 @@ def steps_down(grid: Grid, ordered: list[str], together: list[Pair]) -> list[str
 
 
 def step_text(grid: Grid, pair: Pair) -> str:
-    needed = f"; {seeds_text(pair.seeds_needed)}" if pair.verdict == "undecided" else ""
+    needed = ""
+    if pair.verdict == "undecided":
+        as_seen = " if the true difference is the one seen" if np.isfinite(pair.seeds_needed) else ""
+        needed = f"{seeds_text(pair.seeds_needed)}{as_seen}"
     gap = interval(pair.difference, pair.low, pair.high, fixed)
     relation = "below" if pair.verdict == "worse" else "above"
-    return f"{grid.title(pair.algorithm)} {relation} {grid.title(pair.other)} ({gap}{needed})"
+    said = "; ".join(filter(None, [gap, needed, rests_text(pair)]))
+    return f"{grid.title(pair.algorithm)} {relation} {grid.title(pair.other)} ({said})"
+
+
+def rests_text(pair: Pair) -> str:
+    """The single tasks on which the verdict rests, and what is left without the first of them; or nothing."""
+    if not pair.rests_on:
+        return ""
+    first = pair.rests_on[0]
+    which = f"rests on {first}" if len(pair.rests_on) == 1 else f"rests on each of {enumerate_text(pair.rests_on)}"
+    without = "it" if len(pair.rests_on) == 1 else first
+    left = interval(pair.difference_without, pair.low_without, pair.high_without, fixed)
+    turned = ", the other way round" if pair.difference_without * pair.difference < 0 else ""
+    return f"{which}: {left} without {without}{turned}"
 
 
 def told_apart(grid: Grid, ordered: list[str], together: list[Pair], alone: list[Pair]) -> list[str]:
@@ -175,7 +205,10 @@ def told_apart(grid: Grid, ordered: list[str], together: list[Pair], alone: list
     counts = [f"{settled(together)} of {plural(len(together), 'pair')} over all tasks"]
     if len(grid.tasks) > 1:
         counts.append(f"{settled(alone)} of {plural(len(alone), 'comparison')} on single tasks")
-    text = f"Told apart: {enumerate_text(counts)}."
+    text = "Told apart, corrected for the number of pairs (95 % intervals are those of each pair alone): "
+    text += f"{enumerate_text(counts)}."
+    if resting := sum(bool(pair.rests_on) for pair in together):
+        text += f" {resting} of the {settled(together)} would not be, were a certain single task left out."
     against = [
         f"{grid.title(pair.other)} above {grid.title(pair.algorithm)} on {pair.task}"
         for pair in alone
@@ -183,7 +216,40 @@ def told_apart(grid: Grid, ordered: list[str], together: list[Pair], alone: list
     ]
     if against:
         text += f" Against the order on a single task: {'; '.join(against)}."
-    return [text]
+    return [text, *permutation_text(grid, together)]
+
+
+def permutation_text(grid: Grid, together: list[Pair]) -> list[str]:
+    """Which verdicts over all tasks a test without Welch's assumptions confirms, where it can have any."""
+    tested = [pair for pair in together if pd.notna(pair.p_permutation_adjusted)]
+    decided = [pair for pair in tested if pair.verdict in OPPOSITE]
+    if not decided:
+        return []
+    alpha = 1 - CONFIDENCE
+    confirmed = [pair for pair in decided if pair.p_permutation_adjusted <= alpha]
+    others = {
+        "not confirmed": [pair for pair in decided if pair not in confirmed],
+        "told apart by it alone": [
+            pair for pair in tested if pair.verdict == "undecided" and pair.p_permutation_adjusted <= alpha
+        ],
+    }
+    said = f"A permutation test within tasks, which takes no distribution of scores, confirms {len(confirmed)} of "
+    said += f"the {plural(len(decided), 'verdict')} over all tasks"
+    for which, pairs in others.items():
+        if pairs:
+            named = enumerate_text(
+                f"{grid.title(pair.algorithm)} against {grid.title(pair.other)} "
+                f"(p\N{NO-BREAK SPACE}{equals(pair.p_permutation_adjusted)})"
+                for pair in pairs
+            )
+            said += f"; {which}: {named}"
+    return [f"{said}."]
+
+
+def equals(p: float) -> str:
+    """= 0.034, or < 0.0001."""
+    text = p_text(p)
+    return text if text.startswith("<") else f"=\N{NO-BREAK SPACE}{text}"
 
 
 def settled(pairs: list[Pair]) -> int:
@@ -223,8 +289,8 @@ def coverage_text(summary: pd.DataFrame) -> str:
         return ""
     n = max(most for most in COVERS if most <= min(fewest))
     return (
-        f"In simulations with normally distributed scores, at {n} runs per task, the interval of the {COVERS[n]}. "
-        "The verdicts below are not taken from it."
+        f"In simulations with normally distributed scores of unequal spread, at {n} runs per task, the interval of the "
+        f"{COVERS[n]}. The verdicts below are not taken from it."
     )
 
 
@@ -268,15 +334,17 @@ def mark_of(grid: Grid, pair: Pair) -> str:
     return f" {MARK}" if any(short) else ""
 
 
-def on_single_tasks(alone: list[Pair]) -> list[str]:
-    """better on and worse on, with the tasks' names, and on how many there is no decision."""
-    found = []
+def on_single_tasks(row: dict[str, Any]) -> list[str]:
+    """Of a row of `pair_rows`: better on and worse on, with the tasks' names, on how many there is no decision, and on
+    what the verdict over all tasks rests.
+    """
+    found, alone = [], row["alone"]
     for verdict in OPPOSITE:
         if tasks := [pair.task for pair in alone if pair.verdict == verdict]:
             found.append(f"{verdict} on {', '.join(tasks)}")
     if undecided := len(alone) - settled(alone):
         found.append(f"undecided on {undecided} of {len(alone)}")
-    return found
+    return [*found, *filter(None, [rests_text(row["pair"])])]
 
 
 def p_text(p: float) -> str:

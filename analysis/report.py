@@ -43,6 +43,7 @@ from analysis.findings import (
     ranked,
 )
 from analysis.gradient_statistics import FEWEST_BATCHES
+from analysis.gradient_statistics import RESAMPLES as GRADIENT_RESAMPLES
 from analysis.laboratory import UNBIASED_WITHIN
 from analysis.results import (
     FILES,
@@ -225,7 +226,9 @@ def page_of(
         "seconds": tables["scores"]["seconds_total"].sum(),
         "steps": tables["scores"]["steps_taken"].sum(),
         "looks": theme.looks(list(grid.algorithms)),
-        "resamples": statistics.RESAMPLES,
+        "compared": compared(grid),
+        "run_resamples": statistics.RESAMPLES,
+        "resamples": GRADIENT_RESAMPLES,
         "window": statistics.MOVING_AVERAGE,
         "points": CURVE_POINTS,
     }
@@ -244,11 +247,20 @@ def brief(grid: Grid, tables: dict[str, pd.DataFrame], page: dict[str, Any]) -> 
         "tuning": tuning_findings.headline(grid, tables["shrinkage"]),
         "published": published_findings.headline(tables["published"]),
         "completeness": [
-            f"{count(total['done'] + total['diverged'])} of {plural(len(grid.cells), 'run')} are there, "
+            f"{count(total['done'] + total['diverged'])} of {plural(len(grid.cells), 'run')} finished, "
             f"{count(page['steps'])} environment steps in all."
         ],
     }
     return [(section, sentence) for section, sentences in said.items() for sentence in sentences]
+
+
+def compared(grid: Grid) -> str:
+    """5 policy-gradient algorithms (PPO also with other settings) on 7 tasks; one that is there twice counts once."""
+    modules = Counter(about["module"] for about in grid.algorithms.values())
+    first = {about["module"]: about["title"] for about in reversed(grid.algorithms.values())}
+    variants = [first[module] for module, times in modules.items() if times > 1]
+    also = f" ({enumerate_text(variants)} also with other settings)" if variants else ""
+    return f"{plural(len(modules), 'policy-gradient algorithm')}{also} on {plural(len(grid.tasks), 'task')}"
 
 
 def citation(grid: Grid, page: dict[str, Any]) -> str:

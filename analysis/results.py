@@ -73,7 +73,8 @@ TABLES = {
         f"{' '.join(f'{name} {name}_low {name}_high' for name in AGGREGATES)}",
         "profiles": "measure algorithm tau share low high",
         "improvement": "measure algorithm other tasks n n_other probability low high",
-        "pairs": "measure task algorithm other tasks n n_other difference low high p p_adjusted verdict seeds_needed",
+        "pairs": "measure task algorithm other tasks n n_other difference low high p p_adjusted verdict seeds_needed "
+        "rests_on difference_without low_without high_without p_permutation p_permutation_adjusted",
         "efficiency": "algorithm fraction iqm low high",
         "diagnostics": f"task algorithm seed step {' '.join(DIAGNOSTICS)}",
         "provenance": "kind name value runs studies probes",
@@ -90,7 +91,7 @@ TABLES = {
         "tuning_parts": f"algorithm group {' '.join(PART_COLUMNS)}",
         "shrinkage": "algorithm group trial tuning_score untuned_tuning_score n fresh_tuned fresh_tuned_low "
         "fresh_tuned_high fresh_untuned fresh_untuned_low fresh_untuned_high difference difference_low difference_high "
-        "shrinkage verdict trials pruned diverged fresh_diverged steps seconds fresh_steps fresh_seconds",
+        "p p_adjusted shrinkage verdict trials pruned diverged fresh_diverged steps seconds fresh_steps fresh_seconds",
         "published": "task algorithm requested n budget source reference published_task version version_change steps "
         "metric metric_text ours ours_low ours_high published_n published published_spread spread_kind published_low "
         "published_high difference difference_low difference_high normalized_difference normalized_difference_low "

@@ -15,13 +15,15 @@ An estimate `x` has its 95 % interval in `x_low` and `x_high`; where the row is 
     ranking        aggregate: normalised scores over all tasks, per measure (score: the final one; auc) and algorithm;
                    pairs: difference of the means of two algorithms, over all tasks and on each, p of Welch's test,
                    p_adjusted by Holm's procedure, verdict on the first of the two, seeds_needed to decide an undecided
-                   pair, or null with seeds_needed_more_than; improvement: probability that a run of the first is better
+                   pair, or null with seeds_needed_more_than; over all tasks also rests_on, the single tasks without
+                   which the verdict would not stand ("; " between them), the difference_without the first of them, and
+                   p_permutation of a second test; improvement: probability that a run of the first is better
     scores         per task and algorithm over its n runs: final score (mean, iqm, std, min, max), auc, how many reached
                    the threshold and their median_steps_to_threshold; runs: each with its seed and scores
     published      every published score (steps, metric, published_n seeds) beside ours by the same metric; verdict:
                    consistent, above (ours is), below or not comparable, because of what, and the reason in words
     tuning         per algorithm and group of tasks: the winner's score on tuning seeds, tuned and untuned settings on
-                   fresh seeds, shrinkage, verdict, and what tuning cost
+                   fresh seeds, shrinkage, p, p_adjusted by Holm's procedure, verdict, and what tuning cost
     laboratory     per frozen policy, at the main batch size and before any normalisation of advantages: estimators with
                    their variance as a ratio to REINFORCE's, relative_bias in lengths of the true gradient, verdict
     provenance     versions, commits, machines: each value with the number of runs that have it

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import statistics
+from analysis import comparison, statistics
 from analysis.results import PART_COLUMNS, TABLES, Grid, Study, read_study
 
 STUDY = ["algorithm", "group"]
@@ -36,7 +36,17 @@ def tuning_tables(grid: Grid) -> dict[str, pd.DataFrame]:
             }
             for name, own in found.items():
                 rows[name] += [{**{key: asked[key] for key in STUDY}, **row} for row in own]
+    judge(rows["shrinkage"])
     return {name: pd.DataFrame(found, columns=list(TABLES[name])) for name, found in rows.items()}
+
+
+def judge(rows: list[dict[str, Any]]) -> None:
+    """Add to the studies' rows the p-value corrected for all studies (Holm), and the verdict that follows from it; the
+    same, without a test, where the untuned settings won.
+    """
+    for row, p in zip(rows, comparison.holm([row["p"] for row in rows]), strict=True):
+        verdict = "same" if row["trial"] == 0 else comparison.verdict_on(row["difference"], p)
+        row |= {"p_adjusted": p, "verdict": verdict}
 
 
 def trial_rows(study: Study) -> list[dict[str, Any]]:
@@ -136,17 +146,16 @@ def scores_by_seed(parts: pd.DataFrame) -> np.ndarray:
 
 
 def difference_of(study: Study, tuned: np.ndarray, untuned: np.ndarray) -> dict[str, Any]:
-    """Tuned − untuned on fresh seeds [n] with Welch's interval and the verdict.
+    """Tuned − untuned on fresh seeds [n] with Welch's interval and the p-value that there is none.
 
     The two sides are taken as independent although they share their seeds: from the first update on other settings see
     other states, so that a seed pairs little more than initial weights, and what correlation is left makes the interval
     too long rather than too short.
     """
     if study.about["best"]["trial"] == 0:
-        return {**estimate("difference", 0.0, (np.nan, np.nan)), "verdict": "same"}
-    low, high = statistics.welch_interval(tuned, untuned)
-    verdict = None if np.isnan(low) else "better" if low > 0 else "worse" if high < 0 else "undecided"
-    return {**estimate("difference", tuned.mean() - untuned.mean(), (low, high)), "verdict": verdict}
+        return {**estimate("difference", 0.0, (np.nan, np.nan)), "p": np.nan}
+    found = comparison.difference([tuned], [untuned])
+    return {**estimate("difference", found.value, (found.low, found.high)), "p": found.p}
 
 
 def estimate(name: str, value: float, interval: tuple[float, float]) -> dict[str, float]:

@@ -4,9 +4,11 @@ import json
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from analysis.findings import FEW_RUNS, count, duration, enumerate_text
+from analysis import comparison, statistics
+from analysis.findings import FEW_RUNS, count, duration, enumerate_text, interval
 from analysis.results import Grid
 
 VERDICTS = {  # what the page says of each
@@ -26,6 +28,7 @@ def sentences(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
         said += [
             *helped(grid, shrinkage),
             *few_seeds(shrinkage),
+            *twins(grid, tables),
             *shrank(shrinkage),
             cost_sentence(grid, shrinkage, tables["scores"]),
             *diverged(shrinkage),
@@ -49,15 +52,15 @@ def unfinished(grid: Grid, shrinkage: pd.DataFrame) -> list[str]:
 
 
 def helped(grid: Grid, shrinkage: pd.DataFrame) -> list[str]:
-    """Over all studies, by the verdicts on fresh seeds; then group by group."""
+    """Over all studies, by the verdicts on new random seeds; then group by group."""
     counts = shrinkage["verdict"].value_counts()
     unknown = shrinkage[shrinkage["verdict"].isna()]
     won = [f"in {counts['same']} the untuned settings won the tuning itself"] if counts.get("same") else []
+    higher = int((shrinkage["difference"] > 0).sum())
     if not counts.drop("same", errors="ignore").sum() and len(unknown):
-        higher = int((unknown["difference"] > 0).sum())
         seen = f"the tuned settings scored higher than the untuned ones in {higher} of {studies_text(len(shrinkage))}"
         return [
-            f"Whether tuning helped cannot be said: with a single fresh seed there is no interval. On that seed "
+            f"Whether tuning helped cannot be said: with a single new random seed there is no interval. On that seed "
             f"{'; '.join([seen, *won])}."
         ]
     tuned = list(dict.fromkeys(shrinkage["algorithm"]))
@@ -73,17 +76,107 @@ def helped(grid: Grid, shrinkage: pd.DataFrame) -> list[str]:
         said = f"Tuning helped {len(better)} of {len(tuned)} algorithms{where} ({names})"
     else:
         said = f"Tuning is not shown to have helped any of the {len(tuned)} algorithms"
-    said += ": on fresh seeds, "
     parts = [
-        f"the tuned settings are better than the untuned ones in {counts.get('better', 0)} of "
-        f"{studies_text(len(shrinkage))} and worse in {counts.get('worse', 0)}"
+        f"{higher} {'has' if higher == 1 else 'have'} a higher mean with the tuned than with the untuned settings when "
+        f"both are trained with new random seeds, {counts.get('better', 0) or 'none'} by more than chance explains "
+        f"once corrected for their number"
     ]
-    if counts.get("undecided"):
-        parts.append(f"{counts['undecided']} {'is' if counts['undecided'] == 1 else 'are'} undecided")
+    if worse := counts.get("worse"):
+        parts.append(f"{worse} {be(range(worse))} worse by that measure")
     if len(unknown):
-        parts.append(f"{len(unknown)} with a single fresh seed {be(unknown)} not judged")
-    said += f"{'; '.join([*parts, *won])}."
+        parts.append(f"{len(unknown)} with a single new random seed {be(unknown)} not judged")
+    said += f": of {studies_text(len(shrinkage))} (one algorithm on one group of tasks), {'; '.join([*parts, *won])}. "
+    said += f"{sample(grid, shrinkage)}."
     return [said, *(group_sentence(grid, group, rows) for group, rows in shrinkage.groupby("group", sort=False))]
+
+
+def sample(grid: Grid, shrinkage: pd.DataFrame) -> str:
+    """How many new random seeds a study has, and how long it trains beside a run."""
+    studied = set(shrinkage[["algorithm", "group"]].itertuples(index=False, name=None))
+    shares = [
+        steps / grid.tasks[task]["steps"]
+        for study in grid.studies
+        if (study["algorithm"], study["group"]) in studied
+        for task, steps in study["tasks"].items()
+        if task in grid.tasks
+    ]
+    percent = extent(pd.Series(shares).mul(100).round().astype(int)) if shares else ""
+    length = f", each trained for {percent} % of a run’s steps" if shares else ""
+    seeds = extent(shrinkage["n"])
+    return f"n = {seeds} new random seed{'' if seeds == '1' else 's'} per task{length}"
+
+
+def twins(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
+    """Where the grid runs an algorithm with tuned settings and with those it had before: both at full budget, group by
+    group.
+    """
+    said, scores = [], tables["scores"]
+    for study in grid.studies:
+        tuned = study["algorithm"]
+        for untuned in grid.algorithms:
+            sides: dict[str, list[np.ndarray]] = {
+                task: [
+                    scores.loc[(scores["task"] == task) & (scores["algorithm"] == name), "normalized"].to_numpy()
+                    for name in (tuned, untuned)
+                ]
+                for task in study["serves"]
+                if are_twins(grid, tables["tuning_settings"], study, untuned, task)
+            }
+            sides = {task: runs for task, runs in sides.items() if all(map(len, runs))}
+            if sides:
+                found = between(sides)
+                means = [statistics.mean_over_tasks(own) for own in zip(*sides.values(), strict=True)]
+                said.append(
+                    f"In this grid’s own runs, at full budget, on the tasks of the group {study['group']}: "
+                    f"{grid.title(tuned)} {score(means[0])} with tuned settings, {score(means[1])} without "
+                    f"them, as {grid.title(untuned)}; difference "
+                    f"{interval(found.value, found.low, found.high, score)}, the interval "
+                    f"of this comparison alone, n = {extent(lengths(sides))} per task{resting(sides, found)}."
+                )
+    return said
+
+
+def between(sides: dict[str, list[np.ndarray]]) -> comparison.Difference:
+    """The difference of two algorithms' scores, task by task [n_k] and [m_k]."""
+    first, second = zip(*sides.values(), strict=True)
+    return comparison.difference(list(first), list(second))
+
+
+def lengths(sides: dict[str, list[np.ndarray]]) -> pd.Series:
+    return pd.Series([len(runs) for task in sides.values() for runs in task])
+
+
+def resting(sides: dict[str, list[np.ndarray]], found: comparison.Difference) -> str:
+    """Without which single task a difference that is not 0 by its interval could be 0; or nothing."""
+    if len(sides) == 1 or not found.low * found.high > 0:
+        return ""
+    without = {left: between({task: own for task, own in sides.items() if task != left}) for left in sides}
+    crucial = {task: own for task, own in without.items() if not own.low * found.value > 0 < own.high * found.value}
+    if not crucial:
+        return ""
+    task = min(crucial, key=lambda left: crucial[left].value * np.sign(found.value))
+    own = crucial[task]
+    return f"; it rests on {task}: {interval(own.value, own.low, own.high, score)} without it"
+
+
+def are_twins(grid: Grid, settings: pd.DataFrame, study: dict[str, Any], untuned: str, task: str) -> bool:
+    """Whether on this task `untuned` is the study's algorithm with the settings that it had before the study."""
+    cells = [next(iter(grid.requested(task, name)), None) for name in (study["algorithm"], untuned)]
+    modules = {grid.algorithms[name]["module"] for name in (study["algorithm"], untuned)}
+    if None in cells or len(modules) > 1 or cells[0]["tuned"] != study["directory"] or cells[1]["tuned"] is not None:
+        return False
+    of_study = settings[(settings["algorithm"] == study["algorithm"]) & (settings["group"] == study["group"])]
+    before = {row.setting: row.untuned for row in of_study.itertuples()}
+    tuned, own = (cell["settings"] for cell in cells)
+    return len(before) > 0 and all(
+        own.get(name) == value if name not in before else pd.isna(before[name]) or same(before[name], own.get(name))
+        for name, value in tuned.items()
+    )
+
+
+def same(text: str, value: Any) -> bool:
+    """Whether a value as JSON of ten digits is this one."""
+    return value_text(text) == value_text(json.dumps(value))
 
 
 def few_seeds(shrinkage: pd.DataFrame) -> list[str]:
@@ -92,13 +185,14 @@ def few_seeds(shrinkage: pd.DataFrame) -> list[str]:
     if not 1 < n <= FEW_RUNS:
         return []
     return [
-        f"These verdicts rest on {n} fresh seeds per task, by Welch’s t interval, which takes scores to be normally "
-        f"distributed; each verdict is one by itself, without a correction for their number."
+        f"These verdicts rest on {n} new random seeds per task, by Welch’s t-test, which takes scores to be normally "
+        f"distributed, corrected by Holm’s procedure for all studies. So few seeds show only large gains: undecided "
+        f"does not mean that there was none."
     ]
 
 
 def group_sentence(grid: Grid, group: str, rows: pd.DataFrame) -> str:
-    """Of one group: every algorithm's tuned and untuned score on fresh seeds, by verdict."""
+    """Of one group: every algorithm's tuned and untuned score with new random seeds, by verdict."""
     parts = []
     for verdict, words in VERDICTS.items():
         own = [
@@ -109,7 +203,7 @@ def group_sentence(grid: Grid, group: str, rows: pd.DataFrame) -> str:
         ]
         if own:
             parts.append(f"{words.capitalize()}: {enumerate_text(own)}")
-    return f"Group {group}, normalised score on fresh seeds with untuned → tuned settings. {'. '.join(parts)}."
+    return f"Group {group}, normalised score with new random seeds (untuned → tuned settings). {'. '.join(parts)}."
 
 
 def shrank(shrinkage: pd.DataFrame) -> list[str]:
@@ -119,15 +213,15 @@ def shrank(shrinkage: pd.DataFrame) -> list[str]:
     one = len(shrinkage) == 1
     spans = "" if one else f" on average (between {lower(lost.min())} and {lower(lost.max())})"
     said = [
-        f"Shrinkage: on fresh seeds the winner{'' if one else 's'} scored {lower(lost.mean())} than on the tuning "
-        f"seeds{spans}; the untuned settings, which were not chosen by their score, {lower(control)}."
+        f"Shrinkage: with new random seeds the winner{'' if one else 's'} scored {lower(lost.mean())} than on the "
+        f"tuning seeds{spans}; the untuned settings, which were not chosen by their score, {lower(control)}."
     ]
     promised = (shrinkage["tuning_score"] - shrinkage["untuned_tuning_score"]).mean()
     kept_gain = shrinkage["difference"].mean()
     if promised > 0:
         said.append(
             f"On the tuning seeds the winner{'' if one else 's'} stood {score(promised)} above the untuned settings"
-            f"{'' if one else ' on average'}; on fresh seeds {score(abs(kept_gain))} "
+            f"{'' if one else ' on average'}; with new random seeds {score(abs(kept_gain))} "
             f"{'above' if kept_gain >= 0 else 'below'} them."
         )
     return said
@@ -141,9 +235,9 @@ def cost_sentence(grid: Grid, shrinkage: pd.DataFrame, scores: pd.DataFrame) -> 
     spent = scores.loc[scores["algorithm"].isin(tuned), "seconds_total"].sum()
     time = f", and {share(seconds, spent)} of the core time that its finished runs took" if spent > 0 else ""
     return (
-        f"Tuning cost {count(steps)} environment steps and {duration(seconds)} of core time, fresh seeds included: "
-        f"{share(steps, training)} of the steps that this grid trains the same algorithms for{time}. None of these "
-        f"steps is in a learning curve, a score or a count of steps elsewhere on this page."
+        f"Tuning cost {count(steps)} environment steps and {duration(seconds)} of core time, new random seeds "
+        f"included: {share(steps, training)} of the steps that this grid trains the same algorithms for{time}. None of "
+        f"these steps is in a learning curve, a score or a count of steps elsewhere on this page."
     )
 
 
@@ -156,7 +250,7 @@ def diverged(shrinkage: pd.DataFrame) -> list[str]:
             f"policy’s score."
         )
     if parts:
-        said.append(f"{parts} of the runs on fresh seeds diverged and {be(range(parts))} counted as 0.")
+        said.append(f"{parts} of the runs with new random seeds diverged and {be(range(parts))} counted as 0.")
     return said
 
 
@@ -311,13 +405,13 @@ def cost_rows(grid: Grid, shrinkage: pd.DataFrame, scores: pd.DataFrame) -> list
 
 
 def sample_text(name: str, shrinkage: pd.DataFrame) -> str:
-    """n of a figure of tuning: fresh seeds or trials, and how the intervals are made."""
+    """n of a figure of tuning: new random seeds or trials, and how the intervals are made."""
     if shrinkage.empty:
         return ""
     if name != "shrinkage":
         return f"n = {extent(shrinkage['trials'])} trials per study."
     seeds = extent(shrinkage["n"])
-    said = f"n = {seeds} fresh seed{'' if seeds == '1' else 's'} per task."
+    said = f"n = {seeds} new random seed{'' if seeds == '1' else 's'} per task."
     if shrinkage["fresh_untuned_low"].notna().any():
         said += " Student’s t intervals over seeds, of the means over tasks."
     return said

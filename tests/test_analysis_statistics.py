@@ -91,14 +91,10 @@ def test_an_equal_seed_gives_an_equal_interval():
     assert first == second
 
 
-def test_the_t_intervals_are_scipys_and_defined_where_nothing_varies():
+def test_the_t_interval_is_scipys_and_defined_where_nothing_varies():
     rng = np.random.default_rng(3)
-    first, second = rng.normal(1.0, 2.0, size=4), rng.normal(0.0, 0.5, size=6)
+    first = rng.normal(1.0, 2.0, size=4)
     expected = scipy.stats.ttest_1samp(first, 0.0).confidence_interval(0.95)
     assert statistics.t_interval(first) == pytest.approx(tuple(expected))
-    expected = scipy.stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
-    assert statistics.welch_interval(first, second) == pytest.approx(tuple(expected))
-    assert statistics.welch_interval(np.full(3, 2.0), np.full(4, 0.5)) == (1.5, 1.5)
     assert statistics.t_interval(np.full(3, 2.0)) == (2.0, 2.0)
     assert np.isnan(statistics.t_interval(first[:1])).all()
-    assert np.isnan(statistics.welch_interval(first, second[:1])).all()

@@ -510,8 +510,8 @@ def section(folder: Path, table: pd.DataFrame) -> str:
     drawn["published_scores"] = theme.image_bytes(figure, "svg").decode()
     plt.close(figure)
     read = {name: results.read_table(folder, name) for name in results.TABLES}
-    page = visible_text(report.render(grid, read, drawn))
-    return page.split("Against published scores")[3].split("Every run")[0]
+    page = report.render(grid, read, drawn)
+    return visible_text("</style>" + page.split('<section id="published">')[1].split("</section>")[0])
 
 
 def test_the_section_says_what_can_be_compared_and_what_prevents_the_rest(hopper):
@@ -598,6 +598,19 @@ def test_the_longer_grid_is_as_long_as_the_section_says():
 def test_scores_without_any_spread_are_said_to_tell_little():
     table = pd.DataFrame({"difference_low": [0.0, 0.0], "difference_high": [0.0, 0.0]})
     assert "that says little" in published_findings.width(table)
+
+
+def test_the_headline_says_how_many_scores_are_compared_and_which_of_them_test_little():
+    def headline(*ends: tuple[float, float]) -> str:
+        rows = [{"verdict": "consistent", "difference_low": low, "difference_high": high} for low, high in ends]
+        table = pd.DataFrame([*rows, {"verdict": "not comparable"}])
+        return published_findings.headline(table)[0]
+
+    said = "Of 3 published scores, 2 were measured closely enough to ours to be compared; of these, 2 consistent"
+    assert headline((-1, 1), (-2, 1)) == f"{said}."
+    assert headline((0, 0), (0, 0)).startswith(f"{said} (both with the same score in every run")
+    assert headline((0, 0), (-2, 1)).startswith(f"{said} (1 with the same score in every run")
+    assert headline() == "Of 1 published score, 0 were measured closely enough to ours to be compared."
 
 
 def test_many_verdicts_come_with_a_warning_about_chance():

@@ -3,6 +3,7 @@
 import re
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -25,6 +26,9 @@ from analysis.tables import make_tables
 from tests.analysis_fixtures import CARTPOLE, TASKS, edit_json, says_nan, write_grid, write_runs
 from tests.test_analysis import visible_text
 
+# Columns that depend on how many pairs are compared.
+OF_ALL_PAIRS = ("p_adjusted", "p_permutation_adjusted", "verdict", "seeds_needed", "rests_on")
+OF_ALL_PAIRS += ("difference_without", "low_without", "high_without")
 FIVE = (0.0, 0.01, 0.02, 0.03, 0.04)
 
 
@@ -102,6 +106,59 @@ def test_every_pair_is_compared_over_all_tasks_and_on_each_and_corrected_within_
     assert (hopper["verdict"], hopper["tasks"], hopper["n"]) == ("worse", 1, 5)
 
 
+def test_a_verdict_that_rests_on_a_single_task_says_so_and_what_is_left_without_it(tmp_path):
+    """PPO is far above A2C on CartPole and a little below it on Hopper; A2C is above REINFORCE on both."""
+    grid = grid_of(tmp_path / "rests", ("reinforce", "a2c", "ppo"))
+    runs = {
+        "reinforce": {"CartPole-v1": around(0.1), "Hopper-v5": around(0.1)},
+        "a2c": {"CartPole-v1": around(0.3), "Hopper-v5": around(0.505)},
+        "ppo": {"CartPole-v1": around(0.9), "Hopper-v5": around(0.5)},
+    }
+    tables = tables_of(grid, runs)
+    together = tables["pairs"].query("measure == 'score' and task == @ranking.ALL_TASKS")
+    rows = together.set_index(["algorithm", "other"])
+    row = rows.loc[("ppo", "a2c")]
+    assert (row["verdict"], row["rests_on"]) == ("better", "CartPole-v1")
+    alone = comparison.difference([np.array(runs["ppo"]["Hopper-v5"])], [np.array(runs["a2c"]["Hopper-v5"])])
+    assert row[["difference_without", "low_without", "high_without"]].tolist() == pytest.approx(
+        [alone.value, alone.low, alone.high]
+    )
+    assert pd.isna(rows.loc[("a2c", "reinforce"), "rests_on"])
+    assert tables["pairs"].query("task != @ranking.ALL_TASKS")["rests_on"].isna().all()
+    pairs = [pair for pair in ranking_findings.score_pairs(grid, tables) if pair.task == ranking.ALL_TASKS]
+    said = ranking_findings.steps_down(grid, ["ppo", "a2c", "reinforce"], pairs)
+    assert said[0].count("rests on") == 1
+    left = findings.interval(alone.value, alone.low, alone.high, findings.fixed)
+    assert f"rests on CartPole-v1: {left} without it, the other way round)" in said[0]
+    (pair,) = (row for row in ranking_findings.pair_rows(grid, tables) if row["pair"].rests_on)
+    assert ranking_findings.on_single_tasks(pair)[-1].startswith("rests on CartPole-v1: ")
+    seen = pair["pair"].turned()
+    assert (seen.difference_without, seen.low_without) == (-alone.value, -alone.high)
+
+
+def test_a_permutation_test_stands_beside_the_verdicts_where_it_can_decide_anything(three, tmp_path):
+    _, tables = three
+    together = tables["pairs"].query("measure == 'score' and task == @ranking.ALL_TASKS")
+    assert together["p_permutation_adjusted"].tolist() == comparison.holm(together["p_permutation"]).tolist()
+    assert (together["p_permutation"] <= 0.001).tolist() == (together["verdict"] != "undecided").tolist()
+    grid = grid_of(tmp_path / "small", ("reinforce", "a2c", "ppo"), seeds=(0, 1))
+    few = tables_of(grid, {name: {task: [0.1, 0.2] for task in TASKS} for name in grid.algorithms})
+    assert few["pairs"]["p_permutation"].isna().all()  # 2 of 36 is its smallest
+
+
+def test_verdicts_that_the_permutation_test_does_not_confirm_are_named(three):
+    grid, tables = three
+    pairs = ranking_findings.score_pairs(grid, tables)
+    together = [replace(pair, p_permutation_adjusted=0.2) for pair in pairs if pair.task == ranking.ALL_TASKS]
+    (said,) = ranking_findings.permutation_text(grid, together)
+    assert said.startswith(
+        "A permutation test within tasks, which takes no distribution of scores, confirms 0 of the 2"
+    )
+    assert said.count("p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.20") == 2
+    together = [replace(pair, p_permutation_adjusted=0.001) for pair in together]
+    assert "told apart by it alone: " in ranking_findings.permutation_text(grid, together)[0]
+
+
 def test_only_tasks_that_both_have_count_for_a_pair(tmp_path):
     grid = grid_of(tmp_path / "partial", ("reinforce", "ppo"))
     runs = {"reinforce": {"CartPole-v1": around(0.1), "Hopper-v5": around(0.9)}, "ppo": {"CartPole-v1": around(0.3)}}
@@ -136,7 +193,7 @@ def test_another_algorithm_moves_no_number_but_the_corrected_ones(tmp_path):
     fewer = ranking.ranking_tables(grid, scores_of({name: runs[name] for name in ("reinforce", "a2c")}))
     more = tables_of(grid, runs)
     for name in ("aggregate", "profiles", "improvement", "pairs"):
-        columns = [c for c in results.TABLES[name] if c not in ("p_adjusted", "verdict", "seeds_needed")]
+        columns = [c for c in results.TABLES[name] if c not in OF_ALL_PAIRS]
         keys = [c for c in ("measure", "task", "algorithm", "other", "tau") if c in columns]
         both = fewer[name][columns].merge(more[name][columns], how="left", on=keys, suffixes=("", "_more"))
         for column in set(columns) - set(keys):
@@ -163,7 +220,8 @@ def test_the_order_its_steps_and_what_speaks_against_it_are_said(three):
     assert close["verdict"] == "undecided"
     assert f"about {close['seeds_needed']:,.0f} seeds needed" in said
     assert f"{second} above REINFORCE (" in said
-    assert "Told apart: 2 of 3 pairs over all tasks" in said
+    assert "pair alone): 2 of 3 pairs over all tasks" in said
+    assert "confirms 2 of the 2 verdicts over all tasks." in said
 
 
 def test_a_pair_is_seen_from_the_one_that_stands_first(three):
@@ -199,6 +257,19 @@ def test_the_leaders_of_a_task_take_their_verdicts_from_the_pairs(three):
     assert (hopper.best.algorithm, hopper.verdict) == ("a2c", "yes")
     turned = tables["pairs"].assign(verdict=tables["pairs"]["verdict"].map(lambda verdict: "undecided"))
     assert findings.leaders(grid, tables | {"pairs": turned})[1].verdict.startswith("no")
+
+
+@pytest.mark.parametrize(("n", "said"), [(2, "about half"), (5, "about 92 times"), (6, None)])
+def test_few_runs_are_said_to_be_few(n, said):
+    found = findings.few_runs(pd.DataFrame({"n": [n, 9]}))
+    assert [said in sentence and findings.NO_WIDTH in sentence for sentence in found] == ([True] if said else [])
+
+
+def test_a_variant_of_an_algorithm_is_not_counted_as_another(tmp_path):
+    grid = grid_of(tmp_path / "variants", ("reinforce", "ppo"))
+    assert report.compared(grid) == "2 policy-gradient algorithms on 2 tasks"
+    grid.algorithms["ppo_published"] = {**grid.algorithms["ppo"], "title": "PPO (untuned)"}
+    assert report.compared(grid) == "2 policy-gradient algorithms (PPO also with other settings) on 2 tasks"
 
 
 def test_seeds_needed_in_words():
@@ -314,5 +385,5 @@ def test_a_single_algorithm_has_a_section_without_pairs(tmp_path):
     folder = tmp_path / "alone"
     write_runs(folder, write_grid(folder, algorithms=("ppo",), tasks={"CartPole-v1": CARTPOLE}))
     text = section(folder)
-    assert "Which differences are settled" not in text
+    assert "Which means differ by more than seeds explain" not in text
     assert "All tasks together" in text

@@ -238,7 +238,7 @@ def test_every_link_of_the_report_leads_somewhere(folder):
 
 def test_the_report_has_its_sections_in_order_and_what_is_missing(folder):
     source = written(folder)[1]
-    expected = """Read this first; Claims; Ranking; Learning curves; Gradient laboratory; Tuning;
+    expected = """Keep in mind; Claims; Ranking; Learning curves; Gradient laboratory; Tuning;
         Against published scores; Every run; Speed; Algorithms and settings; How scores are defined; Completeness;
         Provenance; How to cite"""
     assert re.findall(r"^## (.*)$", source, re.MULTILINE) == re.split(r";\s+", expected)
@@ -256,7 +256,7 @@ def test_the_report_says_how_to_cite_if_the_page_does(folder):
         report.environment(), page | {"cite": entry, "findings": page["findings"] | {"caution": []}}
     )
     assert [token.content for token in GITHUB.parse(source) if token.type == "fence"] == [entry + "\n"]
-    assert "Read this first" not in source
+    assert "Keep in mind" not in source
 
 
 def test_a_grid_without_runs_has_a_summary_and_a_report(tmp_path):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from scipy.stats import t as t_distribution
 
-from analysis import figures, report, results, tables, theme, tuning, tuning_findings
+from analysis import comparison, figures, report, results, tables, theme, tuning, tuning_findings
 from analysis.report import FIGURE_TITLES
 from tests.analysis_fixtures import (
     CARTPOLE,
@@ -127,12 +127,24 @@ def test_shrinkage_and_difference_are_those_of_the_parts(made):
 
 
 @pytest.mark.parametrize(("algorithm", "verdict"), [(name, about[2]) for name, about in FRESH.items()])
-def test_the_verdict_follows_from_the_interval_of_the_difference(made, algorithm, verdict):
+def test_the_verdict_follows_from_the_corrected_p_value(made, algorithm, verdict):
     row = of(made[0], "shrinkage", algorithm).iloc[0]
     assert row["verdict"] == verdict
     holds_0 = row["difference_low"] <= 0 <= row["difference_high"]
-    assert holds_0 == (verdict == "undecided")
+    assert holds_0 == (row["p"] > 0.05)
+    assert (row["p_adjusted"] > 0.05) == (verdict == "undecided")
     assert row["difference_low"] < row["difference"] < row["difference_high"]
+
+
+def test_studies_are_corrected_for_their_number(made):
+    table = results.read_table(made[0], "shrinkage").set_index("algorithm")
+    assert table["p_adjusted"].tolist() == pytest.approx(comparison.holm(table["p"]).tolist(), nan_ok=True)
+    assert pd.isna(table.loc["reinforce", "p"])  # its untuned settings won
+    rows = [{"trial": 1, "difference": 0.1, "p": 0.03} for _ in range(2)]
+    tuning.judge(rows)
+    assert [row["verdict"] for row in rows] == ["undecided"] * 2
+    tuning.judge(rows[:1])
+    assert rows[0]["verdict"] == "better"
 
 
 def test_where_the_untuned_settings_won_there_is_no_difference_and_its_cost_is_counted_once(made):
@@ -175,9 +187,9 @@ def test_a_single_fresh_seed_has_neither_interval_nor_verdict(tmp_path):
     row = of(folder, "shrinkage", "ppo").iloc[0]
     assert row["difference"] == pytest.approx(0.3)
     assert row[["fresh_tuned_low", "fresh_untuned_high", "difference_low", "difference_high", "verdict"]].isna().all()
-    assert "Whether tuning helped cannot be said: with a single fresh seed there is no interval" in page
+    assert "Whether tuning helped cannot be said: with a single new random seed there is no interval" in page
     assert "not judged" in page
-    assert "n = 1 fresh seed per task" in page
+    assert "n = 1 new random seed per task" in page
     assert not says_nan(page)
 
 
@@ -186,7 +198,8 @@ def test_another_study_moves_no_number(made, tmp_path):
     shutil.copytree(made[0] / "tuning", folder / "tuning")
     write_grid(folder, algorithms=ALGORITHMS, tasks=TASKS, studies=studies()[3:])
     fewer = tables.make_tables(results.read_grid(folder))["shrinkage"]
-    pd.testing.assert_frame_equal(fewer, of(made[0], "shrinkage", "ppo"), check_dtype=False, rtol=1e-8)
+    same = [name for name in fewer if name not in ("p_adjusted", "verdict")]
+    pd.testing.assert_frame_equal(fewer[same], of(made[0], "shrinkage", "ppo")[same], check_dtype=False, rtol=1e-8)
 
 
 def test_a_penalty_on_spread_is_in_no_score_but_the_trials(one):
@@ -288,12 +301,15 @@ def test_a_study_that_is_not_finished_is_no_study_but_its_winner_counts(one):
 def test_the_section_says_whether_tuning_helped_and_what_it_cost(made):
     page = made[1]
     assert (
-        "Tuning helped 1 of 4 algorithms (REINFORCE with baseline): on fresh seeds, the tuned settings are better than "
-        "the untuned ones in 1 of 4 studies and worse in 1; 1 is undecided; in 1 the untuned settings won the tuning"
+        "Tuning helped 1 of 4 algorithms (REINFORCE with baseline): of 4 studies (one algorithm on one group of "
+        "tasks), 2 have a higher mean with the tuned than with the untuned settings when both are trained with new "
+        "random seeds, 1 by more than chance explains once corrected for their number; 1 is worse by that measure; in "
+        "1 the untuned settings won the tuning itself. n = 3 new random seeds per task, each trained for 10 to 20 % of "
+        "a run’s steps."
     ) in page
     assert "Better: REINFORCE with baseline (0.200 → 0.400). Worse: A2C (0.300 → 0.100)." in page
     assert "Untuned won: REINFORCE (0.500)." in page
-    assert "These verdicts rest on 3 fresh seeds per task" in page
+    assert "These verdicts rest on 3 new random seeds per task" in page
     table = results.read_table(made[0], "shrinkage")
     steps = table["steps"].sum() + table["fresh_steps"].sum()
     share = 100 * steps / (4 * 2 * (20000 + 50000))
@@ -311,9 +327,10 @@ def test_where_tuning_did_not_help_the_section_says_so(made):
     grid = results.read_grid(made[0])
     said = tuning_findings.helped(grid, table[table["algorithm"].isin(["a2c", "ppo"])])[0]
     assert said.startswith(
-        "Tuning is not shown to have helped any of the 2 algorithms: on fresh seeds, the tuned settings are better"
+        "Tuning is not shown to have helped any of the 2 algorithms: of 2 studies (one algorithm on one group of "
+        "tasks), 1 has a higher mean"
     )
-    assert "in 0 of 2 studies and worse in 1" in said
+    assert "none by more than chance explains once corrected for their number; 1 is worse by that measure. n" in said
 
 
 def test_a_single_fresh_seed_says_nothing_even_where_the_untuned_settings_won_elsewhere(made):
@@ -322,12 +339,49 @@ def test_a_single_fresh_seed_says_nothing_even_where_the_untuned_settings_won_el
     judged = table["verdict"].isin(["better", "worse", "undecided"])
     single = table.assign(verdict=table["verdict"].where(~judged))
     (said,) = tuning_findings.helped(grid, single)
-    assert said.startswith("Whether tuning helped cannot be said: with a single fresh seed")
+    assert said.startswith("Whether tuning helped cannot be said: with a single new random seed")
     assert "in 2 of 4 studies; in 1 the untuned settings won the tuning itself." in said
     one_judged = table.assign(verdict=table["verdict"].where(~judged | (table["algorithm"] == "a2c")))
     said, group = tuning_findings.helped(grid, one_judged)
-    assert "in 0 of 4 studies and worse in 1; 2 with a single fresh seed are not judged; in 1 the untuned" in said
+    assert "1 is worse by that measure; 2 with a single new random seed are not judged; in 1 the untuned" in said
     assert "Not judged: REINFORCE with baseline (0.200 → 0.400) and PPO" in group
+
+
+def test_a_variant_with_the_settings_before_tuning_is_compared_at_full_budget(one):
+    folder, grid, _ = one
+    ppo = grid["algorithms"]["ppo"]
+    algorithms = {"ppo": ppo, "ppo_published": {**ppo, "title": "PPO (untuned)"}}
+    twins = [
+        {
+            **cell,
+            "algorithm": "ppo_published",
+            "tuned": None,
+            "directory": cell["directory"].replace("ppo", "ppo_published"),
+        }
+        for cell in grid["cells"]
+    ]
+    edit_json(folder / "grid.json", algorithms=algorithms, cells=[*grid["cells"], *twins])
+    write_runs(folder, {**grid, "algorithms": algorithms, "cells": twins})
+    made = tables.make_tables(results.read_grid(folder))
+    (said,) = tuning_findings.twins(results.read_grid(folder), made)
+    means = made["scores"].groupby(["algorithm", "task"])["normalized"].mean().groupby("algorithm").mean()
+    assert (
+        f"PPO {tuning_findings.score(means['ppo'])} with tuned settings, "
+        f"{tuning_findings.score(means['ppo_published'])} without them, as PPO (untuned); difference"
+    ) in said
+    twins[0]["settings"] = {**twins[0]["settings"], "gamma": 0.5}  # neither tuned nor as before
+    edit_json(folder / "grid.json", cells=[*grid["cells"], *twins])
+    assert tuning_findings.twins(results.read_grid(folder), made) != [said]
+
+
+def test_a_difference_at_full_budget_that_rests_on_a_single_task_says_so():
+    close = np.array([0.1, 0.12, 0.11, 0.13])
+    sides = {"CartPole-v1": [close + 0.8, close], "Hopper-v5": [close - 0.01, close]}
+    found = tuning_findings.between(sides)
+    assert found.low > 0
+    assert tuning_findings.resting(sides, found).startswith("; it rests on CartPole-v1: −0.010 [")
+    sides["Hopper-v5"][0] = close + 0.7
+    assert tuning_findings.resting(sides, tuning_findings.between(sides)) == ""
 
 
 def test_a_winner_that_rose_on_fresh_seeds_is_not_said_to_shrink(made):
@@ -428,7 +482,7 @@ def test_studies_of_several_groups_with_other_spaces_are_all_drawn(tmp_path):
     assert [label.get_text() for label in figure.axes[3].get_xticklabels()] == ["0.1", "off", "true", "null"]
     plt.close(figure)
     assert "0.1, off, true, null" in page
-    assert "Tuning is not shown to have helped PPO: on fresh seeds" in page
+    assert "Tuning is not shown to have helped PPO: of 2 studies" in page
 
 
 # ----------------------------------------------------------------------------------------- user's mistakes
