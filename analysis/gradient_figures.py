@@ -25,6 +25,7 @@ EXPECTED = {  # on an exact problem: colour behind the row, text
     "": ("#f0f0f0", "theory: biased if it bootstraps"),
 }
 SURPRISING = "#d55e00"
+BEYOND = 10.0  # the factor by which an axis of variances reaches beyond the points; an interval may be far longer
 
 
 def gradient_variance(grid: Grid, gradients: pd.DataFrame) -> Figure:
@@ -42,7 +43,9 @@ def gradient_variance(grid: Grid, gradients: pd.DataFrame) -> Figure:
             points = line.assign(x=100 * line["fraction"] + shift)
             seeds(axes, points, "ratio", look_of(grid, algorithm), LINES.get(critic, "-"), np.exp, np.log)
         axes.axhline(1, color=theme.QUIET, zorder=0.9, **SAME)
-        log_axis(axes, pd.concat([here["ratio"], pd.Series([1.0])]))
+        shown = pd.concat([here["ratio"], pd.Series([1.0])])
+        log_axis(axes, shown)
+        axes.set_ylim(shown.min() / BEYOND, shown.max() * BEYOND)
         training_axis(axes, here)
     figure.supxlabel("share of training (%)", fontsize=9)
     figure.supylabel("variance, as a multiple of REINFORCE’s", fontsize=9)
