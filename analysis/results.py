@@ -527,9 +527,10 @@ def check_sizes(files: dict[str, dict[str, Any]], path: Path) -> None:
     for name, described in files.items():
         file = os.path.join(path.parent, name)
         if name != JOURNAL and os.path.exists(file) and os.path.getsize(file) != described["bytes"]:
+            # A checkpoint is no output of a rule, so that its folder has to go; a study's would take its journal along.
+            again = f"delete {path.parent}, and snakemake makes it again" if "/" in name else AGAIN
             raise ResultsError(
-                f"{file}: {os.path.getsize(file):,} bytes, but {path.name} counts {described['bytes']:,}; delete "
-                f"{path.parent}, and snakemake makes it again."
+                f"{file}: {os.path.getsize(file):,} bytes, but {path.name} counts {described['bytes']:,}; {again}."
             )
 
 

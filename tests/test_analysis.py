@@ -156,7 +156,7 @@ def test_what_is_missing_is_marked_in_tables_figures_and_text(tmp_path):
     assert "(13 runs, 1 study and 1 probe)" in text
     assert "1 of 2 requested studies has no result (1 failed): A2C on classic." in text
     assert "1 of 2 requested probes has no result (1 missing): CartPole-v1 at 50 % of training (seed 0)." in text
-    assert "A2C on classic: failed or interrupted, see logs/tuning/a2c/classic.log" in text
+    assert "A2C on classic: failed or interrupted; logs/tuning/a2c/classic.log " in text
     assert "1 of 3 †" in text  # of the runs on Hopper
     short = "† fewer runs than asked for: A2C 0 of 3 on CartPole-v1 and PPO 1 of 3 on Hopper-v5"
     lacking = {"tuning_history": "Without A2C on classic: no result"}

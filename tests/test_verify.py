@@ -257,12 +257,15 @@ def test_a_mistake_in_the_command_is_no_fault_of_the_folder(tmp_path, capsys):
     assert status(tmp_path, capsys)[0] == 1  # a folder, and grid.json is missing
 
 
-def test_a_cut_off_file_is_found_whenever_the_run_is_read(copy):
-    path = copy / RUN / "updates.csv"
+@pytest.mark.parametrize(
+    ("file", "again"),
+    [("updates.csv", "delete it, and the next snakemake"), ("checkpoints/1.npz", "delete .*/ppo/0, and snakemake")],
+)
+def test_a_cut_off_file_is_found_whenever_the_run_is_read(copy, file, again):
+    """What is an output of a rule is made again alone; a study's folder, for one, has its journal in it."""
+    path = copy / RUN / file
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(
-        results.ResultsError, match=r"updates\.csv: [\d,]+ bytes, but .*; delete .*ppo/0, and snakemake"
-    ):
+    with pytest.raises(results.ResultsError, match=rf"{file}: [\d,]+ bytes, but .*; {again}"):
         tables.make_tables(results.read_grid(copy))
 
 
