@@ -355,7 +355,7 @@ rule tables:
         BENCHMARK,
         analysis_files(
             *("tables", "ranking", "comparison", "claims", "findings", "published", "benchmark", "laboratory"),
-            *("gradient_statistics", "tuning", "statistics", "results"),
+            *("gradient_statistics", "tuning", "status", "statistics", "results"),
         ),
         PUBLISHED,
     output:

@@ -44,6 +44,7 @@ from analysis.results import (
     state_of,
     write_whole,
 )
+from analysis.summary import finite
 from analysis.tables import Run, curve_table, key, provenance_table, score_table
 
 WIDTH = 100  # columns of the text
@@ -151,8 +152,12 @@ class Comparison:
 
 def compare(a: Side, b: Side, margin: float = MARGIN) -> Comparison:
     """Both folders compared; `margin` is the largest difference of normalised scores that is of no interest."""
-    kinds = (task_changes, algorithm_changes, setting_changes, study_changes)
-    changes = [change for changes_of in kinds for change in changes_of(a.grid, b.grid)]
+    changes = [
+        *section_changes("task", a.grid.tasks, b.grid.tasks),
+        *section_changes("algorithm", a.grid.algorithms, b.grid.algorithms),
+        *setting_changes(a.grid, b.grid),
+        *study_changes(a.grid, b.grid),
+    ]
     runs = run_pairs(a, b)
     scores = judged(paired_scores(a, b, runs, changes), margin)
     titles = {**b.grid.algorithms, **a.grid.algorithms}
@@ -204,22 +209,9 @@ def differing(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, Any, Any]
     return [(name, a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)]
 
 
-def task_changes(a: Grid, b: Grid) -> list[Change]:
-    return [
-        Change("task", task, name, *values)
-        for task in a.tasks
-        if task in b.tasks
-        for name, *values in differing(a.tasks[task], b.tasks[task])
-    ]
-
-
-def algorithm_changes(a: Grid, b: Grid) -> list[Change]:
-    return [
-        Change("algorithm", algorithm, name, *values)
-        for algorithm in a.algorithms
-        if algorithm in b.algorithms
-        for name, *values in differing(a.algorithms[algorithm], b.algorithms[algorithm])
-    ]
+def section_changes(what: str, a: dict[str, dict[str, Any]], b: dict[str, dict[str, Any]]) -> list[Change]:
+    """What differs of the tasks, or of the algorithms, that are in both."""
+    return [Change(what, name, *values) for name in a if name in b for values in differing(a[name], b[name])]
 
 
 def setting_changes(a: Grid, b: Grid) -> list[Change]:
@@ -855,15 +847,7 @@ def parser() -> argparse.ArgumentParser:
 
 def json_of(found: Comparison) -> str:
     """Everything as JSON; null where there is no number."""
-    return json.dumps(without_nan(asdict(found)), indent=1, ensure_ascii=False, default=int, allow_nan=False) + "\n"
-
-
-def without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: without_nan(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(part) for part in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    return json.dumps(finite(asdict(found)), indent=1, ensure_ascii=False, default=int, allow_nan=False) + "\n"
 
 
 if __name__ == "__main__":

@@ -299,11 +299,6 @@ def interval(middle: float, low: float, high: float, form=number) -> str:
     return form(middle) if pd.isna(low) else f"{form(middle)} [{form(low)},\N{NO-BREAK SPACE}{form(high)}]"
 
 
-def mean_text(row) -> str:
-    """The mean of a row of the summary with its interval."""
-    return interval(row.mean, row.low, row.high)
-
-
 def seeds_text(seeds: float) -> str:
     """How many seeds an undecided pair needs."""
     if pd.isna(seeds):

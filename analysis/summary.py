@@ -173,6 +173,6 @@ def finite(value: Any) -> Any:
     """The same with None in place of every number that JSON does not have."""
     if isinstance(value, dict):
         return {key: finite(entry) for key, entry in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [finite(entry) for entry in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -39,6 +39,7 @@ from analysis.results import (
     state_of,
     write_table,
 )
+from analysis.status import last_line
 from analysis.tuning import tuning_tables
 
 CURVE_POINTS = 100
@@ -141,8 +142,8 @@ def end_of_log(grid: Grid, directory: str) -> str:
     """What the log of a job without a result says last: why it failed, or how far it was when it was killed."""
     log = f"logs/{directory}.log"
     text = (grid.folder / log).read_text(encoding="utf-8", errors="replace")
-    lines = [line.strip() for line in text.split("\n") if line.strip()]
-    return f"{log} ends: {lines[-1]}" if lines else f"{log} is empty"
+    end = last_line(text)
+    return f"{log} ends: {end}" if end else f"{log} is empty"
 
 
 def curve_table(grid: Grid, runs: list[Run]) -> pd.DataFrame:

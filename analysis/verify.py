@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from types import NoneType
 from typing import Any
 
+from analysis.findings import plural
 from analysis.results import (
     FILES,
     JOURNAL,
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for sentence in (*section.faults, *section.notes):
             print(printable(f"  {'FAULT' if sentence in section.faults else 'note'}: {sentence}"))
     faults = sum(len(section.faults) for section in sections)
-    print(f"{count(faults, 'fault')}." if faults else "Whole and complete.")
+    print(f"{plural(faults, 'fault')}." if faults else "Whole and complete.")
     sys.exit(1 if faults else 0)
 
 
@@ -104,7 +105,7 @@ def verify(results: Path, *, recompute: bool = False) -> list[Section]:
         return [Section("grid", "nothing else was read", [str(error)])]
     records: Records = {}
     sections = [
-        Section("grid", f"{grid.name}, {count(len(grid.cells), 'cell')}", faults),
+        Section("grid", f"{grid.name}, {plural(len(grid.cells), 'cell')}", faults),
         runs(grid, records),
         asked_for("studies", grid, grid.studies, "study.json", read_study_record, records),
         asked_for("probes", grid, grid.probes, "probe.json", read_probe_record, records),
@@ -176,11 +177,6 @@ def check_archive(path: Path) -> None:
         raise ResultsError(f"{path}: {damaged!r} in it is damaged; {remedy(path)}.")
 
 
-def count(number: int, noun: str) -> str:
-    """A number with its noun."""
-    return f"{number:,} {noun}{'s' if number != 1 else ''}"
-
-
 def some_of(names: Sequence[str]) -> str:
     """The first of a list of names, and how many more there are."""
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
@@ -223,7 +219,7 @@ def asked_for(
         digests += len(record.get("files", ()))
         without += "sha256" not in record
     if entries:
-        compared = f"; digests of {count(digests, 'file')} compared" if digests else ""
+        compared = f"; digests of {plural(digests, 'file')} compared" if digests else ""
         section.line = f"{found:,} of {len(entries):,}{compared}"
     if missing:
         section.faults.append(f"{len(missing):,} missing: {some_of(missing)}; snakemake makes what is missing.")
@@ -306,7 +302,9 @@ def benchmark(grid: Grid, records: Records) -> Section:
         if found is None:
             return Section("benchmark", "not run")
         records[path] = found.about
-        return Section("benchmark", f"{count(len(found.measurements), 'measurement')}", list(damage(path, found.about)))
+        return Section(
+            "benchmark", f"{plural(len(found.measurements), 'measurement')}", list(damage(path, found.about))
+        )
     except ResultsError as error:
         return Section("benchmark", "cannot be read", [str(error)])
 
@@ -367,7 +365,9 @@ def report(grid: Grid) -> Section:
     ]
     if lacking:
         faults.append(f"{path}: does not describe {some_of(lacking)}; {remedy(path)}.")
-    return Section("report", f"digests of {count(len(files), 'file')} compared: page, figures, tables and grid", faults)
+    return Section(
+        "report", f"digests of {plural(len(files), 'file')} compared: page, figures, tables and grid", faults
+    )
 
 
 def made_once_more(grid: Grid) -> Section:
@@ -430,9 +430,9 @@ def strays(grid: Grid, records: Records) -> Section:
     found: Counter = Counter()
     for path in (path for path in paths if path not in known):
         found[next(place for place in (*reversed(path.parents), path) if place not in holders)] += 1
-    section = Section("others", f"{count(found.total(), 'file')} that nothing asks for" if found else "no other files")
+    section = Section("others", f"{plural(found.total(), 'file')} that nothing asks for" if found else "no other files")
     unfinished = [str(place) for place in found if place.name.startswith(".")]
-    others = [f"{place} ({count(files, 'file')})" for place, files in found.items() if str(place) not in unfinished]
+    others = [f"{place} ({plural(files, 'file')})" for place, files in found.items() if str(place) not in unfinished]
     if unfinished:
         section.notes.append(f"of a process that was killed, unless it is still at work: {some_of(unfinished)}.")
     if others:

@@ -41,7 +41,6 @@ from experiments.record import SCHEMA, check_folder, provenance, whole_folder, w
 
 PROBE_FILES = ("probe.json", "grams.npz")
 PROBING = 2  # beside the seed: the random numbers of a probe are not those of a training
-USES = ("variance", "bias", "cosine")  # of a reference
 Products = dict[str, np.ndarray]
 
 
