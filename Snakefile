@@ -71,7 +71,7 @@ FIGURES = {
 }
 REPORT = expand(f"{RESULTS}/report/{{file}}", file=["index.html", "report.md", "summary.json", "files.json"])
 BENCHMARK = sorted(glob(f"{RESULTS}/speed/*.*"))  # what is there: no rule makes it, so it goes stale by no edit
-PUBLISHED = ["analysis/published_scores.csv", "analysis/published_settings.yaml"]
+ANALYSIS = sorted(file for file in glob("analysis/**/*.*", recursive=True) if "__pycache__" not in file)
 
 # What an executor like Slurm's asks for. Measured on the default grid: the slowest cell makes 2,600 environment steps a
 # second, the slowest study 6,900 (its slowest trial 1,800), a probe takes a minute at most; memory is 490 MB in a cell,
@@ -89,11 +89,6 @@ TO_LOG = " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"  # what is refused is sa
 def look_back():
     """When Snakemake looks at what there is to do: a Snakemake that was killed is nothing in its way."""
     go_on(workflow, RESULTS)
-
-
-def analysis_files(*modules):
-    """The modules that a stage of the analysis is made of."""
-    return [f"analysis/{module}.py" for module in modules]
 
 
 def cell_of(wildcards):
@@ -353,11 +348,7 @@ rule tables:
         RUNS,
         MEASURED,
         BENCHMARK,
-        analysis_files(
-            *("tables", "ranking", "comparison", "claims", "findings", "published", "benchmark", "laboratory"),
-            *("gradient_statistics", "tuning", "status", "statistics", "results"),
-        ),
-        PUBLISHED,
+        ANALYSIS,
     output:
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
     resources:
@@ -374,13 +365,10 @@ rule figures:
     input:
         f"{RESULTS}/grid.json",
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
-        analysis_files(
-            *("figures", "ranking_figures", "gradient_figures", "tuning_figures", "published_figures"),
-            *("drawing", "benchmark", "laboratory", "published", "statistics", "theme", "results"),
-        ),
+        ANALYSIS,
     output:
         [
-            report(f"{RESULTS}/figures/{figure}.svg", caption=f"analysis/captions/{figure}.rst", category=category)
+            report(f"{RESULTS}/figures/{figure}.svg", caption=glob(f"analysis/sections/*/captions/{figure}.rst")[0], category=category)
             for figure, category in FIGURES.items()
         ],
         expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES),
@@ -400,13 +388,7 @@ rule report:
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
         expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES),
         BENCHMARK,
-        analysis_files(
-            *("report", "claims", "claim_findings", "findings", "ranking_findings", "laboratory_findings"),
-            *("tuning_findings", "published_findings", "benchmark", "laboratory", "published", "statistics"),
-            *("theme", "results", "markdown", "summary", "comparison"),
-        ),
-        expand("analysis/captions/{figure}.rst", figure=FIGURES),
-        sorted(glob("analysis/page/*")),
+        ANALYSIS,
     output:
         REPORT,
     resources:

@@ -8,7 +8,8 @@ k runs to the rollout's end (or the episode's), which is generalised advantage e
 from dataclasses import dataclass
 from typing import ClassVar
 
-from algorithms.core.algorithm import Algorithm, Batch
+from algorithms.core.algorithm import Algorithm
+from algorithms.core.batch import Batch
 from algorithms.core.estimators import generalized_advantages
 from algorithms.core.rollout import Rollout
 

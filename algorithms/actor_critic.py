@@ -6,7 +6,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from algorithms.core.algorithm import Algorithm, Batch
+from algorithms.core.algorithm import Algorithm
+from algorithms.core.batch import Batch
 from algorithms.core.estimators import td_errors
 from algorithms.core.rollout import Rollout
 

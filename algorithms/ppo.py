@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import torch
 
-from algorithms.core.algorithm import Algorithm, Batch
+from algorithms.core.algorithm import Algorithm
+from algorithms.core.batch import Batch
 from algorithms.core.estimators import generalized_advantages
 from algorithms.core.rollout import Rollout
 

@@ -9,7 +9,8 @@ unbiased as it stands (and before its norm is clipped).
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from algorithms.core.algorithm import Algorithm, Batch
+from algorithms.core.algorithm import Algorithm
+from algorithms.core.batch import Batch
 from algorithms.core.estimators import discounted_returns
 from algorithms.core.rollout import Rollout
 

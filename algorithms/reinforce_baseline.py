@@ -8,7 +8,8 @@ V is from before the update, so it does not depend on the actions that it is sub
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from algorithms.core.algorithm import Algorithm, Batch
+from algorithms.core.algorithm import Algorithm
+from algorithms.core.batch import Batch
 from algorithms.core.estimators import discounted_returns
 from algorithms.core.rollout import Rollout
 

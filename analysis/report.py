@@ -12,55 +12,58 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
 
-from analysis import (
-    claim_findings,
-    laboratory_findings,
-    markdown,
-    published_findings,
-    ranking_findings,
-    statistics,
-    theme,
-    tuning_findings,
-)
-from analysis.benchmark import core_time, percent, sentences, verdicts
+from analysis.command import results_argument, run_command
+from analysis.drawing import theme
 from analysis.figures import FIGURES, lacking, tables_behind
-from analysis.findings import (
-    JOBS,
+from analysis.lacking import mark
+from analysis.page import markdown
+from analysis.reading.benchmark import read_benchmark
+from analysis.reading.checks import FILES, ResultsError, digest, write_whole
+from analysis.reading.grid import Grid, read_grid
+from analysis.reading.tables import TABLES, read_table
+from analysis.sections.cite.sentences import citation
+from analysis.sections.claims import sentences as claim_findings
+from analysis.sections.completeness.sentences import diverged, few_runs, incomplete, ledger
+from analysis.sections.laboratory import sentences as laboratory_findings
+from analysis.sections.laboratory.sentences import laboratory
+from analysis.sections.learning.sentences import thresholds
+from analysis.sections.learning.tables import CURVE_POINTS
+from analysis.sections.provenance.sentences import provenance
+from analysis.sections.published import sentences as published_findings
+from analysis.sections.ranking.sentences import leaders, ranked, ranking
+from analysis.sections.scores.sentences import below_random, mode_gap, score_rows
+from analysis.sections.settings.sentences import settings
+from analysis.sections.speed.sentences import benchmark, core_time, fastest, percent
+from analysis.sections.tuning import sentences as tuning_findings
+from analysis.sections.tuning.sentences import tuning
+from analysis.statistics import scores as statistics
+from analysis.statistics.gradients import RESAMPLES as GRADIENT_RESAMPLES
+from analysis.summary import summary_json
+from analysis.words import (
     count,
     duration,
     enumerate_text,
-    fastest,
-    findings,
+    equation,
     fixed,
     interval,
-    job_title,
-    leaders,
-    mark,
     number,
+    p_text,
     plural,
-    ranked,
+    setting_text,
 )
-from analysis.gradient_statistics import FEWEST_BATCHES
-from analysis.gradient_statistics import RESAMPLES as GRADIENT_RESAMPLES
-from analysis.laboratory import UNBIASED_WITHIN
-from analysis.results import (
-    FILES,
-    STATES,
-    TABLES,
-    Grid,
-    ResultsError,
-    digest,
-    read_benchmark,
-    read_grid,
-    read_table,
-    results_argument,
-    run_command,
-    write_whole,
-)
-from analysis.summary import summary_json
-from analysis.tables import CURVE_POINTS, MAKERS
+
+
+def findings(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, list[str]]:
+    """Sentences by where they stand: cautions, which a reader should know first, and those of two sections."""
+    scores, summary = tables["scores"], tables["summary"]
+    present = summary[summary["n"] > 0]
+    return {
+        "caution": [*incomplete(grid, tables), *diverged(grid, scores), *few_runs(present)],
+        "learning": thresholds(grid, scores),
+        "scores": [*below_random(grid, present), *mode_gap(grid, scores)],
+    }
+
 
 HERE = Path(__file__).parent
 PAGE = HERE / "page"
@@ -173,7 +176,7 @@ def html(page: dict[str, Any]) -> str:
 def environment() -> Environment:
     """The templates, with what they write numbers and texts by."""
     templates = Environment(
-        loader=FileSystemLoader(PAGE),
+        loader=FileSystemLoader([PAGE, HERE / "sections"]),
         autoescape=lambda name: name.endswith(".j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -188,7 +191,7 @@ def environment() -> Environment:
         "equation": equation,
         "percent": percent,
         "score": tuning_findings.score,
-        "p_value": ranking_findings.p_text,
+        "p_value": p_text,
     }
     templates.globals |= {"interval": interval, "fixed": fixed, "count": count, "number": number}
     templates.globals |= {"mark": mark, "score": tuning_findings.score}
@@ -235,9 +238,6 @@ def page_of(
     return page | {"brief": brief(grid, tables, page), "cite": citation(grid, page)}
 
 
-# --------------------------------------------------------------------------------- what the page shows
-
-
 def brief(grid: Grid, tables: dict[str, pd.DataFrame], page: dict[str, Any]) -> list[tuple[str, str]]:
     """What came out, a sentence per section that has one."""
     total = page["ledger"]["total"]
@@ -263,72 +263,13 @@ def compared(grid: Grid) -> str:
     return f"{plural(len(modules), 'policy-gradient algorithm')}{also} on {plural(len(grid.tasks), 'task')}"
 
 
-def citation(grid: Grid, page: dict[str, Any]) -> str:
-    """The BibTeX entry of this grid's results."""
-    recorded = page["provenance"]
-    versions = [value for name, value, _ in recorded.get("version", []) if name == "policy-gradient-ladder"]
-    commits = [value for name, value, _ in recorded.get("commit", []) if name == "commit"]
-    said = [
-        *(f"version {value}" for value in versions),
-        *(f"commit {value}" for value in commits),
-        plural(page["ledger"]["total"]["done"] + page["ledger"]["total"]["diverged"], "run"),
-    ]
-    return (
-        f"@misc{{policy_gradient_ladder_{re.sub(r'[^A-Za-z0-9]+', '_', grid.name)},\n"
-        f"  title = {{Policy Gradient Ladder, grid {grid.name}}},\n"
-        "  author = {{The developers of the Policy Gradient Ladder}},\n"
-        f"  note = {{{', '.join(said)}}}\n"
-        "}"
-    )
-
-
-def ranking(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, Any] | None:
-    """How the algorithms rank over all tasks; None where no run has finished."""
-    if tables["aggregate"].empty:
-        return None
-    return {
-        "sentences": ranking_findings.sentences(grid, tables),
-        "aggregate": aggregate_rows(grid, tables["aggregate"]),
-        "metrics": ranking_findings.METRICS,
-        "coverage": ranking_findings.coverage_text(tables["summary"]),
-        "pairs": ranking_findings.pair_rows(grid, tables),
-        "outcome": ranking_findings.outcome,
-        "mark_of": lambda pair: ranking_findings.mark_of(grid, pair),
-        "on_single_tasks": ranking_findings.on_single_tasks,
-    }
-
-
-def aggregate_rows(grid: Grid, aggregate: pd.DataFrame) -> list[dict[str, Any]]:
-    """Per algorithm with a run: its rows of the final score and of the AUC."""
-    by_measure = {
-        measure: {row.algorithm: row for row in rows.itertuples()} for measure, rows in aggregate.groupby("measure")
-    }
-    return [
-        {"algorithm": algorithm, "score": by_measure["score"][algorithm], "auc": by_measure["auc"][algorithm]}
-        for algorithm in grid.algorithms
-        if algorithm in by_measure.get("score", {})
-    ]
-
-
-def score_rows(grid: Grid, task: str, summary: pd.DataFrame, scores: pd.DataFrame) -> list[dict[str, Any]]:
-    """Per algorithm: its row of the summary, and of every requested seed the run or None."""
-    runs = {(run.algorithm, run.seed): run for run in scores[scores["task"] == task].itertuples()}
-    return [
-        {
-            "summary": row,
-            "runs": [runs.get((row.algorithm, cell["seed"])) for cell in grid.requested(task, row.algorithm)],
-        }
-        for row in summary[summary["task"] == task].itertuples()
-    ]
-
-
 def figure(section: str, grid: Grid, name: str, svg: str, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
     """A figure as a data URI with its size in CSS pixels, its tables and its caption: what it shows, n, what is
     missing.
     """
     points = SVG_SIZE.search(svg).groups()
     width, height = (float(size) * 4 / 3 for size in points)
-    caption = (HERE / "captions" / f"{name}.rst").read_text(encoding="utf-8").strip()
+    caption = (HERE / "sections" / section / "captions" / f"{name}.rst").read_text(encoding="utf-8").strip()
     without = lacking(grid, name, tables.__getitem__)
     return {
         "name": name,
@@ -341,52 +282,6 @@ def figure(section: str, grid: Grid, name: str, svg: str, tables: dict[str, pd.D
             filter(None, [caption, sample_text(section, name, tables), f"{without}." if without else ""])
         ),
         "intervals": section in OVER_RUNS and ("interval" in caption or "bootstrap" in caption),
-    }
-
-
-def tuning(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, Any] | None:
-    """What tuning shows; None where the grid tunes nothing."""
-    if not grid.studies:
-        return None
-    shrinkage = tables["shrinkage"]
-    return {
-        "budgets": tuning_findings.budgets(grid),
-        "equal": tuning_findings.equal_budgets(grid),
-        "sentences": tuning_findings.sentences(grid, tables),
-        "shrinkage": tuning_findings.shrinkage_rows(shrinkage),
-        "settings": tuning_findings.setting_rows(tables["tuning_settings"]),
-        "costs": tuning_findings.cost_rows(grid, shrinkage, tables["scores"]),
-    }
-
-
-def laboratory(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, Any] | None:
-    """What the gradient laboratory shows; None where it has nothing."""
-    gradients, critics = tables["gradients"], tables["critics"]
-    if gradients.empty:
-        return None
-    return {
-        "ledger": laboratory_findings.ledger_sentence(grid, gradients),
-        "batches": laboratory_findings.batches_text(gradients),
-        "policies": laboratory_findings.policies_text(grid),
-        "said": [said for said in laboratory_findings.sentences(grid, gradients) if said.sentences],
-        "tasks": laboratory_findings.compact_rows(grid, gradients),
-        "exact": laboratory_findings.exact_rows(grid, gradients),
-        "critics": laboratory_findings.critic_rows(grid, critics),
-        "within": laboratory_findings.percents(UNBIASED_WITHIN),
-        "fewest": FEWEST_BATCHES,
-    }
-
-
-def benchmark(table: pd.DataFrame, about: dict[str, Any]) -> dict[str, Any]:
-    """The benchmark's tasks with their rows, what they say, the targets, and where it was measured."""
-    machine = about["machine"]
-    return {
-        "tasks": {task: list(rows.itertuples()) for task, rows in table.groupby("task", sort=False)},
-        "sentences": sentences(table),
-        "targets": verdicts(table),
-        "about": about,
-        "machine": f"{machine.get('cpu', 'not recorded')}, {machine.get('system', 'not recorded')}",
-        "versions": ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version),
     }
 
 
@@ -403,98 +298,6 @@ def sample_text(section: str, name: str, tables: dict[str, pd.DataFrame]) -> str
     n = tables["summary"]["n"]
     runs = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
     return f"n = {runs} run{'s' if runs != '1' else ''} per task and algorithm."
-
-
-def settings(grid: Grid) -> dict[str, Any]:
-    """What all cells share, and of every other setting, per algorithm that has it, its value on most tasks and the
-    tasks where it differs.
-    """
-    everything = [cell["settings"] for cell in grid.cells]
-    texts = {name: {setting_text(cell.get(name)) for cell in everything} for cell in everything for name in cell}
-    in_all = [name for name in texts if all(name in cell for cell in everything)]
-    shared = {name: everything[0][name] for name in in_all if len(texts[name]) == 1}
-    if len(grid.algorithms) == 1:
-        shared = {}
-    own = {
-        algorithm: own_settings([cell for cell in grid.cells if cell["algorithm"] == algorithm], set(shared))
-        for algorithm in grid.algorithms
-    }
-    names = list(dict.fromkeys(name for values in own.values() for name in values))
-    return {"shared": shared, "own": own, "names": names}
-
-
-def own_settings(cells: list[dict[str, Any]], shared: set[str]) -> dict[str, tuple[Any, dict[str, Any]]]:
-    """name → (value on most tasks, {task: value} of the others)."""
-    by_task = {cell["task"]: cell["settings"] for cell in cells}
-    names = dict.fromkeys(name for values in by_task.values() for name in values if name not in shared)
-    own = {}
-    for name in names:
-        values = {task: values.get(name) for task, values in by_task.items()}
-        usual = Counter(setting_text(value) for value in values.values()).most_common(1)[0][0]
-        differing = {task: value for task, value in values.items() if setting_text(value) != usual}
-        own[name] = (next(value for value in values.values() if setting_text(value) == usual), differing)
-    return own
-
-
-def ledger(grid: Grid, cells: pd.DataFrame, jobs: pd.DataFrame) -> dict[str, Any]:
-    """Counts of states: in all, and per task and algorithm; then every cell. Likewise of studies and probes."""
-    counts = {
-        (task, algorithm): group["state"].value_counts().to_dict()
-        for (task, algorithm), group in cells.groupby(["task", "algorithm"])
-    }
-    total = cells["state"].value_counts().to_dict()
-    cells = cells.assign(note=cells["note"].fillna(""))
-    return {
-        "total": {state: total.get(state, 0) for state in STATES},
-        "counts": counts,
-        "cells": list(cells.itertuples()),
-        "jobs": {
-            plural_of_kind: {
-                "counts": rows["state"].value_counts().to_dict(),
-                "rows": [
-                    {"title": job_title(grid, row.directory), "state": row.state, "note": row.note}
-                    for row in rows.assign(note=rows["note"].fillna("")).itertuples()
-                ],
-            }
-            for kind, (plural_of_kind, _) in JOBS.items()
-            if len(rows := jobs[jobs["kind"] == kind])
-        },
-    }
-
-
-def provenance(table: pd.DataFrame) -> dict[str, list[tuple[str, str, str]]]:
-    """kind → its (name, value, and what it made: 210 runs, 10 studies and 1 probe)."""
-    return {
-        kind: [(row["name"], row["value"], made_text(row)) for row in rows.to_dict("records")]
-        for kind, rows in table.groupby("kind", sort=False)
-    }
-
-
-def made_text(row: dict[str, Any]) -> str:
-    return enumerate_text(
-        f"{count(row[plural])} {kind if row[plural] == 1 else plural}" for kind, plural in MAKERS.items() if row[plural]
-    )
-
-
-# ---------------------------------------------------------------------------------------------- text
-
-
-def setting_text(value: Any) -> str:
-    """A setting as a person would write it in the grid; a number that a study found, with five digits."""
-    if isinstance(value, float):
-        return f"{value:.5g}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).replace("null", "none")
-
-
-def equation(text: str) -> Markup:
-    """Subscripts and superscripts of `a_t`, `a_{t+1}`, `γ^l` as HTML."""
-    tags = {"_": "sub", "^": "sup"}
-
-    def script(match: re.Match) -> str:
-        tag = tags[match[1]]
-        return f"<{tag}>{match[2] or match[3]}</{tag}>"
-
-    return Markup(re.sub(r"([_^])(?:\{([^}]*)\}|(\w))", script, str(escape(text))))
 
 
 if __name__ == "__main__":

@@ -20,17 +20,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from analysis.results import (
-    CELL_KEYS,
-    GRID_KEYS,
-    PROBE_KEYS,
-    STUDY_KEYS,
-    ResultsError,
-    check_keys,
-    check_there,
-    read_record,
-    run_command,
-)
+from analysis.command import run_command
+from analysis.reading.checks import ResultsError, check_keys, read_record
+from analysis.reading.grid import CELL_KEYS, GRID_KEYS, PROBE_KEYS, STUDY_KEYS, check_there
 
 STATES = ("done", "running", "waiting", "failed", "stopped")
 KINDS = {"study": "studies", "run": "cells", "probe": "probes"}
@@ -43,7 +35,6 @@ FAILURE = re.compile(r"^(?:error: .*|.*: error: .*|Fatal Python error.*|Tracebac
 INTERRUPTION = re.compile(r"KeyboardInterrupt|Snakemake has ended")  # which is no fault of the job's
 END = "; written to "  # in the last line of a job that has written its result
 CLEAR = "\033[H\033[2J"  # the terminal
-
 Key = tuple[str, ...]  # what jobs have in common that take about equally long
 
 
@@ -135,9 +126,6 @@ def read_status(results: Path, now: float) -> Status:
     for job in jobs:
         look_at(job, results, now)
     return summarise(grid["grid"], jobs, now)
-
-
-# ----------------------------------------------------------------------------------------------- one job
 
 
 def jobs_of(grid: dict[str, Any], path: Path) -> list[Job]:
@@ -260,9 +248,6 @@ def last_line(text: str) -> str:
     return text.rstrip().rpartition("\n")[2].strip()
 
 
-# -------------------------------------------------------------------------------------------- all of them
-
-
 def summarise(grid: str, jobs: list[Job], now: float) -> Status:
     """What the jobs come to."""
     rates = rates_of(jobs)
@@ -300,9 +285,6 @@ def rates_of(jobs: Sequence[Job]) -> dict[Key, float]:
 def seconds_left(job: Job) -> float | None:
     """Of a running job, at its own rate; None where it has none yet."""
     return (job.work - job.done) / job.rate / job.processes if job.rate else None
-
-
-# ------------------------------------------------------------------------------------------------ to say it
 
 
 def as_text(status: Status) -> str:

@@ -39,9 +39,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.comparison import MOST_SEEDS
-from analysis.laboratory import PROBE
-from analysis.results import STATES, Grid
+from analysis.reading.grid import Grid
+from analysis.reading.jobs import STATES
+from analysis.sections.laboratory.tables import PROBE
+from analysis.statistics.comparison import MOST_SEEDS
 
 SCHEMA = 1
 COUNTS = ("n_first", "n_second", "asked", "published_n", "seeds_needed")  # floats in a table where some are missing
@@ -143,9 +144,6 @@ def provenance(table: pd.DataFrame) -> dict[str, Any]:
         f"{kind}s": rows(table[table["kind"] == kind], ("name", "value", "runs"))
         for kind in ("version", "commit", "machine")
     }
-
-
-# ---------------------------------------------------------------------------------------------- values
 
 
 def rows(table: pd.DataFrame, columns: Iterable[str] | None = None, flags: Iterable[str] = ()) -> list[dict[str, Any]]:

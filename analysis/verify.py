@@ -21,33 +21,26 @@ from pathlib import Path, PurePosixPath
 from types import NoneType
 from typing import Any
 
-from analysis.findings import plural
-from analysis.results import (
+from analysis.command import run_command
+from analysis.reading.benchmark import read_benchmark
+from analysis.reading.checks import (
     FILES,
     JOURNAL,
     REPORTS,
-    STATES,
-    TABLES,
-    Grid,
     ResultsError,
-    archive_names,
     check_files,
     check_inside,
     check_keys,
-    check_there,
     digest,
-    read_benchmark,
-    read_episodes,
-    read_grid,
     read_json,
-    read_probe,
-    read_run,
-    read_study,
-    read_table,
-    read_updates,
-    run_command,
-    table_text,
 )
+from analysis.reading.grid import Grid, check_there, read_grid
+from analysis.reading.jobs import STATES
+from analysis.reading.probes import archive_names, read_probe
+from analysis.reading.runs import read_episodes, read_run, read_updates
+from analysis.reading.studies import read_study
+from analysis.reading.tables import TABLES, read_table, table_text
+from analysis.words import plural
 
 NO_DIGEST = b"0" * 64  # stood in place of a record's own SHA-256 when that was computed
 PROVENANCE_KEYS = {
@@ -118,9 +111,6 @@ def verify(results: Path, *, recompute: bool = False) -> list[Section]:
     return [*sections, made_by(records), strays(grid, records)]
 
 
-# -------------------------------------------------------------------------------------------- a file
-
-
 def neither_files_nor_folders(results: Path) -> Iterator[str]:
     """Links, which may lead anywhere, and devices, which may have no end."""
     for folder, folders, files in os.walk(results):
@@ -185,9 +175,6 @@ def some_of(names: Sequence[str]) -> str:
 def printable(text: str) -> str:
     """Text without what a terminal would obey."""
     return "".join(character if character.isprintable() else "?" for character in text)
-
-
-# ------------------------------------------------------------------------------- runs, studies, probes
 
 
 def asked_for(
@@ -309,9 +296,6 @@ def benchmark(grid: Grid, records: Records) -> Section:
         return Section("benchmark", "cannot be read", [str(error)])
 
 
-# ------------------------------------------------------------------------------ what was made of them
-
-
 def tables(grid: Grid, records: Records) -> Section:
     """The tables are of these runs: the ledger has the seconds of each, which no two runs share.
 
@@ -413,9 +397,6 @@ def listed(name: str, values: Counter) -> str:
     if len(values) == 1:
         return f"{name} {next(iter(values))}"
     return f"{len(values)} different values of {name}: " + some_of([f"{v} ({n:,})" for v, n in values.most_common()])
-
-
-# --------------------------------------------------------------------------------------- what is left
 
 
 def strays(grid: Grid, records: Records) -> Section:

@@ -15,7 +15,7 @@ import torch
 from gymnasium.spaces import Discrete
 from torch import Tensor, nn
 
-from algorithms.core.networks import Policy
+from algorithms.core.policies import Policy
 
 SPREAD = 0.7  # standard deviation of the logits of a random policy
 SMALLEST_DIRECTION = 1e-9  # directions of the scores that are less than this share of the largest count as none

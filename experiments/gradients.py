@@ -20,9 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from algorithms.core.algorithm import Algorithm, Batch
+from algorithms.core.algorithm import Algorithm
+from algorithms.core.batch import Batch
 from algorithms.core.estimators import discounted_returns, generalized_advantages
-from algorithms.core.networks import Policy, RunningNormalizer, ValueFunction
+from algorithms.core.mlp import ValueFunction
+from algorithms.core.normalizer import RunningNormalizer
+from algorithms.core.policies import Policy
 from algorithms.core.rollout import Rollout, collect
 from algorithms.core.task import Task
 from algorithms.core.vector_env import VectorEnv
@@ -35,9 +38,6 @@ BATCHES_OF_OTHER_SIZES = 64  # at most; the main size has as many as the grid as
 STEPS_AT_ONCE = 1024  # whose gradients, [steps, P], are in memory together
 SMALLEST_INFLUENCE = 1e-6  # on an advantage of another state's value, which is changed by 1; less is rounding
 SMALLEST_WEIGHT = 1e-6  # of a batch's equal advantages of 1, whose weights sum to 1 in a mean over steps
-
-
-# ------------------------------------------------------------------------------------------ episodes
 
 
 @dataclass
@@ -126,9 +126,6 @@ def returns_of(episodes: Episodes, gamma: float) -> np.ndarray:
     return discounted_returns(Rollout(**column, **unused), gamma)[:, 0]
 
 
-# ------------------------------------------------------------------------------------------- critics
-
-
 class Critic(NamedTuple):
     """What a critic says of every step: V(s_t) and V(s_{t+1}), float [M]."""
 
@@ -181,9 +178,6 @@ def fit_value_function(episodes: Episodes, gamma: float, seed: np.random.SeedSeq
         last.weight *= std
         last.bias.mul_(std).add_(mean)
     return network
-
-
-# ---------------------------------------------------------------------------------------- estimators
 
 
 @dataclass(frozen=True)
@@ -280,9 +274,6 @@ def bootstraps(algorithm: Algorithm, rollout: Rollout) -> bool:
         advantages.append(np.asarray(algorithm.advantages(known)))
     difference = np.abs(advantages[1] - advantages[0])[rollout.valid & ~changed]
     return bool(difference.max(initial=0.0) > SMALLEST_INFLUENCE)
-
-
-# ----------------------------------------------------------------------------------------- gradients
 
 
 def batch_sizes(batches: int, batch_size: int) -> dict[int, int]:

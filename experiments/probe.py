@@ -17,12 +17,16 @@ from typing import Any
 import numpy as np
 
 from algorithms.core.algorithm import Algorithm
-from algorithms.core.learner import InvalidCheckpoint, Learner
-from algorithms.core.networks import Policy, RunningNormalizer, ValueFunction
+from algorithms.core.mlp import ValueFunction
+from algorithms.core.normalizer import RunningNormalizer
+from algorithms.core.on_policy import InvalidCheckpoint, Learner
+from algorithms.core.policies import Policy
 from algorithms.core.task import Task
 from algorithms.core.training import use_one_thread
 from algorithms.core.vector_env import VectorEnv
 from experiments import exact
+from experiments.cells import ROOT, Grid, Probe
+from experiments.command import exit_with_sentence
 from experiments.gradients import (
     Critic,
     Episodes,
@@ -35,7 +39,7 @@ from experiments.gradients import (
     measure_gradients,
     returns_of,
 )
-from experiments.grid import ROOT, Grid, GridError, Probe, exit_with_sentence, load_grid
+from experiments.grid import GridError, load_grid
 from experiments.process import age, end_at_once, peak_memory_mb, time_limit
 from experiments.record import SCHEMA, check_folder, provenance, whole_folder, write_record
 
@@ -96,9 +100,6 @@ class Clock:
 
     def __str__(self) -> str:
         return ", ".join(f"{name.replace('_', '-')} {value:.1f}" for name, value in self.seconds().items())
-
-
-# -------------------------------------------------------------------------------------- the frozen policy
 
 
 @dataclass
@@ -173,9 +174,6 @@ def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int]:
     if not path.resolve().is_relative_to(run.resolve()):
         raise InvalidCheckpoint(f"{run / 'run.json'}: the checkpoint {path} is not in {run}; it is not read")
     return path, step
-
-
-# ------------------------------------------------------------------------------------------ measuring
 
 
 def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dict[str, Any], Products]:

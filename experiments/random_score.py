@@ -5,7 +5,7 @@ import argparse
 import numpy as np
 
 from algorithms.core.task import Task, make_env
-from experiments.grid import exit_with_sentence
+from experiments.command import exit_with_sentence
 
 EPISODES = 100
 

@@ -12,8 +12,10 @@ from tqdm import tqdm
 
 from algorithms.core.training import train
 from algorithms.core.vector_env import Episode
+from experiments.cells import ROOT, Cell, Grid, preprocessing
 from experiments.checks import GridError, GridLoader
-from experiments.grid import ROOT, Cell, Grid, exit_with_sentence, load_grid, preprocessing
+from experiments.command import exit_with_sentence
+from experiments.grid import load_grid
 from experiments.process import age, end_at_once, time_limit
 from experiments.record import SCHEMA, check_folder, provenance, write_run
 from experiments.search import BEST, read_best

@@ -22,16 +22,9 @@ from typing import Any
 
 from algorithms.core.algorithm import nearest_first
 from algorithms.core.training import PHASES
-from experiments.grid import (
-    ROOT,
-    GridError,
-    GridTask,
-    algorithm_class,
-    directory_name,
-    exit_with_sentence,
-    load_grid,
-    preprocessing,
-)
+from experiments.cells import ROOT, GridTask, directory_name, preprocessing
+from experiments.command import exit_with_sentence
+from experiments.grid import GridError, algorithm_class, load_grid
 from experiments.record import PACKAGES, SCHEMA, UnusableFolder, provenance, write_json, write_record, write_whole
 
 TASKS = ("CartPole-v1", "Hopper-v5", "HalfCheetah-v5")  # of the default grid, which has their preprocessing

@@ -30,8 +30,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from algorithms.core.training import train
+from experiments.cells import ROOT, Grid
 from experiments.checks import GridError
-from experiments.grid import ROOT, Grid, exit_with_sentence, load_grid
+from experiments.command import exit_with_sentence
+from experiments.grid import load_grid
 from experiments.process import age, end_at_once, time_limit
 from experiments.record import PACKAGES, SCHEMA, check_writable, provenance, write_json, write_record, write_whole
 from experiments.run import Progress
@@ -82,9 +84,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Timeout as error:
         raise InvalidStudy(f"another process is at work in {options.output}") from error
     print(f"{worker.summary()}; {age():.0f} s; written to {options.output}")
-
-
-# ------------------------------------------------------------------------------------ Optuna's side of it
 
 
 class KernelLock:
@@ -184,9 +183,6 @@ def make_pruner(path: str, study: Study) -> optuna.pruners.BasePruner:
         return getattr(optuna.pruners, name)(**arguments)
     except (TypeError, ValueError) as error:
         raise GridError(f"{path}: pruner of tuning: {name} does not take {arguments}: {error}") from error
-
-
-# ------------------------------------------------------------------------------------------ the work
 
 
 @dataclass
@@ -438,9 +434,6 @@ def differing(found: Any, asked: Any, where: str = "") -> Iterator[str]:
             yield from differing(found.get(key, "nothing"), asked.get(key, "nothing"), f"{where}.{key}".lstrip("."))
     elif found != asked:
         yield f"{where} {found} where the grid has {asked}"
-
-
-# ------------------------------------------------------------------------------------------ the files
 
 
 def write_study(directory: Path, worker: Worker) -> None:

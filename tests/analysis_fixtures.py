@@ -10,8 +10,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from analysis import figures, report, results, tables, theme
-from analysis.results import SCHEMA
+from analysis import figures, report, tables
+from analysis.drawing import theme
+from analysis.reading import checks as results
+from analysis.reading.checks import SCHEMA
+from analysis.reading.grid import read_grid
+from analysis.reading.tables import TABLES, read_table, write_table
 from experiments.record import write_record
 
 TITLES = {
@@ -528,9 +532,9 @@ def edit_json(path: Path, **changes) -> None:
 
 def make_page(folder: Path, drawn_for_real: Iterable[str]) -> str:
     """Tables, some figures and the page, with nothing in place of the other figures."""
-    grid = results.read_grid(folder)
+    grid = read_grid(folder)
     for name, table in tables.make_tables(grid).items():
-        results.write_table(folder, name, table)
+        write_table(folder, name, table)
     theme.apply()
     drawn = dict.fromkeys(figures.FIGURES, '<svg width="1pt" height="1pt"/>')
     for name in drawn_for_real:
@@ -538,4 +542,4 @@ def make_page(folder: Path, drawn_for_real: Iterable[str]) -> str:
         drawn[name] = theme.image_bytes(figure, "svg").decode()
         plt.close(figure)
         results.write_whole(folder / f"figures/{name}.svg", drawn[name].encode())
-    return report.render(grid, {name: results.read_table(folder, name) for name in results.TABLES}, drawn)
+    return report.render(grid, {name: read_table(folder, name) for name in TABLES}, drawn)

@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
 import algorithms
 from algorithms.core.algorithm import Algorithm
 from algorithms.core.compiled import cpp_compiler
-from algorithms.core.learner import Learner
+from algorithms.core.on_policy import Learner
 from algorithms.core.rollout import Rollout
 from algorithms.core.task import Task
 from algorithms.core.vector_env import VectorEnv

@@ -15,7 +15,12 @@ import pandas as pd
 import pytest
 from playwright.sync_api import sync_playwright
 
-from analysis import figures, report, results, tables, theme
+from analysis import figures, report, tables
+from analysis.drawing import theme
+from analysis.reading import checks as results
+from analysis.reading.grid import read_grid
+from analysis.reading.tables import read_table, write_table
+from analysis.sections.settings.sentences import settings
 from tests.analysis_fixtures import (
     CARTPOLE,
     EXACT,
@@ -50,10 +55,10 @@ def run(module: str, folder: Path, *arguments: str) -> subprocess.CompletedProce
 
 def make(folder: Path) -> str:
     """Tables, figures and report in this process; returns the page."""
-    grid = results.read_grid(folder)
+    grid = read_grid(folder)
     made = tables.make_tables(grid)
     for name, table in made.items():
-        results.write_table(folder, name, table)
+        write_table(folder, name, table)
     theme.apply()
     for name in figures.FIGURES:
         figures.write_figure(grid, name)
@@ -106,14 +111,11 @@ def small(tmp_path) -> Path:
 
 
 def table(folder: Path, name: str) -> pd.DataFrame:
-    return results.read_table(folder, name)
-
-
-# --------------------------------------------------------------------------------------------- tables
+    return read_table(folder, name)
 
 
 def test_scores_follow_from_the_run_by_their_definitions(finished):
-    grid = results.read_grid(finished)
+    grid = read_grid(finished)
     cell = grid.cells[0]
     recorded = json.loads((finished / cell["directory"] / "run.json").read_text())
     score = table(finished, "scores").iloc[0]
@@ -173,14 +175,14 @@ def test_before_its_first_episode_has_ended_a_curve_is_the_random_score(small):
     folder = small / "runs/CartPole-v1/ppo/0"
     (folder / "episodes.csv").write_text("step,return,length\n1000,50,10\n19000,100,10\n20150,900,10\n")
     edit_json(folder / "run.json", episodes=3)
-    curves = tables.make_tables(results.read_grid(small))["curves"].query("seed == 0")["return"].tolist()
+    curves = tables.make_tables(read_grid(small))["curves"].query("seed == 0")["return"].tolist()
     assert curves == [22.0] * 4 + [50.0] * 90 + [100.0] * 6
 
 
 def test_a_diverged_run_is_a_row_at_the_random_score_from_where_it_diverged(small):
     path = small / "runs/CartPole-v1/ppo/1/run.json"
     edit_json(path, status="diverged", diverged_at=10000, diverged_because="loss is not finite", evaluation=None)
-    made = tables.make_tables(results.read_grid(small))
+    made = tables.make_tables(read_grid(small))
     score = made["scores"].set_index("seed").loc[1]
     curve = made["curves"].query("seed == 1")
     assert (score["score"], score["mode_score"], score["normalized"]) == (22, 22, 0)
@@ -201,13 +203,10 @@ def test_adding_an_algorithm_moves_no_other_number(tmp_path, finished):
     folder = tmp_path / "fewer"
     shutil.copytree(finished / "runs", folder / "runs")
     write_grid(folder, algorithms=("reinforce", "ppo"), settings={"ppo": {"clip": 0.2}})
-    fewer = tables.make_tables(results.read_grid(folder))
+    fewer = tables.make_tables(read_grid(folder))
     for name in ("scores", "summary", "aggregate", "curve_intervals"):
         more = table(finished, name).query("algorithm != 'my_method'").reset_index(drop=True)
         pd.testing.assert_frame_equal(fewer[name].reset_index(drop=True), more, check_dtype=False, rtol=1e-8)
-
-
-# --------------------------------------------------------------------------------------- incompleteness
 
 
 def test_an_incomplete_grid_yields_everything_and_says_what_is_missing(tmp_path):
@@ -245,9 +244,6 @@ def test_a_single_seed_has_no_interval_and_the_report_says_why(tmp_path):
     assert not says_nan(page)
 
 
-# ------------------------------------------------------------------------------------ figures and report
-
-
 def test_every_algorithm_is_in_every_figure_and_in_the_report(finished):
     page = (finished / "report/index.html").read_text(encoding="utf-8")
     for name in figures.FIGURES:
@@ -264,7 +260,7 @@ def test_every_algorithm_is_in_every_figure_and_in_the_report(finished):
 
 
 def test_every_figure_has_a_caption_and_a_place():
-    captions = {path.stem for path in (ROOT / "analysis/captions").glob("*.rst")}
+    captions = {path.stem for path in (ROOT / "analysis/sections").glob("*/captions/*.rst")}
     assert captions == set(figures.FIGURES)
     assert sorted(name for titles in report.FIGURE_TITLES.values() for name in titles) == sorted(figures.FIGURES)
 
@@ -292,7 +288,7 @@ def test_what_is_to_be_cited_names_what_was_run(finished):
     run = results.read_json(next(finished.glob("runs/*/*/*/run.json")))
     assert f"commit {run['commit']}" in entry
     assert f"version {run['versions']['policy-gradient-ladder']}" in entry
-    assert f"{len(results.read_grid(finished).cells)} runs" in entry
+    assert f"{len(read_grid(finished).cells)} runs" in entry
 
 
 def test_claims_link_to_what_they_rest_on(finished):
@@ -305,7 +301,7 @@ def test_claims_link_to_what_they_rest_on(finished):
     assert [link for link in re.findall(r'href="#figure-(\w+)"', section)] == links
     assert section.count('class="verdict untestable"') == 3  # overview, claim, and the task without a threshold
     assert "trpo: {settings: {delta: 0.01}}" in section
-    table = results.read_table(finished, "claims")
+    table = read_table(finished, "claims")
     assert set(table["claim_verdict"]) >= {"supported", "cannot be tested"}
 
 
@@ -319,7 +315,7 @@ def test_a_report_of_other_claims_than_its_tables_is_refused(finished, tmp_path)
     with pytest.raises(
         results.ResultsError, match=r"claims\.csv: no claim 'new', which grid\.json has; make the tables"
     ):
-        report.write_report(results.read_grid(copy))
+        report.write_report(read_grid(copy))
 
 
 def test_the_report_escapes_what_it_is_given_and_shows_settings_once(finished):
@@ -341,7 +337,7 @@ def test_two_seeds_come_with_a_warning(finished):
 def test_equal_tables_give_equal_figures(finished, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy, ignore=shutil.ignore_patterns("figures", "runs"))
-    grid = results.read_grid(copy)
+    grid = read_grid(copy)
     for name in figures.FIGURES:
         figure = figures.draw(grid, name)
         again = theme.image_bytes(figure, "svg")
@@ -374,13 +370,10 @@ def test_settings_that_differ_between_tasks_are_shown_with_their_task(tmp_path):
         if cell["task"] == "Hopper-v5" and cell["algorithm"] == "ppo":
             cell["settings"] = {**cell["settings"], "gamma": 0.999}
     edit_json(folder / "grid.json", cells=content["cells"])
-    shown = report.settings(results.read_grid(folder))
+    shown = settings(read_grid(folder))
     assert list(shown["shared"]) == ["policy_learning_rate"]
     assert shown["own"]["ppo"]["gamma"] == (0.99, {"Hopper-v5": 0.999})
     assert shown["own"]["reinforce"]["gamma"] == (0.99, {})
-
-
-# ---------------------------------------------------------------------------------------- in the browser
 
 
 @pytest.fixture(scope="module")
@@ -491,9 +484,6 @@ def contrast(first: list[float], second: list[float]) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-# ----------------------------------------------------------------------------------------- user's mistakes
-
-
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
 
@@ -545,7 +535,7 @@ def test_a_spoilt_file_is_named_with_what_is_wrong(small, file, mistake, said):
     path = small / "runs/CartPole-v1/ppo/1" / file
     mistake(path)
     with pytest.raises(results.ResultsError) as error:
-        tables.make_tables(results.read_grid(small))
+        tables.make_tables(read_grid(small))
     assert str(path) in str(error.value)
     assert said in str(error.value)
 
@@ -577,7 +567,7 @@ def test_an_unknown_name_comes_with_the_valid_ones_nearest_first(finished, modul
 
 def test_a_missing_table_names_the_command_that_makes_it(small):
     with pytest.raises(results.ResultsError, match=r"python -m analysis\.tables --results"):
-        figures.draw(results.read_grid(small), "speed")
+        figures.draw(read_grid(small), "speed")
 
 
 def test_a_hand_edited_table_is_refused(finished, tmp_path):
@@ -586,4 +576,4 @@ def test_a_hand_edited_table_is_refused(finished, tmp_path):
     path = copy / "tables/scores.csv"
     path.write_text(path.read_text().replace("steps_per_second", "speed", 1))
     with pytest.raises(results.ResultsError, match=r"scores\.csv: no column 'steps_per_second'"):
-        figures.draw(results.read_grid(copy), "speed")
+        figures.draw(read_grid(copy), "speed")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from analysis import statistics
+from analysis.statistics import scores as statistics
 
 
 def test_a_curve_point_is_the_mean_of_the_episodes_that_ended_in_its_bin():

@@ -13,7 +13,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import results, tables
+from analysis import tables
+from analysis.reading import checks as results
+from analysis.reading.grid import read_grid
 from tests.analysis_fixtures import CARTPOLE, claim, comparison, edit_json, make_page, write_grid, write_runs
 from tests.test_analysis import ROOT, table, visible_text
 
@@ -132,14 +134,11 @@ def test_the_command_lines_say_nothing_but_what_they_made_where_nothing_varies(t
 
 def test_a_single_seed_has_no_interval_in_any_table(tmp_path):
     one_seed(tmp_path / "one")
-    made = tables.make_tables(results.read_grid(tmp_path / "one"))
+    made = tables.make_tables(read_grid(tmp_path / "one"))
     for name in ("summary", "curve_intervals", "aggregate", "profiles", "improvement", "pairs", "efficiency", "claims"):
         ends = [c for c in made[name] if c.endswith(("low", "high")) and not c.startswith("claimed")]
         assert len(ends) >= 2
         assert made[name][ends].isna().all(axis=None), name
-
-
-# ------------------------------------------------------------------------------- runs of different grids
 
 
 def change(section: str, **values) -> Callable[[Path], None]:
@@ -171,7 +170,7 @@ def test_a_run_of_something_else_is_refused_with_what_to_do(tmp_path, kind):
     run = folder / "runs/CartPole-v1/ppo/1"
     mistake(run)
     with pytest.raises(results.ResultsError) as error:
-        tables.make_tables(results.read_grid(folder))
+        tables.make_tables(read_grid(folder))
     sentence = str(error.value)
     assert sentence.startswith(f"{run / 'run.json'}: {said}")
     assert "run this cell again" in sentence
@@ -180,11 +179,11 @@ def test_a_run_of_something_else_is_refused_with_what_to_do(tmp_path, kind):
 def test_a_run_of_another_grid_that_is_the_same_in_all_that_matters_counts_and_says_so(tmp_path):
     folder = tmp_path / "mixed"
     finished(folder)
-    before = tables.make_tables(results.read_grid(folder))
+    before = tables.make_tables(read_grid(folder))
     change("cell", grid="paper")(folder / "runs/CartPole-v1/ppo/1")
     diverge(folder / "runs/CartPole-v1/ppo/0")
     change("cell", grid="paper")(folder / "runs/CartPole-v1/ppo/0")
-    made = tables.make_tables(results.read_grid(folder))
+    made = tables.make_tables(read_grid(folder))
     notes = made["ledger"].query("algorithm == 'ppo'")["note"].tolist()
     assert notes == ["at step 1: loss is not finite; made for the grid paper", "made for the grid paper"]
     assert made["ledger"].query("algorithm == 'reinforce'")["note"].isna().all()
@@ -196,12 +195,9 @@ def test_a_run_that_the_grid_does_not_ask_for_is_not_counted(tmp_path):
     """As after a seed was taken out of the grid: what lies there stays, and moves no number."""
     folder = tmp_path / "more"
     finished(folder)
-    before = tables.make_tables(results.read_grid(folder))["scores"]
+    before = tables.make_tables(read_grid(folder))["scores"]
     shutil.copytree(folder / "runs/CartPole-v1/ppo/1", folder / "runs/CartPole-v1/ppo/9")
-    pd.testing.assert_frame_equal(tables.make_tables(results.read_grid(folder))["scores"], before)
-
-
-# ------------------------------------------------------------------------------- grids edited by hand
+    pd.testing.assert_frame_equal(tables.make_tables(read_grid(folder))["scores"], before)
 
 
 def reference_is_random(grid: dict) -> None:
@@ -250,6 +246,6 @@ def test_a_grid_edited_by_hand_is_refused_in_one_sentence(tmp_path, mistake):
     mistake(grid)
     edit_json(folder / "grid.json", **grid)
     with pytest.raises(results.ResultsError) as error:
-        tables.make_tables(results.read_grid(folder))
+        tables.make_tables(read_grid(folder))
     assert EDITED[mistake] in str(error.value)
     assert str(error.value).startswith(str(folder / "grid.json"))

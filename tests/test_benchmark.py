@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis import benchmark, results
+from analysis.reading import checks as results
+from analysis.reading.benchmark import read_benchmark
+from analysis.reading.tables import read_table
+from analysis.sections.speed import tables as benchmark
+from analysis.sections.speed.sentences import TARGETS
+from analysis.sections.speed.sentences import verdicts as benchmark_verdicts
 from experiments import speed
 from experiments.grid import GridError, algorithm_class
 from tests.analysis_fixtures import CARTPOLE, says_nan, write_benchmark, write_grid
@@ -131,8 +136,6 @@ def test_an_unknown_task_is_refused_with_the_valid_ones():
         speed.default_tasks(["Hoper-v5"])
 
 
-# ----------------------------------------------------------------------------------------- the analysis
-
 RATES = {
     "CartPole-v1": {
         "simulator": ["no simulator", "no simulator", "no simulator"],
@@ -161,7 +164,7 @@ def made(tmp_path_factory):
     write_grid(folder, tasks={"CartPole-v1": CARTPOLE})
     write_benchmark(folder, RATES)
     page = visible_text(make(folder))
-    return folder, results.read_table(folder, "benchmark").set_index(["task", "contestant"]), page
+    return folder, read_table(folder, "benchmark").set_index(["task", "contestant"]), page
 
 
 def test_a_ratio_is_taken_within_a_repetition_and_then_its_median(made):
@@ -199,7 +202,7 @@ def test_what_was_not_measured_keeps_its_row_and_its_reason(made):
 def test_targets_say_met_or_by_how_much_they_were_missed(made):
     verdicts = {
         (target.column, target.task, target.contestant): verdict
-        for target, verdict in zip(benchmark.TARGETS, benchmark.verdicts(made[1].reset_index()), strict=True)
+        for target, verdict in zip(TARGETS, benchmark_verdicts(made[1].reset_index()), strict=True)
     }
     met = verdicts["reference_ratio", "HalfCheetah-v5", "ppo_1x2048"]
     assert [met[key] for key in ("bound", "value", "verdict")] == ["≥ 5×", "5.00×", "met"]
@@ -225,8 +228,8 @@ def test_the_report_shows_the_benchmark_its_targets_and_its_machine(made):
 def test_a_target_whose_other_side_is_missing_says_what_is(tmp_path):
     rates = {"gymnasium": ["Error: no luck"], "reinforce": [20_000], "a2c_8x5": [10_000]}
     write_benchmark(tmp_path, {"HalfCheetah-v5": rates})
-    table = benchmark.benchmark_table(results.read_benchmark(tmp_path))
-    verdicts = {v["what"]: v["verdict"] for v in benchmark.verdicts(table) if "HalfCheetah" in v["what"]}
+    table = benchmark.benchmark_table(read_benchmark(tmp_path))
+    verdicts = {v["what"]: v["verdict"] for v in benchmark_verdicts(table) if "HalfCheetah" in v["what"]}
     assert verdicts["<reinforce> on HalfCheetah-v5, against Gymnasium’s bare stepping"] == (
         "not measured: <gymnasium>: Error: no luck"
     )
@@ -247,4 +250,4 @@ def test_a_contestant_that_the_benchmark_does_not_describe_is_refused(tmp_path):
     path = tmp_path / "speed" / "measurements.csv"
     path.write_text(path.read_text().replace("gymnasium", "gymnasion"))
     with pytest.raises(results.ResultsError, match=r"line 2 has contestant = 'gymnasion'; .* has gymnasium"):
-        results.read_benchmark(tmp_path)
+        read_benchmark(tmp_path)

@@ -7,9 +7,17 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from analysis import claim_findings, claims, results, statistics
-from analysis.claims import CONTRADICTED, SUPPORTED, UNDECIDED, UNTESTABLE
-from analysis.gradient_statistics import Estimate
+from analysis.reading import checks as results
+from analysis.reading.grid import Grid, read_grid
+from analysis.reading.tables import TABLES, read_table, write_table
+from analysis.sections.claims import sentences as claim_findings
+from analysis.sections.claims import verdicts as claims
+from analysis.sections.claims.gradients import effect_at
+from analysis.sections.claims.tables import claim_tables
+from analysis.sections.claims.verdicts import CONTRADICTED, SUPPORTED, UNDECIDED, UNTESTABLE
+from analysis.statistics import scores as statistics
+from analysis.statistics.comparison import welch_over_tasks
+from analysis.statistics.gradients import Estimate
 from tests.analysis_fixtures import CARTPOLE, EXACT, HOPPER, claim, comparison, edit_json, probe, says_nan, write_grid
 
 TASKS = {"CartPole-v1": CARTPOLE, "Hopper-v5": HOPPER}  # Hopper has no threshold
@@ -18,10 +26,10 @@ GOOD, BAD = [0.60, 0.62, 0.58, 0.61, 0.59], [0.30, 0.32, 0.28, 0.31, 0.29]
 BANDIT = "experiments.exact:SoftmaxBandit-v0"
 
 
-def grid_of(folder, *stated, **about) -> results.Grid:
+def grid_of(folder, *stated, **about) -> Grid:
     about = {"algorithms": ALGORITHMS, "tasks": TASKS, "seeds": range(5), "claims": stated} | about
     write_grid(folder / "grid", **about)
-    return results.read_grid(folder / "grid")
+    return read_grid(folder / "grid")
 
 
 def runs(grid, values, **columns) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -38,8 +46,7 @@ def runs(grid, values, **columns) -> tuple[pd.DataFrame, pd.DataFrame]:
                 {**key, "step": 2, "moving_average": low + value * (high - low)},
             ]
     return tuple(
-        pd.DataFrame(rows, columns=list(results.TABLES[name]))
-        for name, rows in (("scores", scores), ("curves", curves))
+        pd.DataFrame(rows, columns=list(TABLES[name])) for name, rows in (("scores", scores), ("curves", curves))
     )
 
 
@@ -70,7 +77,7 @@ def estimator(task, name, ratio=None, bias=None, cosine=None, **about) -> dict:
 
 def tables(grid, values=(), measured=(), **columns) -> dict[str, pd.DataFrame]:
     scores, curves = runs(grid, dict(values), **columns)
-    return claims.claim_tables(grid, scores, curves, pd.DataFrame(measured, columns=list(results.TABLES["gradients"])))
+    return claim_tables(grid, scores, curves, pd.DataFrame(measured, columns=list(TABLES["gradients"])))
 
 
 def only(made) -> pd.Series:
@@ -82,12 +89,10 @@ def only(made) -> pd.Series:
 def page_of(grid, made, tmp_path) -> str:
     """The text of the section, from tables as they are written."""
     for name in ("claims", "claim_tasks"):
-        results.write_table(tmp_path, name, made[name])
-    read = {name: results.read_table(tmp_path, name) for name in made}
+        write_table(tmp_path, name, made[name])
+    read = {name: read_table(tmp_path, name) for name in made}
     return str(claim_findings.section(grid, read["claims"], read["claim_tasks"], {}))
 
-
-# ------------------------------------------------------------------------------------- verdicts from runs
 
 BOTH = [("CartPole-v1", "ppo"), ("CartPole-v1", "reinforce"), ("Hopper-v5", "ppo"), ("Hopper-v5", "reinforce")]
 
@@ -129,10 +134,10 @@ def test_the_verdict_is_what_the_interval_says_of_the_effects_that_are_claimed(
 def test_the_interval_of_one_task_is_welchs():
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=5), rng.normal(size=8) * 3
-    found = claims.welch_over_tasks([(first, second)])
+    found = welch_over_tasks([(first, second)])
     expected = scipy.stats.ttest_ind(first, second, equal_var=False)
     assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
-    alone = claims.welch_over_tasks([(first,)])
+    alone = welch_over_tasks([(first,)])
     assert (alone.low, alone.high) == pytest.approx(statistics.t_interval(first))
 
 
@@ -140,7 +145,7 @@ def test_the_interval_over_tasks_covers_the_truth_in_95_of_100_cases():
     rng, spreads = np.random.default_rng(1), [(0.1, 0.3), (0.2, 0.1), (0.05, 0.1), (0.4, 0.2)]
     covered = []
     for _ in range(2000):
-        found = claims.welch_over_tasks([(rng.normal(0.3, a, size=5), rng.normal(0.1, b, size=5)) for a, b in spreads])
+        found = welch_over_tasks([(rng.normal(0.3, a, size=5), rng.normal(0.1, b, size=5)) for a, b in spreads])
         covered.append(found.low <= 0.2 <= found.high)
     assert 0.93 <= np.mean(covered) <= 0.97
 
@@ -226,9 +231,6 @@ def test_each_metric_of_runs_is_what_it_is_called(tmp_path):
     assert effects.to_dict() == pytest.approx({"final_score": 0.6, "auc": 0.3, "learning_per_step": 1.2, "drop": 0.4})
 
 
-# --------------------------------------------------------------------------------------- steps to threshold
-
-
 def thresholds(grid, first, second, censored=()) -> dict:
     """Of runs on CartPole-v1 that reach the threshold at these shares of the budget, or do not (None); on further tasks
     none does.
@@ -270,9 +272,7 @@ def test_a_task_on_which_neither_side_reaches_the_threshold_is_counted(tmp_path)
     stated = claim("a", comparison("steps_to_threshold", "ppo", "reinforce", direction="lower"))
     grid = grid_of(tmp_path, stated, tasks=tasks)
     first, second = [0.2, 0.3, 0.2, 0.3, 0.25], [0.9, None, 0.8, None, None]
-    alone = claims.welch_over_tasks(
-        [(np.array(first), np.array([1.0 if share is None else share for share in second]))]
-    )
+    alone = welch_over_tasks([(np.array(first), np.array([1.0 if share is None else share for share in second]))])
     made = thresholds(grid, first, second, censored=["Hopper-v5"])
     row, places = only(made), made["claim_tasks"].set_index("task")
     assert row[["effect", "low", "high"]].tolist() == pytest.approx([alone.value / 2, alone.low / 2, alone.high / 2])
@@ -280,9 +280,6 @@ def test_a_task_on_which_neither_side_reaches_the_threshold_is_counted(tmp_path)
     assert places.loc["Hopper-v5", ["effect", "low", "high"]].tolist() == [0, 0, 0]
     assert places.loc["Hopper-v5", "verdict"] == UNDECIDED
     assert "no run of PPO or REINFORCE reached the threshold" in places.loc["Hopper-v5", "note"]
-
-
-# ------------------------------------------------------------------------------------------ what is missing
 
 
 @pytest.mark.filterwarnings("error")
@@ -378,9 +375,6 @@ def test_what_would_make_a_claim_testable_is_shown_until_it_is_there(tmp_path):
     assert line not in page_of(grid, tables(grid), tmp_path)
 
 
-# ---------------------------------------------------------------------------------------- several comparisons
-
-
 @pytest.mark.parametrize(
     ("verdicts", "of_all", "of_any"),
     [
@@ -410,8 +404,6 @@ def test_a_claim_that_is_contradicted_in_one_part_is_reported_as_contradicted(tm
     assert made["claims"]["claim_verdict"].tolist() == [CONTRADICTED] * 2
     assert "Of 1 claim, 1 is contradicted." in page_of(grid, made, tmp_path)
 
-
-# -------------------------------------------------------------------------------------- gradient laboratory
 
 PROBES = [probe("CartPole-v1", 0.5), probe("Hopper-v5", 0.5)]
 
@@ -459,7 +451,7 @@ def test_the_interval_of_independent_measurements_covers_the_truth_in_95_of_100_
                 value = rng.normal(mean, error)
                 ends = {"": value, "_low": value - 1.96 * error, "_high": value + 1.96 * error}
                 row |= {f"ratio{end}{suffix}": np.exp(at) for end, at in ends.items()}
-            effects.append(claims.effect_at(found, pd.Series(row)))
+            effects.append(effect_at(found, pd.Series(row)))
         whole = claims.average(effects, floor=False)
         covered.append(whole.low <= np.log(0.5) <= whole.high)
     assert 0.93 <= np.mean(covered) <= 0.97
@@ -587,9 +579,6 @@ def test_squared_bias_is_a_share_of_the_squared_length(tmp_path):
     assert made[["effect", "low", "high"]].tolist() == pytest.approx([0.25, 0.16, 0.36])
 
 
-# ---------------------------------------------------------------------------------------------- the page
-
-
 def test_effects_are_said_in_words_with_interval_and_what_is_claimed(tmp_path):
     stated = [
         claim("a", comparison("auc", "ppo", "reinforce")),
@@ -657,4 +646,4 @@ def test_claims_without_what_a_verdict_needs_are_refused(tmp_path):
     ):
         edit_json(path, claims=[entry])
         with pytest.raises(results.ResultsError, match=said):
-            results.read_grid(grid.folder)
+            read_grid(grid.folder)

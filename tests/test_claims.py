@@ -7,9 +7,10 @@ import re
 import pytest
 import yaml
 
-from analysis import claims as analysis_claims
+from analysis.sections.claims import verdicts as analysis_claims
 from experiments import claims
-from experiments.grid import GRIDS, ROOT, GridError, load_grid
+from experiments.cells import ROOT
+from experiments.grid import GRIDS, GridError, load_grid
 from tests.test_grid import GRID, write
 
 MINE = {

@@ -11,9 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import compare, results
-from analysis.comparison import difference
-from analysis.ranking import ALL_TASKS
+from analysis.command import run_command
+from analysis.compare import pairs as compare
+from analysis.compare.__main__ import compare as compare_folders
+from analysis.compare.__main__ import json_of, main, parser
+from analysis.compare.text import WIDTH, text_of
+from analysis.sections.ranking.tables import ALL_TASKS
+from analysis.statistics.comparison import difference
 from tests.analysis_fixtures import (
     CARTPOLE,
     HOPPER,
@@ -49,12 +53,12 @@ def compared(a: Path, b: Path, **options) -> compare.Comparison:
     """Both compared, without a warning; and what is always true of the text is checked."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = compare.compare(compare.read_side(a), compare.read_side(b), **options)
-        text = compare.text_of(found)
-        json.loads(compare.json_of(found), parse_constant=lambda name: pytest.fail(f"{name} in the JSON"))
+        found = compare_folders(compare.read_side(a), compare.read_side(b), **options)
+        text = text_of(found)
+        json.loads(json_of(found), parse_constant=lambda name: pytest.fail(f"{name} in the JSON"))
     assert "nan" not in text.replace("finance", "")
     assert "\n\n\n" not in text
-    assert max(map(len, text.splitlines())) <= compare.WIDTH
+    assert max(map(len, text.splitlines())) <= WIDTH
     assert text.startswith(f"# Two results compared\n\n**{found.verdict.split()[0]}")
     return found
 
@@ -91,11 +95,8 @@ def exit_status(monkeypatch, *arguments: str | Path) -> int:
     """Of the command line, run in this process."""
     monkeypatch.setattr(sys, "argv", ["compare", *map(str, arguments)])
     with pytest.raises(SystemExit) as stopped:
-        results.run_command(compare.main, "analysis.compare")
+        run_command(main, "analysis.compare")
     return stopped.value.code
-
-
-# -------------------------------------------------------------------------------------------- run by run
 
 
 def test_a_copy_has_the_same_numbers(two):
@@ -105,7 +106,7 @@ def test_a_copy_has_the_same_numbers(two):
     assert set(verdicts(found).values()) == {"identical"}
     assert all(run.identical for run in found.runs)
     assert not found.changes
-    text = compare.text_of(found)
+    text = text_of(found)
     assert "nothing to test" in text
     assert "The same in both: python 3.11.7" in text
 
@@ -126,7 +127,7 @@ def test_one_changed_episode_is_found_with_the_step_until_which_the_runs_agree(t
     assert verdicts(found)["CartPole-v1", "ppo"] == "not told apart"
     assert found.verdict.startswith("Not the same numbers, but no score differs by more than chance: 1 of 4 pairs")
     expected = f"{steps[row - 1]:,}" if row else "0: the first episode differs"
-    assert f"2 of 3 | {expected} " in compare.text_of(found)
+    assert f"2 of 3 | {expected} " in text_of(found)
 
 
 def test_a_run_with_more_episodes_or_another_evaluation_is_not_identical(two):
@@ -138,7 +139,7 @@ def test_a_run_with_more_episodes_or_another_evaluation_is_not_identical(two):
     moved = {(run.task, run.seed): run.same_until for run in found.runs if not run.identical}
     last = pd.read_csv(two[0] / CELL / "episodes.csv")["step"].iloc[-1]
     assert moved == {("CartPole-v1", 0): last, ("Hopper-v5", 1): None}
-    assert "the end, 1 evaluation differs" in compare.text_of(found)
+    assert "the end, 1 evaluation differs" in text_of(found)
 
 
 def test_runs_that_diverged_at_another_step_are_not_identical(two):
@@ -155,12 +156,9 @@ def test_what_is_missing_on_either_side_is_counted_and_named(two):
     (two[0] / f"logs/{CELL}.log").touch()
     found = compared(*two)
     assert found.verdict == "The same numbers: all 10 runs that are in both have identical episodes and evaluations."
-    text = " ".join(compare.text_of(found).split())
+    text = " ".join(text_of(found).split())
     assert "11 of 12 runs (1 failed) - no run in a: PPO on CartPole-v1 (seed 0)" in text
     assert "11 of 12 runs (1 missing) - no run in b: PPO on Hopper-v5 (seed 2)" in text
-
-
-# ------------------------------------------------------------------------------------------------ scores
 
 
 def test_an_algorithm_that_does_better_is_found_and_the_others_are_not_told_apart(tmp_path):
@@ -196,7 +194,7 @@ def test_small_differences_on_every_task_are_found_together(tmp_path):
     assert found.verdict == "Not the same: no pair alone differs by more than chance, but with all tasks together: PPO."
     assert [(pair.task, len(pair.tasks)) for pair in found.scores if pair.verdict == "differs"] == [(ALL_TASKS, 6)]
     assert verdicts(found)["Task-v0", "ppo"] == "identical"
-    assert "| 6 tasks together " in compare.text_of(found)
+    assert "| 6 tasks together " in text_of(found)
     assert found.status == 1
 
 
@@ -271,7 +269,7 @@ def test_runs_that_all_have_the_same_score_are_equal_and_have_no_interval_to_jud
     found = compared(tmp_path / "a", tmp_path / "b")
     assert set(verdicts(found).values()) == {"equal"}
     assert {(p.low, p.high, p.p_adjusted) for p in found.scores if p.measure == "score"} == {(0.0, 0.0, 1.0)}
-    assert "no spread to judge by" in compare.text_of(found)
+    assert "no spread to judge by" in text_of(found)
     assert found.status == 0
 
 
@@ -282,7 +280,7 @@ def test_a_single_seed_has_no_interval_and_no_test_and_the_text_says_why(tmp_pat
     assert set(verdicts(found).values()) == {"too few runs"}
     assert found.status == 2
     assert found.verdict.startswith("Not the same numbers, and nothing says whether by more than chance: 4 pairs")
-    text = " ".join(compare.text_of(found).split())
+    text = " ".join(text_of(found).split())
     assert "Every mean is a single run, whose spread is unknown" in text
     assert "The test takes" not in text
     assert compared(tmp_path / "a", shutil.copytree(tmp_path / "a", tmp_path / "c")).status == 0
@@ -298,8 +296,8 @@ def test_a_pair_with_a_single_run_in_one_folder_is_left_out_of_the_tests(tmp_pat
     (together,) = [p for p in found.scores if (p.measure, p.task, p.algorithm) == ("score", ALL_TASKS, "ppo")]
     assert together.tasks == ["Acrobot-v1", "CartPole-v1"]
     assert found.verdict.endswith("none of 6 pairs of an algorithm and a task is identical, 1 cannot be tested.")
-    assert "| Hopper-v5 (3, 1) " in compare.text_of(found)
-    assert "p is corrected for all 14 tests" in " ".join(compare.text_of(found).split())
+    assert "| Hopper-v5 (3, 1) " in text_of(found)
+    assert "p is corrected for all 14 tests" in " ".join(text_of(found).split())
     assert found.status == 0
 
 
@@ -312,15 +310,12 @@ def test_where_all_runs_diverged_their_number_is_said_and_nothing_is_undefined(t
     found = compared(tmp_path / "a", tmp_path / "b")
     assert set(verdicts(found).values()) == {"equal"}
     assert not any(run.identical for run in found.runs)
-    text = " ".join(compare.text_of(found).split())
+    text = " ".join(text_of(found).split())
     assert (
         "Diverged runs, which are scored as the random policy: REINFORCE on CartPole-v1 (3 of 3 in a, 3 of 3 in b)"
         in text
     )
     assert "12 of 12 runs (12 diverged)" in text
-
-
-# ----------------------------------------------------------------------------------------- what was asked for
 
 
 def test_a_setting_that_differs_is_named_and_marked_where_it_may_matter(tmp_path):
@@ -333,7 +328,7 @@ def test_a_setting_that_differs_is_named_and_marked_where_it_may_matter(tmp_path
         settings={"ppo": {"gamma": 0.9}, "reinforce": {"gamma": 0.99000001}},
     )
     found = compared(tmp_path / "a", tmp_path / "b")
-    text = compare.text_of(found)
+    text = text_of(found)
     assert "- PPO on all 2 tasks: `gamma` 0.99 → 0.9\n" in text
     assert "- REINFORCE on all 2 tasks: `gamma` 0.99 → 0.99000001\n" in text
     assert all(pair.asked == (["settings"] if pair.algorithm in NAMES else []) for pair in found.scores)
@@ -353,7 +348,7 @@ def test_tuned_settings_are_told_from_those_of_the_grid(tmp_path):
                 cell["settings"]["gamma"] = gamma
         write_runs(tmp_path / name, grid, episodes=40)
     found = compared(tmp_path / "a", tmp_path / "b")
-    assert "- PPO on CartPole-v1: `gamma` 0.95 → 0.95123 (tuned)\n" in compare.text_of(found)
+    assert "- PPO on CartPole-v1: `gamma` 0.95 → 0.95123 (tuned)\n" in text_of(found)
     (change,) = found.changes
     assert (change.a, change.b, change.tuned, change.tasks) == (0.95, 0.951234567, (True, True), ["CartPole-v1"])
 
@@ -363,7 +358,7 @@ def test_other_tasks_algorithms_seeds_and_budgets_are_named(tmp_path):
     cartpole = {**CARTPOLE, "steps": 40000}
     write(tmp_path / "b", seeds=(1, 2), algorithms=("ppo", "a2c"), tasks={"CartPole-v1": cartpole})
     found = compared(tmp_path / "a", tmp_path / "b")
-    text = compare.text_of(found)
+    text = text_of(found)
     for line in (
         "only in a, tasks: Hopper-v5",
         "only in a, algorithms: reinforce",
@@ -391,7 +386,7 @@ def test_scores_are_normalised_with_the_constants_of_the_first_folder(tmp_path):
     assert pair.difference == pytest.approx(1 / 3)  # 2482 is from random to reference in a
     assert pair.b - pair.a == pytest.approx(2482 / 3)
     assert verdicts(found)["Hopper-v5", "reinforce"] == "identical"
-    text = " ".join(compare.text_of(found).split())
+    text = " ".join(text_of(found).split())
     assert "`random_score` 18 → -10" in text
     assert "Hopper-v5: random or reference score is another in b." in text
 
@@ -402,7 +397,7 @@ def test_grids_that_share_nothing_cannot_be_compared(tmp_path):
     found = compared(tmp_path / "a", tmp_path / "b")
     assert found.verdict == "Cannot be compared: no algorithm has runs on the same task in both."
     assert found.status == 2
-    assert "- only in a, tasks: CartPole-v1\n" in compare.text_of(found)
+    assert "- only in a, tasks: CartPole-v1\n" in text_of(found)
 
 
 def test_grids_without_a_common_seed_are_compared_by_their_scores(tmp_path):
@@ -413,9 +408,6 @@ def test_grids_without_a_common_seed_are_compared_by_their_scores(tmp_path):
     assert found.verdict.startswith("No run has the same seed in both, but no score differs by more than chance")
 
 
-# -------------------------------------------------------------------------------------------- command line
-
-
 def test_the_command_prints_the_text_writes_the_data_and_exits_with_its_status(tmp_path, capsys, monkeypatch):
     for source, name in enumerate("ab"):
         grid = write(tmp_path / name, source=source, seeds=range(5), tasks={"Hopper-v5": TASKS["Hopper-v5"]})
@@ -423,7 +415,7 @@ def test_the_command_prints_the_text_writes_the_data_and_exits_with_its_status(t
     assert exit_status(monkeypatch, tmp_path / "a", tmp_path / "b", "--json", tmp_path / "new/found.json") == 1
     said = capsys.readouterr()
     found = compared(tmp_path / "a", tmp_path / "b")
-    assert (said.out, said.err) == (compare.text_of(found), "")
+    assert (said.out, said.err) == (text_of(found), "")
     written = json.loads((tmp_path / "new/found.json").read_text())
     assert (written["verdict"], written["status"]) == (found.verdict, 1)
     assert [pair["verdict"] for pair in written["scores"]] == [pair.verdict for pair in found.scores]
@@ -434,7 +426,7 @@ def test_the_readmes_command_is_one():
     (line,) = re.findall(
         r"<!-- compare -->\n```sh\n.*?^python -m analysis\.compare (.*?)\n```", readme, re.DOTALL | re.MULTILINE
     )
-    arguments = compare.parser().parse_args(line.split())
+    arguments = parser().parse_args(line.split())
     assert (arguments.a.name, arguments.b.name) == ("default_before", "default")
 
 
@@ -442,7 +434,7 @@ def test_what_made_the_runs_is_told_apart(two):
     for cell in (CELL, "runs/CartPole-v1/ppo/1"):
         versions = {"python": "3.12.1", "torch": "2.13.0", "policy-gradient-ladder": "0.1.0"}
         edit_json(two[1] / cell / "run.json", commit="f" * 40, uncommitted_changes=True, versions=versions)
-    text = " ".join(compare.text_of(compared(*two)).split())
+    text = " ".join(text_of(compared(*two)).split())
     assert "- python: 3.11.7 in a; 3.12.1 (2 runs) and 3.11.7 (10 runs) in b" in text.replace(
         "3.11.7 (10 runs) and 3.12.1 (2 runs)", "3.12.1 (2 runs) and 3.11.7 (10 runs)"
     )

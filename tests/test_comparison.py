@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from analysis import comparison, statistics
+from analysis.statistics import comparison
+from analysis.statistics import scores as statistics
 
 RLIABLE = json.loads(Path(__file__).with_name("rliable_values.json").read_text(encoding="utf-8"))
 BOTH = ("first", "second")
@@ -26,9 +27,6 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def normal_strata(source: np.random.Generator, means, n: int, spread=1.0) -> list[np.ndarray]:
     return [source.normal(mean, spread, n) for mean in means]
-
-
-# ------------------------------------------------------------------------------------------- rliable
 
 
 @pytest.mark.parametrize("metric", statistics.AGGREGATES)
@@ -58,9 +56,6 @@ def test_the_probability_of_improvement_is_rliables_and_counts_ties_half():
     ends = comparison.improvement_interval(*strata, rng(), resamples=RLIABLE["reps"], tail=statistics.TAIL)
     low, high = RLIABLE["improvement_interval"]
     assert ends == pytest.approx((low, high), abs=0.025 * (high - low))
-
-
-# ----------------------------------------------------------------------------------------- aggregates
 
 
 def test_every_task_counts_equally_whatever_its_number_of_runs():
@@ -131,9 +126,6 @@ def test_a_single_run_of_one_task_leaves_no_interval_no_p_value_and_no_verdict()
     (verdict,) = comparison.verdicts([found])
     assert (verdict.verdict, np.isnan(verdict.p), np.isnan(verdict.seeds)) == (None, True, True)
     assert np.isnan(statistics.stratified_mean_interval(first, rng())).all()
-
-
-# ------------------------------------------------------------------------------------------- coverage
 
 
 def covered(make, truth: float, trials: int) -> float:
@@ -259,9 +251,6 @@ def test_the_interval_of_a_difference_covers_95_percent_with_unequal_spread(n):
     assert covered(make, 0.0, 2000) == pytest.approx(0.95, abs=0.015)
 
 
-# --------------------------------------------------------------------------- probability of improvement
-
-
 def test_the_probability_of_improvement_is_the_share_of_pairs():
     first, second = rng().integers(0, 4, 5).astype(float), rng(1).integers(0, 4, 7).astype(float)
     share = np.mean([1.0 if x > y else 0.5 if x == y else 0.0 for x in first for y in second])
@@ -269,9 +258,6 @@ def test_the_probability_of_improvement_is_the_share_of_pairs():
     assert comparison.probability_of_improvement([second], [first]) == pytest.approx(1 - share)
     one_sided = scipy.stats.mannwhitneyu(first, second).statistic / 35
     assert comparison.probability_of_improvement([first], [second]) == pytest.approx(one_sided)
-
-
-# --------------------------------------------------------------------------------------------- verdicts
 
 
 def test_the_difference_on_one_task_is_welchs_test():
@@ -387,9 +373,6 @@ def test_verdicts_have_the_sign_of_the_difference():
     found = comparison.verdicts([comparison.difference(high, low), comparison.difference(low, high)])
     assert [verdict.verdict for verdict in found] == ["better", "worse"]
     assert all(np.isnan(verdict.seeds) for verdict in found)
-
-
-# ------------------------------------------------------------------------------------------------ speed
 
 
 def test_the_intervals_of_five_algorithms_curves_take_seconds():

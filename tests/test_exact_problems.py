@@ -9,7 +9,7 @@ from torch import nn
 from torch.distributions import Categorical
 
 from algorithms.core.estimators import discounted_returns
-from algorithms.core.networks import RunningNormalizer
+from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
 from algorithms.core.vector_env import VectorEnv

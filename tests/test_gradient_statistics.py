@@ -6,7 +6,7 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 
-from analysis import gradient_statistics as statistics
+from analysis.statistics import gradients as statistics
 
 DIMENSIONS = 60
 N = 100
@@ -53,9 +53,6 @@ def coverage(estimates, truth) -> float:
 def mean_and_error(estimates):
     values = np.array([estimate.value for estimate in estimates])
     return values.mean(), values.std() / np.sqrt(len(values))
-
-
-# ------------------------------------------------------------------------------------------ coverage
 
 
 @pytest.fixture(scope="module", params=[(name, ratio) for name in SPECTRA for ratio in (0.05, 1.0)], ids=str)
@@ -193,9 +190,6 @@ def test_sixteen_batches_cover_less_often_but_not_much(measure):
     assert coverage(found, truths[measure]) >= 0.88
 
 
-# ----------------------------------------------------------------------------------------- direction
-
-
 def test_the_ceiling_is_the_cosine_between_the_pooled_reference_and_the_true_gradient():
     truth, deviations = world("many directions", 0.05)
     rng = np.random.default_rng(7)
@@ -233,9 +227,6 @@ def test_the_true_cosine_of_small_batches_takes_the_length_from_larger_ones():
     assert mean_and_error(corrected)[0] == pytest.approx(expected, rel=0.05)
     assert mean_and_error(plain)[0] < 0.9 * expected
     assert 0.92 <= coverage(corrected, expected) <= 0.99
-
-
-# --------------------------------------------------------------------------------- what is not ordinary
 
 
 def test_single_precision_moves_nothing_that_can_be_seen():

@@ -9,7 +9,7 @@ from torch.distributions import Categorical, Normal
 
 from algorithms.a2c import A2C
 from algorithms.actor_critic import ActorCritic
-from algorithms.core.algorithm import Batch
+from algorithms.core.batch import Batch
 from algorithms.core.rollout import collect
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce

@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from algorithms.core.algorithm import InvalidSetting
-from experiments.grid import ROOT, GridError, exit_with_sentence, load_grid
+from experiments.cells import ROOT
+from experiments.command import exit_with_sentence
+from experiments.grid import GridError, load_grid
 from experiments.run import main as run_main
 from experiments.run import read_settings
 
@@ -283,8 +285,6 @@ MISTAKES = {
     ),
     "a name that is no folder": (set_at("algorithms", "a/b", value={"module": "ppo"}), ["'a/b'", "folder"]),
 }
-
-
 TUNED_GRID = GRID | {
     "tuning": {
         "seeds": [100, 101],

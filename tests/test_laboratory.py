@@ -20,15 +20,18 @@ import yaml
 
 from algorithms.a2c import A2C
 from algorithms.actor_critic import ActorCritic
-from algorithms.core.algorithm import Algorithm, Batch
+from algorithms.core.algorithm import Algorithm
+from algorithms.core.batch import Batch
 from algorithms.core.estimators import discounted_returns, generalized_advantages, td_errors
-from algorithms.core.networks import ValueFunction
+from algorithms.core.mlp import ValueFunction
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
 from algorithms.reinforce_baseline import ReinforceBaseline
 from experiments import exact, gradients, probe
+from experiments.cells import ROOT, GridAlgorithm
+from experiments.command import exit_with_sentence
 from experiments.gradients import (
     ActionValue,
     Critic,
@@ -41,7 +44,7 @@ from experiments.gradients import (
     measure_gradients,
     returns_of,
 )
-from experiments.grid import ROOT, GridAlgorithm, exit_with_sentence, load_grid
+from experiments.grid import load_grid
 from experiments.probe import Clock, Frozen, measure, trained
 from experiments.record import SCHEMA
 from experiments.run import main as run_main

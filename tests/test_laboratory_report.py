@@ -12,8 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import figures, laboratory, laboratory_findings, results, theme
+from analysis import figures
+from analysis.drawing import theme
+from analysis.reading import checks as results
+from analysis.reading.checks import TEXT_COLUMNS
+from analysis.reading.grid import read_grid
+from analysis.reading.tables import read_table
 from analysis.report import FIGURE_TITLES
+from analysis.sections.laboratory import sentences as laboratory_findings
+from analysis.sections.laboratory import tables as laboratory
 from tests.analysis_fixtures import (
     CARTPOLE,
     EXACT,
@@ -43,7 +50,7 @@ def made(tmp_path_factory):
     for asked in PROBES:
         write_probe(folder, grid, asked)
     page = visible_text(make_page(folder, FIGURE_TITLES["laboratory"]))
-    return folder, results.read_table(folder, "gradients"), page
+    return folder, read_table(folder, "gradients"), page
 
 
 @pytest.fixture
@@ -62,9 +69,6 @@ def pick(table: pd.DataFrame, **keys) -> pd.Series:
         table = table[table[column] == value]
     assert len(table) == 1
     return table.iloc[0]
-
-
-# ---------------------------------------------------------------------------------------------- tables
 
 
 def test_every_estimator_has_a_row_at_every_size(made):
@@ -146,16 +150,13 @@ def test_what_theory_expects_of_an_estimator(changes, expected):
 
 def test_another_estimator_moves_no_number(one):
     folder, directory = one
-    before = laboratory.laboratory_tables(results.read_grid(folder))["gradients"]
+    before = laboratory.laboratory_tables(read_grid(folder))["gradients"]
     about = json.loads((directory / "probe.json").read_text(encoding="utf-8"))
     first, left_out, *others = about["estimators"]
     edit_json(directory / "probe.json", estimators=[first, *others])
-    after = laboratory.laboratory_tables(results.read_grid(folder))["gradients"]
+    after = laboratory.laboratory_tables(read_grid(folder))["gradients"]
     kept = before[before["estimator"] != left_out["id"]].reset_index(drop=True)
     pd.testing.assert_frame_equal(after, kept)
-
-
-# ------------------------------------------------------------------------------------------ figures
 
 
 def lines_of(axes) -> list:
@@ -166,7 +167,7 @@ def lines_of(axes) -> list:
 def test_figures_are_made_without_warnings_and_hold_the_data(made):
     folder, table, _ = made
     theme.apply()
-    grid = results.read_grid(folder)
+    grid = read_grid(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         drawn = {name: figures.draw(grid, name) for name in FIGURE_TITLES["laboratory"]}
@@ -204,7 +205,7 @@ def test_every_seed_is_a_line_when_there_are_several(tmp_path):
         write_probe(folder, grid, asked, batches=8)
     page = visible_text(make_page(folder, FIGURE_TITLES["laboratory"]))
     theme.apply()
-    axes = figures.draw(results.read_grid(folder), "gradient_variance").axes[0]
+    axes = figures.draw(read_grid(folder), "gradient_variance").axes[0]
     thin = [line for line in axes.lines if line.get_linewidth() == 0.7]
     assert len(thin) == 3 * 3  # REINFORCE, and the other with each of its critics
     plt.close("all")
@@ -219,9 +220,6 @@ def test_an_algorithm_of_another_name_is_in_the_figures_the_tables_and_the_sente
         assert "my_method" in (folder / f"figures/{name}.svg").read_text(encoding="utf-8")
     section = page.split("Every policy-gradient algorithm guesses")[1].split("Where a run’s time went")[0]
     assert section.count("my_method") > 10
-
-
-# ------------------------------------------------------------------------------------------- section
 
 
 def test_the_section_computes_its_sentences(made):
@@ -246,7 +244,7 @@ def test_the_policies_are_those_of_a_training_run_and_no_sample_of_them(made):
     page = made[2]
     assert "kept from 1 training run per task (PPO; seed 0), and “the critic as trained” is that run’s" in page
     probes = [probe(task, 0.5, seed=seed) for task in TASKS for seed in range(2 + (task == "Hopper-v5"))]
-    grid = results.read_grid(made[0])
+    grid = read_grid(made[0])
     several = laboratory_findings.policies_text(replace(grid, probes=probes))
     assert "from 2 to 3 training runs per task (PPO; seeds 0, 1, 2)" in several
     assert laboratory_findings.policies_text(replace(grid, probes=[])) == ""
@@ -267,7 +265,7 @@ def test_n_is_that_of_the_policies_in_a_figure_task_by_task(made):
 
 def test_entries_with_equal_settings_are_named_once(made):
     folder, table, _ = made
-    grid = results.read_grid(folder)
+    grid = read_grid(folder)
     kept = table[~table["algorithm"].isin(["my_method"])]
     own = kept[kept["algorithm"] == "ppo"]
     same = pd.concat([kept, own.assign(algorithm="my_method", estimator=own["estimator"].str.replace("ppo", "mine"))])
@@ -285,7 +283,7 @@ def test_entries_with_equal_settings_are_named_once(made):
 
 def test_what_is_against_the_textbook_is_said(made):
     folder, table, page = made
-    grid = results.read_grid(folder)
+    grid = read_grid(folder)
     assert "Nothing: no estimator has clearly more variance than REINFORCE" in page
     rows = (table["task"] == "Hopper-v5") & (table["main"] == 1) & (table["advantages"] == "raw")
     noisy = rows & (table["algorithm"] == "my_method") & (table["critic"] == "fitted") & (table["fraction"] == 0)
@@ -355,9 +353,9 @@ def test_degenerate_probes_have_defined_values_and_notes(tmp_path, case):
         page = visible_text(make_page(folder, FIGURE_TITLES["laboratory"]))
     assert not says_nan(page)
     assert not re.search(r"\binf\b", page)
-    table = results.read_table(folder, "gradients")
+    table = read_table(folder, "gradients")
     main = table[table["main"] == 1]
-    numbers = table.drop(columns=[name for name in table if name in results.TEXT_COLUMNS])
+    numbers = table.drop(columns=[name for name in table if name in TEXT_COLUMNS])
     assert not np.isinf(numbers.astype(float)).any(axis=None)
     notes = " ".join(main["note"].fillna(""))
     assert {
@@ -367,9 +365,6 @@ def test_degenerate_probes_have_defined_values_and_notes(tmp_path, case):
         "one batch": "one batch: nothing can be estimated",
         "no signal": "the reference is not told from 0",
     }[case] in notes
-
-
-# ----------------------------------------------------------------------------------------- user's mistakes
 
 
 def truncate(path: Path) -> None:
@@ -443,7 +438,7 @@ def test_a_spoilt_probe_is_named_with_what_is_wrong(one, mistake):
     file, spoil, said = MISTAKES[mistake]
     spoil(directory / file)
     with pytest.raises(results.ResultsError) as error:
-        laboratory.laboratory_tables(results.read_grid(folder))
+        laboratory.laboratory_tables(read_grid(folder))
     assert str(directory / file) in str(error.value)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
@@ -456,7 +451,7 @@ def test_a_damaged_byte_in_the_middle_of_the_arrays_is_noticed(one):
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(results.ResultsError, match=r"grams\.npz: not a whole file of arrays"):
-        laboratory.laboratory_tables(results.read_grid(folder))
+        laboratory.laboratory_tables(read_grid(folder))
 
 
 def test_a_grid_without_the_key_probes_is_refused(one):
@@ -465,4 +460,4 @@ def test_a_grid_without_the_key_probes_is_refused(one):
     del content["probes"]
     (folder / "grid.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(results.ResultsError, match="has no key 'probes'"):
-        results.read_grid(folder)
+        read_grid(folder)

@@ -10,10 +10,14 @@ import torch
 from platformdirs import user_cache_path
 
 from algorithms.a2c import A2C
-from algorithms.core.algorithm import Algorithm, Batch, InvalidSetting
+from algorithms.core.algorithm import Algorithm, InvalidSetting
+from algorithms.core.batch import Batch
 from algorithms.core.compiled import CannotCompile, fingerprint
-from algorithms.core.learner import InvalidCheckpoint, Optimizer, RewardScaler, Trainable
-from algorithms.core.networks import RunningNormalizer, ValueFunction
+from algorithms.core.mlp import ValueFunction
+from algorithms.core.normalizer import RunningNormalizer
+from algorithms.core.on_policy import InvalidCheckpoint
+from algorithms.core.optimizer import Optimizer, Trainable
+from algorithms.core.reward_scaler import RewardScaler
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
 from algorithms.ppo import PPO

@@ -15,7 +15,8 @@ from torch.distributions import (
     kl_divergence,
 )
 
-from algorithms.core.networks import Policy, SquashedGaussian, ValueFunction
+from algorithms.core.mlp import ValueFunction
+from algorithms.core.policies import Policy, SquashedGaussian
 
 LOW, HIGH = np.array([-0.3, -2.0], np.float32), np.array([0.4, 6.0], np.float32)
 

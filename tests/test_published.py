@@ -13,8 +13,16 @@ import pytest
 from scipy.stats import ttest_ind_from_stats
 
 from algorithms.core.task import Task
-from analysis import figures, published, published_findings, report, results, tables, theme
-from analysis.published import (
+from analysis import figures, report, tables
+from analysis.drawing import theme
+from analysis.reading import checks as results
+from analysis.reading.grid import read_grid
+from analysis.reading.jobs import state_of
+from analysis.reading.tables import TABLES, read_table, write_table
+from analysis.sections.published import sentences as published_findings
+from analysis.sections.published import tables as published
+from analysis.sections.published.figures import in_columns
+from analysis.sections.published.tables import (
     SETTINGS,
     TIME_LIMITS,
     difference_interval,
@@ -25,7 +33,6 @@ from analysis.published import (
     std_over_seeds,
     version_relation,
 )
-from analysis.published_figures import in_columns
 from experiments.grid import algorithm_class, load_grid
 from tests.analysis_fixtures import (
     CARTPOLE,
@@ -110,17 +117,14 @@ def write_hopper(folder: Path, scores=(900.0, 1000.0, 1100.0), seeds=None, **tas
 
 def compare(folder: Path, *changes: dict) -> pd.DataFrame:
     """The table of a grid against ENTRY as changed by each of `changes`."""
-    grid = results.read_grid(folder)
-    runs = [(cell, run) for cell in grid.cells if (run := results.state_of(grid, cell)[1]) is not None]
+    grid = read_grid(folder)
+    runs = [(cell, run) for cell in grid.cells if (run := state_of(grid, cell)[1]) is not None]
     return published.published_table(grid, runs, *write_published(folder.parent / "published", *changes))
 
 
 def row(folder: Path, **change) -> pd.Series:
     (only,) = (found for _, found in compare(folder, change).iterrows())
     return only
-
-
-# --------------------------------------------------------------------------------------------- the data
 
 
 def test_every_setting_of_the_published_sets_is_one_of_the_algorithm_that_it_is_compared_with():
@@ -160,9 +164,6 @@ def test_untuned_ppo_of_the_grid_of_published_sizes_has_the_settings_of_cleanrl(
     entry = entries[(entries["source"] == "CleanRL") & (entries["task"] == "HalfCheetah-v4")].itertuples()
     task = manifest["tasks"]["HalfCheetah-v5"]
     assert published.settings_relation(cell, task, next(entry), cell["steps"], sets) == ("same", "")
-
-
-# ------------------------------------------------------------------------------------------ metrics
 
 
 def test_the_last_episodes_are_those_that_ended_by_the_step():
@@ -214,9 +215,6 @@ def test_a_run_that_has_diverged_has_the_random_score_from_there_on(hopper):
     last = {"metric": "last_episodes", "window": 1}
     assert row(hopper, **last)["ours"] == pytest.approx((18 + 499 + 599) / 3)
     assert row(hopper, **last, steps=20000)["ours"] == pytest.approx((99 + 199 + 299) / 3)
-
-
-# --------------------------------------------------------------------------------- intervals and verdicts
 
 
 def test_the_interval_with_a_published_spread_is_welchs():
@@ -301,9 +299,6 @@ def test_a_difference_of_no_interest_is_consistent_however_certain(tmp_path):
     means = (1024, 1026, 976, 974)  # 1 % of the distance from random to reference score is 24.8
     table = compare(folder, *({"mean": mean, "spread": 0} for mean in means))
     assert table["verdict"].tolist() == ["consistent", "below", "consistent", "above"]
-
-
-# ------------------------------------------------------------------------------------------ no verdict
 
 
 @pytest.mark.parametrize(
@@ -398,9 +393,6 @@ def test_versions(ours, theirs, level):
     assert bool(change) == (level != "same" or ours[-1] != theirs[-1])
 
 
-# ---------------------------------------------------------------------------------------------- settings
-
-
 def test_every_known_difference_of_the_settings_is_told(hopper):
     assert row(hopper)[["settings", "differences", "time_limits"]].tolist() == ["same", "", "terminations"]
     grid = json.loads((hopper / "grid.json").read_text())
@@ -434,9 +426,6 @@ def test_an_entry_is_compared_with_every_variant_of_its_algorithm_and_no_other(t
     (folder / "grid.json").write_text(json.dumps(grid), encoding="utf-8")
     table = compare(folder, {"task": "Hopper-v4"}, {"task": "HopperMore-v5"})
     assert table["algorithm"].tolist() == ["ppo", "ppo_published"]
-
-
-# ------------------------------------------------------------------------------------------ bad input
 
 
 @pytest.mark.parametrize(
@@ -495,21 +484,18 @@ def test_a_wrong_set_of_settings_is_refused(tmp_path, text, sentence):
         read_settings(path)
 
 
-# ---------------------------------------------------------------------------------------------- page
-
-
 def section(folder: Path, table: pd.DataFrame) -> str:
     """The section's text, from a table in place of that of the project's own entries."""
-    grid = results.read_grid(folder)
+    grid = read_grid(folder)
     made = {**tables.make_tables(grid), "published": table}
     for name, content in made.items():
-        results.write_table(folder, name, content)
+        write_table(folder, name, content)
     theme.apply()
     drawn = dict.fromkeys(figures.FIGURES, '<svg width="1pt" height="1pt"/>')
     figure = figures.draw(grid, "published_scores")
     drawn["published_scores"] = theme.image_bytes(figure, "svg").decode()
     plt.close(figure)
-    read = {name: results.read_table(folder, name) for name in results.TABLES}
+    read = {name: read_table(folder, name) for name in TABLES}
     page = report.render(grid, read, drawn)
     return visible_text("</style>" + page.split('<section id="published">')[1].split("</section>")[0])
 
@@ -550,7 +536,7 @@ def test_a_grid_with_nothing_to_compare_says_so(tmp_path):
     write_runs(folder, grid)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        text = section(folder, tables.make_tables(results.read_grid(folder))["published"])
+        text = section(folder, tables.make_tables(read_grid(folder))["published"])
     assert "No published score of these algorithms on these tasks is known to this project." in text
     assert "without a verdict" not in text
 
@@ -563,9 +549,9 @@ def test_the_projects_own_entries_make_a_table_and_a_section_without_nan_or_warn
     write_runs(folder, grid)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        table = tables.make_tables(results.read_grid(folder))["published"]
+        table = tables.make_tables(read_grid(folder))["published"]
         text = section(folder, table)
-    assert list(table.columns) == list(results.TABLES["published"])
+    assert list(table.columns) == list(TABLES["published"])
     assert set(table["algorithm"]) == {"reinforce", "ppo"}
     assert (table["verdict"] == "not comparable").all()
     assert "; none of them measures what our runs can be measured by." in text
@@ -576,7 +562,7 @@ def test_the_projects_own_entries_make_a_table_and_a_section_without_nan_or_warn
 def test_the_figure_has_a_row_for_each_comparable_entry(hopper):
     table = compare(hopper, {}, {"mean": 1500, "settings": "annealed", "source": "Else"}, {"steps": 1000000})
     theme.apply()
-    figure = figures.FIGURES["published_scores"](results.read_grid(hopper), table)
+    figure = figures.FIGURES["published_scores"](read_grid(hopper), table)
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["PPO: Somebody, v5 *", "PPO: Else, v5"]
     middles = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]

@@ -11,18 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import (
-    comparison,
-    figures,
-    findings,
-    ranking,
-    ranking_figures,
-    ranking_findings,
-    report,
-    results,
-    theme,
-)
+from analysis import figures, report
+from analysis import words as findings
+from analysis.drawing import theme
+from analysis.reading.grid import Grid, read_grid
+from analysis.reading.tables import TABLES, read_table, write_table
+from analysis.sections.completeness.sentences import NO_WIDTH, few_runs
+from analysis.sections.ranking import figures as ranking_figures
+from analysis.sections.ranking import sentences as ranking_findings
+from analysis.sections.ranking import tables as ranking
+from analysis.sections.ranking.sentences import leaders
+from analysis.statistics import comparison
 from analysis.tables import make_tables
+from analysis.words import p_text
 from tests.analysis_fixtures import CARTPOLE, TASKS, edit_json, says_nan, write_grid, write_runs
 from tests.test_analysis import visible_text
 
@@ -32,9 +33,9 @@ OF_ALL_PAIRS += ("difference_without", "low_without", "high_without")
 FIVE = (0.0, 0.01, 0.02, 0.03, 0.04)
 
 
-def grid_of(folder: Path, algorithms, tasks=TASKS, seeds=(0, 1, 2, 3, 4)) -> results.Grid:
+def grid_of(folder: Path, algorithms, tasks=TASKS, seeds=(0, 1, 2, 3, 4)) -> Grid:
     write_grid(folder, algorithms=algorithms, tasks=tasks, seeds=seeds)
-    return results.read_grid(folder)
+    return read_grid(folder)
 
 
 def scores_of(runs: dict[str, dict[str, list[float]]]) -> pd.DataFrame:
@@ -50,7 +51,7 @@ def scores_of(runs: dict[str, dict[str, list[float]]]) -> pd.DataFrame:
     )
 
 
-def tables_of(grid: results.Grid, runs: dict[str, dict[str, list[float]]]) -> dict[str, pd.DataFrame]:
+def tables_of(grid: Grid, runs: dict[str, dict[str, list[float]]]) -> dict[str, pd.DataFrame]:
     """The ranking's tables, and as much of the summary as they are read with."""
     counts = [
         {"task": task, "algorithm": algorithm, "n": len(values), **spread_of(values)}
@@ -70,7 +71,7 @@ def around(level: float) -> list[float]:
 
 
 @pytest.fixture
-def three(tmp_path) -> tuple[results.Grid, dict[str, pd.DataFrame]]:
+def three(tmp_path) -> tuple[Grid, dict[str, pd.DataFrame]]:
     """REINFORCE far below A2C and PPO, which are close, on two tasks; on Hopper A2C is far above PPO."""
     grid = grid_of(tmp_path / "three", ("reinforce", "a2c", "ppo"))
     runs = {
@@ -81,13 +82,10 @@ def three(tmp_path) -> tuple[results.Grid, dict[str, pd.DataFrame]]:
     return grid, tables_of(grid, runs)
 
 
-# --------------------------------------------------------------------------------------------- tables
-
-
 def test_tables_have_their_columns_also_without_any_run(tmp_path):
     grid = grid_of(tmp_path / "empty", ("reinforce", "ppo"))
     for name, table in ranking.ranking_tables(grid, scores_of({})).items():
-        assert tuple(table.columns) == results.TABLES[name]
+        assert tuple(table.columns) == TABLES[name]
         assert table.empty
 
 
@@ -193,7 +191,7 @@ def test_another_algorithm_moves_no_number_but_the_corrected_ones(tmp_path):
     fewer = ranking.ranking_tables(grid, scores_of({name: runs[name] for name in ("reinforce", "a2c")}))
     more = tables_of(grid, runs)
     for name in ("aggregate", "profiles", "improvement", "pairs"):
-        columns = [c for c in results.TABLES[name] if c not in OF_ALL_PAIRS]
+        columns = [c for c in TABLES[name] if c not in OF_ALL_PAIRS]
         keys = [c for c in ("measure", "task", "algorithm", "other", "tau") if c in columns]
         both = fewer[name][columns].merge(more[name][columns], how="left", on=keys, suffixes=("", "_more"))
         for column in set(columns) - set(keys):
@@ -205,9 +203,6 @@ def test_profile_levels_are_multiples_of_a_fixed_step_and_few_however_far_off_a_
     assert (levels[0], levels[-1]) == pytest.approx((0, 1.22))
     assert len(ranking.profile_levels(np.array([-1e9, 1e9]))) == 501
     assert set(np.round(levels, 9)) <= set(np.round(ranking.profile_levels(np.array([-1.0, 3.0])), 9))
-
-
-# ------------------------------------------------------------------------------------------ sentences
 
 
 def test_the_order_its_steps_and_what_speaks_against_it_are_said(three):
@@ -251,18 +246,18 @@ def test_a_pair_is_seen_from_the_one_that_stands_first(three):
 def test_the_leaders_of_a_task_take_their_verdicts_from_the_pairs(three):
     """On CartPole PPO's mean is far above A2C's, and so is its spread: that decides nothing."""
     grid, tables = three
-    cartpole, hopper = findings.leaders(grid, tables)
+    cartpole, hopper = leaders(grid, tables)
     assert (cartpole.best.algorithm, cartpole.following.algorithm) == ("ppo", "a2c")
     assert cartpole.verdict.startswith("no: about ")
     assert (hopper.best.algorithm, hopper.verdict) == ("a2c", "yes")
     turned = tables["pairs"].assign(verdict=tables["pairs"]["verdict"].map(lambda verdict: "undecided"))
-    assert findings.leaders(grid, tables | {"pairs": turned})[1].verdict.startswith("no")
+    assert leaders(grid, tables | {"pairs": turned})[1].verdict.startswith("no")
 
 
 @pytest.mark.parametrize(("n", "said"), [(2, "about half"), (5, "about 92 times"), (6, None)])
 def test_few_runs_are_said_to_be_few(n, said):
-    found = findings.few_runs(pd.DataFrame({"n": [n, 9]}))
-    assert [said in sentence and findings.NO_WIDTH in sentence for sentence in found] == ([True] if said else [])
+    found = few_runs(pd.DataFrame({"n": [n, 9]}))
+    assert [said in sentence and NO_WIDTH in sentence for sentence in found] == ([True] if said else [])
 
 
 def test_a_variant_of_an_algorithm_is_not_counted_as_another(tmp_path):
@@ -279,21 +274,18 @@ def test_seeds_needed_in_words():
 
 
 def test_p_values_in_words():
-    assert [ranking_findings.p_text(p) for p in (0.0, 0.00012, 0.034, 0.5, 1.0, np.nan)] == [
+    assert [p_text(p) for p in (0.0, 0.00012, 0.034, 0.5, 1.0, np.nan)] == [
         *("< 0.0001", "0.00012", "0.034", "0.50", "1.00", "–")
     ]
 
 
-# -------------------------------------------------------------------------------------------- figures
-
-
-def drawn(grid: results.Grid, tables: dict[str, pd.DataFrame], name: str) -> str:
+def drawn(grid: Grid, tables: dict[str, pd.DataFrame], name: str) -> str:
     """The words in a figure that is made from the tables' files."""
     theme.apply()
     summary = tables["summary"].assign(requested=tables["summary"]["n"])
-    tables = tables | {"summary": summary.reindex(columns=list(results.TABLES["summary"]))}
+    tables = tables | {"summary": summary.reindex(columns=list(TABLES["summary"]))}
     for table in ("aggregate", "profiles", "improvement", "summary"):
-        results.write_table(grid.folder, table, tables[table])
+        write_table(grid.folder, table, tables[table])
     figure = figures.draw(grid, name)
     text = theme.image_bytes(figure, "svg").decode()
     plt.close(figure)
@@ -328,15 +320,12 @@ def test_the_figure_of_improvement_shows_each_pair_from_both_sides(three):
         assert (row["low"], row["n"]) == (pytest.approx(1 - opposite["high"]), opposite["n_other"])
 
 
-# ---------------------------------------------------------------------------------------------- page
-
-
 def section(folder: Path) -> str:
     """The words of the report's section, with tables by way of their files and without drawing figures."""
-    grid = results.read_grid(folder)
+    grid = read_grid(folder)
     for name, table in make_tables(grid).items():
-        results.write_table(folder, name, table)
-    tables = {name: results.read_table(folder, name) for name in results.TABLES}
+        write_table(folder, name, table)
+    tables = {name: read_table(folder, name) for name in TABLES}
     page = report.render(grid, tables, dict.fromkeys(figures.FIGURES, '<svg width="9pt" height="9pt"/>'))
     return visible_text("</style>" + page.split('<section id="ranking">')[1].split("</section>")[0])
 
@@ -364,7 +353,7 @@ def test_an_algorithm_whose_runs_all_diverged_ranks_as_the_random_policy(tmp_pat
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         text = section(folder)
-    aggregate = results.read_table(folder, "aggregate").query("algorithm == 'ppo'")
+    aggregate = read_table(folder, "aggregate").query("algorithm == 'ppo'")
     values = aggregate[[f"{name}{end}" for name in ("iqm", "mean", "median") for end in ("", "_low", "_high")]]
     assert (values == 0).all(axis=None)
     assert (aggregate["optimality_gap"] == 1).all()

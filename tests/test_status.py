@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from analysis import status
-from analysis.results import run_command
+from analysis.command import run_command
 from experiments import run as running
 from experiments.probe import Clock
 from tests.analysis_fixtures import probe, study, write_grid

@@ -11,8 +11,12 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from analysis import figures, markdown, report, results
-from analysis.comparison import MOST_SEEDS
+from analysis import figures, report
+from analysis.page import markdown
+from analysis.reading import checks as results
+from analysis.reading.grid import read_grid
+from analysis.reading.tables import TABLES, read_table, write_table
+from analysis.statistics.comparison import MOST_SEEDS
 from analysis.summary import summary
 from analysis.tables import make_tables
 from tests.analysis_fixtures import (
@@ -33,14 +37,14 @@ from tests.analysis_fixtures import (
 HOSTILE = "A | B <b>*bold*</b>\n\n| `x` [a](b) &amp; __c__ ~~d~~"
 PLAIN = HOSTILE.replace("\n\n", " ")
 GITHUB = MarkdownIt("commonmark").enable(["table", "strikethrough"])
-READ = [name for name in results.TABLES if name not in ("curves", "diagnostics")]
+READ = [name for name in TABLES if name not in ("curves", "diagnostics")]
 
 
 def make(folder: Path) -> tuple[dict, str]:
     """Tables and report, with nothing in the figures' files; returns the summary and the Markdown."""
-    grid = results.read_grid(folder)
+    grid = read_grid(folder)
     for name, table in make_tables(grid).items():
-        results.write_table(folder, name, table)
+        write_table(folder, name, table)
     for name in figures.FIGURES:
         for kind in ("svg", "png"):
             results.write_whole(folder / f"figures/{name}.{kind}", b'<svg width="1pt" height="1pt"/>')
@@ -92,18 +96,15 @@ def same(found: dict, row: pd.Series, *columns: str) -> None:
         assert found[column] == (None if pd.isna(row[column]) else row[column]), column
 
 
-# -------------------------------------------------------------------------------------------- summary
-
-
 def test_the_summary_has_the_numbers_of_the_tables(folder):
     content, _ = written(folder)
-    tables = {name: results.read_table(folder, name) for name in READ}
+    tables = {name: read_table(folder, name) for name in READ}
     for found, (_, row) in zip(content["ranking"]["aggregate"], tables["aggregate"].iterrows(), strict=True):
-        same(found, row, *results.TABLES["aggregate"])
+        same(found, row, *TABLES["aggregate"])
     for found, (_, row) in zip(content["ranking"]["pairs"], tables["pairs"].iterrows(), strict=True):
         same(found, row, "measure", "task", "algorithm", "other", "difference", "low", "p", "p_adjusted", "verdict")
     for found, (_, row) in zip(content["tuning"], tables["shrinkage"].iterrows(), strict=True):
-        same(found, row, *results.TABLES["shrinkage"])
+        same(found, row, *TABLES["shrinkage"])
     for found, (_, row) in zip(content["published"], tables["published"].iterrows(), strict=True):
         same(found, row, "task", "algorithm", "source", "published", "published_n", "ours", "difference", "verdict")
     compared = [part for found in content["claims"] for part in found["comparisons"]]
@@ -116,8 +117,8 @@ def test_the_summary_has_the_numbers_of_the_tables(folder):
 
 def test_every_run_stands_with_its_seed_beside_the_average(folder):
     content, _ = written(folder)
-    runs = results.read_table(folder, "scores").set_index(["task", "algorithm", "seed"])
-    averages = results.read_table(folder, "summary").set_index(["task", "algorithm"])
+    runs = read_table(folder, "scores").set_index(["task", "algorithm", "seed"])
+    averages = read_table(folder, "summary").set_index(["task", "algorithm"])
     shown = [(found["task"], found["algorithm"], run) for found in content["scores"] for run in found["runs"]]
     assert len(shown) == len(runs) == 11
     for task, algorithm, run in shown:
@@ -146,7 +147,7 @@ def test_the_summary_says_what_is_missing_and_what_diverged(folder):
 
 def test_the_summary_of_the_laboratory_has_the_main_size_and_raw_advantages(folder):
     content, _ = written(folder)
-    table = results.read_table(folder, "gradients").query("main == 1 and advantages == 'raw'")
+    table = read_table(folder, "gradients").query("main == 1 and advantages == 'raw'")
     assert [(found["task"], found["exact"]) for found in content["laboratory"]] == [
         ("CartPole-v1", False),
         (EXACT, True),
@@ -157,17 +158,14 @@ def test_the_summary_of_the_laboratory_has_the_main_size_and_raw_advantages(fold
 
 
 def test_more_seeds_than_are_counted_is_no_number_of_seeds(folder):
-    tables = {name: results.read_table(folder, name) for name in READ}
+    tables = {name: read_table(folder, name) for name in READ}
     tables["pairs"] = tables["pairs"].head(3).assign(seeds_needed=[np.inf, 12.0, np.nan])
-    pairs = summary(results.read_grid(folder), tables)["ranking"]["pairs"]
+    pairs = summary(read_grid(folder), tables)["ranking"]["pairs"]
     assert [(pair["seeds_needed"], pair["seeds_needed_more_than"]) for pair in pairs] == [
         (None, MOST_SEEDS),
         (12, None),
         (None, None),
     ]
-
-
-# ------------------------------------------------------------------------------------------- Markdown
 
 
 def shown_text(source: str) -> str:
@@ -248,8 +246,8 @@ def test_the_report_has_its_sections_in_order_and_what_is_missing(folder):
 
 
 def test_the_report_says_how_to_cite_if_the_page_does(folder):
-    grid = results.read_grid(folder)
-    tables = {name: results.read_table(folder, name) for name in READ}
+    grid = read_grid(folder)
+    tables = {name: read_table(folder, name) for name in READ}
     page = report.page_of(grid, tables, dict.fromkeys(figures.FIGURES, '<svg width="1pt" height="1pt"/>'))
     entry = "@software{ladder,\n  title = {A ```ladder```}\n```\n}"
     source = markdown.render(
@@ -275,6 +273,6 @@ def test_a_grid_without_runs_has_a_summary_and_a_report(tmp_path):
 def test_equal_tables_in_another_place_give_equal_files(folder, tmp_path):
     other = tmp_path / "elsewhere"
     shutil.copytree(folder, other, ignore=shutil.ignore_patterns("report"))
-    report.write_report(results.read_grid(other))
+    report.write_report(read_grid(other))
     for name in ("summary.json", "report.md"):
         assert (other / "report" / name).read_bytes() == (folder / "report" / name).read_bytes()

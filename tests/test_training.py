@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from algorithms.a2c import A2C
-from algorithms.core.learner import STEPS_THAT_REPAY_COMPILING
+from algorithms.core.on_policy import STEPS_THAT_REPAY_COMPILING
 from algorithms.core.task import Task
 from algorithms.core.training import RECORDED_ROWS, UpdateTable, evaluate, train
 from algorithms.ppo import PPO

@@ -25,7 +25,9 @@ from algorithms.core.training import Evaluation, Run, train
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
 from experiments import tune
-from experiments.grid import ROOT, GridAlgorithm, GridError, exit_with_sentence, load_grid
+from experiments.cells import ROOT, GridAlgorithm
+from experiments.command import exit_with_sentence
+from experiments.grid import GridError, load_grid
 from experiments.run import main as run_main
 from experiments.search import InvalidStudy, read_best, read_space
 
@@ -207,9 +209,6 @@ def sentence_of(caught):
     return message
 
 
-# ------------------------------------------------------------------------------------------ the objective
-
-
 def test_the_objective_is_the_mean_over_seeds_of_the_mean_over_tasks_less_a_penalty_for_spread():
     parts = [tune.Part("t", 0, "done", 0.0, normalized, 1, 0.0) for normalized in (0.2, 0.4, 0.8, 1.0)]
     assert tune.objective(parts, 2, 0.0) == pytest.approx(0.6)  # (0.3 + 0.9) / 2
@@ -278,9 +277,6 @@ def test_real_training_is_a_part_and_its_score_the_mean_of_the_evaluation(anothe
     assert [float(p["normalized"]) for p in parts] == [pytest.approx((float(p["score"]) - 20) / 100) for p in parts]
 
 
-# ------------------------------------------------------------------------------------------ trial 0 and the winner
-
-
 def test_trial_0_is_the_untuned_settings_and_what_is_not_searched_stays_as_it_is(folder):
     calls = folder.tune()
     algorithms = [call[0] for call in calls]
@@ -346,9 +342,6 @@ def test_the_winner_is_the_best_complete_trial_and_its_settings_are_the_searched
     assert [(r["settings"], r["trial"]) for r in fresh] == [("tuned", row["trial"])] * 4 + [("untuned", "0")] * 4
 
 
-# ------------------------------------------------------------------------------------------ pruning
-
-
 def test_a_bad_trial_is_stopped_after_a_part_and_its_value_is_that_of_its_parts(another):
     def only_untuned_is_good(algorithm, task, seed):
         good = algorithm.policy_learning_rate == 3e-4
@@ -384,9 +377,6 @@ def test_after_its_last_part_a_trial_is_complete_whatever_the_pruner_says(anothe
     folder.tune()
     assert {row["state"] for row in folder.rows("trials.csv")} == {"complete"}
     assert len({row["value"] for row in folder.rows("trials.csv")}) == 2
-
-
-# ------------------------------------------------------------------------------------------ repeatable
 
 
 def test_two_studies_are_equal_and_other_seeds_of_the_sampler_draw_otherwise(folder, another):
@@ -450,9 +440,6 @@ def test_other_fresh_seeds_are_compared_on_and_the_trials_stay(folder):
     assert {seed for _, _, seed, _, _ in calls} == {200, 300}
     assert folder.rows("trials.csv") == trials
     assert [r["seed"] for r in folder.rows("parts.csv") if r["seeds"] == "fresh"] == ["200", "200", "300", "300"] * 2
-
-
-# ------------------------------------------------------------------------------------------ killed
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -556,9 +543,6 @@ def until(condition, seconds=60):
     while not condition():
         assert time.monotonic() < ends
         time.sleep(0.01)
-
-
-# ------------------------------------------------------------------------------------------ several workers
 
 
 def test_two_processes_share_the_trials_and_the_study_says_that_it_is_not_repeatable(another):
@@ -688,9 +672,6 @@ def test_a_second_process_is_refused_while_one_is_at_work(folder):
     folder.tune()
 
 
-# ------------------------------------------------------------------------------------------ search spaces
-
-
 SPACES = {
     "a number": ("clip", {"low": 0.1, "high": 0.3}),
     "a number by its logarithm": ("policy_learning_rate", {"low": 1e-5, "high": 1e-1, "scale": "log"}),
@@ -760,9 +741,6 @@ def test_text_is_among_choices(tmp_path):
     assert tune.distribution(space["steps_of_an_episode"]).choices == ("sum", "mean")
     assert space["steps_of_an_episode"].holds("mean")
     assert not space["steps_of_an_episode"].holds("median")
-
-
-# ------------------------------------------------------------------------------------------ refused
 
 
 OTHERS = {
@@ -888,9 +866,6 @@ def test_a_mistake_on_the_command_line_ends_it_with_a_sentence(words, part, fold
     assert not folder.path.exists()
 
 
-# ------------------------------------------------------------------------------------------ other code
-
-
 def test_a_study_of_other_code_is_kept_aside_and_begun_anew(folder, monkeypatch, capsys):
     folder.tune()
     before, journal = folder.outcome(), folder.journal.read_bytes()
@@ -952,9 +927,6 @@ def test_several_workers_do_not_put_a_study_of_other_code_aside(another, monkeyp
     assert folder.journal.read_bytes() == before
 
 
-# ------------------------------------------------------------------------------------------ what others read
-
-
 def test_plain_optuna_opens_the_journal(folder):
     folder.tune()
     storage = JournalStorage(JournalFileBackend(str(folder.journal)))
@@ -984,9 +956,6 @@ def test_the_study_says_what_was_asked_for_and_found(another):
     assert study["best"] == folder.json("best.json")
     assert list(study["importances"]) == list(study["space"])
     assert sum(study["importances"].values()) == pytest.approx(1)
-
-
-# ---------------------------------------------------------------------------------------- training with what was found
 
 
 @pytest.fixture

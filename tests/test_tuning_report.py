@@ -12,8 +12,16 @@ import pandas as pd
 import pytest
 from scipy.stats import t as t_distribution
 
-from analysis import comparison, figures, report, results, tables, theme, tuning, tuning_findings
+from analysis import figures, tables
+from analysis.drawing import theme
+from analysis.reading import checks as results
+from analysis.reading.grid import read_grid
+from analysis.reading.tables import read_table
 from analysis.report import FIGURE_TITLES
+from analysis.sections.settings.sentences import settings as report_settings
+from analysis.sections.tuning import sentences as tuning_findings
+from analysis.sections.tuning import tables as tuning
+from analysis.statistics import comparison
 from tests.analysis_fixtures import (
     CARTPOLE,
     HOPPER,
@@ -93,11 +101,8 @@ def one(tmp_path):
 
 
 def of(folder: Path, table: str, algorithm: str) -> pd.DataFrame:
-    rows = results.read_table(folder, table)
+    rows = read_table(folder, table)
     return rows[rows["algorithm"] == algorithm].reset_index(drop=True)
-
-
-# ---------------------------------------------------------------------------------------------- tables
 
 
 def test_the_best_so_far_is_the_highest_complete_trial(made):
@@ -112,7 +117,7 @@ def test_a_pruned_trial_that_scored_highest_is_not_the_best(one):
     folder, grid, _ = one
     trials = [Trial(UNTUNED, [0.2, 0.3]), Trial(at(1e-3), [0.9]), Trial(at(2e-3), [0.4, 0.5])]
     write_study(folder, grid, grid["studies"][0], trials, [0.3] * 3, [0.2] * 3)
-    table = tables.make_tables(results.read_grid(folder))["tuning"]
+    table = tables.make_tables(read_grid(folder))["tuning"]
     assert table["best_so_far"].tolist() == pytest.approx([0.25, 0.25, 0.45])
 
 
@@ -137,7 +142,7 @@ def test_the_verdict_follows_from_the_corrected_p_value(made, algorithm, verdict
 
 
 def test_studies_are_corrected_for_their_number(made):
-    table = results.read_table(made[0], "shrinkage").set_index("algorithm")
+    table = read_table(made[0], "shrinkage").set_index("algorithm")
     assert table["p_adjusted"].tolist() == pytest.approx(comparison.holm(table["p"]).tolist(), nan_ok=True)
     assert pd.isna(table.loc["reinforce", "p"])  # its untuned settings won
     rows = [{"trial": 1, "difference": 0.1, "p": 0.03} for _ in range(2)]
@@ -160,7 +165,7 @@ def test_where_the_untuned_settings_won_both_sides_have_the_same_interval(tmp_pa
     grid = write_grid(folder, algorithms=("ppo",), tasks=TASKS, studies=[asked])
     fresh = list(np.random.default_rng(0).normal(size=12))
     write_study(folder, grid, asked, [Trial(UNTUNED, [0.2, 0.3])], fresh, fresh)
-    row = tuning.tuning_tables(results.read_grid(folder))["shrinkage"].iloc[0]
+    row = tuning.tuning_tables(read_grid(folder))["shrinkage"].iloc[0]
     for end in ("", "_low", "_high"):
         assert row[f"fresh_tuned{end}"] == row[f"fresh_untuned{end}"]
 
@@ -170,7 +175,7 @@ def test_the_two_sides_of_a_difference_are_taken_as_independent(one):
     folder, grid, _ = one
     trials = [Trial(UNTUNED, [0.2, 0.3]), Trial(at(2e-3), [0.4, 0.5])]
     write_study(folder, grid, grid["studies"][0], trials, [0.3, 0.5, 0.7], [0.2, 0.4, 0.6])
-    row = tables.make_tables(results.read_grid(folder))["shrinkage"].iloc[0]
+    row = tables.make_tables(read_grid(folder))["shrinkage"].iloc[0]
     wide = row["fresh_tuned_high"] - row["fresh_tuned_low"]
     quantiles = t_distribution.ppf(0.975, 4) / t_distribution.ppf(
         0.975, 2
@@ -197,7 +202,7 @@ def test_another_study_moves_no_number(made, tmp_path):
     folder = tmp_path / "fewer"
     shutil.copytree(made[0] / "tuning", folder / "tuning")
     write_grid(folder, algorithms=ALGORITHMS, tasks=TASKS, studies=studies()[3:])
-    fewer = tables.make_tables(results.read_grid(folder))["shrinkage"]
+    fewer = tables.make_tables(read_grid(folder))["shrinkage"]
     same = [name for name in fewer if name not in ("p_adjusted", "verdict")]
     pd.testing.assert_frame_equal(fewer[same], of(made[0], "shrinkage", "ppo")[same], check_dtype=False, rtol=1e-8)
 
@@ -209,7 +214,7 @@ def test_a_penalty_on_spread_is_in_no_score_but_the_trials(one):
     trials = pd.read_csv(path)
     trials["value"] -= 0.04
     trials.to_csv(path, index=False)
-    made = tables.make_tables(results.read_grid(folder))
+    made = tables.make_tables(read_grid(folder))
     assert made["shrinkage"].iloc[0]["tuning_score"] == pytest.approx(0.45)
     assert made["tuning"]["score"].tolist() == pytest.approx([0.21, 0.41])
 
@@ -222,7 +227,7 @@ def test_settings_and_values_are_tidy_and_choices_keep_their_names(one):
     }
     trials = [Trial(at(3e-4, None), [0.2, 0.3]), Trial(at(2e-3, 1), [0.4, 0.5])]
     write_study(folder, grid, grid["studies"][0], trials, [0.3] * 3, [0.2] * 3, space=space)
-    made = tuning.tuning_tables(results.read_grid(folder))
+    made = tuning.tuning_tables(read_grid(folder))
     rows = made["tuning_settings"].set_index("setting")
     assert rows.loc["policy_learning_rate", ["low", "high", "scale", "untuned", "tuned"]].tolist() == [
         *(1e-4, 1e-2, "log", "0.0003", "0.002")
@@ -240,12 +245,9 @@ def test_null_is_a_value_where_it_is_a_choice(one):
     trials = [Trial({"gamma": None}, [0.2, 0.3]), Trial({"gamma": True}, [0.1, 0.2])]
     space = {"gamma": {"choices": [None, True, "off"]}}
     write_study(folder, grid, grid["studies"][0], trials, [0.3] * 3, [0.3] * 3, space=space)
-    made = tuning.tuning_tables(results.read_grid(folder))
+    made = tuning.tuning_tables(read_grid(folder))
     assert made["tuning_values"]["value"].tolist() == ["null", "true"]
     assert made["tuning_settings"][["untuned", "tuned"]].iloc[0].tolist() == ["null", "null"]
-
-
-# ------------------------------------------------------------------------------------- tuned settings
 
 
 def test_tuned_settings_override_the_cells_of_the_tasks_that_the_study_serves(tmp_path):
@@ -253,12 +255,12 @@ def test_tuned_settings_override_the_cells_of_the_tasks_that_the_study_serves(tm
     asked = study("ppo", "classic", {"CartPole-v1": 4000}, trials=2)
     grid = write_grid(folder, algorithms=("reinforce", "ppo"), tasks=TASKS, studies=[asked])
     trials = [Trial(UNTUNED, [0.2, 0.3]), Trial(at(2e-3), [0.4, 0.5])]
-    assert {cell["settings"]["gamma"] for cell in results.read_grid(folder).cells} == {0.99}
+    assert {cell["settings"]["gamma"] for cell in read_grid(folder).cells} == {0.99}
     write_study(folder, grid, asked, trials, [0.3] * 3, [0.2] * 3)
-    tuned = {(cell["task"], cell["algorithm"]): cell["settings"] for cell in results.read_grid(folder).cells}
+    tuned = {(cell["task"], cell["algorithm"]): cell["settings"] for cell in read_grid(folder).cells}
     assert tuned.pop(("CartPole-v1", "ppo")) == at(2e-3)
     assert all(settings == UNTUNED for settings in tuned.values())
-    assert report.settings(results.read_grid(folder))["own"]["ppo"]["gamma"] in [
+    assert report_settings(read_grid(folder))["own"]["ppo"]["gamma"] in [
         (0.98, {"Hopper-v5": 0.99}),
         (0.99, {"CartPole-v1": 0.98}),
     ]
@@ -266,11 +268,11 @@ def test_tuned_settings_override_the_cells_of_the_tasks_that_the_study_serves(tm
 
 def test_a_run_is_held_against_the_tuned_settings(one):
     folder, _, _ = one
-    assert (tables.make_tables(results.read_grid(folder))["ledger"]["state"] == "done").all()
+    assert (tables.make_tables(read_grid(folder))["ledger"]["state"] == "done").all()
     path = folder / "runs/CartPole-v1/ppo/0/run.json"
     edit_json(path, settings=UNTUNED)
     with pytest.raises(results.ResultsError) as error:
-        tables.make_tables(results.read_grid(folder))
+        tables.make_tables(read_grid(folder))
     assert f"{path}: settings.gamma is 0.99, but {folder}/grid.json with tuning/ppo/all/best.json asks for 0.98" in str(
         error.value
     )
@@ -280,22 +282,19 @@ def test_a_run_with_tuned_settings_without_their_best_json_is_refused(one):
     folder, _, _ = one
     shutil.rmtree(folder / "tuning")
     with pytest.raises(results.ResultsError, match=r"run\.json: a run with tuned settings, but .*best\.json.* missing"):
-        tables.make_tables(results.read_grid(folder))
+        tables.make_tables(read_grid(folder))
 
 
 def test_a_study_that_is_not_finished_is_no_study_but_its_winner_counts(one):
     folder, _, _ = one
     (folder / "tuning/ppo/all/study.json").unlink()
-    grid = results.read_grid(folder)
+    grid = read_grid(folder)
     assert all(cell["settings"] == at(2e-3) for cell in grid.cells)
     made = tables.make_tables(grid)
     assert all(made[name].empty for name in ("tuning", "tuning_parts", "shrinkage"))
     assert "1 of the 1 studies asked for is not finished: PPO on all." in visible_text(
         make_page(folder, FIGURE_TITLES["tuning"])
     )
-
-
-# ------------------------------------------------------------------------------------------ the section
 
 
 def test_the_section_says_whether_tuning_helped_and_what_it_cost(made):
@@ -310,7 +309,7 @@ def test_the_section_says_whether_tuning_helped_and_what_it_cost(made):
     assert "Better: REINFORCE with baseline (0.200 → 0.400). Worse: A2C (0.300 → 0.100)." in page
     assert "Untuned won: REINFORCE (0.500)." in page
     assert "These verdicts rest on 3 new random seeds per task" in page
-    table = results.read_table(made[0], "shrinkage")
+    table = read_table(made[0], "shrinkage")
     steps = table["steps"].sum() + table["fresh_steps"].sum()
     share = 100 * steps / (4 * 2 * (20000 + 50000))
     assert f"Tuning cost {steps:,} environment steps" in page
@@ -323,8 +322,8 @@ def test_the_section_says_whether_tuning_helped_and_what_it_cost(made):
 
 
 def test_where_tuning_did_not_help_the_section_says_so(made):
-    table = results.read_table(made[0], "shrinkage")
-    grid = results.read_grid(made[0])
+    table = read_table(made[0], "shrinkage")
+    grid = read_grid(made[0])
     said = tuning_findings.helped(grid, table[table["algorithm"].isin(["a2c", "ppo"])])[0]
     assert said.startswith(
         "Tuning is not shown to have helped any of the 2 algorithms: of 2 studies (one algorithm on one group of "
@@ -334,8 +333,8 @@ def test_where_tuning_did_not_help_the_section_says_so(made):
 
 
 def test_a_single_fresh_seed_says_nothing_even_where_the_untuned_settings_won_elsewhere(made):
-    table = results.read_table(made[0], "shrinkage")
-    grid = results.read_grid(made[0])
+    table = read_table(made[0], "shrinkage")
+    grid = read_grid(made[0])
     judged = table["verdict"].isin(["better", "worse", "undecided"])
     single = table.assign(verdict=table["verdict"].where(~judged))
     (said,) = tuning_findings.helped(grid, single)
@@ -362,8 +361,8 @@ def test_a_variant_with_the_settings_before_tuning_is_compared_at_full_budget(on
     ]
     edit_json(folder / "grid.json", algorithms=algorithms, cells=[*grid["cells"], *twins])
     write_runs(folder, {**grid, "algorithms": algorithms, "cells": twins})
-    made = tables.make_tables(results.read_grid(folder))
-    (said,) = tuning_findings.twins(results.read_grid(folder), made)
+    made = tables.make_tables(read_grid(folder))
+    (said,) = tuning_findings.twins(read_grid(folder), made)
     means = made["scores"].groupby(["algorithm", "task"])["normalized"].mean().groupby("algorithm").mean()
     assert (
         f"PPO {tuning_findings.score(means['ppo'])} with tuned settings, "
@@ -371,7 +370,7 @@ def test_a_variant_with_the_settings_before_tuning_is_compared_at_full_budget(on
     ) in said
     twins[0]["settings"] = {**twins[0]["settings"], "gamma": 0.5}  # neither tuned nor as before
     edit_json(folder / "grid.json", cells=[*grid["cells"], *twins])
-    assert tuning_findings.twins(results.read_grid(folder), made) != [said]
+    assert tuning_findings.twins(read_grid(folder), made) != [said]
 
 
 def test_a_difference_at_full_budget_that_rests_on_a_single_task_says_so():
@@ -385,7 +384,7 @@ def test_a_difference_at_full_budget_that_rests_on_a_single_task_says_so():
 
 
 def test_a_winner_that_rose_on_fresh_seeds_is_not_said_to_shrink(made):
-    table = results.read_table(made[0], "shrinkage").assign(shrinkage=-0.1)
+    table = read_table(made[0], "shrinkage").assign(shrinkage=-0.1)
     assert "scored 0.100 higher than on the tuning seeds" in tuning_findings.shrank(table)[0]
 
 
@@ -393,9 +392,9 @@ def test_unequal_budgets_are_not_called_equal(tmp_path):
     folder = tmp_path / "unequal"
     asked = [study(name, "all", BUDGET, trials=trials) for name, trials in (("ppo", 4), ("reinforce", 5))]
     write_grid(folder, tasks=TASKS, studies=asked)
-    assert tuning_findings.equal_budgets(results.read_grid(folder)).startswith("Not every algorithm")
+    assert tuning_findings.equal_budgets(read_grid(folder)).startswith("Not every algorithm")
     edit_json(folder / "grid.json", studies=[asked[0], {**asked[1], "trials": 4}])
-    assert tuning_findings.equal_budgets(results.read_grid(folder)).startswith("Every algorithm")
+    assert tuning_findings.equal_budgets(read_grid(folder)).startswith("Every algorithm")
 
 
 def test_tuning_stands_at_the_top_of_the_page_once_it_has_something_to_say(made):
@@ -412,11 +411,8 @@ def test_a_grid_without_tuning_has_no_section(tmp_path):
     assert "this grid tunes no settings" in re.sub(r"<[^>]*>", " ", drawn)
 
 
-# ---------------------------------------------------------------------------------------------- figures
-
-
 def test_figures_are_made_without_warnings_and_hold_the_data(made):
-    grid = results.read_grid(made[0])
+    grid = read_grid(made[0])
     theme.apply()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -476,16 +472,13 @@ def test_studies_of_several_groups_with_other_spaces_are_all_drawn(tmp_path):
     write_study(folder, grid, asked[1], trials, [0.2] * 3, [0.2] * 3, space=narrow)
     page = visible_text(make_page(folder, FIGURE_TITLES["tuning"]))
     theme.apply()
-    figure = figures.draw(results.read_grid(folder), "tuning_space")
+    figure = figures.draw(read_grid(folder), "tuning_space")
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert [title for title in titles if title] == ["PPO, classic", "PPO, classic (continued)", "PPO, mujoco"]
     assert [label.get_text() for label in figure.axes[3].get_xticklabels()] == ["0.1", "off", "true", "null"]
     plt.close(figure)
     assert "0.1, off, true, null" in page
     assert "Tuning is not shown to have helped PPO: of 2 studies" in page
-
-
-# ----------------------------------------------------------------------------------------- user's mistakes
 
 
 def edit_csv(column: str, row: int, value):
@@ -574,7 +567,7 @@ def test_a_spoilt_study_is_named_with_what_is_wrong(one, mistake):
     path = folder / "tuning/ppo/all" / file
     spoil(path)
     with pytest.raises(results.ResultsError) as error:
-        tables.make_tables(results.read_grid(folder))
+        tables.make_tables(read_grid(folder))
     assert str(path) in str(error.value)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
@@ -596,7 +589,7 @@ def test_a_spoilt_entry_of_the_grid_is_named_with_what_is_wrong(one, mistake):
     changes, said = GRID_MISTAKES[mistake]
     edit_json(folder / "grid.json", studies=[{**grid["studies"][0], **changes}])
     with pytest.raises(results.ResultsError) as error:
-        results.read_grid(folder)
+        read_grid(folder)
     assert str(folder / "grid.json") in str(error.value)
     assert said in str(error.value)
 
@@ -607,4 +600,4 @@ def test_a_grid_without_the_key_studies_is_refused(one):
     del content["studies"]
     (folder / "grid.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(results.ResultsError, match="has no key 'studies'"):
-        results.read_grid(folder)
+        read_grid(folder)

@@ -14,7 +14,10 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from analysis import figures, report, results, tables, verify
+from analysis import figures, report, tables, verify
+from analysis.reading import checks as results
+from analysis.reading.grid import read_grid
+from analysis.reading.tables import write_table
 from experiments import probe, tune
 from experiments.checks import GridError, read_yaml
 from experiments.record import write_record
@@ -49,7 +52,7 @@ def whole(made, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results") / "whole"
     shutil.copytree(made, folder)
     add_digests(folder)
-    report.write_report(results.read_grid(folder))
+    report.write_report(read_grid(folder))
     return folder
 
 
@@ -60,9 +63,9 @@ def copy(whole, tmp_path):
 
 
 def write_page(folder):
-    grid = results.read_grid(folder)
+    grid = read_grid(folder)
     for name, table in tables.make_tables(grid).items():
-        results.write_table(folder, name, table)
+        write_table(folder, name, table)
     for name in figures.FIGURES:
         results.write_whole(folder / f"figures/{name}.svg", b'<svg width="1pt" height="1pt"/>')
         results.write_whole(folder / f"figures/{name}.png", b"an image")
@@ -98,9 +101,6 @@ def flip(path, place):
     path.write_bytes(content)
 
 
-# ------------------------------------------------------------------------------------------ finding
-
-
 def test_a_whole_folder_is_said_to_be_whole(whole, capsys):
     code, said = status(whole, capsys)
     assert code == 0
@@ -119,7 +119,7 @@ def test_tables_and_page_are_made_once_more_where_that_is_asked_for(whole, copy)
     assert faults(whole, recompute=True) == []
     path = copy / "tables" / "summary.csv"
     path.write_text(path.read_text().replace("CartPole-v1,ppo,2,2,0,", "CartPole-v1,ppo,2,2,1,"))
-    report.write_report(results.read_grid(copy))  # so that the page is of the wrong table, and the digests are right
+    report.write_report(read_grid(copy))  # so that the page is of the wrong table, and the digests are right
     assert faults(copy) == []
     assert f"{path}: not what this version makes of the results" in only_fault(copy, recompute=True)
 
@@ -266,10 +266,7 @@ def test_a_cut_off_file_is_found_whenever_the_run_is_read(copy, file, again):
     path = copy / RUN / file
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(results.ResultsError, match=rf"{file}: [\d,]+ bytes, but .*; {again}"):
-        tables.make_tables(results.read_grid(copy))
-
-
-# ------------------------------------------------------------------------------------------ safety
+        tables.make_tables(read_grid(copy))
 
 
 class Trap:
@@ -350,7 +347,7 @@ def test_a_grid_whose_folders_are_elsewhere_is_refused(kind, name, copy):
     about["cells"] = [{**cell, "tuned": None} for cell in about["cells"]] if kind == "studies" else about["cells"]
     write_record(copy / "grid.json", about)
     with pytest.raises(results.ResultsError, match="leads out of"):
-        results.read_grid(copy)
+        read_grid(copy)
     assert "leads out of" in only_fault(copy)
 
 
@@ -373,7 +370,7 @@ def test_links_are_faults_and_folders_that_are_links_not_written_to(name, copy, 
     assert f"{copy / name}: a link to {tmp_path}/elsewhere" in only_fault(copy)
     if "/" not in name:
         with pytest.raises(results.ResultsError, match="leads out of"):
-            results.read_grid(copy)
+            read_grid(copy)
 
 
 def test_a_device_is_not_read(copy):

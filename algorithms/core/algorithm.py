@@ -3,10 +3,9 @@
 import copy
 import dataclasses
 import difflib
-import itertools
 import math
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
 
@@ -14,85 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from algorithms.core.batch import Batch
 from algorithms.core.rollout import Rollout
 
 AT_MOST_ONE = ("gamma", "gae_lambda")
-SMALLEST_DEVIATION = 1e-8
 
 
 class InvalidSetting(ValueError):
     """A hyperparameter that does not exist, has the wrong type, or is out of range."""
-
-
-@dataclass
-class Batch:
-    """The valid steps of a rollout as flat Torch tensors [B, …]; what a policy loss sees, whole or in minibatches."""
-
-    observations: Tensor  # float32 [B, D], normalised with the statistics of the rollout
-    actions: Tensor  # int64 [B] or float32 [B, A]
-    log_probs: Tensor  # float32 [B], log π_old(a|s) of the policy that acted
-    advantages: Tensor  # float32 [B], Ψ_t
-    values: Tensor  # float32 [B], V(s_t) before the update; zero without a critic
-    value_targets: Tensor  # float32 [B], Ψ_t + V(s_t), taken before any normalisation of Ψ
-    episodes: Tensor  # float32 scalar: the episodes in the rollout if it holds whole episodes, else the number of envs
-    action_masks: Tensor | None = None  # bool [B, A]
-
-    def __len__(self) -> int:
-        return len(self.advantages)
-
-    def tensors(self) -> list[Tensor]:
-        """The fields in their order, without those that are None: `Batch(*batch.tensors())` is the same batch."""
-        return [value for value in vars(self).values() if value is not None]
-
-    @classmethod
-    def of(cls, algorithm: "Algorithm", rollout: Rollout, observations: np.ndarray, log_probs: Tensor) -> Self:
-        """The valid steps of a rollout whose values are filled in, with the algorithm's Ψ_t.
-
-        `observations` float32 [B, D] are those of its valid steps, normalised; `log_probs` [B] their actions'.
-        """
-        valid = rollout.valid
-        advantages = np.asarray(algorithm.advantages(rollout))
-        if advantages.shape != valid.shape:
-            raise ValueError(
-                f"{type(algorithm).__name__}.advantages returned an array of shape {advantages.shape}; "
-                f"the rollout's is {valid.shape}"
-            )
-        advantages = advantages[valid].astype(np.float32)
-        values = rollout.values[valid].astype(np.float32)
-        return cls(
-            observations=torch.from_numpy(observations),
-            actions=torch.from_numpy(rollout.actions[valid]),
-            log_probs=log_probs,
-            advantages=torch.from_numpy(advantages),
-            values=torch.from_numpy(values),
-            value_targets=torch.from_numpy(advantages + values),
-            episodes=torch.scalar_tensor(rollout.done.sum() if algorithm.whole_episodes else valid.shape[1]),
-            action_masks=None if rollout.action_masks is None else torch.from_numpy(rollout.action_masks[valid]),
-        )
-
-    def with_advantages(self, advantages: Tensor) -> Self:
-        """The same steps with other advantages [B]."""
-        return dataclasses.replace(self, advantages=advantages)
-
-    def with_normalized_advantages(self) -> Self:
-        """The same steps with advantages of zero mean and unit deviation."""
-        std, mean = torch.std_mean(self.advantages, correction=0)
-        return self.with_advantages((self.advantages - mean) / (std + SMALLEST_DEVIATION))
-
-    def minibatches(self, size: int | None, rng: np.random.Generator) -> Iterator[Self]:
-        """The steps in random order, `size` at a time (the last may be smaller); one whole batch where size is None.
-
-        The count of episodes is in proportion to a minibatch's size.
-        """
-        if size is None or size >= len(self):
-            yield self
-            return
-        order = torch.from_numpy(rng.permutation(len(self)))
-        columns = (x[order].split(size) if x.ndim else itertools.repeat(x) for x in self.tensors())
-        for rows in zip(*columns, strict=False):
-            part = type(self)(*rows)
-            part.episodes = self.episodes * (len(part) / len(self))
-            yield part
 
 
 @dataclass(frozen=True)

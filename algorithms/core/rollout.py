@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from algorithms.core.networks import Policy, RunningNormalizer
+from algorithms.core.normalizer import RunningNormalizer
+from algorithms.core.policies import Policy
 from algorithms.core.vector_env import VectorEnv
 
 

@@ -10,7 +10,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from algorithms.core.algorithm import Algorithm
-from algorithms.core.learner import Learner
+from algorithms.core.on_policy import Learner
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
 from algorithms.core.vector_env import Episode, VectorEnv

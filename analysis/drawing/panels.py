@@ -1,0 +1,165 @@
+"""Panels, lines, marks and legends that figures of several sections share."""
+
+import textwrap
+from collections.abc import Iterable
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from analysis.drawing import theme
+from analysis.reading.grid import Grid
+
+REFERENCE = {"linestyle": "--", "linewidth": 1}
+THRESHOLD = {"linestyle": "-.", "linewidth": 1}
+RANDOM = {"linestyle": ":", "linewidth": 1}
+
+
+def rows(table: pd.DataFrame, **keys: str) -> pd.DataFrame:
+    """The rows whose key columns have these values."""
+    for column, value in keys.items():
+        table = table[table[column] == value]
+    return table
+
+
+def by_algorithm(grid: Grid, table: pd.DataFrame, task: str) -> list[tuple[str, pd.DataFrame]]:
+    return [(algorithm, rows(table, task=task, algorithm=algorithm)) for algorithm in grid.algorithms]
+
+
+def task_panels(grid: Grid, panel_height: float | None = None, **subplots) -> tuple[Figure, dict[str, Axes]]:
+    """A figure with a titled panel per task, at most four side by side."""
+    n = len(grid.tasks)
+    columns = 4 if n in (4, 7, 8) or n > 9 else min(n, 3)
+    lines = -(-n // columns)
+    panel_height = panel_height or (3.3 if columns < 3 else 2.5)
+    size = (theme.WIDTH, 0.9 + panel_height * lines)
+    figure, panels = plt.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False, **subplots)
+    for axes in panels.flat[len(grid.tasks) :]:
+        axes.remove()
+    titled = dict(zip(grid.tasks, panels.flat, strict=False))
+    for task, axes in titled.items():
+        axes.set_title(task)
+        axes.xaxis.set_major_locator(step_ticks(4 if columns > 2 else 8))
+    return figure, titled
+
+
+def step_ticks(n: int) -> MaxNLocator:
+    return MaxNLocator(n, steps=[1, 2, 2.5, 5, 10])
+
+
+def log_axis(axes: Axes, values: pd.Series) -> None:
+    """A logarithmic vertical axis with plain numbers, if there is a positive value to show."""
+    positive = values[values > 0]
+    if len(positive):
+        wide = positive.max() > 100 * positive.min()
+        axes.set_yscale("log", nonpositive="mask")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+
+
+def algorithm_axis(axes: Axes, grid: Grid) -> None:
+    """The algorithms down the vertical axis, the first on top."""
+    named_rows(axes, [textwrap.fill(grid.title(algorithm), 18) for algorithm in grid.algorithms])
+
+
+def named_rows(axes: Axes, titles: list[str]) -> None:
+    """Names down the vertical axis, the first on top."""
+    axes.set_yticks(range(len(titles)), titles)
+    axes.set_ylim(len(titles) - 0.45, -0.55)
+    axes.grid(visible=False, axis="y")
+
+
+def stacked_bars(axes: Axes, places: Iterable[int], length: np.ndarray, start: np.ndarray, phase: str) -> None:
+    """One phase's part of horizontal bars, from `start` on."""
+    colour = theme.PHASE_COLOURS[phase]
+    axes.barh(places, length, left=start, height=0.6, color=colour, edgecolor="white", linewidth=0.5)
+
+
+def phase_handles(phases: Iterable[str]) -> list[Patch]:
+    names = {"start_up": "start-up", "rest": "rest of the loop"}
+    return [Patch(color=theme.PHASE_COLOURS[phase], label=names.get(phase, phase)) for phase in phases]
+
+
+def marked_line(axes: Axes, x, y, look: theme.Look, index: int, **style) -> None:
+    """A line with its algorithm's marker now and then, at other points than its neighbours'."""
+    style = {"markersize": 4.5, "markevery": (4 + 4 * index % 25, 25), **style}
+    axes.plot(x, y, color=look.colour, marker=look.marker, markeredgewidth=0, **style)
+
+
+def band(axes: Axes, x, low, high, look: theme.Look) -> None:
+    axes.fill_between(x, low, high, color=look.colour, alpha=0.09, linewidth=0)
+
+
+def dots(axes: Axes, x, y, look: theme.Look, *, hollow: bool = False) -> None:
+    """A marker per run."""
+    face = "none" if hollow else look.colour
+    axes.scatter(x, y, s=20, marker=look.marker, facecolor=face, edgecolor=look.colour, linewidth=0.9, alpha=0.8)
+
+
+def mark_scores(axes: Axes, task: dict, *, vertical: bool) -> None:
+    """Lines at the task's random score, threshold and reference score; what is far off is named, not drawn."""
+    draw = axes.axvline if vertical else axes.axhline
+    draw(task["random_score"], color=theme.QUIET, zorder=0.9, **RANDOM)
+    low, high = axes.get_xlim() if vertical else axes.get_ylim()
+    far_off = []
+    for name, score, line in (
+        ("threshold", task["threshold"], THRESHOLD),
+        ("reference", task["reference_score"], REFERENCE),
+    ):
+        if score is None or (name == "threshold" and score == task["reference_score"]):
+            continue
+        if score <= high + 0.5 * (high - low):
+            draw(score, color=theme.QUIET, zorder=0.9, **line)
+        else:
+            far_off.append(f"{name} {score:,.0f} {'→' if vertical else '↑'}")
+    x, side = (0.99, "right") if vertical else (0.02, "left")
+    axes.text(
+        x, 0.985, "\n".join(far_off), transform=axes.transAxes, ha=side, va="top", color=theme.QUIET, fontsize=7.5
+    )
+
+
+def score_handles(grid: Grid) -> list[Line2D]:
+    """The lines of mark_scores; the threshold's only where some task has one of its own."""
+    own = any(task["threshold"] not in (None, task["reference_score"]) for task in grid.tasks.values())
+    threshold = {"threshold": THRESHOLD} if own else {}
+    return line_handles({"reference score": REFERENCE, **threshold, "random policy": RANDOM})
+
+
+def line_handles(lines: dict[str, dict]) -> list[Line2D]:
+    return [Line2D([], [], color=theme.QUIET, label=label, **line) for label, line in lines.items()]
+
+
+def legend(figure: Figure, grid: Grid, further: Iterable[Line2D] = ()) -> None:
+    """Above the panels: each algorithm's line and marker, in the grid's order, then the further handles."""
+    handles = [
+        Line2D([], [], color=look.colour, marker=look.marker, markersize=5.5, label=grid.title(algorithm))
+        for algorithm, look in theme.looks(list(grid.algorithms)).items()
+    ]
+    handles += further
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4 if len(handles) > 5 else 5))
+
+
+def headnote(figure: Figure, text: str) -> None:
+    """A sentence above everything else."""
+    title = {"title": textwrap.fill(text, 150), "title_fontsize": 8}
+    if figure.legends:
+        figure.legends[0].set_title(title["title"], {"size": title["title_fontsize"]})
+    else:
+        figure.legend(handles=[], loc="outside upper center", **title)
+
+
+def spread(n: int, half_width: float) -> np.ndarray:
+    """[n] offsets side by side, from −half_width to half_width; 0 for a single one."""
+    return np.linspace(-half_width, half_width, n) if n > 1 else np.zeros(n)
+
+
+def say(axes: Axes, text: str) -> None:
+    """A sentence where there is nothing to draw."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=theme.QUIET)
+    axes.set(xticks=[], yticks=[])

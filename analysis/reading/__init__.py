@@ -1,0 +1,1 @@
+"""Checks and reads a results folder, also a stranger's."""

@@ -1,0 +1,142 @@
+"""Reads a probe: its estimators, critics and inner products."""
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import numpy as np
+
+from analysis.reading.checks import NUMBER, ResultsError, check_keys, read_record, valid_choices
+from analysis.reading.grid import Grid
+
+PROBE_FILE_KEYS = {
+    "schema": int,
+    "probe": dict,
+    "exact": bool,
+    "batch_size": int,
+    "sizes": list,
+    "episodes": dict,
+    "estimators": list,
+    "references": list,
+    "critics": list,
+}
+ESTIMATOR_KEYS = {
+    "id": str,
+    "kind": str,
+    "algorithm": (str, NoneType),
+    "critic": str,
+    "advantages": str,
+    "gae_lambda": (*NUMBER, NoneType),
+    "gamma": NUMBER,
+    "variance_reference": str,
+    "bias_reference": str,
+    "cosine_reference": str,
+    "sizes": list,
+}
+CRITIC_KEYS = {
+    "critic": str,
+    "gamma": NUMBER,
+    "explained_variance": (*NUMBER, NoneType),
+    "rmse": NUMBER,
+    "return_std": NUMBER,
+}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What `experiments.probe` left: what was measured (probe.json), and the Gram matrices by their names."""
+
+    about: dict[str, Any]
+    grams: dict[str, np.ndarray]
+
+
+def read_probe(grid: Grid, asked: dict[str, Any]) -> Probe | None:
+    """An entry of the grid's probes, checked; None where it was not made."""
+    folder = grid.folder / asked["directory"]
+    path = folder / "probe.json"  # written last
+    if not path.exists():
+        return None
+    about = read_record(path, PROBE_FILE_KEYS)
+    found = {**about["probe"], "exact": about["exact"]}
+    check_keys(found, {"step": int}, path, "probe")
+    for key in ("task", "source", "seed", "fraction", "exact"):
+        if found.get(key) != asked[key]:
+            raise ResultsError(
+                f"{path}: {key} is {found.get(key)!r}, the grid has {asked[key]!r} there; probe it again."
+            )
+    check_keys(about["episodes"], {"mean_length": NUMBER}, path, "episodes")
+    for index, critic in enumerate(about["critics"]):
+        check_keys(critic, CRITIC_KEYS, path, f"critics[{index}]")
+    for index, size in enumerate(about["sizes"]):
+        check_keys(size, {"episodes": int, "batches": int}, path, f"sizes[{index}]")
+    batches = {size["episodes"]: size["batches"] for size in about["sizes"]}
+    if about["batch_size"] not in batches:
+        raise ResultsError(f"{path}: batch_size is {about['batch_size']}; sizes has {', '.join(map(str, batches))}.")
+    for index, estimator in enumerate(about["estimators"]):
+        check_estimator(estimator, grid, about["references"], list(batches), path, f"estimators[{index}]")
+    return Probe(about, read_grams(folder / "grams.npz", gram_shapes(about, batches)))
+
+
+def check_estimator(estimator: Any, grid: Grid, references: list, sizes: list, path: Path, where: str) -> None:
+    """An entry of probe.json's estimators names only what there is."""
+    check_keys(estimator, ESTIMATOR_KEYS, path, where)
+    check_keys({"bootstraps": None, **estimator}, {"bootstraps": (bool, NoneType)}, path, where)  # may be left out
+    required = {"algorithm": {"algorithm": str}, "gae": {"gae_lambda": NUMBER}, "compatible": {}}
+    named = [("kind", estimator["kind"], required), ("advantages", estimator["advantages"], ("raw", "normalized"))]
+    named += [(f"{use}_reference", estimator[f"{use}_reference"], references) for use in ("variance", "bias", "cosine")]
+    named += [("sizes", size, sizes) for size in estimator["sizes"]]
+    if estimator["algorithm"] is not None:
+        named.append(("algorithm", estimator["algorithm"], grid.algorithms))
+    for key, name, choices in named:
+        if name not in choices:
+            valid = valid_choices(name, map(str, choices))
+            raise ResultsError(f"{path}: {where}.{key} has {name!r}; there is {valid}.")
+    check_keys(estimator, required[estimator["kind"]], path, where)
+
+
+def gram_shapes(about: dict[str, Any], batches: dict[int, int]) -> dict[str, tuple[int, int]]:
+    """Every array that a probe has, with its shape."""
+    names = [(f"{reference}/{size}", size) for reference in about["references"] for size in batches]
+    for estimator in about["estimators"]:
+        kinds = ["self", "bias"]
+        if estimator["cosine_reference"] != estimator["bias_reference"]:
+            kinds.append("cosine")
+        names += [(f"{estimator['id']}/{size}/{kind}", size) for size in estimator["sizes"] for kind in kinds]
+    return {name: (batches[size], batches[size]) for name, size in names}
+
+
+def read_grams(path: Path, shapes: dict[str, tuple[int, int]]) -> dict[str, np.ndarray]:
+    """The named arrays of an npz file, in double precision: differences of products lose digits."""
+    again = "; delete its folder to make it again."
+    grams = {}
+    try:
+        names = [name.removesuffix(".npy") for name in archive_names(path)]
+        with np.load(path, allow_pickle=False) as arrays:
+            for name, shape in shapes.items():
+                if name not in names:
+                    raise ResultsError(f"{path}: no array {name!r} among its {len(names)}{again}")
+                array = arrays[name]
+                if array.shape != shape or array.dtype.kind != "f":
+                    raise ResultsError(
+                        f"{path}: {name!r} is {array.dtype} of shape {array.shape}; "
+                        f"expected floats of shape {shape}{again}"
+                    )
+                grams[name] = array.astype(float)
+                if not np.isfinite(grams[name]).all():
+                    raise ResultsError(f"{path}: {name!r} has a value that is not finite{again}")
+    except FileNotFoundError:
+        raise ResultsError(f"{path}: no such file{again}") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, MemoryError) as error:
+        raise ResultsError(f"{path}: not a whole file of arrays ({error}){again}") from None
+    return grams
+
+
+def archive_names(path: Path) -> list[str]:
+    """What an archive holds. Raises ValueError where it is compressed: ours are not, and a small one may be huge."""
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("it is compressed")
+        return archive.namelist()

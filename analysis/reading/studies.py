@@ -1,0 +1,170 @@
+"""Reads a study: its record, trials and their parts."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import pandas as pd
+
+from analysis.reading.checks import (
+    NUMBER,
+    TEXT_COLUMNS,
+    ResultsError,
+    check_keys,
+    check_names,
+    check_present,
+    read_csv,
+    read_record,
+    valid_choices,
+)
+from analysis.reading.grid import Grid, check_best, check_same, read_best
+
+TRIAL_COLUMNS = ("trial", "state", "value", "parts", "diverged", "steps", "seconds")
+PART_COLUMNS = ("settings", "trial", "seeds", "task", "seed", "status", "score", "normalized", "steps", "seconds")
+STUDY_FILE_KEYS = {
+    "schema": int,
+    "algorithm": str,
+    "group": str,
+    "tasks": dict,
+    "seeds": list,
+    "fresh_seeds": list,
+    "trials": int,
+    "spread_penalty": NUMBER,
+    "space": dict,
+    "untuned": dict,
+    "best": dict,
+    "importances": (dict, NoneType),
+    "importance_method": str,
+}
+STUDY_TASK_KEYS = {"steps": int, "random_score": NUMBER, "reference_score": NUMBER}
+RANGE_KEYS = {"low": NUMBER, "high": NUMBER, "scale": str}
+SCALES = ("linear", "log", "log_one_minus")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What `experiments.tune` left: what was tuned (study.json, with the winner), its trials, and all their parts."""
+
+    about: dict[str, Any]
+    trials: pd.DataFrame
+    parts: pd.DataFrame
+
+    def part_rows(self, settings: str, trial: int | None = None) -> pd.DataFrame:
+        """The parts of a trial, or those on fresh seeds: with `settings` tuned or untuned."""
+        parts = self.parts[self.parts["settings"] == settings]
+        return parts if trial is None else parts[parts["trial"] == trial]
+
+
+def read_study(grid: Grid, asked: dict[str, Any]) -> Study | None:
+    """An entry of the grid's studies, checked; None where it has not finished."""
+    folder = grid.folder / asked["directory"]
+    path = folder / "study.json"  # written last
+    if not path.exists():
+        return None
+    about = read_record(path, STUDY_FILE_KEYS)
+    for task, values in about["tasks"].items():
+        check_keys(values, STUDY_TASK_KEYS, path, f"tasks.{task}")
+    steps = {task: values["steps"] for task, values in about["tasks"].items()}
+    found = {**about, "tasks": steps}
+    keys = ("algorithm", "group", "tasks", "seeds", "fresh_seeds", "trials", "spread_penalty")
+    check_same(found, asked, keys, path)
+    for task in set(steps) & set(grid.tasks):
+        for key in ("random_score", "reference_score"):
+            if about["tasks"][task][key] != grid.tasks[task][key]:
+                raise ResultsError(
+                    f"{path}: tasks.{task}.{key} is {about['tasks'][task][key]}, the grid has "
+                    f"{grid.tasks[task][key]}; its normalised scores are of another scale, so tune it again."
+                )
+    check_best(about["best"], asked, path, "best")
+    if about["best"] != read_best(grid.folder, asked):
+        raise ResultsError(f"{path}: its best is not what {folder / 'best.json'} says; tune it again.")
+    check_space(about, path)
+    trials = read_trials(folder / "trials.csv", about)
+    return Study(about, trials, read_parts(folder / "parts.csv", about, trials))
+
+
+def check_space(about: dict[str, Any], path: Path) -> None:
+    """Every searched setting has a range or choices, an untuned value and, if there are any, an importance."""
+    for name, values in about["space"].items():
+        where = f"space.{name}"
+        check_keys(values, {}, path, where)
+        if "choices" in values:
+            check_keys(values, {"choices": list}, path, where)
+        else:
+            check_keys(values, RANGE_KEYS, path, where)
+            if values["scale"] not in SCALES:
+                raise ResultsError(f"{path}: {where}.scale is {values['scale']!r}; valid are {', '.join(SCALES)}.")
+    for key in ("untuned", "importances"):
+        for name in about["space"] if about[key] is not None else ():
+            if name not in about[key]:
+                raise ResultsError(
+                    f"{path}: {key} has no {name!r}, which space has; there is {valid_choices(name, about[key])}."
+                )
+
+
+def read_trials(path: Path, about: dict[str, Any]) -> pd.DataFrame:
+    """trials.csv in the order of its trials; the searched settings' columns are JSON text where they are choices."""
+    choices = {name: values["choices"] for name, values in about["space"].items() if "choices" in values}
+    trials = read_csv(path, (*TRIAL_COLUMNS, *about["space"]), {"state": "str", **dict.fromkeys(choices, "str")})
+    for name, valid in choices.items():
+        trials[name] = [choice_text(text, valid, path, name) for text in trials[name]]
+    check_names(trials, {"state": ("complete", "pruned")}, path)
+    check_present(trials, ("trial", "value", "parts", "diverged", "steps", "seconds"), path)
+    trials = trials.astype({"trial": int, "parts": int, "diverged": int})
+    if trials["trial"].duplicated().any():
+        number = trials["trial"][trials["trial"].duplicated()].iloc[0]
+        raise ResultsError(f"{path}: trial {number} is there more than once; tune it again.")
+    if len(trials) < about["trials"]:
+        raise ResultsError(
+            f"{path}: not whole: {len(trials)} trials, but study.json asked for {about['trials']}; tune it again."
+        )
+    complete = trials["trial"][trials["state"] == "complete"].tolist()
+    for number, name in ((0, "the untuned settings"), (about["best"]["trial"], "the winner")):
+        if number not in complete:
+            raise ResultsError(f"{path}: no complete trial {number}, {name}; tune it again.")
+    return trials.sort_values("trial", kind="stable", ignore_index=True)
+
+
+def choice_text(text: Any, choices: list[Any], path: Path, column: str) -> str | None:
+    """The choice, as JSON, that a cell of a CSV file stands for; None for an empty one, unless null is a choice."""
+    if pd.isna(text):
+        return "null" if None in choices else None
+    for choice in choices:
+        is_number = isinstance(choice, NUMBER) and not isinstance(choice, bool)
+        if text in (str(choice), json.dumps(choice)) or (is_number and text in (f"{choice:g}", str(float(choice)))):
+            return json.dumps(choice)
+    raise ResultsError(
+        f"{path}: a trial has {column} = {text!r}; study.json has {valid_choices(text, map(json.dumps, choices))}."
+    )
+
+
+def read_parts(path: Path, about: dict[str, Any], trials: pd.DataFrame) -> pd.DataFrame:
+    """parts.csv: as many of every trial as it counts, and on fresh seeds every task and seed with either settings."""
+    parts = read_csv(path, PART_COLUMNS, TEXT_COLUMNS)
+    valid = {
+        "settings": ("trial", "tuned", "untuned"),
+        "seeds": ("tuning", "fresh"),
+        "status": ("done", "diverged"),
+        "task": tuple(about["tasks"]),
+    }
+    check_names(parts, valid, path)
+    check_present(parts, ("trial", "seed", "normalized", "steps", "seconds"), path)
+    parts = parts.astype({"trial": int, "seed": int})
+    counted = parts[parts["settings"] == "trial"].groupby("trial").size()
+    for trial in trials.itertuples():
+        if counted.get(trial.trial, 0) != trial.parts:
+            raise ResultsError(
+                f"{path}: not whole: {counted.get(trial.trial, 0)} parts of trial {trial.trial}, but trials.csv counts "
+                f"{trial.parts}; tune it again."
+            )
+    expected = sorted((task, seed) for task in about["tasks"] for seed in about["fresh_seeds"])
+    for settings, trial in (("tuned", about["best"]["trial"]), ("untuned", 0)):
+        own = parts[(parts["settings"] == settings) & (parts["trial"] == trial) & (parts["seeds"] == "fresh")]
+        if sorted(zip(own["task"], own["seed"], strict=True)) != expected:
+            raise ResultsError(
+                f"{path}: not whole: {len(own)} parts of the {settings} settings (trial {trial}) on fresh seeds, "
+                f"expected one per task and fresh seed, {len(expected)}; tune it again."
+            )
+    return parts

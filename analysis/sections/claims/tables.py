@@ -1,0 +1,109 @@
+"""The verdict of every claim, and of every task or policy that it rests on."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.reading.checks import ResultsError, valid_choices
+from analysis.reading.grid import Grid
+from analysis.reading.tables import TABLES
+from analysis.sections.claims.gradients import compare_gradients
+from analysis.sections.claims.runs import compare_runs, run_values
+from analysis.sections.claims.verdicts import (
+    METRICS,
+    UNDECIDED,
+    UNTESTABLE,
+    Place,
+    Tested,
+    ends,
+    judge,
+    left_out,
+    region,
+    shown,
+    side_title,
+    verdict_of,
+    verdict_of_all,
+)
+from analysis.words import enumerate_text
+
+
+def claim_tables(
+    grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame, gradients: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """claims: a row per claim and comparison. claim_tasks: a row per claim, comparison and task."""
+    check_metrics(grid)
+    runs = run_values(grid, scores, curves)
+    rows: dict[str, list[dict[str, Any]]] = {"claims": [], "claim_tasks": []}
+    for claim in grid.claims:
+        tested = [compare(grid, comparison, runs, gradients) for comparison in claim["comparisons"]]
+        verdict = verdict_of_all([found.verdict for found in tested], claim["rule"])
+        about = {name: claim[name] for name in ("statement", "source", "rule")}
+        for number, found in enumerate(tested, start=1):
+            key = {"claim": claim["id"], "comparison": number}
+            rows["claims"].append({**key, **about, "claim_verdict": verdict, **comparison_row(found)})
+            rows["claim_tasks"] += [{**key, **place_row(found, place)} for place in found.places]
+    return {name: pd.DataFrame(found, columns=list(TABLES[name])) for name, found in rows.items()}
+
+
+def check_metrics(grid: Grid) -> None:
+    for claim in grid.claims:
+        for number, comparison in enumerate(claim["comparisons"], start=1):
+            if comparison["metric"] not in METRICS:
+                raise ResultsError(
+                    f"{grid.folder / 'grid.json'}: comparison {number} of claim {claim['id']} has the metric "
+                    f"{comparison['metric']!r}; valid are {valid_choices(comparison['metric'], METRICS)}."
+                )
+
+
+def comparison_row(found: Tested) -> dict[str, Any]:
+    """What a comparison asks and what came out, without its key."""
+    low, high = region(found.comparison, found.metric)
+    counts = [sum(counts) for counts in zip(*(place.n for place in found.present), strict=True)] or [0, 0]
+    policies = [shown(policy, found).value for place in found.present for policy in place.policies]
+    furthest = [place.task for place in found.present if place.effect is found.effect]
+    return {
+        **{name: found.comparison[name] for name in ("metric", "direction", "smallest_effect")},
+        **dict(zip(("first", "second"), found.sides, strict=False)),
+        "scale": "ratio" if found.metric.ratio else "difference",
+        "claimed_low": low if np.isfinite(low) else np.nan,
+        "claimed_high": high if np.isfinite(high) else np.nan,
+        **ends(shown(found.effect, found)),
+        "furthest": furthest[0] if furthest and len(found.present) > 1 else None,
+        "least": min(policies, default=np.nan),
+        "most": max(policies, default=np.nan),
+        "tasks": len(found.present),
+        "unit": "runs" if found.metric.of_runs else "policies",
+        **dict(zip(("n_first", "n_second"), counts, strict=False)),
+        "asked": np.nan if found.metric.of_runs else sum(place.asked for place in found.places),
+        "verdict": found.verdict,
+        "reason": found.reason or None,
+        "against": " ".join(found.against) or None,
+        "rests_on": " ".join(found.rests_on) or None,
+        "left_out": left_out([place for place in found.places if place.effect is None]) if found.present else None,
+        "figure": found.figure,
+    }
+
+
+def place_row(found: Tested, place: Place) -> dict[str, Any]:
+    """A comparison on one task, without its key; its verdict is what its own interval says."""
+    row = {"task": place.task, "note": place.note or None}
+    if place.effect is None:
+        return {**row, "verdict": UNTESTABLE if place.lacking else UNDECIDED}
+    effect = shown(place.effect, found)
+    counts = dict(zip(("n_first", "n_second"), place.n, strict=False))
+    verdict = verdict_of(effect, *region(found.comparison, found.metric)) if place.decides else UNDECIDED
+    without = ends(shown(found.without[place.task], found), "without") if place.task in found.without else {}
+    return {**row, **ends(effect), **without, **counts, "verdict": verdict}
+
+
+def compare(grid: Grid, comparison: dict[str, Any], runs: pd.DataFrame, gradients: pd.DataFrame) -> Tested:
+    """One comparison on what has been run and measured."""
+    named = [side["algorithm"] for side in comparison["sides"]]
+    absent = [name for name in named if name is not None and name not in grid.algorithms]
+    if absent:
+        titles = [side_title(grid, side, ()) for side in comparison["sides"]]
+        return Tested(comparison, titles, reason=f"the grid has no algorithm {enumerate_text(absent)}")
+    if METRICS[comparison["metric"]].of_runs:
+        return judge(compare_runs(grid, comparison, runs))
+    return judge(compare_gradients(grid, comparison, gradients))

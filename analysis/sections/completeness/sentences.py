@@ -1,0 +1,101 @@
+"""What is there of what was asked for, and what few or diverged runs mean."""
+
+from typing import Any
+
+import pandas as pd
+
+from analysis.lacking import JOBS, MARK, job_title, state_counts, unfinished
+from analysis.reading.grid import Grid
+from analysis.reading.jobs import STATES
+from analysis.words import enumerate_text
+
+FEW_RUNS = 5
+SPAN_COVERS = {2: "about half", 3: "about three quarters", 4: "about 88 %"}  # 1 − 2/2ⁿ
+NO_WIDTH = "An interval without width means that these runs were equal, not that others would be."
+
+
+def incomplete(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
+    """What has no result: of the runs, of the studies, of the probes."""
+    ledger, jobs = tables["ledger"], tables["ledger_jobs"]
+    said = []
+    absent = unfinished(ledger)
+    if len(absent):
+        pairs = absent[["task", "algorithm"]].drop_duplicates().itertuples(index=False)
+        places = enumerate_text(f"{grid.title(algorithm)} on {task}" for task, algorithm in pairs)
+        said.append(
+            f"Incomplete: {len(absent)} of {len(ledger)} requested runs have no result ({state_counts(absent)}): "
+            f"{places}. What is averaged over fewer runs than were asked for is marked {MARK}, and its n says so."
+        )
+    for kind, (plural_of_kind, subject) in JOBS.items():
+        asked = jobs[jobs["kind"] == kind]
+        if len(absent := unfinished(asked)):
+            said.append(
+                f"Incomplete: {len(absent)} of {len(asked)} requested {plural_of_kind} "
+                f"{'has' if len(absent) == 1 else 'have'} no result ({state_counts(absent)}): "
+                f"{enumerate_text(job_title(grid, directory) for directory in absent['directory'])}. "
+                f"What is said of {subject} is said without {'it' if len(absent) == 1 else 'them'}."
+            )
+    return said
+
+
+def diverged(grid: Grid, scores: pd.DataFrame) -> list[str]:
+    runs = scores[scores["status"] == "diverged"]
+    if runs.empty:
+        return []
+    places = enumerate_text(f"{grid.title(run.algorithm)} on {run.task} (seed {run.seed})" for run in runs.itertuples())
+    verb = "run diverged and is" if len(runs) == 1 else "runs diverged and are"
+    return [f"{len(runs)} {verb} counted at the random score: {places}."]
+
+
+def few_runs(present: pd.DataFrame) -> list[str]:
+    """What an interval is worth at this n (analysis.statistics has how the coverages were found)."""
+    if present.empty:
+        return ["No run has finished yet, so there is nothing to compare."]
+    n = int(present["n"].min())
+    if n == 1:
+        return [
+            "At least one average is a single run. A single run says nothing about the spread over seeds, so "
+            "it has no interval, and no order that rests on it should be trusted."
+        ]
+    if n > FEW_RUNS:
+        return []
+    meant = (
+        f"Averages here are over as few as {n} runs, each with its own random seed. Brackets are 95 % intervals, meant "
+        f"to hold the true value 95 times in 100"
+    )
+    if n in SPAN_COVERS:
+        return [
+            f"{meant}; but with {n} runs that of a mean on one task is just the span from the lowest to the highest "
+            f"run, and holds the true mean {SPAN_COVERS[n]} of the time, less often where an algorithm fails on a few "
+            f"seeds: read it as the range of what was seen. {NO_WIDTH}"
+        ]
+    return [
+        f"{meant}; with {n} runs, that of a mean on one task does so about 92 times if scores are roughly normal, and "
+        f"as few as 40 to 70 times where an algorithm fails on a few seeds. {NO_WIDTH}"
+    ]
+
+
+def ledger(grid: Grid, cells: pd.DataFrame, jobs: pd.DataFrame) -> dict[str, Any]:
+    """Counts of states: in all, and per task and algorithm; then every cell. Likewise of studies and probes."""
+    counts = {
+        (task, algorithm): group["state"].value_counts().to_dict()
+        for (task, algorithm), group in cells.groupby(["task", "algorithm"])
+    }
+    total = cells["state"].value_counts().to_dict()
+    cells = cells.assign(note=cells["note"].fillna(""))
+    return {
+        "total": {state: total.get(state, 0) for state in STATES},
+        "counts": counts,
+        "cells": list(cells.itertuples()),
+        "jobs": {
+            plural_of_kind: {
+                "counts": rows["state"].value_counts().to_dict(),
+                "rows": [
+                    {"title": job_title(grid, row.directory), "state": row.state, "note": row.note}
+                    for row in rows.assign(note=rows["note"].fillna("")).itertuples()
+                ],
+            }
+            for kind, (plural_of_kind, _) in JOBS.items()
+            if len(rows := jobs[jobs["kind"] == kind])
+        },
+    }

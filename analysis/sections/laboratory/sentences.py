@@ -1,0 +1,432 @@
+"""What the gradient laboratory's tables say: sentences, and the rows that the page shows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.reading.grid import Grid
+from analysis.sections.laboratory import sentences as laboratory_findings
+from analysis.sections.laboratory.tables import (
+    CRITICS,
+    PROBE,
+    UNBIASED_WITHIN,
+    as_trained,
+    estimator_title,
+    main_size,
+    place_titles,
+)
+from analysis.statistics.gradients import FEWEST_BATCHES
+from analysis.words import enumerate_text, fixed, interval, number, number_of, percents, plural, short_name
+
+WORTH_SAYING = 0.05  # of REINFORCE's variance: less above it is no finding, however sure
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the probes of a task, or all of them, say: a heading and its sentences."""
+
+    heading: str
+    sentences: list[str]
+    folded: bool = False  # a detail, shown when asked for
+
+
+def ledger_sentence(grid: Grid, gradients: pd.DataFrame) -> str:
+    """How many of the probes that were asked for are there, and which are not."""
+    there = set(gradients[PROBE].itertuples(index=False, name=None))
+    missing = [probe for probe in grid.probes if tuple(probe[name] for name in PROBE) not in there]
+    said = f"{len(grid.probes) - len(missing)} of the {len(grid.probes)} probes asked for are there"
+    return f"{said}; missing: {enumerate_text(map(probe_title, missing))}." if missing else f"{said}."
+
+
+def probe_title(probe: dict[str, Any]) -> str:
+    name = short_name(probe["task"])
+    return name if probe["exact"] else f"{name} at {percents(probe['fraction'])} of training (seed {probe['seed']})"
+
+
+def sentences(grid: Grid, gradients: pd.DataFrame) -> list[Said]:
+    """In short, then task by task what was measured at the main batch size, the exact problems, and the surprises."""
+    said = [Said("In short", overview(grid, gradients))]
+    table = main_size(gradients, exact=False)
+    trains = as_trained(gradients[(gradients["main"] == 1) & (gradients["exact"] == 0)])
+    for place, title in place_titles(grid, table).items():
+        here, directions = (of[(of["task"] == place[0]) & (of["source"] == place[1])] for of in (table, trains))
+        found = [*variances(grid, here), *refitting(grid, here), *directions_of(grid, directions), *curves(here)]
+        said.append(Said(title, found, folded=True))
+    exact = main_size(gradients, exact=True)
+    if len(exact):
+        said.append(Said("Exact problems", exact_sentences(grid, exact)))
+    return [
+        *said,
+        Said("Against the textbook", contradictions(grid, gradients)),
+        Said("What is decided", decided(gradients)),
+    ]
+
+
+def overview(grid: Grid, gradients: pd.DataFrame) -> list[str]:
+    """Algorithm by algorithm, over all frozen policies with the critic as trained: variance, bias and direction."""
+    table = main_size(gradients, exact=False)
+    table = table[(table["kind"] == "algorithm") & table["critic"].isin(["trained", "none"]) & table["ratio"].notna()]
+    trains = as_trained(gradients[(gradients["main"] == 1) & (gradients["exact"] == 0)])
+    trains = trains[trains["critic"].isin(["trained", "none"]) & trains["true_cosine"].notna()]
+    said = []
+    for algorithm, name in named_once(grid, pd.concat([table, trains])).items():
+        rows, cosines = table[table["algorithm"] == algorithm], trains[trains["algorithm"] == algorithm]["true_cosine"]
+        ratio = rows["ratio"]
+        direction = (
+            f" Median cosine of a batch with the true gradient: {fixed(cosines.median())}." if len(cosines) else ""
+        )
+        if (rows["ratio_low"] == rows["ratio_high"]).all():  # at every policy the same multiple: REINFORCE itself
+            if direction:
+                said.append(f"{name}: {direction[1].lower()}{direction[2:]}")
+            continue
+        below, above = int((rows["ratio_high"] < 1).sum()), int((rows["ratio_low"] > 1).sum())
+        verdicts = rows["verdict"].value_counts()
+        biased, unbiased, undecided = (verdicts.get(name, 0) for name in ("biased", "unbiased", "undecided"))
+        said.append(
+            f"{name}: less variance than REINFORCE at {below} of {len(rows)} frozen policies, more at {above}; median "
+            f"{percents(ratio.median())} of it (from {percents(ratio.min())} to {percents(ratio.max())}). Biased at "
+            f"{biased}, at most {percents(UNBIASED_WITHIN)} biased at {unbiased}, undecided at {undecided}.{direction}"
+        )
+    return said
+
+
+def named_once(grid: Grid, table: pd.DataFrame) -> dict[str, str]:
+    """Algorithm → title, in the table's order; of those with equal settings, whose rows are equal, the first alone with
+    the titles of all.
+    """
+    measured = [name for name in table if name not in ("algorithm", "estimator")]
+    titles: dict[str, list[str]] = {}
+    rows = {name: of[measured].reset_index(drop=True) for name, of in table.groupby("algorithm", sort=False)}
+    for algorithm, own in rows.items():
+        first = next((name for name in titles if own.equals(rows[name])), algorithm)
+        titles.setdefault(first, []).append(grid.title(algorithm))
+    return {algorithm: enumerate_text(of) for algorithm, of in titles.items()}
+
+
+def variances(grid: Grid, table: pd.DataFrame) -> list[str]:
+    """At every fraction: each algorithm's variance as a share of REINFORCE's, and its bias."""
+    said = []
+    table = table[(table["kind"] == "algorithm") & (table["critic"] == "trained") & table["ratio"].notna()]
+    for fraction, here in table.groupby("fraction"):
+        names = named_once(grid, here)
+        by_algorithm = {name: here[here["algorithm"] == name] for name in names}
+        first, *further = (
+            (names[name], over_seeds(rows, "ratio"), bias_text(rows)) for name, rows in by_algorithm.items()
+        )
+        parts = ["{} has {} of REINFORCE’s variance, {}".format(*first), *("{} {}, {}".format(*row) for row in further)]
+        said.append(f"At {percents(fraction)} of training, {'; '.join(parts)}.")
+    return said
+
+
+def over_seeds(rows: pd.DataFrame, measure: str) -> str:
+    """31 % [27, 36]; of several seeds the median and the range."""
+    values = rows[measure]
+    if len(rows) == 1:
+        row = rows.iloc[0]
+        return share(row[measure], row[f"{measure}_low"], row[f"{measure}_high"])
+    return (
+        f"{percents(values.median())} ({number_of(values.min())} to {number_of(values.max())} over {len(rows)} seeds)"
+    )
+
+
+def bias_text(rows: pd.DataFrame) -> str:
+    """What is known of the bias at one probe, or how often it is seen at several."""
+    if len(rows) > 1:
+        counts = rows["verdict"].value_counts()
+        return enumerate_text(f"{name} at {n} of {len(rows)} seeds" for name, n in counts.items())
+    row = rows.iloc[0]
+    if row["verdict"] == "biased":
+        if pd.isna(row["relative_bias"]):
+            return "biased, by an unknown share"
+        return f"off by {share(row['relative_bias'], row['relative_bias_low'], row['relative_bias_high'])}"
+    if row["verdict"] == "unbiased":
+        at_most = row["relative_bias_high"]
+        return f"unbiased within {percents(at_most)}" if at_most > 0 else "without bias"
+    known = pd.notna(row["relative_bias_high"])
+    return f"bias undecided (0 to {percents(row['relative_bias_high'])})" if known else "bias undecided"
+
+
+def refitting(grid: Grid, table: pd.DataFrame) -> list[str]:
+    """Where a critic fitted to the policy changes the variance most, if that is settled."""
+    keys = [*PROBE, "algorithm", "gamma"]
+    measured = table[(table["kind"] == "algorithm") & table["ratio"].notna()]
+    pairs = measured[measured["critic"] == "trained"].merge(
+        measured[measured["critic"] == "fitted"], on=keys, suffixes=("", "_fitted")
+    )
+    apart = (pairs["ratio_high"] < pairs["ratio_low_fitted"]) | (pairs["ratio_low"] > pairs["ratio_high_fitted"])
+    if pairs.empty:
+        return []
+    if not apart.any():
+        return ["A critic fitted to the frozen policy changes no variance by more than its intervals."]
+    settled = pairs[apart & (pairs["ratio"] > 0) & (pairs["ratio_fitted"] > 0)]
+    if settled.empty:
+        return []
+    row = settled.loc[np.log(settled["ratio_fitted"] / settled["ratio"]).abs().idxmax()]
+    return [
+        f"A critic fitted to the frozen policy matters most for {grid.title(row['algorithm'])} at "
+        f"{percents(row['fraction'])} of training: {share(row['ratio'], row['ratio_low'], row['ratio_high'])} of "
+        f"REINFORCE’s variance with the critic as trained, "
+        f"{share(row['ratio_fitted'], row['ratio_low_fitted'], row['ratio_high_fitted'])} with the fitted one."
+    ]
+
+
+def directions_of(grid: Grid, table: pd.DataFrame) -> list[str]:
+    """The best and the worst direction of a batch, as the algorithms train, at every fraction."""
+    table = table[table["critic"].isin(["trained", "none"])]
+    parts = []
+    for fraction, here in table.groupby("fraction"):
+        known = here[here["true_cosine"].notna()].groupby("algorithm", sort=False)["true_cosine"].median()
+        if known.empty:
+            parts.append(f"not known at {percents(fraction)}, where the true gradient is not told from noise")
+            continue
+        worst, best = known.idxmin(), known.idxmax()
+        parts.append(
+            f"from {fixed(known[worst])} ({grid.title(worst)}) to {fixed(known[best])} ({grid.title(best)}) at "
+            f"{percents(fraction)}"
+        )
+    if not parts:
+        return []
+    episodes = enumerate_text(str(size) for size in sorted(table["episodes"].unique()))
+    return [
+        f"Cosine of a batch of {episodes} episodes with the true gradient, as the algorithms train: {'; '.join(parts)}."
+    ]
+
+
+def curves(table: pd.DataFrame) -> list[str]:
+    """What λ does between its ends, with the critic as trained."""
+    parts = []
+    table = table[(table["kind"] == "gae") & (table["critic"] == "trained") & table["ratio"].notna()]
+    several = table["gamma"].nunique() > 1
+    for (fraction, gamma), here in table.groupby(["fraction", "gamma"]):
+        low, high = (here[here["gae_lambda"] == end(here["gae_lambda"])] for end in (min, max))
+        if here["gae_lambda"].nunique() > 1:
+            parts.append(
+                f"{over_seeds(high, 'ratio')}, {bias_text(high)} → {over_seeds(low, 'ratio')}, {bias_text(low)} at "
+                f"{percents(fraction)} of training{f' (γ = {gamma:g})' if several else ''}"
+            )
+    if not parts:
+        return []
+    high, low = table["gae_lambda"].max(), table["gae_lambda"].min()
+    return [
+        f"Generalised advantages with the critic as trained, variance and bias at λ = {high:g} → at λ = {low:g}: "
+        f"{'; '.join(parts)}."
+    ]
+
+
+def exact_sentences(grid: Grid, table: pd.DataFrame) -> list[str]:
+    """Problem by problem, where the true gradient is known: what theory expects and what was seen."""
+    said = []
+    for task, here in table.groupby("task", sort=False):
+        parts = []
+        for expected, words in (("unbiased", "without"), ("biased", "with")):
+            of = here[here["expected"] == expected]
+            if len(of):
+                seen = of["verdict"].value_counts()
+                names = {"unbiased": "unbiased", "biased": "biased", "undecided": "undecided"}
+                if expected == "biased":
+                    names |= {"unbiased": f"with less bias than {percents(UNBIASED_WITHIN)}, too little to be seen"}
+                counts = enumerate_text(f"{seen[verdict]} {text}" for verdict, text in names.items() if verdict in seen)
+                parts.append(f"of {len(of)} estimators that theory says are {words} bias, {counts}")
+        biased = here[(here["verdict"] == "biased") & here["relative_bias"].notna()]
+        if len(biased):
+            worst = biased.loc[biased["relative_bias"].idxmax()]
+            off = share(worst["relative_bias"], worst["relative_bias_low"], worst["relative_bias_high"])
+            parts.append(
+                f"the largest bias is that of {estimator_title(grid, worst)}: {off} of the true gradient’s length"
+            )
+        if parts:
+            said.append(f"{short_name(task)}: {'; '.join(parts)}.")
+    return said
+
+
+def contradictions(grid: Grid, gradients: pd.DataFrame) -> list[str]:
+    """What was measured, settled by its interval, that a text on policy gradients would not lead one to expect."""
+    table = gradients[(gradients["main"] == 1) & (gradients["advantages"] == "raw")]
+    meant = table[(table["ratio_low"] > 1) & (table["ratio"] > 1 + WORTH_SAYING) & (table["critic"] != "wrong")]
+    said = [
+        f"{where(row)}: {estimator_title(grid, row)} has more variance than REINFORCE, "
+        f"{share(row['ratio'], row['ratio_low'], row['ratio_high'])}."
+        for _, row in meant.iterrows()
+    ]
+    against = (table["expected"] == "unbiased") & (table["verdict"] == "biased")  # a bias may be too small to be seen
+    said += [
+        f"{where(row)}: {estimator_title(grid, row)} is {bias_text(row.to_frame().T)}, where theory says that it is "
+        f"unbiased{'' if row['exact'] else ' but for a loss that is a mean over the steps of few episodes'}."
+        for _, row in table[against].iterrows()
+    ]
+    gae = table[(table["kind"] == "gae") & table["ratio"].notna()]
+    for _, line in gae.groupby([*PROBE, "critic", "gamma"], sort=False):
+        low, high = line.loc[line["gae_lambda"].idxmin()], line.loc[line["gae_lambda"].idxmax()]
+        if low["ratio_low"] > high["ratio_high"]:
+            said.append(
+                f"{where(low)}, {CRITICS.get(low['critic'], low['critic'])}: λ = {low['gae_lambda']:g} has more "
+                f"variance ({share(low['ratio'], low['ratio_low'], low['ratio_high'])} of REINFORCE’s) than λ = "
+                f"{high['gae_lambda']:g} ({share(high['ratio'], high['ratio_low'], high['ratio_high'])})."
+            )
+    return said or [
+        f"Nothing: no estimator has clearly more variance than REINFORCE, by more than {percents(WORTH_SAYING)} (but "
+        "with a critic wrong on purpose), a lower λ never clearly means more variance, and nothing that theory says is "
+        "unbiased is seen to be biased."
+    ]
+
+
+def decided(gradients: pd.DataFrame) -> list[str]:
+    """How many ratios and biases are told from 1 and from 0; what is undecided is no finding."""
+    table = gradients[(gradients["main"] == 1) & (gradients["advantages"] == "raw")]
+    ratios = table[table["ratio_low"].notna()]
+    below, above = int((ratios["ratio_high"] < 1).sum()), int((ratios["ratio_low"] > 1).sum())
+    verdicts = table["verdict"].value_counts()
+    biased, unbiased, undecided = (verdicts.get(name, 0) for name in ("biased", "unbiased", "undecided"))
+    unknown = int((table["relative_bias"].isna()).sum())
+    said = (
+        f"Of {len(ratios)} variance ratios at the main batch sizes, {below} are below 1, {above} above, and "
+        f"{len(ratios) - below - above} not told from 1. Of {len(table)} biases, {biased} are told from 0, {unbiased} "
+        f"are at most {percents(UNBIASED_WITHIN)} of the true gradient’s length, and {undecided} are undecided"
+    )
+    unknown_text = f" (for {unknown} the true gradient is too uncertain to compare with)" if unknown else ""
+    return [
+        f"{said}{unknown_text}. Every interval is a 95 % interval by itself: about one unbiased estimator in twenty "
+        f"looks biased by chance."
+    ]
+
+
+def where(row: Any) -> str:
+    """The probe of a row of the table."""
+    return probe_title({name: row[name] for name in (*PROBE, "exact")})
+
+
+def share(value: float, low: float, high: float) -> str:
+    """31 % [27, 36], or 31 % alone where there is no interval."""
+    return (
+        percents(value) if pd.isna(low) else f"{percents(value)} [{number_of(low)},\N{NO-BREAK SPACE}{number_of(high)}]"
+    )
+
+
+def compact_rows(grid: Grid, gradients: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Title of a place → a row per probe, algorithm and critic at the main batch size: variance and bias of the raw
+    advantages, signal-to-noise ratio and cosine as the algorithm trains.
+    """
+    raw = main_size(gradients, exact=False)
+    raw = raw[raw["kind"] == "algorithm"]
+    keys = [*PROBE, "algorithm", "critic", "gamma"]
+    trains = as_trained(gradients[(gradients["main"] == 1) & (gradients["exact"] == 0)]).set_index(keys)
+    several = raw["seed"].nunique() > 1
+    found: dict[str, list[dict[str, Any]]] = {}
+    titles = place_titles(grid, raw)
+    for _, row in raw.iterrows():
+        as_it_trains = trains.loc[tuple(row[key] for key in keys)]
+        entry = {
+            "fraction": percents(row["fraction"]) + (f", seed {row['seed']}" if several else ""),
+            "estimator": estimator_title(grid, row),
+            "algorithm": row["algorithm"],
+            "batches": row["batches"],
+            "episodes": row["episodes"],
+            "ratio": share(row["ratio"], row["ratio_low"], row["ratio_high"]),
+            "snr": estimate(as_it_trains, "snr"),
+            "cosine": estimate(as_it_trains, "true_cosine"),
+            "bias": share(row["relative_bias"], row["relative_bias_low"], row["relative_bias_high"]),
+            "verdict": row["verdict"],
+        }
+        found.setdefault(titles[row["task"], row["source"]], []).append(entry)
+    return found
+
+
+def exact_rows(grid: Grid, gradients: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Problem → a row per estimator at the main batch size."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for _, row in main_size(gradients, exact=True).iterrows():
+        entry = {
+            "estimator": estimator_title(grid, row),
+            "ratio": share(row["ratio"], row["ratio_low"], row["ratio_high"]),
+            "bias": share(row["relative_bias"], row["relative_bias_low"], row["relative_bias_high"]),
+            "cosine": estimate(row, "true_cosine"),
+            "expected": "biased if it bootstraps" if pd.isna(row["expected"]) else row["expected"],
+            "verdict": row["verdict"],
+        }
+        found.setdefault(short_name(row["task"]), []).append(entry)
+    return found
+
+
+def estimate(row: Any, measure: str) -> str:
+    """A measure of a row with its interval."""
+    return interval(row[measure], row[f"{measure}_low"], row[f"{measure}_high"])
+
+
+def critic_rows(grid: Grid, critics: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row per probe and critic."""
+    titles = {"trained": "as trained", "fitted": "fitted"}
+    return [
+        {
+            "task": short_name(row["task"]),
+            "fraction": "–" if row["exact"] else percents(row["fraction"]),
+            "seed": row["seed"],
+            "critic": titles.get(row["critic"], row["critic"]),
+            "gamma": f"{row['gamma']:g}",
+            **{name: number(row[name]) for name in ("explained_variance", "rmse", "return_std")},
+        }
+        for _, row in critics.iterrows()
+    ]
+
+
+def batches_text(gradients: pd.DataFrame) -> str:
+    """128 batches of 4 (CartPole-v1, Hopper-v5) or 2 episodes (HalfCheetah-v5): the main batch size of every task."""
+    main = gradients[gradients["main"] == 1][["task", "batches", "episodes"]].drop_duplicates()
+    tasks = {
+        size: ", ".join(map(short_name, of["task"])) for size, of in main.groupby(["batches", "episodes"], sort=False)
+    }
+    if len(tasks) == 1:
+        ((batches, episodes),) = tasks
+        return f"{batches:,} batches of {plural(episodes, 'episode')}"
+    one_number = main["batches"].nunique() == 1
+    parts = [
+        f"{'' if one_number and index else f'{batches:,} batches of '}{episodes:,}"
+        f"{' episodes' if index == len(tasks) - 1 else ''} ({named})"
+        for index, ((batches, episodes), named) in enumerate(tasks.items())
+    ]
+    return f"{', '.join(parts[:-1])} or {parts[-1]}"
+
+
+def sample_text(figure: str, gradients: pd.DataFrame) -> str:
+    """n of a figure: the batches of the policies that it shows; those of several sizes, and episodes, are in view."""
+    shown = gradients[gradients["exact"] == int(figure == "exact_problems")]
+    if figure in ("gradient_direction", "critic_error") or shown.empty:
+        return ""
+    return f"n = {batches_text(shown)} per frozen policy."
+
+
+def policies_text(grid: Grid) -> str:
+    """Whose policies the probes are about, and from how many runs."""
+    trained = [probe for probe in grid.probes if not probe["exact"]]
+    if not trained:
+        return ""
+    runs = {(probe["task"], probe["source"], probe["seed"]) for probe in trained}
+    tasks = [task for task, _, _ in runs]
+    n = {tasks.count(task) for task in tasks}
+    several = plural(max(n), "training run") if len(n) == 1 else f"{min(n)} to {max(n)} training runs"
+    seeds = sorted({str(seed) for _, _, seed in runs}, key=int)
+    sources = dict.fromkeys(probe["source"] for probe in trained)
+    titles = enumerate_text(grid.title(source) if source in grid.algorithms else source for source in sources)
+    return (
+        f"The policies are kept from {several} per task ({titles}; seed{'s' if len(seeds) > 1 else ''} "
+        f"{', '.join(seeds)}), and “the critic as trained” is that run’s, whichever estimator uses it."
+    )
+
+
+def laboratory(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, Any] | None:
+    """What the gradient laboratory shows; None where it has nothing."""
+    gradients, critics = tables["gradients"], tables["critics"]
+    if gradients.empty:
+        return None
+    return {
+        "ledger": laboratory_findings.ledger_sentence(grid, gradients),
+        "batches": laboratory_findings.batches_text(gradients),
+        "policies": laboratory_findings.policies_text(grid),
+        "said": [said for said in laboratory_findings.sentences(grid, gradients) if said.sentences],
+        "tasks": laboratory_findings.compact_rows(grid, gradients),
+        "exact": laboratory_findings.exact_rows(grid, gradients),
+        "critics": laboratory_findings.critic_rows(grid, critics),
+        "within": percents(UNBIASED_WITHIN),
+        "fewest": FEWEST_BATCHES,
+    }

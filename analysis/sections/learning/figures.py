@@ -1,0 +1,168 @@
+"""Learning curves, their spread over seeds, sample efficiency and diagnostics."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.drawing import theme
+from analysis.drawing.panels import (
+    RANDOM,
+    REFERENCE,
+    band,
+    by_algorithm,
+    dots,
+    legend,
+    line_handles,
+    log_axis,
+    mark_scores,
+    marked_line,
+    rows,
+    say,
+    score_handles,
+    spread,
+    step_ticks,
+    task_panels,
+)
+from analysis.reading.grid import Grid
+
+STEPS_LABEL = "environment steps (thousands)"
+DIAGNOSTIC_PANELS = {  # metric: label, scale of its axis
+    "advantage_std": ("advantages (std)", "log"),
+    "policy_gradient_norm": ("gradient norm", "log"),
+    "entropy": ("entropy (nats)", "linear"),
+    "approx_kl": ("KL of update (nats)", "symlog"),
+    "explained_variance": ("explained variance", "linear"),
+}
+
+
+def learning_curves(grid: Grid, curves: pd.DataFrame, curve_intervals: pd.DataFrame) -> Figure:
+    """Moving average of the training return: mean over runs with 95 % interval, every run faint behind."""
+    figure, panels = task_panels(grid)
+    looks = theme.looks(list(grid.algorithms))
+    palette = {name: look.colour for name, look in looks.items()}
+    for task, axes in panels.items():
+        runs = rows(curves, task=task)
+        if len(runs):
+            sns.lineplot(
+                runs.assign(thousands=runs["step"] / 1000),
+                x="thousands",
+                y="moving_average",
+                hue="algorithm",
+                palette=palette,
+                units="seed",
+                estimator=None,
+                linewidth=0.6,
+                alpha=0.28,
+                legend=False,
+                ax=axes,
+            )
+        for index, (algorithm, mean) in enumerate(by_algorithm(grid, curve_intervals, task)):
+            look = looks[algorithm]
+            band(axes, mean["step"] / 1000, mean["low"], mean["high"], look)
+            marked_line(axes, mean["step"] / 1000, mean["mean"], look, index)
+        mark_scores(axes, grid.tasks[task], vertical=False)
+        axes.set(xlabel="", ylabel="")
+    figure.supxlabel(STEPS_LABEL, fontsize=9)
+    figure.supylabel("training return (moving average)", fontsize=9)
+    legend(figure, grid, score_handles(grid))
+    return figure
+
+
+def seed_spread(grid: Grid, curve_intervals: pd.DataFrame) -> Figure:
+    """Standard deviation over runs of the training return's moving average: how much a seed decides."""
+    figure, panels = task_panels(grid)
+    looks = theme.looks(list(grid.algorithms))
+    for task, axes in panels.items():
+        for index, (algorithm, mean) in enumerate(by_algorithm(grid, curve_intervals, task)):
+            marked_line(axes, mean["step"] / 1000, mean["std"], looks[algorithm], index)
+        if rows(curve_intervals, task=task)["std"].notna().any():
+            axes.set_ylim(bottom=0)
+        else:
+            say(axes, "one run per algorithm:\nno spread to show")
+    figure.supxlabel(STEPS_LABEL, fontsize=9)
+    figure.supylabel("training return (moving average), std over runs", fontsize=9)
+    legend(figure, grid)
+    return figure
+
+
+def sample_efficiency(grid: Grid, efficiency: pd.DataFrame, scores: pd.DataFrame) -> Figure:
+    """Left: IQM of the normalised return against the share of the budget. Right: when each run got to its
+    task's threshold; hollow where it did not.
+    """
+    tasks = [task for task, values in grid.tasks.items() if values["threshold"] is not None]
+    height = max(4.2, 1.0 + 0.16 * len(tasks) * (len(grid.algorithms) + 1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(theme.WIDTH, height), layout="constrained")
+    looks = theme.looks(list(grid.algorithms))
+    for index, (algorithm, look) in enumerate(looks.items()):
+        points = rows(efficiency, algorithm=algorithm)
+        band(left, 100 * points["fraction"], points["low"], points["high"], look)
+        marked_line(left, 100 * points["fraction"], points["iqm"], look, index)
+    mark_scores(left, {"random_score": 0, "reference_score": 1, "threshold": None}, vertical=False)
+    left.set(xlabel="share of the step budget (%)", ylabel="normalised training return (IQM over runs)")
+    left.set_title("All tasks", loc="left")
+    right.set_title("Steps to threshold, every run", loc="left")
+    threshold_panel(right, tasks, looks, scores)
+    legend(figure, grid, line_handles({"reference score": REFERENCE, "random policy": RANDOM}))
+    return figure
+
+
+def threshold_panel(axes: Axes, tasks: list[str], looks: dict[str, theme.Look], scores: pd.DataFrame) -> None:
+    """A row per task and algorithm; a run that never got there is hollow, beyond the end of the budget."""
+    if not tasks:
+        say(axes, "no task of this grid\nhas a threshold")
+        return
+    axes.axvspan(104, 124, color="#f3f3f3", linewidth=0)
+    for row, task in enumerate(tasks):
+        for place, (algorithm, look) in enumerate(looks.items()):
+            runs = rows(scores, task=task, algorithm=algorithm).sort_values("seed")
+            reached = runs[runs["reached"] == 1]
+            censored = int((runs["reached"] == 0).sum())
+            height = row + (place + 1) / (len(looks) + 1) - 0.5
+            share = 100 * reached["steps_to_threshold"] / reached["steps"]
+            dots(axes, share, [height] * len(reached), look)
+            dots(axes, 114 + spread(censored, 8), [height] * censored, look, hollow=True)
+        if row:
+            axes.axhline(row - 0.5, color="#dcdcdc", linewidth=0.8)
+    axes.set_yticks(range(len(tasks)), tasks)
+    axes.set_ylim(len(tasks) - 0.5, -0.5)
+    axes.set_xlim(0, 124)
+    axes.set_xticks([0, 25, 50, 75, 100, 114], ["0", "25", "50", "75", "100", "not\nreached"])
+    axes.set_xlabel("share of the step budget (%)")
+    axes.grid(visible=False, axis="y")
+
+
+def diagnostics(grid: Grid, diagnostics: pd.DataFrame) -> Figure:
+    """Inside training, a row per task: median over runs, band from the lowest to the highest run."""
+    tasks = list(grid.tasks)
+    figure, panels = plt.subplots(
+        len(tasks),
+        len(DIAGNOSTIC_PANELS),
+        figsize=(theme.WIDTH, 0.9 + 1.55 * len(tasks)),
+        layout="constrained",
+        squeeze=False,
+        sharex="row",
+    )
+    looks = theme.looks(list(grid.algorithms))
+    for task, row in zip(tasks, panels, strict=True):
+        for axes, (metric, (label, scale)) in zip(row, DIAGNOSTIC_PANELS.items(), strict=True):
+            for index, (algorithm, runs) in enumerate(by_algorithm(grid, diagnostics, task)):
+                at_step = runs.dropna(subset=[metric]).groupby("step")[metric]
+                middle, low, high = at_step.median(), at_step.min(), at_step.max()
+                look = looks[algorithm]
+                band(axes, middle.index / 1000, low, high, look)
+                marked_line(axes, middle.index / 1000, middle, look, index, linewidth=1.2, markersize=3)
+            if scale == "log":
+                log_axis(axes, rows(diagnostics, task=task)[metric])
+            if scale == "symlog":
+                axes.set_yscale("symlog", linthresh=1e-3)
+            if metric == "explained_variance":
+                axes.set_ylim(-1.05, 1.05)
+            axes.xaxis.set_major_locator(step_ticks(3))
+            axes.tick_params(labelsize=8)
+            axes.set_ylabel(label, fontsize=8, labelpad=2)
+        row[0].set_title(task)
+    figure.supxlabel(STEPS_LABEL, fontsize=9)
+    legend(figure, grid)
+    return figure

@@ -1,0 +1,20 @@
+"""Which runs reached their task's threshold."""
+
+import pandas as pd
+
+from analysis.reading.grid import Grid
+from analysis.words import enumerate_text
+
+
+def thresholds(grid: Grid, scores: pd.DataFrame) -> list[str]:
+    counted = scores[scores["reached"].notna()]
+    if counted.empty:
+        return []
+    tasks = [task for task in grid.tasks if grid.tasks[task]["threshold"] is not None]
+    counts = [
+        f"{grid.title(algorithm)} in {int(runs['reached'].sum())} of {len(runs)} runs"
+        for algorithm in grid.algorithms
+        if len(runs := counted[counted["algorithm"] == algorithm])
+    ]
+    threshold = "The task’s threshold" if len(tasks) == len(grid.tasks) else f"The threshold ({enumerate_text(tasks)})"
+    return [f"{threshold} was reached during training by {enumerate_text(counts)}."]

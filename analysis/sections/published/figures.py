@@ -1,0 +1,81 @@
+"""The figure of published scores: the table `published` (DataFrame) in, Figure out."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.drawing import theme
+from analysis.drawing.panels import headnote, named_rows, rows, say
+from analysis.lacking import MARK, mark
+from analysis.reading.grid import Grid
+from analysis.sections.published.tables import split_id
+
+OURS = {"marker": "o", "markersize": 5, "linestyle": ""}
+THEIRS = {"marker": "D", "markersize": 4.5, "markerfacecolor": "white", "linestyle": ""}
+APART = 0.16  # of a row: ours above its middle, theirs below
+ROW = 0.3  # inches
+PANEL = 0.75  # inches beside the rows: title and axis
+ONE_COLUMN = 8  # rows at most
+
+
+def published_scores(grid: Grid, published: pd.DataFrame) -> Figure:
+    """A panel per task with a row per comparable entry: ours and theirs, each with its interval."""
+    comparable = published[published["verdict"] != "not comparable"]
+    if comparable.empty:
+        figure, axes = plt.subplots(figsize=(theme.WIDTH, 1.5), layout="constrained")
+        say(axes, "no published score can be held against these runs; the table says why")
+        return figure
+    tasks = [task for task in grid.tasks if task in set(comparable["task"])]
+    columns = in_columns({task: PANEL + ROW * len(rows(comparable, task=task)) for task in tasks}, len(comparable))
+    tallest = max(sum(heights.values()) for heights in columns)
+    figure = plt.figure(figsize=(theme.WIDTH, 0.45 + tallest), layout="constrained")
+    for part, heights in zip(figure.subfigures(1, len(columns), squeeze=False)[0], columns, strict=True):
+        # A shorter column ends in empty space instead of stretching its rows.
+        spare = tallest - sum(heights.values())
+        ratios = [*heights.values(), *([spare] if spare > 0 else [])]
+        panels = part.subplots(len(ratios), 1, squeeze=False, height_ratios=ratios)[:, 0]
+        for axes in panels[len(heights) :]:
+            axes.set_axis_off()
+        for task, axes in zip(heights, panels, strict=False):
+            task_panel(grid, axes, task, rows(comparable, task=task))
+    handles = [
+        Line2D([], [], color=theme.QUIET, label="ours, mean and 95 % interval", **{**OURS, "linestyle": "-"}),
+        Line2D([], [], color=theme.INK, label="published", **{**THEIRS, "linestyle": "-"}),
+        Line2D([], [], linestyle="", marker="$*$", color=theme.INK, markersize=6, label="same settings"),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    if (comparable["n"] < comparable["requested"]).any():
+        headnote(figure, f"{MARK} ours is over fewer runs than asked for")
+    return figure
+
+
+def in_columns(heights: dict[str, float], entries: int) -> list[dict[str, float]]:
+    """The tasks, in their order, in two columns of about the same height; in one if there is little to show."""
+    if len(heights) == 1 or entries <= ONE_COLUMN:
+        return [heights]
+    tasks = list(heights)
+    cut = min(
+        range(1, len(tasks)),
+        key=lambda at: abs(sum(heights[task] for task in tasks[:at]) - sum(heights[task] for task in tasks[at:])),
+    )
+    return [{task: heights[task] for task in part} for part in (tasks[:cut], tasks[cut:])]
+
+
+def task_panel(grid: Grid, axes: Axes, task: str, entries: pd.DataFrame) -> None:
+    looks = theme.looks(list(grid.algorithms))
+    names = []
+    for place, row in enumerate(entries.itertuples()):
+        colour = looks[row.algorithm].colour
+        axes.plot([row.ours_low, row.ours_high], [place - APART] * 2, color=colour, linewidth=2.2)
+        axes.plot([row.ours], [place - APART], color=colour, **OURS)
+        axes.plot([row.published_low, row.published_high], [place + APART] * 2, color=theme.INK, linewidth=1)
+        axes.plot([row.published], [place + APART], color=theme.INK, **THEIRS)
+        version = split_id(row.published_task)[1]
+        names.append(
+            f"{grid.title(row.algorithm)}{mark(row)}: {row.source}, v{version}{' *' if row.settings == 'same' else ''}"
+        )
+    named_rows(axes, names)
+    axes.tick_params(axis="y", labelsize=7.5)
+    axes.set_title(task)

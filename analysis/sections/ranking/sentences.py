@@ -1,0 +1,439 @@
+"""What the report says of the ranking: sentences and rows computed from the ranking tables."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.lacking import MARK, mark
+from analysis.reading.grid import Grid
+from analysis.sections.ranking import sentences as ranking_findings
+from analysis.sections.ranking.tables import ALL_TASKS
+from analysis.statistics.scores import CONFIDENCE
+from analysis.words import enumerate_text, fixed, interval, p_text, plural, seeds_text
+
+DECIDED = ("better", "worse")
+
+
+@dataclass(frozen=True)
+class Leader:
+    """Of one task: the summary's rows of the highest mean score and of the next; whether they are told apart."""
+
+    task: str
+    best: Any
+    following: Any
+    verdict: str
+
+
+def ranked(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
+    """The normalised final scores of those that rank over all tasks, in one sentence."""
+    aggregate, summary = tables["aggregate"], tables["summary"]
+    rows = aggregate[aggregate["measure"] == "score"]
+    if rows.empty:
+        return []
+    best_first = on_all_tasks(rows, summary[summary["n"] > 0]).sort_values("iqm", ascending=False, kind="stable")
+    if best_first.empty:
+        return ["Nothing is ranked over all tasks: no algorithm has a run on every task."]
+    order = "; ".join(
+        f"{grid.title(row.algorithm)}{mark(row)} {interval(row.iqm, row.iqm_low, row.iqm_high, fixed)}"
+        for row in best_first.itertuples()
+    )
+    left_out = [
+        grid.title(algorithm) for algorithm in rows["algorithm"] if algorithm not in set(best_first["algorithm"])
+    ]
+    note = f" Not ranked, having runs on fewer tasks: {enumerate_text(left_out)}." if left_out else ""
+    return [
+        f"Mean of the middle half of the runs’ final scores (interquartile mean; 0: random actions, 1: the task’s "
+        f"reference score), with its 95 % interval: {order}.{note}"
+    ]
+
+
+def judgement(pair: Any) -> str:
+    """Whether the two of a row of the table of pairs are told apart."""
+    if pd.isna(pair.verdict):
+        return "– (a single run)"
+    return "yes" if pair.verdict in DECIDED else f"no: {seeds_text(pair.seeds_needed)}"
+
+
+def leaders(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[Leader]:
+    """For each task on which two algorithms have runs: who stands first, and whether that is settled."""
+    summary, found = tables["summary"], []
+    for task in grid.tasks:
+        rows = summary[(summary["task"] == task) & (summary["n"] > 0)]
+        rows = list(rows.sort_values("mean", ascending=False, kind="stable").itertuples())
+        if len(rows) > 1:
+            best, following = rows[:2]
+            pair = pair_of(tables["pairs"], task, best.algorithm, following.algorithm)
+            found.append(Leader(task, best, following, judgement(pair)))
+    return found
+
+
+def pair_of(pairs: pd.DataFrame, task: str, algorithm: str, other: str) -> Any:
+    """The row of the table of pairs about the final scores of these two, in whichever order it names them."""
+    names = (algorithm, other)
+    of_task = pairs[(pairs["measure"] == "score") & (pairs["task"] == task)]
+    return next(of_task[of_task["algorithm"].isin(names) & of_task["other"].isin(names)].itertuples())
+
+
+def on_all_tasks(aggregate: pd.DataFrame, present: pd.DataFrame) -> pd.DataFrame:
+    """The rows of those that have runs on every task on which anything has: only these rank with each other."""
+    return aggregate[aggregate["tasks"] == present["task"].nunique()]
+
+
+METRICS = {"iqm": "IQM", "mean": "mean", "median": "median", "optimality_gap": "optimality gap"}
+LOW_IS_GOOD = ("optimality_gap",)
+KEYS = (
+    "task",
+    "algorithm",
+    "other",
+    "tasks",
+    "n",
+    "n_other",
+    "difference",
+    "low",
+    "high",
+    "p_adjusted",
+    "seeds_needed",
+    "difference_without",
+    "low_without",
+    "high_without",
+    "p_permutation_adjusted",
+)
+COVERS = {  # runs per task: how often intervals hold the truth, which depends on how many tasks there are
+    2: "mean holds the truth in 50 % of cases on one task and in 87 % on seven",
+    3: "mean holds the truth in 76 % of cases on one task and in 93 % on seven",
+    4: "mean holds the truth in 88 % of cases on one task and in 92 % on seven",
+    5: "mean or the IQM holds the truth in 92 to 94 % of cases, that of the median in 90 %",
+    10: "mean or the IQM holds the truth in 94 to 96 % of cases, that of the median in 92 %",
+}
+OPPOSITE = {"better": "worse", "worse": "better"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two algorithms' final scores on one task or on all, seen from the one that stands first; a row of the table of
+    pairs. Over all tasks also the single tasks that the verdict rests on, and the probability of improvement.
+    """
+
+    task: str
+    algorithm: str
+    other: str
+    tasks: int
+    n: int
+    n_other: int
+    difference: float
+    low: float
+    high: float
+    p_adjusted: float
+    seeds_needed: float
+    difference_without: float
+    low_without: float
+    high_without: float
+    p_permutation_adjusted: float
+    verdict: str | None
+    rests_on: tuple[str, ...] = ()
+    probability: float = np.nan
+    probability_low: float = np.nan
+    probability_high: float = np.nan
+
+    def turned(self) -> "Pair":
+        """The same pair seen from the other side."""
+        return replace(
+            self,
+            algorithm=self.other,
+            other=self.algorithm,
+            n=self.n_other,
+            n_other=self.n,
+            difference=-self.difference,
+            low=-self.high,
+            high=-self.low,
+            difference_without=-self.difference_without,
+            low_without=-self.high_without,
+            high_without=-self.low_without,
+            verdict=OPPOSITE.get(self.verdict, self.verdict),
+            probability=1 - self.probability,
+            probability_low=1 - self.probability_high,
+            probability_high=1 - self.probability_low,
+        )
+
+
+def order(tables: dict[str, pd.DataFrame], metric: str = "iqm") -> list[str]:
+    """The algorithms by their final score, best first, as far as they rank with each other."""
+    summary, aggregate = tables["summary"], tables["aggregate"]
+    rows = on_all_tasks(aggregate[aggregate["measure"] == "score"], summary[summary["n"] > 0])
+    return list(rows.sort_values(metric, ascending=metric in LOW_IS_GOOD, kind="stable")["algorithm"])
+
+
+def score_pairs(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[Pair]:
+    """Every pair over all tasks and then on each, by the order of the ranking; the higher one of a pair first. What has
+    no place in the order comes last.
+    """
+    placed = order(tables)
+    placed += [algorithm for algorithm in grid.algorithms if algorithm not in placed]
+    tasks = [ALL_TASKS, *grid.tasks]
+    chances = {(row.algorithm, row.other): row for row in of_scores(tables["improvement"])}
+    found = []
+    for row in of_scores(tables["pairs"]):
+        verdict = None if pd.isna(row.verdict) else row.verdict
+        rests_on = () if pd.isna(row.rests_on) else tuple(row.rests_on.split("; "))
+        pair = Pair(**{key: getattr(row, key) for key in KEYS}, verdict=verdict, rests_on=rests_on)
+        if pair.task == ALL_TASKS:
+            chance = chances[(pair.algorithm, pair.other)]
+            chance = {"probability": chance.probability, "probability_low": chance.low, "probability_high": chance.high}
+            pair = replace(pair, **chance)
+        found.append(pair if placed.index(pair.algorithm) < placed.index(pair.other) else pair.turned())
+    return sorted(
+        found, key=lambda pair: (placed.index(pair.algorithm), placed.index(pair.other), tasks.index(pair.task))
+    )
+
+
+def of_scores(table: pd.DataFrame) -> Iterable[Any]:
+    """The table's rows about the final score."""
+    return table[table["measure"] == "score"].itertuples()
+
+
+def sentences(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
+    """What ranks how, and how sure that is."""
+    aggregate = tables["aggregate"]
+    pairs = score_pairs(grid, tables)
+    together = [pair for pair in pairs if pair.task == ALL_TASKS]
+    alone = [pair for pair in pairs if pair.task != ALL_TASKS]
+    return [
+        *agreement(grid, tables),
+        *steps_down(grid, order(tables), together),
+        *told_apart(grid, order(tables), together, alone),
+        *without_verdict(together),
+        *partial(grid, aggregate),
+    ]
+
+
+def agreement(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
+    """The order by IQM, and what the other metrics make of it."""
+    by_iqm = order(tables)
+    if len(by_iqm) < 2:
+        return []
+    orders = {name: order(tables, metric) for metric, name in METRICS.items() if metric != "iqm"}
+    agreeing = [name for name, own in orders.items() if own == by_iqm]
+    said = [f"{enumerate_text(agreeing)} {'agree' if len(agreeing) > 1 else 'agrees'}"] if agreeing else []
+    said += [f"by {name} it is {in_order(grid, own)}" for name, own in orders.items() if own != by_iqm]
+    text = "; ".join(said)
+    return [
+        f"By IQM of the normalised final score the order is {in_order(grid, by_iqm)}. {text[0].upper() + text[1:]}."
+    ]
+
+
+def steps_down(grid: Grid, ordered: list[str], together: list[Pair]) -> list[str]:
+    """Of each two neighbours in the order: whether the difference of their means is larger than seeds alone explain."""
+    by_names = {(pair.algorithm, pair.other): pair for pair in together if pair.verdict is not None}
+    steps = [by_names[names] for names in pairwise(ordered) if names in by_names]
+    meanings = {
+        "better": "Different in mean over these tasks (difference of means, 95 % interval)",
+        "undecided": "Not shown to differ in mean, although neighbours in this order",
+        "worse": "Against this order, by their means",
+    }
+    found = []
+    for verdict, meaning in meanings.items():
+        own = [step for step in steps if step.verdict == verdict]
+        if own:
+            found.append(f"{meaning}: {'; '.join(step_text(grid, step) for step in own)}.")
+    return found
+
+
+def step_text(grid: Grid, pair: Pair) -> str:
+    needed = ""
+    if pair.verdict == "undecided":
+        as_seen = " if the true difference is the one seen" if np.isfinite(pair.seeds_needed) else ""
+        needed = f"{seeds_text(pair.seeds_needed)}{as_seen}"
+    gap = interval(pair.difference, pair.low, pair.high, fixed)
+    relation = "below" if pair.verdict == "worse" else "above"
+    said = "; ".join(filter(None, [gap, needed, rests_text(pair)]))
+    return f"{grid.title(pair.algorithm)} {relation} {grid.title(pair.other)} ({said})"
+
+
+def rests_text(pair: Pair) -> str:
+    """The single tasks on which the verdict rests, and what is left without the first of them; or nothing."""
+    if not pair.rests_on:
+        return ""
+    first = pair.rests_on[0]
+    which = f"rests on {first}" if len(pair.rests_on) == 1 else f"rests on each of {enumerate_text(pair.rests_on)}"
+    without = "it" if len(pair.rests_on) == 1 else first
+    left = interval(pair.difference_without, pair.low_without, pair.high_without, fixed)
+    turned = ", the other way round" if pair.difference_without * pair.difference < 0 else ""
+    return f"{which}: {left} without {without}{turned}"
+
+
+def told_apart(grid: Grid, ordered: list[str], together: list[Pair], alone: list[Pair]) -> list[str]:
+    """How many pairs are decided, over all tasks and on single ones, and where a single task says the opposite."""
+    if not any(pair.verdict for pair in together):
+        return []
+    counts = [f"{settled(together)} of {plural(len(together), 'pair')} over all tasks"]
+    if len(grid.tasks) > 1:
+        counts.append(f"{settled(alone)} of {plural(len(alone), 'comparison')} on single tasks")
+    text = "Told apart, corrected for the number of pairs (95 % intervals are those of each pair alone): "
+    text += f"{enumerate_text(counts)}."
+    if resting := sum(bool(pair.rests_on) for pair in together):
+        text += f" {resting} of the {settled(together)} would not be, were a certain single task left out."
+    against = [
+        f"{grid.title(pair.other)} above {grid.title(pair.algorithm)} on {pair.task}"
+        for pair in alone
+        if pair.verdict == "worse" and {pair.algorithm, pair.other} <= set(ordered)
+    ]
+    if against:
+        text += f" Against the order on a single task: {'; '.join(against)}."
+    return [text, *permutation_text(grid, together)]
+
+
+def permutation_text(grid: Grid, together: list[Pair]) -> list[str]:
+    """Which verdicts over all tasks a test without Welch's assumptions confirms, where it can have any."""
+    tested = [pair for pair in together if pd.notna(pair.p_permutation_adjusted)]
+    decided = [pair for pair in tested if pair.verdict in OPPOSITE]
+    if not decided:
+        return []
+    alpha = 1 - CONFIDENCE
+    confirmed = [pair for pair in decided if pair.p_permutation_adjusted <= alpha]
+    others = {
+        "not confirmed": [pair for pair in decided if pair not in confirmed],
+        "told apart by it alone": [
+            pair for pair in tested if pair.verdict == "undecided" and pair.p_permutation_adjusted <= alpha
+        ],
+    }
+    said = f"A permutation test within tasks, which takes no distribution of scores, confirms {len(confirmed)} of "
+    said += f"the {plural(len(decided), 'verdict')} over all tasks"
+    for which, pairs in others.items():
+        if pairs:
+            named = enumerate_text(
+                f"{grid.title(pair.algorithm)} against {grid.title(pair.other)} "
+                f"(p\N{NO-BREAK SPACE}{equals(pair.p_permutation_adjusted)})"
+                for pair in pairs
+            )
+            said += f"; {which}: {named}"
+    return [f"{said}."]
+
+
+def equals(p: float) -> str:
+    """= 0.034, or < 0.0001."""
+    text = p_text(p)
+    return text if text.startswith("<") else f"=\N{NO-BREAK SPACE}{text}"
+
+
+def settled(pairs: list[Pair]) -> int:
+    return sum(pair.verdict in OPPOSITE for pair in pairs)
+
+
+def without_verdict(together: list[Pair]) -> list[str]:
+    single = sum(pair.verdict is None for pair in together)
+    if not single:
+        return []
+    which = "No pair has a" if single == len(together) else f"{single} of {plural(len(together), 'pair')} have no"
+    return [
+        f"{which} verdict over all tasks: somewhere an algorithm has a single run, of whose spread over seeds nothing "
+        "is known."
+    ]
+
+
+def partial(grid: Grid, aggregate: pd.DataFrame) -> list[str]:
+    """Whose averages are over fewer runs than were asked for."""
+    rows = aggregate[(aggregate["measure"] == "score") & (aggregate["n"] < aggregate["requested"])]
+    if rows.empty:
+        return []
+    counts = enumerate_text(f"{grid.title(row.algorithm)} {row.n} of {row.requested}" for row in rows.itertuples())
+    return [
+        f"Marked {MARK}: averages over fewer runs than were asked for ({counts}). A task counts as much as any other "
+        "however few runs it has; a task without a run is left out, and of a pair one on which either has none."
+    ]
+
+
+def coverage_text(summary: pd.DataFrame) -> str:
+    """How often the stratified intervals cover at these numbers of runs (the simulations are those of
+    analysis.statistics); empty where there is no interval.
+    """
+    present = summary[summary["n"] > 0]
+    fewest = [sizes.min() for _, sizes in present.groupby("algorithm")["n"] if sizes.min() > 1]
+    if not fewest:
+        return ""
+    n = max(most for most in COVERS if most <= min(fewest))
+    return (
+        f"In simulations with normally distributed scores of unequal spread, at {n} runs per task, the interval of the "
+        f"{COVERS[n]}. The verdicts below are not taken from it."
+    )
+
+
+def in_order(grid: Grid, algorithms: Iterable[str]) -> str:
+    return " > ".join(grid.title(algorithm) for algorithm in algorithms)
+
+
+def pair_rows(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
+    """Per pair its row over all tasks, and its rows on single tasks; those without a task in common are left out."""
+    pairs = score_pairs(grid, tables)
+    return [
+        {
+            "pair": pair,
+            "alone": [
+                own
+                for own in pairs
+                if own.task != ALL_TASKS and (own.algorithm, own.other) == (pair.algorithm, pair.other)
+            ],
+        }
+        for pair in pairs
+        if pair.task == ALL_TASKS
+    ]
+
+
+def outcome(pair: Pair) -> str:
+    """The verdict in words, seen from the first algorithm."""
+    if pair.verdict is None:
+        return "– (a single run)"
+    return f"undecided: {seeds_text(pair.seeds_needed)}" if pair.verdict == "undecided" else pair.verdict
+
+
+def mark_of(grid: Grid, pair: Pair) -> str:
+    """A dagger where either side has fewer runs than were asked for, or where the two have not all tasks in common."""
+    short = [
+        n < sum(len(grid.requested(task, name)) for task in (grid.tasks if pair.task == ALL_TASKS else [pair.task]))
+        for name, n in ((pair.algorithm, pair.n), (pair.other, pair.n_other))
+    ]
+    return f" {MARK}" if any(short) else ""
+
+
+def on_single_tasks(row: dict[str, Any]) -> list[str]:
+    """Of a row of `pair_rows`: better on and worse on, with the tasks' names, on how many there is no decision, and on
+    what the verdict over all tasks rests.
+    """
+    found, alone = [], row["alone"]
+    for verdict in OPPOSITE:
+        if tasks := [pair.task for pair in alone if pair.verdict == verdict]:
+            found.append(f"{verdict} on {', '.join(tasks)}")
+    if undecided := len(alone) - settled(alone):
+        found.append(f"undecided on {undecided} of {len(alone)}")
+    return [*found, *filter(None, [rests_text(row["pair"])])]
+
+
+def ranking(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, Any] | None:
+    """How the algorithms rank over all tasks; None where no run has finished."""
+    if tables["aggregate"].empty:
+        return None
+    return {
+        "sentences": ranking_findings.sentences(grid, tables),
+        "aggregate": aggregate_rows(grid, tables["aggregate"]),
+        "metrics": ranking_findings.METRICS,
+        "coverage": ranking_findings.coverage_text(tables["summary"]),
+        "pairs": ranking_findings.pair_rows(grid, tables),
+        "outcome": ranking_findings.outcome,
+        "mark_of": lambda pair: ranking_findings.mark_of(grid, pair),
+        "on_single_tasks": ranking_findings.on_single_tasks,
+    }
+
+
+def aggregate_rows(grid: Grid, aggregate: pd.DataFrame) -> list[dict[str, Any]]:
+    """Per algorithm with a run: its rows of the final score and of the AUC."""
+    by_measure = {
+        measure: {row.algorithm: row for row in rows.itertuples()} for measure, rows in aggregate.groupby("measure")
+    }
+    return [
+        {"algorithm": algorithm, "score": by_measure["score"][algorithm], "auc": by_measure["auc"][algorithm]}
+        for algorithm in grid.algorithms
+        if algorithm in by_measure.get("score", {})
+    ]

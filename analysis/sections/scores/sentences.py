@@ -1,0 +1,45 @@
+"""Final scores in words."""
+
+from typing import Any
+
+import pandas as pd
+
+from analysis.reading.grid import Grid
+from analysis.words import enumerate_text, number
+
+MODE_GAP = 0.1  # of a normalised score, from which the two ways of acting are worth a sentence
+
+
+def below_random(grid: Grid, summary: pd.DataFrame) -> list[str]:
+    rows = summary[summary["normalized_mean"] < 0]
+    if rows.empty:
+        return []
+    places = (f"{grid.title(row.algorithm)} on {row.task} ({number(row.mean)})" for row in rows.itertuples())
+    return [f"On average below a uniformly random policy: {enumerate_text(places)}."]
+
+
+def mode_gap(grid: Grid, scores: pd.DataFrame) -> list[str]:
+    """The largest difference between acting by the policy's mode and sampling from it."""
+    columns = ["normalized", "normalized_mode", "score", "mode_score"]
+    means = scores.groupby(["task", "algorithm"], sort=False)[columns].mean()
+    gap = means["normalized_mode"] - means["normalized"]
+    if gap.empty or gap.abs().max() < MODE_GAP:
+        return []
+    task, algorithm = gap.abs().idxmax()
+    row = means.loc[(task, algorithm)]
+    return [
+        f"Taking the mode action instead of sampling matters most for {grid.title(algorithm)} on {task}: "
+        f"mean score {number(row['mode_score'])} against {number(row['score'])}."
+    ]
+
+
+def score_rows(grid: Grid, task: str, summary: pd.DataFrame, scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """Per algorithm: its row of the summary, and of every requested seed the run or None."""
+    runs = {(run.algorithm, run.seed): run for run in scores[scores["task"] == task].itertuples()}
+    return [
+        {
+            "summary": row,
+            "runs": [runs.get((row.algorithm, cell["seed"])) for cell in grid.requested(task, row.algorithm)],
+        }
+        for row in summary[summary["task"] == task].itertuples()
+    ]

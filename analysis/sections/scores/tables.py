@@ -1,0 +1,89 @@
+"""The score of every run, and their averages per task and algorithm."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.reading.grid import Grid
+from analysis.reading.jobs import Run, key
+from analysis.reading.runs import LOOP_PHASES, SECONDS
+from analysis.reading.tables import frame
+from analysis.statistics import scores as statistics
+
+
+def score_table(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
+    """One row per run. `reached` is 1, 0 (censored at the budget) or empty (the task has no threshold)."""
+    curve_of = dict(list(curves.groupby(["task", "algorithm", "seed"])))
+    rows = []
+    for cell, run in runs:
+        task = grid.tasks[cell["task"]]
+        random, reference = task["random_score"], task["reference_score"]
+        curve = curve_of[tuple(key(cell).values())]
+        diverged = run["status"] == "diverged"
+        score, mode_score = (
+            random if diverged else np.mean(run["evaluation"][kind]["returns"]) for kind in ("sampled", "mode")
+        )
+        auc = curve["return"].mean()
+        row = {
+            **key(cell),
+            "status": run["status"],
+            "score": score,
+            "mode_score": mode_score,
+            "normalized": statistics.normalize(score, random, reference),
+            "normalized_mode": statistics.normalize(mode_score, random, reference),
+            "auc": auc,
+            "normalized_auc": statistics.normalize(auc, random, reference),
+            "steps": cell["steps"],
+            "steps_taken": run["steps_taken"],
+            "steps_per_second": run["steps_per_second"],
+            **{f"seconds_{name}": run["seconds"][name] for name in SECONDS},
+            "seconds_rest": run["seconds"]["training"] - sum(run["seconds"][phase] for phase in LOOP_PHASES),
+            "peak_memory_mb": run["peak_memory_mb"],
+        }
+        if task["threshold"] is not None:
+            steps, reached = statistics.steps_to_threshold(
+                curve["moving_average"].to_numpy(), curve["step"].to_numpy(), task["threshold"]
+            )
+            row |= {"steps_to_threshold": steps, "reached": int(reached)}
+        rows.append(row)
+    return frame(rows, "scores").astype({"steps_to_threshold": float, "reached": float})
+
+
+def summary_table(grid: Grid, scores: pd.DataFrame) -> pd.DataFrame:
+    """Per task and algorithm: n runs of those requested, and their scores with 95 % intervals of the mean."""
+    rows = []
+    for task in grid.tasks:
+        for algorithm in grid.algorithms:
+            requested = len(grid.requested(task, algorithm))
+            if requested:
+                runs = scores[(scores["task"] == task) & (scores["algorithm"] == algorithm)]
+                row = {"task": task, "algorithm": algorithm, "requested": requested, "n": len(runs)}
+                rows.append(row | (summarize(runs) if len(runs) else {}))
+    return frame(rows, "summary")
+
+
+def summarize(runs: pd.DataFrame) -> dict[str, float]:
+    """The summary of one task and algorithm; the standard deviation is that of a sample (n − 1)."""
+    score, auc = runs["score"].to_numpy(), runs["auc"].to_numpy()
+    low, high = statistics.mean_interval(score, statistics.new_rng())
+    auc_low, auc_high = statistics.mean_interval(auc, statistics.new_rng())
+    summary = {
+        "diverged": (runs["status"] == "diverged").sum(),
+        "mean": score.mean(),
+        "low": low,
+        "high": high,
+        "iqm": statistics.iqm(score),
+        "std": score.std(ddof=1) if len(score) > 1 else np.nan,
+        "min": score.min(),
+        "max": score.max(),
+        "mode_mean": runs["mode_score"].mean(),
+        "normalized_mean": runs["normalized"].mean(),
+        "auc_mean": auc.mean(),
+        "auc_low": auc_low,
+        "auc_high": auc_high,
+    }
+    if runs["reached"].notna().all():
+        summary["reached"] = runs["reached"].sum()
+        summary["median_steps_to_threshold"] = statistics.median_of_censored(
+            runs["steps_to_threshold"].to_numpy(), runs["reached"].to_numpy() == 1
+        )
+    return summary

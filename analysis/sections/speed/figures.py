@@ -1,0 +1,134 @@
+"""Where a run's time goes, and the benchmark."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
+
+from analysis.drawing import theme
+from analysis.drawing.panels import (
+    algorithm_axis,
+    dots,
+    line_handles,
+    named_rows,
+    phase_handles,
+    rows,
+    say,
+    spread,
+    stacked_bars,
+)
+from analysis.reading.grid import Grid
+from analysis.reading.runs import PHASES
+from analysis.sections.speed.sentences import titles
+from analysis.sections.speed.tables import limit_of
+
+LIMIT = {"linestyle": "--", "linewidth": 1}
+GYMNASIUM = {"linestyle": ":", "linewidth": 1}
+BENCHMARK_PHASES = ("stepping", "acting", "learning", "rest")
+
+
+def speed(grid: Grid, scores: pd.DataFrame) -> Figure:
+    """Left: where a run's wall-clock time goes, mean over runs. Right: steps per second of every run."""
+    height = 1.5 + 0.42 * len(grid.algorithms)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(theme.WIDTH, height), layout="constrained", sharey=True)
+    seconds = scores.groupby("algorithm")[[f"seconds_{phase}" for phase in PHASES]].mean()
+    seconds = seconds.reindex(list(grid.algorithms)).fillna(0)
+    start = np.zeros(len(seconds))
+    for phase in PHASES:
+        length = seconds[f"seconds_{phase}"].to_numpy()
+        stacked_bars(left, range(len(seconds)), length, start, phase)
+        start = start + length
+    left.set(xlabel="wall-clock time of a run (seconds, mean over runs)")
+    algorithm_axis(left, grid)
+    for place, (algorithm, look) in enumerate(theme.looks(list(grid.algorithms)).items()):
+        runs = rows(scores, algorithm=algorithm)
+        dots(right, runs["steps_per_second"] / 1000, place + spread(len(runs), 0.25), look)
+    right.set(xlabel="environment steps per second (thousands, every run)")
+    right.set_xlim(left=0)
+    right.grid(visible=False, axis="y")
+    figure.legend(handles=phase_handles(PHASES), loc="outside upper center", ncols=len(PHASES))
+    return figure
+
+
+def benchmark(grid: Grid, benchmark: pd.DataFrame) -> Figure:
+    """A column per task. Above: steps per second of every contestant, median and range over repetitions, with the
+    limits as lines. Below: what the training loop's time went into.
+    """
+    if benchmark.empty:
+        figure, axes = plt.subplots(figsize=(theme.WIDTH, 1.5), layout="constrained")
+        say(axes, f"no benchmark was run; it is made with: snakemake --cores 1 speed --config grid={grid.grid_file}")
+        return figure
+    tasks = list(dict.fromkeys(benchmark["task"]))
+    all_of_them = titles(benchmark)
+    learners = titles(benchmark[benchmark["side"] != "bare"])
+    heights = [len(all_of_them), len(learners)]
+    figure, panels = plt.subplots(
+        2,
+        len(tasks),
+        figsize=(theme.WIDTH, 1.6 + 0.27 * sum(heights)),
+        layout="constrained",
+        squeeze=False,
+        sharey="row",
+        height_ratios=heights,
+    )
+    for task, (upper, lower) in zip(tasks, panels.T, strict=True):
+        measured = rows(benchmark, task=task).set_index("contestant")
+        rate_panel(upper, measured.reindex(list(all_of_them)))
+        split_panel(lower, measured.reindex(list(learners)))
+        upper.set_title(task)
+    named_rows(panels[0, 0], list(all_of_them.values()))
+    named_rows(panels[1, 0], list(learners.values()))
+    sides = {"bare": "stepping without learning", "ours": "this project", "peer": "Stable-Baselines3 (SB3)"}
+    handles = [
+        Line2D([], [], color=theme.SIDE_COLOURS[side], marker="o", linestyle="", markersize=5.5, label=label)
+        for side, label in sides.items()
+    ]
+    handles += [*line_handles({"limit": LIMIT, "Gymnasium": GYMNASIUM}), *phase_handles(BENCHMARK_PHASES)]
+    figure.legend(handles=handles, loc="outside upper center", ncols=5)
+    return figure
+
+
+def rate_panel(axes: Axes, table: pd.DataFrame) -> None:
+    """Rates on a logarithmic axis, where equal ratios are equal distances; `table` is one task's, by contestant."""
+    rates = table["steps_per_second"].dropna()
+    for name, line in ((limit_of(rates), LIMIT), ("gymnasium", GYMNASIUM)):
+        if name in rates:
+            axes.axvline(rates[name], color=theme.QUIET, zorder=0.9, **line)
+    axes.set_xscale("log")
+    if len(rates):
+        axes.set_xlim(rates.min() / 1.4, rates.max() * 3.2)  # room for the last number
+    for place, (_, row) in enumerate(table.iterrows()):
+        if pd.isna(row["steps_per_second"]):
+            where = {"transform": axes.get_yaxis_transform(), "va": "center", "color": theme.QUIET, "fontsize": 7.5}
+            axes.text(0.05, place, "–" if pd.isna(row["status"]) else f"– ({row['status']})", **where)
+            continue
+        colour = theme.SIDE_COLOURS[row["side"]]
+        axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2.4, solid_capstyle="round")
+        axes.plot([row["steps_per_second"]], [place], "o", color=colour, markersize=5)
+        axes.annotate(
+            f"{row['steps_per_second']:,.0f}",
+            (row["high"], place),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7.5,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+        )
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.xaxis.set_major_formatter(lambda rate, _: f"{rate / 1000:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("steps per second (thousands)")
+
+
+def split_panel(axes: Axes, table: pd.DataFrame) -> None:
+    """Shares of the training loop's time; `table` is one task's, by contestant."""
+    start = np.zeros(len(table))
+    for phase in BENCHMARK_PHASES:
+        share = 100 * table[phase].fillna(0).to_numpy()
+        stacked_bars(axes, range(len(table)), share, start, phase)
+        start = start + share
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("share of the training loop’s time (%)")

@@ -1,0 +1,181 @@
+"""The speed of runs and of the benchmark in words."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.reading.grid import Grid
+from analysis.sections.speed.tables import overhead
+from analysis.words import enumerate_text, number
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound on a column of the table, for one contestant; without a contestant, on the worst of this project's."""
+
+    column: str
+    bound: float
+    task: str | None = None
+    contestant: str | None = None
+
+    @property
+    def at_most(self) -> bool:
+        """Whether less is better."""
+        return self.column in ("overhead", "peak_memory_mb")
+
+
+TARGETS = (
+    Target("reference_ratio", 5.0, "HalfCheetah-v5", "ppo_1x2048"),
+    Target("reference_ratio", 4.0, "Hopper-v5", "ppo_1x2048"),
+    Target("reference_ratio", 7.5, "HalfCheetah-v5", "ppo_8x256"),
+    Target("reference_ratio", 4.5, "Hopper-v5", "ppo_8x256"),
+    Target("reference_ratio", 8.0, "HalfCheetah-v5", "ppo_8x256_envpool"),
+    Target("reference_ratio", 6.0, "Hopper-v5", "ppo_8x256_envpool"),
+    Target("reference_ratio", 8.0, "HalfCheetah-v5", "a2c_8x5"),
+    Target("gymnasium_share", 0.6, "CartPole-v1", "reinforce"),
+    Target("gymnasium_share", 0.6, "Hopper-v5", "reinforce"),
+    Target("gymnasium_share", 0.6, "HalfCheetah-v5", "reinforce"),
+    Target("overhead", 3.0),
+    Target("peak_memory_mb", 600.0),
+)
+UNITS = {"reference_ratio": "×", "gymnasium_share": " %", "overhead": " s", "peak_memory_mb": " MB"}
+
+
+def verdicts(table: pd.DataFrame) -> list[dict[str, str]]:
+    """Every target with what was measured: met, or by how much it was missed."""
+    return [verdict(table, target) for target in TARGETS]
+
+
+def verdict(table: pd.DataFrame, target: Target) -> dict[str, str]:
+    """What is bounded, the bound, the value, and whether it is met."""
+    rows = table[table["side"] == "ours"]
+    if target.contestant is not None:
+        rows = rows[(rows["contestant"] == target.contestant) & (rows["task"] == target.task)]
+    values = rows[target.column].dropna()
+    value = np.nan if values.empty else values.max() if target.at_most else values.min()
+    result = {
+        "what": what(table, target),
+        "bound": f"{'≤' if target.at_most else '≥'} {amount(target, target.bound, '{:g}'.format)}",
+        "value": "–" if np.isnan(value) else amount(target, value),
+        "state": "met",
+        "verdict": "met",
+    }
+    if np.isnan(value):
+        result |= {"state": "not measured", "verdict": "not measured"}
+        if target.contestant is not None and not rows.empty:
+            result["verdict"] += f": {missing_because(table, rows.iloc[0], target.column)}"
+    elif value > target.bound if target.at_most else value < target.bound:
+        result |= {"state": "missed", "verdict": f"missed by {number(100 * abs(value / target.bound - 1))} %"}
+        if target.column == "reference_ratio" and value / rows["limit_share"].iloc[0] < target.bound:
+            limit = amount(target, value / rows["limit_share"].iloc[0])
+            result["verdict"] += f"; out of reach: the limit, stepping without learning, is {limit}"
+    return result
+
+
+def what(table: pd.DataFrame, target: Target) -> str:
+    """What a target is about."""
+    if target.column == "overhead":
+        return "A cell’s seconds outside training and evaluation, compiled code in the cache (the slowest)"
+    if target.column == "peak_memory_mb":
+        return "A cell’s peak memory (the largest)"
+    title = titles(table).get(target.contestant, target.contestant)
+    if target.column == "reference_ratio":
+        references = table[table["contestant"] == target.contestant]["reference"]
+        against = titles(table).get(references.iloc[0], "Stable-Baselines3") if len(references) else "Stable-Baselines3"
+    else:
+        against = "Gymnasium’s bare stepping"
+    return f"{title} on {target.task}, against {against}"
+
+
+def titles(table: pd.DataFrame) -> dict[str, str]:
+    """contestant → title."""
+    return dict(zip(table["contestant"], table["title"], strict=True))
+
+
+def missing_because(table: pd.DataFrame, row: pd.Series, column: str) -> str:
+    """Why a row has no ratio: its own reason, or that of what it is compared with."""
+    other = "gymnasium" if column == "gymnasium_share" else row["reference"]
+    compared = table[(table["task"] == row["task"]) & (table["contestant"] == other)]
+    blamed = row if pd.notna(row["reason"]) or compared.empty else compared.iloc[0]
+    return f"{blamed['title']}: {blamed['reason']}" if pd.notna(blamed["reason"]) else f"nothing of {other}"
+
+
+def amount(target: Target, value: float, form: Callable[[float], str] = number) -> str:
+    """A value with its unit."""
+    return f"{form(100 * value if target.column.endswith('share') else value)}{UNITS[target.column]}"
+
+
+def sentences(table: pd.DataFrame) -> list[str]:
+    """What the benchmark says, task by task, and then what it could not measure."""
+    said = []
+    compared = table[(table["side"] == "ours") & table["peer_ratio"].notna()]
+    for task, rows in compared.groupby("task", sort=False):
+        ratios = enumerate_text(
+            f"{row.title} {number(row.peer_ratio)}{extent(row.peer_low, row.peer_high, row.n)}"
+            for row in rows.itertuples()
+        )
+        said.append(f"{task}, steps per second as a multiple of Stable-Baselines3’s at the same settings: {ratios}.")
+    states = [verdict["state"] for verdict in verdicts(table)]
+    counts = ", ".join(f"{states.count(s)} {s}" for s in ("met", "missed", "not measured") if s in states)
+    said.append(f"Targets: {counts}.")
+    failed = table[table["status"] == "failed"]
+    if len(failed):
+        places = enumerate_text(f"{row.title} on {row.task} ({row.reason})" for row in failed.itertuples())
+        said.append(f"Failed: {places}.")
+    return said
+
+
+def core_time(scores: pd.DataFrame) -> list[str]:
+    """Where the grid's core time went; nothing where no run has finished."""
+    if scores.empty:
+        return []
+    seconds = {name.removeprefix("seconds_"): scores[name].sum() for name in scores if name.startswith("seconds_")}
+    parts = {"stepping": "stepping", "acting": "acting", "learning": "learning"}
+    parts |= {"compiling": "compiling or loading compiled code", "rest": "the rest of the loop"}
+    split = enumerate_text(f"{percent(seconds[part] / seconds['training'])} {text}" for part, text in parts.items())
+    outside = overhead(scores)
+    largest = scores.loc[scores["peak_memory_mb"].idxmax()]
+    return [
+        f"{percent(seconds['training'] / seconds['total'])} of the runs’ core time went into their training loops, "
+        f"{percent(seconds['evaluating'] / seconds['total'])} into evaluation. Of the loops’ time, {split}.",
+        f"Outside training and evaluation (starting, compiling or loading compiled code) a cell took "
+        f"{number(outside.median())} s in the median and {number(outside.max())} s at most.",
+        f"No cell’s process held more than {number(largest['peak_memory_mb'])} MB of memory.",
+    ]
+
+
+def extent(low: float, high: float, n: int) -> str:
+    """The range of several repetitions; nothing for a single one."""
+    return f" [{number(low)}, {number(high)}]" if n > 1 else ""
+
+
+def percent(share: float) -> str:
+    """A share as a percentage, or an en dash."""
+    return "–" if pd.isna(share) else f"{100 * share:.0f} %"
+
+
+def fastest(grid: Grid, scores: pd.DataFrame) -> list[str]:
+    medians = scores.groupby("algorithm")["steps_per_second"].median().dropna().sort_values(ascending=False)
+    if len(medians) < 2:
+        return []
+    first, last = medians.index[0], medians.index[-1]
+    return [
+        f"Wall-clock: {grid.title(first)} is the fastest with {number(medians.iloc[0])} environment steps "
+        f"per second (median over runs), {grid.title(last)} the slowest with {number(medians.iloc[-1])}."
+    ]
+
+
+def benchmark(table: pd.DataFrame, about: dict[str, Any]) -> dict[str, Any]:
+    """The benchmark's tasks with their rows, what they say, the targets, and where it was measured."""
+    machine = about["machine"]
+    return {
+        "tasks": {task: list(rows.itertuples()) for task, rows in table.groupby("task", sort=False)},
+        "sentences": sentences(table),
+        "targets": verdicts(table),
+        "about": about,
+        "machine": f"{machine.get('cpu', 'not recorded')}, {machine.get('system', 'not recorded')}",
+        "versions": ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version),
+    }

@@ -1,0 +1,294 @@
+"""What a grid is: tasks, algorithms, cells, probes, and what determines each."""
+
+import hashlib
+import inspect
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from algorithms.core.algorithm import Algorithm, InvalidSetting, nearest_first
+from algorithms.core.task import Task
+from experiments import exact
+from experiments.checks import GridError
+from experiments.claims import Claim
+from experiments.record import SCHEMA
+from experiments.search import SearchSpace, Study, Tuning
+
+ROOT = Path(__file__).resolve().parent.parent
+ALGORITHMS = ROOT / "algorithms"
+INITIALISATION = "initialisation"  # instead of a source: a policy of random parameters
+
+
+@dataclass(frozen=True)
+class GridTask:
+    """A task with its budget and the constants that its scores are judged by."""
+
+    task: Task
+    steps: int
+    random_score: float  # mean return of uniformly random actions
+    reference_score: float  # what counts as 1 on the normalised scale
+    reference_source: str
+    threshold: float | None  # for steps to threshold; None: not asked
+    time_limit: float | None  # seconds that a run, a training of a study or a probe may take; None: as many as it needs
+
+    def normalized(self, score: float) -> float:
+        """A score on the scale where uniformly random actions are 0 and the reference is 1."""
+        return (score - self.random_score) / (self.reference_score - self.random_score)
+
+
+@dataclass(frozen=True)
+class GridAlgorithm:
+    """An algorithm's class with the grid's settings for it, in general and by task."""
+
+    name: str
+    algorithm: type[Algorithm]
+    settings: dict[str, Any]
+    task_settings: dict[str, dict[str, Any]]
+    space: SearchSpace = field(default_factory=dict)
+    tuned: bool = False
+    own_title: str | None = None
+
+    @property
+    def module(self) -> str:
+        """The name of the class's file under algorithms/."""
+        return self.algorithm.__module__.rpartition(".")[2]
+
+    @property
+    def title(self) -> str:
+        """The name for tables and figures: the grid's, or the class's with the entry's name where that is another."""
+        by_class = self.algorithm.title if self.name == self.module else f"{self.algorithm.title} ({self.name})"
+        return self.own_title or by_class
+
+    @property
+    def files(self) -> list[str]:
+        """The files of the class and of what it inherits from, outside `core/`; relative to the project."""
+        paths = [Path(inspect.getfile(c)) for c in self.algorithm.__mro__ if c.__module__.startswith("algorithms.")]
+        return [str(p.relative_to(ROOT)) for p in paths if p.parent == ALGORITHMS]
+
+    def code(self, project: Path = ROOT) -> str:
+        """Names the code that a run's numbers depend on, as it is on the disk now: these files and those of `core/`."""
+        files = [*(project / file for file in self.files), *sorted((project / "algorithms" / "core").glob("*.py"))]
+        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+    def check_code(self, code: str) -> None:
+        """Refuse a result of `code` that would pass for a result of what stands on the disk now.
+
+        Raises GridError where that is another code.
+        """
+        if self.code() != code:
+            raise GridError(
+                f"{', '.join(self.files)} or algorithms/core/ has been changed since this was begun, and it would pass "
+                "for a result of the changed code; nothing is written, and the same command does it again"
+            )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (algorithm, task, seed) with everything that determines its run."""
+
+    algorithm: str
+    task: str
+    seed: int
+    steps: int
+    settings: dict[str, Any]  # every hyperparameter, before tuning
+    directory: str  # of the run, relative to the grid's results
+    tuned: str | None  # the directory of the study whose best settings take the place of some of these
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One frozen policy at which every algorithm's gradient is measured, and how."""
+
+    task: str
+    source: str  # the algorithm whose checkpoint it is, or INITIALISATION on an exact problem
+    seed: int
+    fraction: float  # of the source's run
+    batches: int
+    batch_size: int  # complete episodes in a batch
+    fit_episodes: int  # on which a critic is fitted; exact problems need none
+    gae_lambdas: tuple[float, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether the true gradient is known."""
+        return self.task in exact.PROBLEMS
+
+    @property
+    def directory(self) -> str:
+        """Where its measurements lie, relative to the grid's results."""
+        return f"probes/{directory_name(self.task)}/{self.source}/{self.seed}/{self.fraction:g}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid: tasks × algorithms × seeds."""
+
+    name: str
+    path: str
+    description: str
+    seeds: tuple[int, ...]
+    checkpoints: tuple[float, ...]  # fractions of a run at which its learner is saved
+    compile: str  # "auto", "always" or "never"
+    tasks: dict[str, GridTask]
+    algorithms: dict[str, GridAlgorithm]
+    probes: tuple[Probe, ...]
+    tuning: Tuning | None
+    claims: tuple[Claim, ...]
+    time_limit: float | None  # of what has no task of the grid
+
+    def cells(self) -> list[Cell]:
+        """Every cell, tasks outermost, in the order of the file."""
+        return [cell for t in self.tasks for a in self.algorithms for cell in self._cells(a, t, self.seeds)]
+
+    def cell(self, algorithm: str, task: str, seed: int) -> Cell:
+        """One cell, also for a seed that the grid does not list.
+
+        Raises GridError for an algorithm or a task that the grid does not have.
+        """
+        for kind, name, known in (("algorithm", algorithm, self.algorithms), ("task", task, self.tasks)):
+            if name not in known:
+                raise GridError(f"{self.path}: no {kind} {name!r}; {nearest_first(name, list(known))}")
+        return self._cells(algorithm, task, [seed])[0]
+
+    def _cells(self, algorithm: str, task: str, seeds: Iterable[int]) -> list[Cell]:
+        """Cells that differ in nothing but the seed; their settings are resolved once."""
+        settings, steps = self.resolved(algorithm, task).settings(), self.tasks[task].steps
+        directory = f"runs/{directory_name(task)}/{algorithm}"
+        study = self.study_of(algorithm, task)
+        of_study = study and study.directory
+        return [Cell(algorithm, task, seed, steps, settings, f"{directory}/{seed}", of_study) for seed in seeds]
+
+    def studies(self) -> list[Study]:
+        """Every study: the tuned algorithms times the groups of tasks."""
+        if self.tuning is None:
+            return []
+        tuned = [name for name, algorithm in self.algorithms.items() if algorithm.tuned]
+        return [self._study(name, group) for name in tuned for group in self.tuning.groups]
+
+    def _study(self, algorithm: str, group: str) -> Study:
+        of = self.tuning.groups[group]
+        return Study(algorithm, group, of.tasks, of.serves, self.algorithms[algorithm].space, self.tuning)
+
+    def study(self, algorithm: str, group: str) -> Study:
+        """One of the grid's studies.
+
+        Raises GridError where there is none.
+        """
+        known = {f"{study.algorithm} on {study.group}": study for study in self.studies()}
+        wanted = f"{algorithm} on {group}"
+        if not known:
+            raise GridError(
+                f"{self.path} tunes nothing" if self.tuning is None else f"{self.path}: no study of {wanted}"
+            )
+        if wanted not in known:
+            raise GridError(f"{self.path}: no study of {wanted}; {nearest_first(wanted, list(known))}")
+        return known[wanted]
+
+    def study_of(self, algorithm: str, task: str) -> Study | None:
+        """The study that gives an algorithm its settings on a task, if there is one."""
+        if self.tuning is None or not self.algorithms[algorithm].tuned:
+            return None
+        serving = (group for group, of in self.tuning.groups.items() if task in of.serves)
+        return next((self._study(algorithm, group) for group in serving), None)
+
+    def resolved(self, algorithm: str, task: str, tuned: Mapping[str, Any] | None = None) -> Algorithm:
+        """An algorithm with its settings for a task, which need not be one of the grid's; `tuned` come last."""
+        entry = self.algorithms[algorithm]
+        try:
+            settings = entry.settings | entry.task_settings.get(task, {}) | dict(tuned or {})
+            return entry.algorithm.from_settings(settings)
+        except InvalidSetting as error:
+            raise GridError(f"{self.path}: algorithm {algorithm} on {task}: {error}") from error
+
+    def probe(self, task: str, seed: int, fraction: float) -> Probe:
+        """One of the grid's probes.
+
+        Raises GridError where there is none.
+        """
+        for probe in self.probes:
+            if (probe.task, probe.seed, probe.fraction) == (task, seed, fraction):
+                return probe
+        known = [f"{p.task} with seed {p.seed} at {p.fraction:g}" for p in self.probes]
+        wanted = f"{task} with seed {seed} at {fraction:g}"
+        if not known:
+            raise GridError(f"{self.path} has no probes")
+        raise GridError(f"{self.path}: no probe of {wanted}; {nearest_first(wanted, known)}")
+
+    def limit(self, task: str) -> float | None:
+        """The seconds that a run, a training of a study or a probe on a task may take, if there is a limit."""
+        return self.tasks[task].time_limit if task in self.tasks else self.time_limit
+
+    def what_determines_probe(self, probe: Probe) -> str:
+        """Everything that the grid says about a probe, as one line of JSON; its source's run is another matter."""
+        task = None if probe.exact else preprocessing(self.tasks[probe.task].task)
+        settings = {name: self.resolved(name, probe.task).settings() for name in self.algorithms}
+        return json.dumps(asdict(probe) | {"task_settings": task, "settings": settings}, sort_keys=True)
+
+    def what_determines_study(self, study: Study) -> dict[str, Any]:
+        """Everything that the grid says about a study's trials: with anything else it would be another study."""
+        tasks = {
+            task: {
+                "task": preprocessing(self.tasks[task].task),
+                "steps": steps,
+                "random_score": self.tasks[task].random_score,
+                "reference_score": self.tasks[task].reference_score,
+                "settings": self.resolved(study.algorithm, task).settings(),
+            }
+            for task, steps in study.tasks.items()
+        }
+        of_study = study.description()
+        parts = ("algorithm", "group", "space", "seeds", "spread_penalty", "sampler", "pruner")
+        return {name: of_study[name] for name in parts} | {"tasks": tasks, "compile": self.compile}
+
+    def what_determines(self, cell: Cell) -> str:
+        """Everything that the grid says about a cell's run, as one line of JSON."""
+        task = preprocessing(self.tasks[cell.task].task)
+        run = {"task": task, "checkpoints": self.checkpoints, "compile": self.compile}
+        return json.dumps(vars(cell) | run, sort_keys=True)
+
+    def manifest(self) -> dict[str, Any]:
+        """The grid as the analysis reads it (`grid.json`): nothing in it depends on what has been run."""
+        return {
+            "schema": SCHEMA,
+            "grid": self.name,
+            "description": self.description,
+            "grid_file": self.path,
+            "seeds": list(self.seeds),
+            "tasks": {
+                name: preprocessing(t.task) | {key: value for key, value in vars(t).items() if key != "task"}
+                for name, t in self.tasks.items()
+            },
+            "algorithms": {
+                name: {
+                    "title": a.title,
+                    "module": a.module,
+                    "class": a.algorithm.__name__,
+                    "equation": a.algorithm.equation,
+                    "summary": inspect.getdoc(a.algorithm).partition("\n")[0],
+                }
+                for name, a in self.algorithms.items()
+            },
+            "cells": [vars(cell) for cell in self.cells()],
+            "probes": [
+                {"task": p.task, "source": p.source, "seed": p.seed, "fraction": p.fraction}
+                | {"exact": p.exact, "directory": p.directory}
+                for p in self.probes
+            ],
+            "studies": [study.description() for study in self.studies()],
+            "claims": [asdict(claim) for claim in self.claims],
+        }
+
+
+def preprocessing(task: Task) -> dict[str, Any]:
+    """A task's settings without its id."""
+    settings = asdict(task)
+    del settings["id"]
+    return settings
+
+
+def directory_name(task: str) -> str:
+    """A task's id as the name of one folder."""
+    return re.sub(r"[/:]", "-", task)
