@@ -18,6 +18,7 @@ from glob import glob
 
 from snakemake.exceptions import WorkflowError
 
+from analysis.sections import FIGURES, TABLES, TITLES
 from experiments.grid import MISTAKES, load_grid
 from experiments.pipeline import go_on, words_for_failures
 from experiments.process import SNAKEMAKE
@@ -43,32 +44,6 @@ MEASURED = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=PROBES, file=["
 CORE = sorted(glob("algorithms/core/*.py"))
 TUNER = expand("experiments/{module}.py", module=["tune", "search"])
 LABORATORY = expand("experiments/{module}.py", module=["probe", "gradients", "exact"])
-TABLES = (
-    "ledger scores summary aggregate profiles improvement pairs curves curve_intervals efficiency diagnostics provenance "
-    "benchmark gradients critics tuning tuning_values tuning_settings tuning_parts shrinkage published claims claim_tasks"
-).split()
-FIGURES = {
-    "aggregate_scores": "Ranking",
-    "performance_profiles": "Ranking",
-    "probability_of_improvement": "Ranking",
-    "learning_curves": "Learning",
-    "sample_efficiency": "Learning",
-    "seed_spread": "Variance",
-    "final_scores": "Scores",
-    "diagnostics": "Diagnostics",
-    "shrinkage": "Tuning",
-    "tuning_history": "Tuning",
-    "tuning_space": "Tuning",
-    "tuning_importance": "Tuning",
-    "gradient_variance": "Gradient laboratory",
-    "gradient_direction": "Gradient laboratory",
-    "gradient_bias_variance": "Gradient laboratory",
-    "critic_error": "Gradient laboratory",
-    "exact_problems": "Gradient laboratory",
-    "published_scores": "Published scores",
-    "speed": "Speed",
-    "benchmark": "Speed",
-}
 REPORT = expand(f"{RESULTS}/report/{{file}}", file=["index.html", "report.md", "summary.json", "files.json"])
 BENCHMARK = sorted(glob(f"{RESULTS}/speed/*.*"))  # what is there: no rule makes it, so it goes stale by no edit
 ANALYSIS = sorted(file for file in glob("analysis/**/*.*", recursive=True) if "__pycache__" not in file)
@@ -368,8 +343,8 @@ rule figures:
         ANALYSIS,
     output:
         [
-            report(f"{RESULTS}/figures/{figure}.svg", caption=glob(f"analysis/sections/*/captions/{figure}.rst")[0], category=category)
-            for figure, category in FIGURES.items()
+            report(f"{RESULTS}/figures/{figure}.svg", caption=f"analysis/sections/{section}/captions/{figure}.rst", category=TITLES[section])
+            for figure, (section, _) in FIGURES.items()
         ],
         expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES),
     resources:

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from analysis.reading.checks import (
-    TEXT_COLUMNS,
     ResultsError,
     check_keys,
     line_of,
@@ -55,7 +54,7 @@ def read_benchmark(results: Path) -> Benchmark | None:
     for name, contestant in contestants.items():
         check_keys(contestant, CONTESTANT_KEYS, path, f"contestants.{name}")
     path = folder / "measurements.csv"
-    measurements = read_csv(path, MEASUREMENT_COLUMNS, TEXT_COLUMNS)
+    measurements = read_csv(path, MEASUREMENT_COLUMNS, dict.fromkeys(("task", "contestant", "status", "reason"), "str"))
     unknown = ~measurements["contestant"].isin(list(contestants))
     if unknown.any():
         name = measurements["contestant"][unknown].iloc[0]
