@@ -34,8 +34,6 @@ import numpy as np
 from scipy.stats import nct as noncentral_t
 from scipy.stats import t as t_distribution
 
-from analysis.statistics import scores as statistics
-from analysis.statistics.gradients import Estimate
 from analysis.statistics.scores import (
     CONFIDENCE,
     RESAMPLES,
@@ -46,23 +44,6 @@ from analysis.statistics.scores import (
     resampled,
     times_drawn,
 )
-
-
-def welch_over_tasks(tasks: list[tuple[np.ndarray, ...]]) -> Estimate:
-    """Mean over tasks of the difference of the means of both sides' runs ([n], [m]), or of one side's mean ([n],).
-
-    Welch's interval with Satterthwaite's degrees of freedom over all sides of all tasks; none with a single run.
-    """
-    effects = [values[0].mean() - (values[1].mean() if len(values) > 1 else 0.0) for values in tasks]
-    effect = float(np.mean(effects))
-    samples = [sample for values in tasks for sample in values]
-    if min(map(len, samples)) < 2:
-        return Estimate(effect)
-    sizes = np.array([len(sample) for sample in samples])
-    errors = np.array([sample.var(ddof=1) for sample in samples]) / sizes / len(tasks) ** 2
-    low, high = statistics.interval_of_sum(effect, errors, sizes)
-    return Estimate(effect, float(low), float(high))
-
 
 DECIDED = ("better", "worse")
 POWER = 0.8
@@ -125,15 +106,19 @@ class Difference:
     variances: np.ndarray
 
 
-def difference(first: list[np.ndarray], second: list[np.ndarray]) -> Difference:
-    """Welch's t-test of strata [n_k] against [m_k]. Where no sample has any spread: p is 1 if there is no difference,
-    else 0, and the interval has no width.
+def difference(first: list[np.ndarray], second: list[np.ndarray] | None = None) -> Difference:
+    """Welch's t-test of the mean over tasks of mean(first) − mean(second), or of mean(first) where there is no second.
+
+    first, second: one float array of runs per task, [n_k] and [m_k], tasks in the same order. The degrees of freedom
+    are Satterthwaite's over all samples of all tasks. NaN for interval and p-value where a sample has a single run.
+    Where no sample has any spread, the interval has no width, and p is 1 for a difference of 0, else 0.
+    Raises ValueError where the two sides have different numbers of tasks. Source: Welch (1947).
     """
-    means = [mean_and_variance(runs) for strata in (first, second) for runs in strata]
-    tasks = len(first)
-    value = float(np.mean([x - y for (x, _), (y, _) in zip(means[:tasks], means[tasks:], strict=True)]))
-    variances = np.array([variance for _, variance in means]) / tasks**2
-    sizes = np.array([len(runs) for runs in (*first, *second)])
+    sides = [[mean_and_variance(runs) for runs in strata] for strata in (first, second or [])]
+    others = [mean for mean, _ in sides[1]] if second is not None else [0.0] * len(first)
+    value = float(np.mean([mean - other for (mean, _), other in zip(sides[0], others, strict=True)]))
+    variances = np.array([variance for side in sides for _, variance in side]) / len(first) ** 2
+    sizes = np.array([len(runs) for runs in (*first, *(second or []))])
     if sizes.min() < 2:
         return Difference(value, np.nan, np.nan, np.nan, variances)
     errors = variances / sizes
