@@ -1,6 +1,5 @@
 """A comparison of two results folders as Markdown."""
 
-import json
 import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -22,7 +21,7 @@ from analysis.compare.pairs import (
 )
 from analysis.reading.jobs import STATES
 from analysis.sections.ranking.tables import ALL_TASKS
-from analysis.words import count, enumerate_text, fixed, interval, number, p_text, plural
+from analysis.words import count, enumerate_text, fixed, interval, number, p_text, plural, setting_text
 
 WIDTH = 100  # columns of the text
 NAMED = 8  # things that a sentence names before it says how many more there are
@@ -145,7 +144,7 @@ def changes_text(changes: list[Change]) -> str:
 
 
 def change_text(change: Change) -> str:
-    a, b = value_text(change.a), value_text(change.b)
+    a, b = asked_value(change.a), asked_value(change.b)
     if a == b:
         a, b = repr(change.a), repr(change.b)
     if all(change.tuned):
@@ -154,13 +153,9 @@ def change_text(change: Change) -> str:
     return f"{a} → {b}"
 
 
-def value_text(value: Any) -> str:
-    """A value as a person would write it in the grid; a number that a study found, with five digits."""
-    if isinstance(value, float):
-        return f"{value:.5g}"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return count(value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).replace("null", "none")
+def asked_value(value: Any) -> str:
+    """A value that a grid asks for; whole numbers with thousands separators."""
+    return count(value) if isinstance(value, int) and not isinstance(value, bool) else setting_text(value)
 
 
 def runs_text(found: Comparison) -> list[str]:

@@ -36,7 +36,7 @@ from scipy.stats import t as t_distribution
 
 from analysis.statistics.scores import (
     CONFIDENCE,
-    RESAMPLES,
+    RUN_RESAMPLES,
     degrees_of_freedom,
     expanded_tail,
     interval_of_sum,
@@ -67,7 +67,7 @@ def improvement_interval(
     first: list[np.ndarray],
     second: list[np.ndarray],
     rng: np.random.Generator,
-    resamples: int = RESAMPLES,
+    resamples: int = RUN_RESAMPLES,
     tail: float | None = None,
 ) -> tuple[float, float]:
     """Stratified bootstrap interval of the probability of improvement, both sides resampled; NaN if any sample has

@@ -35,7 +35,7 @@ from scipy.stats import t as student
 
 from analysis.statistics.scores import BOOTSTRAP_SEED, CONFIDENCE, percentiles
 
-RESAMPLES = 2000
+BATCH_RESAMPLES = 2000
 FEWEST_BATCHES = 8  # with fewer there are values, but no intervals
 RESOLUTION = 2.0**-20  # Gram matrices are stored in single precision: a smaller share of what is subtracted is rounding
 
@@ -128,7 +128,7 @@ class Spread:
     resampled_distances: np.ndarray
 
 
-def resampling_weights(n: int, resamples: int = RESAMPLES) -> np.ndarray:
+def resampling_weights(n: int, resamples: int = BATCH_RESAMPLES) -> np.ndarray:
     """[resamples, n]: how often each of n batches is drawn. Equal for equal n, so that both sides of a ratio see the
     same resamples and another estimator moves no interval.
     """

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import norm as normal
 from scipy.stats import t as t_distribution
 
-RESAMPLES = 10_000  # another generator moves stratified intervals by about 1 % of their width, with 2,000 by 2 %
+RUN_RESAMPLES = 10_000  # another generator moves stratified intervals by about 1 % of their width, with 2,000 by 2 %
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / 2
 BOOTSTRAP_SEED = 20211
@@ -176,7 +176,7 @@ def expanded_tail(sizes: Iterable[int]) -> float:
 
 
 def resampled(
-    sizes: list[int], rng: np.random.Generator, resamples: int = RESAMPLES
+    sizes: list[int], rng: np.random.Generator, resamples: int = RUN_RESAMPLES
 ) -> tuple[list[np.ndarray], np.ndarray | None]:
     """Resamples of each task's n_k runs with replacement: indices [R, n_k] per task, and their probabilities [R]. All
     that there are, up to their order, where these are at most `resamples`; else so many at random, and None.
@@ -207,7 +207,7 @@ def times_drawn(drawn: np.ndarray) -> np.ndarray:
 
 
 def mean_interval(
-    values: np.ndarray, rng: np.random.Generator, resamples: int = RESAMPLES, tail: float | None = None
+    values: np.ndarray, rng: np.random.Generator, resamples: int = RUN_RESAMPLES, tail: float | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bootstrap interval of the mean over runs of values [n] or [n, P]; NaN with fewer than two runs. The tail is the
     expanded one unless another is given.
@@ -218,7 +218,7 @@ def mean_interval(
 
 
 def stratified_mean_interval(
-    strata: list[np.ndarray], rng: np.random.Generator, resamples: int = RESAMPLES, tail: float | None = None
+    strata: list[np.ndarray], rng: np.random.Generator, resamples: int = RUN_RESAMPLES, tail: float | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bootstrap interval of the mean over tasks of the mean over runs, [n_k] or [n_k, P] per task; NaN if a task has
     fewer than two runs, since its spread is then unknown. The tail is the expanded one unless another is given.
@@ -236,7 +236,7 @@ def stratified_interval(
     strata: list[np.ndarray],
     statistic: Callable[[list[np.ndarray]], np.ndarray],
     rng: np.random.Generator,
-    resamples: int = RESAMPLES,
+    resamples: int = RUN_RESAMPLES,
     tail: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bootstrap interval of a statistic of several tasks' runs, [n_k] or [n_k, P] per task, resampling within each
