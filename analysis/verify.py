@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from types import NoneType
 from typing import Any
 
 from analysis.command import run_command
@@ -26,6 +25,7 @@ from analysis.reading.benchmark import read_benchmark
 from analysis.reading.checks import (
     FILES,
     JOURNAL,
+    PROVENANCE_KEYS,
     REPORTS,
     ResultsError,
     check_files,
@@ -36,22 +36,13 @@ from analysis.reading.checks import (
 )
 from analysis.reading.grid import Grid, check_there, read_grid
 from analysis.reading.jobs import STATES
-from analysis.reading.probes import archive_names, read_probe
-from analysis.reading.runs import read_episodes, read_run, read_updates
-from analysis.reading.studies import read_study
+from analysis.reading.probes import PROBE_FILES, archive_names, read_probe
+from analysis.reading.runs import RUN_FILES, read_episodes, read_run, read_updates
+from analysis.reading.studies import STUDY_FILES, read_study
 from analysis.reading.tables import TABLES, read_table, table_text
 from analysis.words import plural
 
 NO_DIGEST = b"0" * 64  # stood in place of a record's own SHA-256 when that was computed
-PROVENANCE_KEYS = {
-    "versions": dict,
-    "commit": (str, NoneType),
-    "uncommitted_changes": (bool, NoneType),
-    "machine": dict,
-}
-RUN_FILES = ("run.json", "episodes.csv", "updates.csv")
-STUDY_FILES = ("study.json", "trials.csv", "parts.csv", "best.json", JOURNAL)
-PROBE_FILES = ("probe.json", "grams.npz")
 SHOWN = 5  # of a list of names
 HALF_A_MILLISECOND = 5e-4  # seconds are recorded in milliseconds
 Record = dict[str, Any]

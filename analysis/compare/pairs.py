@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reading.grid import Grid, read_best, read_grid
+from analysis.reading.grid import Grid, read_grid
 from analysis.reading.jobs import STATES, Run, key, state_of
 from analysis.reading.runs import read_episodes
+from analysis.reading.winners import read_best
 from analysis.sections.learning.tables import curve_table
 from analysis.sections.provenance.tables import provenance_table
 from analysis.sections.ranking.tables import ALL_TASKS, RANKED, Strata, strata_of
