@@ -65,7 +65,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ResultsError(f"{path}: no such file.") from None
     except (ValueError, RecursionError) as error:
-        raise ResultsError(f"{path}: not whole JSON ({error}); {AGAIN}.") from None
+        raise ResultsError(f"{path}: incomplete or invalid JSON ({error}); {AGAIN}.") from None
     if not isinstance(content, dict):
         raise ResultsError(f"{path}: expected an object with keys, found {type(content).__name__}.")
     return content
@@ -191,7 +191,7 @@ def read_csv(path: Path, columns: tuple[str, ...], text: Iterable[str] = ()) -> 
             na_values={name: [""] if name in text else ["", "nan", "NaN", "None"] for name in columns},
         )
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise ResultsError(f"{path}: not a whole table ({str(error).strip()}).") from None
+        raise ResultsError(f"{path}: incomplete or invalid table ({str(error).strip()}).") from None
     for column in [name for name in columns if name not in text]:
         numbers = pd.to_numeric(frame[column], errors="coerce")
         wrong = frame[column].notna() & numbers.isna()

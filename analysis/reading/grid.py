@@ -153,7 +153,7 @@ def read_grid(results: Path) -> Grid:
                 )
         key = (cell["algorithm"], cell["task"], cell["seed"])
         if key in seen:
-            raise ResultsError(f"{path}: cells[{index}] is there before: {key[0]}, {key[1]}, seed {key[2]}.")
+            raise ResultsError(f"{path}: cells[{index}] repeats an earlier cell: {key[0]}, {key[1]}, seed {key[2]}.")
         seen.add(key)
     for index, probe in enumerate(content["probes"]):
         check_keys(probe, PROBE_KEYS, path, f"probes[{index}]")
@@ -201,8 +201,8 @@ def check_study_entry(study: Any, content: dict[str, Any], path: Path, where: st
     for (first, seeds), (second, others) in combinations(uses.items(), 2):
         if shared := sorted(set(seeds) & set(others)):
             raise ResultsError(
-                f"{path}: {where} has {shared[0]} in {first} and in {second}; scores on seeds that settings were "
-                f"chosen by are too high."
+                f"{path}: {where} has {shared[0]} in {first} and in {second}; scores on the seeds that chose the "
+                f"settings are too high."
             )
 
 

@@ -134,7 +134,7 @@ def read_grams(path: Path, shapes: dict[str, tuple[int, int]]) -> dict[str, np.n
     except FileNotFoundError:
         raise ResultsError(f"{path}: no such file{again}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, MemoryError) as error:
-        raise ResultsError(f"{path}: not a whole file of arrays ({error}){again}") from None
+        raise ResultsError(f"{path}: incomplete or invalid file of arrays ({error}){again}") from None
     return grams
 
 

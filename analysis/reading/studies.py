@@ -129,10 +129,10 @@ def read_trials(path: Path, about: dict[str, Any]) -> pd.DataFrame:
     trials = trials.astype({"trial": int, "parts": int, "diverged": int})
     if trials["trial"].duplicated().any():
         number = trials["trial"][trials["trial"].duplicated()].iloc[0]
-        raise ResultsError(f"{path}: trial {number} is there more than once; tune it again.")
+        raise ResultsError(f"{path}: trial {number} is listed more than once; tune it again.")
     if len(trials) < about["trials"]:
         raise ResultsError(
-            f"{path}: not whole: {len(trials)} trials, but study.json asked for {about['trials']}; tune it again."
+            f"{path}: incomplete: {len(trials)} trials, but study.json asked for {about['trials']}; tune it again."
         )
     complete = trials["trial"][trials["state"] == "complete"].tolist()
     for number, name in ((0, "the untuned settings"), (about["best"]["trial"], "the winner")):
@@ -174,15 +174,15 @@ def read_parts(path: Path, about: dict[str, Any], trials: pd.DataFrame) -> pd.Da
     for trial in trials.itertuples():
         if counted.get(trial.trial, 0) != trial.parts:
             raise ResultsError(
-                f"{path}: not whole: {counted.get(trial.trial, 0)} parts of trial {trial.trial}, but trials.csv counts "
-                f"{trial.parts}; tune it again."
+                f"{path}: incomplete: {counted.get(trial.trial, 0)} parts of trial {trial.trial}, but trials.csv "
+                f"counts {trial.parts}; tune it again."
             )
     expected = sorted((task, seed) for task in about["tasks"] for seed in about["fresh_seeds"])
     for settings, trial in (("tuned", about["best"]["trial"]), ("untuned", 0)):
         own = parts[(parts["settings"] == settings) & (parts["trial"] == trial) & (parts["seeds"] == "fresh")]
         if sorted(zip(own["task"], own["seed"], strict=True)) != expected:
             raise ResultsError(
-                f"{path}: not whole: {len(own)} parts of the {settings} settings (trial {trial}) on fresh seeds, "
+                f"{path}: incomplete: {len(own)} parts of the {settings} settings (trial {trial}) on fresh seeds, "
                 f"expected one per task and fresh seed, {len(expected)}; tune it again."
             )
     return parts
