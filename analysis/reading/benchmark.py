@@ -1,4 +1,4 @@
-"""Reads the benchmark's measurements."""
+"""Reads a benchmark: what was measured where, and the measurements."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 
 from analysis.reading.checks import (
+    PROVENANCE_KEYS,
     ResultsError,
     check_keys,
     line_of,
     read_csv,
-    read_record,
+    read_record_if_there,
     valid_choices,
 )
 from analysis.reading.runs import SECONDS
@@ -22,39 +23,37 @@ MEASUREMENT_COLUMNS = (
     *(f"seconds_{name}" for name in SECONDS),
     "peak_memory_mb",
 )
+MEASUREMENT_TEXT = ("task", "contestant", "status", "reason")
 BENCHMARK_KEYS = {
     "schema": int,
     "repetitions": int,
     "compiled": bool,
     "contestants": dict,
-    "versions": dict,
-    "commit": (str, NoneType),
-    "uncommitted_changes": (bool, NoneType),
-    "machine": dict,
+    **PROVENANCE_KEYS,
 }
 CONTESTANT_KEYS = {"title": str, "side": str, "reference": (str, NoneType), "peer": (str, NoneType)}
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What `experiments.speed` left: one row per measurement, and what was measured where (benchmark.json)."""
+    """What `experiments.speed` wrote: a table with a row per measurement, and `about`, which is benchmark.json."""
 
     measurements: pd.DataFrame
     about: dict[str, Any]
 
 
 def read_benchmark(results: Path) -> Benchmark | None:
-    """results/<grid>/speed, checked; None where no benchmark was run."""
+    """The benchmark in results/<grid>/speed; None where none was run. Raises ResultsError."""
     folder = results / "speed"
-    path = folder / "benchmark.json"  # written last
-    if not path.exists():
+    path = folder / "benchmark.json"
+    about = read_record_if_there(path, BENCHMARK_KEYS)
+    if about is None:
         return None
-    about = read_record(path, BENCHMARK_KEYS)
     contestants = about["contestants"]
     for name, contestant in contestants.items():
         check_keys(contestant, CONTESTANT_KEYS, path, f"contestants.{name}")
     path = folder / "measurements.csv"
-    measurements = read_csv(path, MEASUREMENT_COLUMNS, dict.fromkeys(("task", "contestant", "status", "reason"), "str"))
+    measurements = read_csv(path, MEASUREMENT_COLUMNS, MEASUREMENT_TEXT)
     unknown = ~measurements["contestant"].isin(list(contestants))
     if unknown.any():
         name = measurements["contestant"][unknown].iloc[0]
