@@ -61,6 +61,7 @@ OF_PROBES = ("gradient_variance", "gradient_direction", "gradient_bias_variance"
 
 
 def main() -> None:
+    """The command line."""
     parser = results_argument("analysis.figures", "Draw figures from tables.")
     parser.add_argument("--figure", help=f"only this one of {', '.join(FIGURES)}")
     arguments = parser.parse_args()

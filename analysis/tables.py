@@ -31,6 +31,7 @@ from analysis.sections.tuning.tables import tuning_tables
 
 
 def main() -> None:
+    """The command line."""
     arguments = results_argument("analysis.tables", "Make tables from runs.").parse_args()
     grid = read_grid(arguments.results)
     tables = make_tables(grid)

@@ -47,6 +47,7 @@ def claim_tables(
 
 
 def check_metrics(grid: Grid) -> None:
+    """Raise ResultsError where a claim of the grid has an unknown metric."""
     for claim in grid.claims:
         for number, comparison in enumerate(claim["comparisons"], start=1):
             if comparison["metric"] not in METRICS:
