@@ -24,9 +24,6 @@ from typing import Any
 from analysis.command import run_command
 from analysis.reading.benchmark import read_benchmark
 from analysis.reading.checks import (
-    FILES,
-    JOURNAL,
-    REPORTS,
     ResultsError,
     check_files,
     check_inside,
@@ -41,17 +38,26 @@ from analysis.reading.runs import read_episodes, read_run, read_updates
 from analysis.reading.studies import read_study
 from analysis.reading.tables import TABLES, read_table, table_text
 from analysis.words import plural
+from experiments.schema import (
+    BENCHMARK_FILES,
+    CHECKPOINTS,
+    JOURNAL,
+    LOCKS,
+    MADE_OF,
+    NO_DIGEST,
+    PROBE_FILES,
+    REPORT_FILES,
+    RUN_FILES,
+    STUDY_FILES,
+    SUPERSEDED,
+)
 
-NO_DIGEST = b"0" * 64  # stood in place of a record's own SHA-256 when that was computed
 PROVENANCE_KEYS = {
     "versions": dict,
     "commit": (str, NoneType),
     "uncommitted_changes": (bool, NoneType),
     "machine": dict,
 }
-RUN_FILES = ("run.json", "episodes.csv", "updates.csv")
-STUDY_FILES = ("study.json", "trials.csv", "parts.csv", "best.json", JOURNAL)
-PROBE_FILES = ("probe.json", "grams.npz")
 SHOWN = 5  # of a list of names
 HALF_A_MILLISECOND = 5e-4  # seconds are recorded in milliseconds
 Record = dict[str, Any]
@@ -126,8 +132,8 @@ def damage(path: Path, record: Record) -> Iterator[str]:
     if "sha256" not in record:
         return
     check_keys(record, {"sha256": str}, path, "the file")
-    before, own, after = path.read_bytes().rpartition(record["sha256"].encode("utf-8", "replace") or NO_DIGEST)
-    if hashlib.sha256(before + NO_DIGEST + after).hexdigest().encode() != own:
+    before, own, after = path.read_bytes().rpartition(record["sha256"].encode("utf-8", "replace") or NO_DIGEST.encode())
+    if hashlib.sha256(before + NO_DIGEST.encode() + after).hexdigest().encode() != own:
         yield f"{path}: changed after it was written; {remedy(path)}."
     yield from others_than_described(path.parent, record.get("files", {}), path)
 
@@ -150,7 +156,7 @@ def remedy(file: Path) -> str:
         return f"delete {file.parent}, and 'snakemake speed' measures again"
     if file.name in (*RUN_FILES, *PROBE_FILES):
         file = file.parent
-    elif file.parent.name == "checkpoints":
+    elif file.parent.name == CHECKPOINTS:
         file = file.parent.parent
     return f"delete {file}, and snakemake makes it again"
 
@@ -304,7 +310,7 @@ def tables(grid: Grid, records: Records) -> Section:
     section = Section("tables", f"{len(TABLES)}, of these runs")
     try:
         ledger = read_table(grid.folder, "ledger").groupby("directory")["seconds"].last()
-        for name in TABLES if not (grid.folder / "report" / FILES).exists() else ():
+        for name in TABLES if not (grid.folder / "report" / MADE_OF).exists() else ():
             read_table(grid.folder, name)
     except ResultsError as error:
         return Section("tables", "cannot be read", [str(error)])
@@ -325,7 +331,7 @@ def tables(grid: Grid, records: Records) -> Section:
 
 def report(grid: Grid) -> Section:
     """The page, and the grid, tables and figures that it was made of."""
-    page, path = grid.folder / "report" / "index.html", grid.folder / "report" / FILES
+    page, path = grid.folder / "report" / "index.html", grid.folder / "report" / MADE_OF
     if not page.exists():
         return Section("report", "missing", [f"{page}: missing; snakemake makes it."])
     if not path.exists() and "sha256" in read_json(grid.folder / "grid.json"):
@@ -344,7 +350,7 @@ def report(grid: Grid) -> Section:
     faults = list(others_than_described(grid.folder, files, path))
     lacking = [
         name
-        for name in [*(f"report/{name}" for name in REPORTS), *(f"tables/{name}.csv" for name in TABLES)]
+        for name in [*(f"report/{name}" for name in REPORT_FILES), *(f"tables/{name}.csv" for name in TABLES)]
         if name not in files
     ]
     if lacking:
@@ -423,14 +429,14 @@ def strays(grid: Grid, records: Records) -> Section:
 
 def known_files(grid: Grid, records: Records) -> tuple[set[str], list[str]]:
     """What may lie in the folder: files, and patterns of files."""
-    exact = {"grid.json", "speed/benchmark.json", "speed/measurements.csv", f"report/{FILES}"}
-    exact |= {f"report/{name}" for name in REPORTS}
+    exact = {"grid.json", *(f"speed/{name}" for name in BENCHMARK_FILES)}
+    exact |= {f"report/{name}" for name in (*REPORT_FILES, MADE_OF)}
     exact |= {f"tables/{name}.csv" for name in TABLES}
     exact |= {f"{probe['directory']}/{file}" for probe in grid.probes for file in PROBE_FILES}
-    exact |= {f"{study['directory']}/{file}" for study in grid.studies for file in STUDY_FILES}
+    exact |= {f"{study['directory']}/{file}" for study in grid.studies for file in (*STUDY_FILES, JOURNAL)}
     patterns = ["figures/*", "logs/*"]
     patterns += [
-        f"{study['directory']}/{files}" for study in grid.studies for files in ("superseded-*.log", ".locks/*")
+        f"{study['directory']}/{files}" for study in grid.studies for files in (SUPERSEDED.format("*"), f"{LOCKS}/*")
     ]
     for cell in grid.cells:
         run = records.get(grid.folder / cell["directory"] / "run.json")

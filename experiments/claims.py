@@ -21,15 +21,19 @@ from experiments.checks import (
     read_yaml,
     section,
 )
+from experiments.metrics import (
+    CRITICS,
+    DIRECTIONS,
+    GRADIENT_METRICS,
+    PAIRED_METRICS,
+    RATIO_METRICS,
+    RULES,
+    RUN_METRICS,
+    TASK_GROUPS,
+)
 
 CLAIMS = Path(__file__).with_name("claims.yaml")
 SHIPPED = Path(__file__).with_name("grids")
-RUN_METRICS = ("final_score", "auc", "learning_per_step", "drop", "steps_to_threshold")
-GRADIENT_METRICS = ("variance", "relative_bias", "bias_squared", "cosine")  # of the gradient laboratory
-RATIO_METRICS = ("variance",)  # whose effect is a ratio; of the others it is a difference
-PAIRED_METRICS = ("steps_to_threshold",)  # which say nothing of one side alone
-DIRECTIONS = ("higher", "lower", "equal")
-CRITICS = ("trained", "fitted", "exact", "wrong")
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ def _comparison(path: str, where: str, entry: Any) -> Comparison:
     for key, valid in (("metric", (*RUN_METRICS, *GRADIENT_METRICS)), ("direction", DIRECTIONS)):
         if keys[key] not in valid:
             raise GridError(f"{path}: {key} of {where} is {keys[key]!r}; {nearest_first(keys[key], list(valid))}")
-    if isinstance(tasks, str) and tasks not in ("all", "exact"):
+    if isinstance(tasks, str) and tasks not in TASK_GROUPS:
         raise GridError(f"{path}: tasks of {where} is {tasks!r}; it is all, exact, or a list of tasks")
     if of_runs and tasks == "exact":
         raise GridError(f"{path}: tasks of {where} is exact, which is for {' and '.join(GRADIENT_METRICS)} alone")
@@ -153,7 +157,7 @@ LIST_OF_TEXT = (lambda v: all_different(v, lambda x: isinstance(x, str)), "a lis
 CLAIM_KEYS: dict[str, Check] = {
     "statement": (*TEXT, REQUIRED),
     "source": (*TEXT, REQUIRED),
-    "rule": (lambda v: v in ("all", "any"), "all or any", "all"),
+    "rule": (lambda v: v in RULES, " or ".join(RULES), "all"),
     "comparisons": (lambda v: isinstance(v, list) and len(v) > 0, "a list of at least one comparison", REQUIRED),
     "variants": (
         lambda v: MAPPING[0](v) and all(MAPPING[0](entry) for entry in v.values()),

@@ -13,14 +13,8 @@ from experiments.process import end_with_snakemake
 from experiments.record import UnusableFolder
 from experiments.search import InvalidStudy
 
-MISTAKES = (
-    GridError,
-    InvalidSetting,
-    InvalidCheckpoint,
-    InvalidStudy,
-    UnsupportedTask,
-    UnusableFolder,
-)  # a user's: one sentence, no traceback
+# Mistakes of the user: reported in one sentence, without a traceback.
+MISTAKES = (GridError, InvalidSetting, InvalidCheckpoint, InvalidStudy, UnsupportedTask, UnusableFolder)
 FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 

@@ -18,7 +18,7 @@ from algorithms.core.algorithm import Algorithm, nearest_first
 from algorithms.core.task import Task, UnsupportedTask
 from algorithms.core.vector_env import check_task
 from experiments import exact
-from experiments.cells import ALGORITHMS, INITIALISATION, ROOT, Grid, GridAlgorithm, GridTask, Probe, preprocessing
+from experiments.cells import INITIALISATION, Grid, GridAlgorithm, GridTask, Probe, preprocessing
 from experiments.checks import (
     DURATION,
     FLAG,
@@ -36,11 +36,13 @@ from experiments.checks import (
 )
 from experiments.claims import CLAIMS, Claim, read_all_claims
 from experiments.command import exit_with_sentence
+from experiments.metrics import FEWEST_BATCHES
 from experiments.record import write_record
 from experiments.search import read_space, read_tuning
+from experiments.sources import ROOT
 
 GRIDS = ROOT / "experiments" / "grids"
-FEWEST_BATCHES = 8  # of a probe: a variance from fewer says nothing
+ALGORITHMS = ROOT / "algorithms"
 
 
 def algorithm_class(name: str) -> type[Algorithm]:

@@ -51,6 +51,20 @@ def go_on(workflow: Any, results: str) -> None:
     file.flush()
 
 
+def keep_going(workflow: Any) -> None:
+    """Let a cell that fails not stop the others, and Snakemake look for work no more often than it must.
+
+    The first is `--keep-going`, which Snakemake takes from the command line or from a profile, and it finds a profile
+    by itself only at the top level. The second: with a limit on jobs a second Snakemake 9.27 looks for work again a
+    second after every look, and each job that ends adds another such chain, in the end hundreds of looks a second. Its
+    default limit holds nothing back here; that of a user, for the queue of a cluster say, stays.
+    """
+    workflow.scheduler.keepgoing = True
+    limiter = workflow.scheduler.job_rate_limiter
+    if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
+
+
 def words_for_failures(logs: Iterable[str], results: str, grid: str) -> str:
     """What has failed, by the last lines of the logs, and what to do, to be read on a terminal."""
     logs = sorted(logs)

@@ -17,6 +17,8 @@ from typing import NoReturn
 
 import psutil
 
+from experiments.schema import SNAKEMAKE_ENDED
+
 SNAKEMAKE = "SNAKEMAKE_PROCESS"  # in the environment of a job: the number of the process that started it
 ENDED = 1  # the status of a process that has ended itself
 # A process of its own: no thread is certain to have its turn while code in C hangs. Its standard input is closed when
@@ -104,5 +106,5 @@ def end_with_snakemake() -> None:
 def _end_with(process: int) -> None:
     with contextlib.suppress(ProcessLookupError):  # it has ended already
         select.select([os.pidfd_open(process)], [], [])
-    print("error: Snakemake has ended, and so does this job of it", file=sys.stderr, flush=True)
+    print(f"error: {SNAKEMAKE_ENDED}, and so does this job of it", file=sys.stderr, flush=True)
     os._exit(ENDED)

@@ -24,27 +24,10 @@ import numpy as np
 
 from algorithms.core.training import Checkpoint, Run
 from experiments.process import peak_memory_mb
+from experiments.schema import CHECKPOINTS, EPISODE_COLUMNS, NO_DIGEST, RUN_FILES, UPDATE_COLUMNS
 
-SCHEMA = 3
-NO_DIGEST = "0" * 64  # in place of a record's own SHA-256 when that is computed
 PACKAGES = ("policy-gradient-ladder", "torch", "numpy", "gymnasium", "mujoco")
 OPTIONAL_PACKAGES = ("envpool",)  # recorded where they are installed
-RUN_FILES = ("run.json", "episodes.csv", "updates.csv", "checkpoints")
-UPDATE_COLUMNS = (
-    "step",
-    "updates",
-    "policy_loss",
-    "value_loss",
-    "entropy",
-    "approx_kl",
-    "clip_fraction",
-    "explained_variance",
-    "policy_gradient_norm",
-    "value_gradient_norm",
-    "advantage_mean",
-    "advantage_std",
-    "learning_rate",
-)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -83,7 +66,7 @@ class UnusableFolder(ValueError):
     """A place where a run cannot or must not be written."""
 
 
-def check_folder(directory: Path, files: Iterable[str] = RUN_FILES, what: str = "run") -> None:
+def check_folder(directory: Path, files: Iterable[str] = (*RUN_FILES, CHECKPOINTS), what: str = "run") -> None:
     """Refuse, before any work, a folder that could not be written or that holds anything but a run's files."""
     if directory.exists() and not directory.is_dir():
         raise UnusableFolder(f"{directory} is a file; a {what} is written into a folder of its own")
@@ -125,8 +108,8 @@ def whole_folder(directory: Path) -> Iterator[Path]:
 def write_run(directory: Path, run: Run, description: dict[str, Any]) -> None:
     """Write a run's folder, replacing an earlier run of the same cell."""
     with whole_folder(directory) as unfinished:
-        (unfinished / "checkpoints").mkdir()
-        _write_csv(unfinished / "episodes.csv", ("step", "return", "length"), run.episodes)
+        (unfinished / CHECKPOINTS).mkdir()
+        _write_csv(unfinished / "episodes.csv", EPISODE_COLUMNS, run.episodes)
         further = sorted({name for row in run.updates for name in row} - set(UPDATE_COLUMNS))
         columns = (*UPDATE_COLUMNS, *further)
         _write_csv(unfinished / "updates.csv", columns, ([row.get(c, "") for c in columns] for row in run.updates))
@@ -138,7 +121,7 @@ def write_run(directory: Path, run: Run, description: dict[str, Any]) -> None:
 
 def checkpoint_file(checkpoint: Checkpoint) -> str:
     """Where a checkpoint lies in its run's folder: named by its step."""
-    return f"checkpoints/{checkpoint.step}.npz"
+    return f"{CHECKPOINTS}/{checkpoint.step}.npz"
 
 
 def outcome(run: Run) -> dict[str, Any]:

@@ -1,16 +1,13 @@
 """What of a grid is tuned: search spaces over an algorithm's settings, and the studies that search them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from algorithms.core.algorithm import Algorithm, InvalidSetting, nearest_first
 from experiments.checks import MAPPING, REQUIRED, Check, GridError, all_different, is_name, is_number, section
+from experiments.schema import SCALES
 
-BEST = "best.json"
-SCALES = ("linear", "log", "log_one_minus")
 # Those that decide by what trials have reported alone. SuccessiveHalvingPruner notes in the trial that it was asked
 # before it decides, so that a study killed in between would go on otherwise.
 PRUNERS = ("MedianPruner", "PercentilePruner", "ThresholdPruner", "NopPruner")
@@ -101,33 +98,6 @@ class Study:
             "workers": t.workers,
             "space": {name: dimension.description() for name, dimension in self.space.items()},
         }
-
-
-def read_best(path: Path, study: Study) -> dict[str, Any]:
-    """What a study has found, from its `best.json`: number of the trial, its score, and the settings that it changes.
-
-    Raises InvalidStudy where the file is missing, not whole, of another study, or of another search space.
-    """
-    if not path.is_file():
-        raise InvalidStudy(f"there is no {path}; python -m experiments.tune makes it, and so does Snakemake")
-    try:
-        best = json.loads(path.read_text(encoding="utf-8"))
-        whose = best["algorithm"], best["group"]
-        valid = isinstance(best["settings"], dict) and type(best["trial"]) is int and is_number(best["score"])
-    except KeyError as error:
-        raise InvalidStudy(f"{path} is not what a study has found: it has no {error}") from error
-    except (OSError, ValueError, TypeError) as error:
-        raise InvalidStudy(f"{path} is not what a study has found: {error}") from error
-    if whose != (study.algorithm, study.group):
-        raise InvalidStudy(f"{path} is of {whose[0]} on {whose[1]}, not of {study.algorithm} on {study.group}")
-    if not valid:
-        raise InvalidStudy(f"{path} is not what a study has found; remove it to tune again")
-    for name, value in best["settings"].items():
-        if name not in study.space:
-            raise InvalidStudy(f"{path} has {name!r}, which is not searched; remove it to tune again")
-        if not study.space[name].holds(value):
-            raise InvalidStudy(f"{path} has {name} = {value!r}, which the search space does not hold; tune anew")
-    return {key: best[key] for key in ("trial", "score", "settings")}
 
 
 # ------------------------------------------------------------------------------------ from a grid file

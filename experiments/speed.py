@@ -21,27 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from algorithms.core.algorithm import nearest_first
-from algorithms.core.training import PHASES
-from experiments.cells import ROOT, GridTask, directory_name, preprocessing
+from experiments.cells import GridTask, directory_name, preprocessing
+from experiments.checks import GridError
 from experiments.command import exit_with_sentence
-from experiments.grid import GridError, algorithm_class, load_grid
-from experiments.record import PACKAGES, SCHEMA, UnusableFolder, provenance, write_json, write_record, write_whole
+from experiments.grid import algorithm_class, load_grid
+from experiments.record import PACKAGES, UnusableFolder, provenance, write_json, write_record, write_whole
+from experiments.schema import MEASUREMENT_COLUMNS, SCHEMA, SECONDS
+from experiments.sources import ROOT
 
 TASKS = ("CartPole-v1", "Hopper-v5", "HalfCheetah-v5")  # of the default grid, which has their preprocessing
-SECONDS = ("start_up", *PHASES)  # of run.json
-COLUMNS = (
-    "task",
-    "contestant",
-    "repetition",
-    "status",  # done; unavailable: an optional package or the task is missing; failed
-    "reason",  # of what is not done
-    "core",  # that the process was pinned to; empty where processes cannot be pinned
-    "steps",
-    "steps_per_second",  # of the training loop, compiling left out
-    *(f"seconds_{part}" for part in SECONDS),
-    "seconds_total",  # of the process, from its start to its end
-    "peak_memory_mb",
-)
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
 CANNOT_RUN = 2  # the exit status with which a command line of this project says in a sentence what is missing
 
@@ -196,7 +184,7 @@ class Bench:
                 return row | {"status": "unavailable" if unavailable else "failed", "reason": reason}
             record = json.loads((output / "run.json").read_text(encoding="utf-8"))
         self.compiled |= record.get("compiled", False)
-        seconds = {f"seconds_{part}": record["seconds"][part] for part in SECONDS} | {"seconds_total": total}
+        seconds = {f"seconds_{part}": (record["seconds"] | {"total": total})[part] for part in SECONDS}
         measured = {key: record[key] for key in ("steps_per_second", "peak_memory_mb")}
         return row | {"steps": record["steps_taken"]} | measured | seconds
 
@@ -229,7 +217,7 @@ def line(row: Mapping[str, Any]) -> str:
 def write_measurements(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """The rows as CSV; an empty cell is a quantity that does not exist."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, MEASUREMENT_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_whole(path, text.getvalue())

@@ -30,18 +30,28 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from algorithms.core.training import train
-from experiments.cells import ROOT, Grid
+from experiments.cells import Grid
 from experiments.checks import GridError
 from experiments.command import exit_with_sentence
+from experiments.determinants import identity, what_determines
 from experiments.grid import load_grid
 from experiments.process import age, end_at_once, time_limit
-from experiments.record import PACKAGES, SCHEMA, check_writable, provenance, write_json, write_record, write_whole
-from experiments.run import Progress
-from experiments.search import BEST, Dimension, InvalidStudy, Study
+from experiments.progress import Progress
+from experiments.record import PACKAGES, check_writable, provenance, write_json, write_record, write_whole
+from experiments.schema import (
+    BEST,
+    JOURNAL,
+    LOCKS,
+    PART_COLUMNS,
+    SCHEMA,
+    SUPERSEDED,
+    TRIAL_COLUMNS,
+    UNTUNED,
+    WRITTEN_TO,
+)
+from experiments.search import Dimension, InvalidStudy, Study
+from experiments.sources import ROOT
 
-JOURNAL = "journal.log"
-LOCKS = ".locks"
-UNTUNED = 0  # the number of the trial with the untuned settings
 FEWEST_FOR_IMPORTANCE = 4  # complete trials
 SECONDS_BETWEEN_LOOKS = 1.0  # at whether other workers have ended their trials
 
@@ -79,11 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 helper.wait()
             worker.work_until_all_have_ended()
             worker.compare_on_fresh_seeds()
-            grid.algorithms[study.algorithm].check_code(worker.optuna.user_attrs["code"])
+            worker.determinants.check_code(worker.code)
             write_study(options.output, worker)
     except Timeout as error:
         raise InvalidStudy(f"another process is at work in {options.output}") from error
-    print(f"{worker.summary()}; {age():.0f} s; written to {options.output}")
+    print(f"{worker.summary()}; {age():.0f} s{WRITTEN_TO}{options.output}")
 
 
 class KernelLock:
@@ -203,6 +213,8 @@ class Worker:
 
     def __init__(self, grid: Grid, study: Study, directory: Path) -> None:
         self.grid, self.study, self.directory = grid, study, directory
+        self.determinants = what_determines(grid, study)
+        self.code = self.determinants.code()
         self.untuned = {task: grid.resolved(study.algorithm, task) for task in study.tasks}
         self.places = [(seed, task) for seed in study.tuning.seeds for task in study.tasks]
         self.optuna = self._open()
@@ -213,8 +225,8 @@ class Worker:
         One that was made by other code is put aside and begun anew, since settings' defaults are code. Raises
         InvalidStudy where it is by the same code another study, with another search space, say, or another objective.
         """
-        journal, determines = self.directory / JOURNAL, self.grid.what_determines_study(self.study)
-        determines, code = json.loads(json.dumps(determines)), self.grid.algorithms[self.study.algorithm].code()
+        journal, code = self.directory / JOURNAL, self.code.name
+        determines = json.loads(json.dumps(identity(self.grid, self.study)))
         name = f"{self.study.algorithm} on {self.study.group}"
         storage = open_journal(journal)
         names = {found.study_name for found in storage.get_all_studies()}
@@ -240,7 +252,7 @@ class Worker:
             return study
         if self.study.tuning.workers > 1:
             raise InvalidStudy(f"{journal} was made by other code. To tune anew, move {self.directory} away")
-        aside = next(p for i in range(1, 10**6) if not (p := journal.with_name(f"superseded-{i}.log")).exists())
+        aside = next(p for i in range(1, 10**6) if not (p := journal.with_name(SUPERSEDED.format(i))).exists())
         journal.rename(aside)
         print(f"the code has changed since {journal} was begun; it is kept as {aside.name}, and tuning begins anew")
         return self._open()
@@ -449,13 +461,12 @@ def write_study(directory: Path, worker: Worker) -> None:
         cost = sum(part.steps for part in parts), round(sum(part.seconds for part in parts), 3)
         state = "complete" if trial.state == TrialState.COMPLETE else "pruned"
         rows.append([trial.number, state, trial.value, len(parts), diverged, *cost, *(settings[f] for f in fields)])
-    columns = ("trial", "state", "value", "parts", "diverged", "steps", "seconds", *fields)
-    write_whole(directory / "trials.csv", csv_text(columns, rows))
+    write_whole(directory / "trials.csv", csv_text((*TRIAL_COLUMNS, *fields), rows))
     evaluated = [("trial", trial.number, "tuning", part) for trial in trials for part in parts_of(trial)]
     for settings, trial in (("tuned", best), ("untuned", trials[UNTUNED])):
         evaluated += [(settings, trial.number, "fresh", part) for part in worker.fresh_parts(trial)]
-    columns = ("settings", "trial", "seeds", "task", "seed", "status", "score", "normalized", "steps", "seconds")
-    write_whole(directory / "parts.csv", csv_text(columns, [[*of, *vars(part).values()] for *of, part in evaluated]))
+    parts = [[*of, *vars(part).values()] for *of, part in evaluated]
+    write_whole(directory / "parts.csv", csv_text(PART_COLUMNS, parts))
     found = {"schema": SCHEMA, "algorithm": study.algorithm, "group": study.group, "trial": best.number}
     found |= {"score": best.value, "settings": worker.settings_of(best)}
     write_json(directory / BEST, found)
@@ -466,8 +477,9 @@ def write_study(directory: Path, worker: Worker) -> None:
     }
     asked = study.description() | {"tasks": of_tasks, "repeatable": worker.optuna.user_attrs.get("repeatable", True)}
     result = {"untuned": untuned, "best": found, "importances": worker.importances(), "importance_method": "PED-ANOVA"}
-    made_by = provenance(ROOT, (*PACKAGES, "optuna"))
-    files = ("trials.csv", "parts.csv", BEST, JOURNAL)  # a journal that goes on begins with what is described here
+    made_by = {"code": worker.code.name} | provenance(ROOT, (*PACKAGES, "optuna"))
+    # The journal goes on growing; what is described here is how it begins.
+    files = ("trials.csv", "parts.csv", BEST, JOURNAL)
     write_record(directory / "study.json", {"schema": SCHEMA} | asked | result | made_by, files)
 
 

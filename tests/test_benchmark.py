@@ -16,7 +16,8 @@ from analysis.sections.speed import tables as benchmark
 from analysis.sections.speed.sentences import TARGETS
 from analysis.sections.speed.sentences import verdicts as benchmark_verdicts
 from experiments import speed
-from experiments.grid import GridError, algorithm_class
+from experiments.checks import GridError
+from experiments.grid import algorithm_class
 from tests.analysis_fixtures import CARTPOLE, says_nan, write_benchmark, write_grid
 from tests.test_analysis import make, visible_text
 

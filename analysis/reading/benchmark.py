@@ -16,13 +16,9 @@ from analysis.reading.checks import (
     read_record,
     valid_choices,
 )
-from analysis.reading.runs import SECONDS
+from experiments.schema import BENCHMARK_FILES, MEASUREMENT_COLUMNS
 
-MEASUREMENT_COLUMNS = (
-    *("task", "contestant", "repetition", "status", "reason", "steps", "steps_per_second"),
-    *(f"seconds_{name}" for name in SECONDS),
-    "peak_memory_mb",
-)
+UNREAD = ("core",)  # columns that nothing is made of
 BENCHMARK_KEYS = {
     "schema": int,
     "repetitions": int,
@@ -47,20 +43,19 @@ class Benchmark:
 def read_benchmark(results: Path) -> Benchmark | None:
     """results/<grid>/speed, checked; None where no benchmark was run."""
     folder = results / "speed"
-    path = folder / "benchmark.json"  # written last
-    if not path.exists():
+    record, table = (folder / file for file in BENCHMARK_FILES)  # the record is written last
+    if not record.exists():
         return None
-    about = read_record(path, BENCHMARK_KEYS)
+    about = read_record(record, BENCHMARK_KEYS)
     contestants = about["contestants"]
     for name, contestant in contestants.items():
-        check_keys(contestant, CONTESTANT_KEYS, path, f"contestants.{name}")
-    path = folder / "measurements.csv"
-    measurements = read_csv(path, MEASUREMENT_COLUMNS, TEXT_COLUMNS)
+        check_keys(contestant, CONTESTANT_KEYS, record, f"contestants.{name}")
+    measurements = read_csv(table, tuple(c for c in MEASUREMENT_COLUMNS if c not in UNREAD), TEXT_COLUMNS)
     unknown = ~measurements["contestant"].isin(list(contestants))
     if unknown.any():
         name = measurements["contestant"][unknown].iloc[0]
         raise ResultsError(
-            f"{path}: line {line_of(unknown)} has contestant = {name!r}; benchmark.json has "
+            f"{table}: line {line_of(unknown)} has contestant = {name!r}; benchmark.json has "
             f"{valid_choices(name, contestants)}."
         )
     return Benchmark(measurements, about)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-FILES = "files.json"  # beside the page: what that was made of
-REPORTS = ("index.html", "report.md", "summary.json")
-JOURNAL = "journal.log"  # of a study, which grows when the study goes on
+from experiments.schema import JOURNAL, MADE_OF, REPORT_FILES, SCHEMA
+
+FILES, REPORTS = MADE_OF, REPORT_FILES
 TEXT_COLUMNS = dict.fromkeys(
     [
         *("task", "algorithm", "state", "directory", "note", "status", "measure", "kind", "name", "value"),
@@ -43,7 +43,6 @@ def valid_choices(name: str, choices: Iterable[str]) -> str:
 
 
 NUMBER = (int, float)
-SCHEMA = 3  # of grid.json, run.json, probe.json, benchmark.json, best.json and study.json
 
 
 def check_choice(value: Any, choices: Iterable[str], path: Path, where: str) -> None:

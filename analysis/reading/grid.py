@@ -18,6 +18,8 @@ from analysis.reading.checks import (
     read_record,
     valid_choices,
 )
+from experiments.metrics import DIRECTIONS, RULES
+from experiments.schema import BEST
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,6 @@ CLAIM_KEYS = {
     "variants": dict,
     "grid": (str, NoneType),
 }
-RULES = ("all", "any")
-DIRECTIONS = ("higher", "lower", "equal")
 COMPARISON_KEYS = {
     "metric": str,
     "sides": list,
@@ -203,7 +203,7 @@ def check_study_entry(study: Any, content: dict[str, Any], path: Path, where: st
 
 
 def check_claim_entry(claim: Any, path: Path, where: str) -> None:
-    """An entry of grid.json's claims has everything that a verdict needs; its names may be of nothing that there is."""
+    """An entry of grid.json's claims has everything that a verdict needs; it may name what the grid lacks."""
     check_keys(claim, CLAIM_KEYS, path, where)
     check_choice(claim["rule"], RULES, path, f"{where}.rule")
     for index, comparison in enumerate(claim["comparisons"]):
@@ -233,7 +233,7 @@ def tuned_cells(results: Path, content: dict[str, Any]) -> list[dict[str, Any]]:
             for name in found["settings"]:
                 if name not in cell["settings"]:
                     raise ResultsError(
-                        f"{results / cell['tuned'] / 'best.json'}: settings.{name} is no setting of "
+                        f"{results / cell['tuned'] / BEST}: settings.{name} is no setting of "
                         f"{cell['algorithm']} in {path}; it has {valid_choices(name, cell['settings'])}."
                     )
             cell = {**cell, "settings": {**cell["settings"], **found["settings"]}}
@@ -243,7 +243,7 @@ def tuned_cells(results: Path, content: dict[str, Any]) -> list[dict[str, Any]]:
 
 def read_best(results: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
     """best.json of an entry of the grid's studies: its winner; None where the trials have not all been made."""
-    path = results / asked["directory"] / "best.json"
+    path = results / asked["directory"] / BEST
     if not path.exists():
         return None
     best = read_json(path)

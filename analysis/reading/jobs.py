@@ -7,8 +7,9 @@ from analysis.reading.grid import Grid
 from analysis.reading.probes import PROBE_FILE_KEYS
 from analysis.reading.runs import read_run
 from analysis.reading.studies import STUDY_FILE_KEYS
+from experiments.schema import RUN_STATES
 
-STATES = ("done", "diverged", "failed", "missing")
+STATES = (*RUN_STATES, "failed", "missing")
 
 
 def state_of(grid: Grid, cell: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:

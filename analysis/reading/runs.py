@@ -9,25 +9,8 @@ import pandas as pd
 
 from analysis.reading.checks import AGAIN, NUMBER, ResultsError, check_keys, line_of, read_csv, read_record
 from analysis.reading.grid import Grid
+from experiments.schema import BEST, EPISODE_COLUMNS, EVALUATIONS, RUN_STATES, SECONDS, UPDATE_COLUMNS
 
-EPISODE_COLUMNS = ("step", "return", "length")
-DIAGNOSTICS = (
-    "policy_loss",
-    "value_loss",
-    "entropy",
-    "approx_kl",
-    "clip_fraction",
-    "explained_variance",
-    "policy_gradient_norm",
-    "value_gradient_norm",
-    "advantage_mean",
-    "advantage_std",
-    "learning_rate",
-)
-UPDATE_COLUMNS = ("step", "updates", *DIAGNOSTICS)
-LOOP_PHASES = ("stepping", "acting", "learning", "compiling")  # what the training loop says of its seconds
-SECONDS = ("start_up", *LOOP_PHASES, "training", "evaluating", "total")  # of run.json; training is the whole loop
-PHASES = ("start_up", *LOOP_PHASES, "rest", "evaluating")  # that a run's time falls into; rest: of the loop
 RUN_KEYS = {
     "schema": int,
     "cell": dict,
@@ -54,7 +37,7 @@ RUN_KEYS = {
 def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
     """A cell's run.json, checked against the grid that asked for it and, of a tuned cell, its study's winner."""
     path = grid.folder / cell["directory"] / "run.json"
-    if cell["tuned"] is not None and not (best := grid.folder / cell["tuned"] / "best.json").exists():
+    if cell["tuned"] is not None and not (best := grid.folder / cell["tuned"] / BEST).exists():
         raise ResultsError(
             f"{path}: a run with tuned settings, but {best}, which has them, is missing; tune first, then run this "
             f"cell again."
@@ -81,13 +64,13 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
                     f"{asker(grid, cell, section)} asks for {expected.get(key, 'absent')!r}; "
                     f"run this cell again."
                 )
-    if run["status"] not in ("done", "diverged"):
-        raise ResultsError(f"{path}: status is {run['status']!r}; valid are done, diverged.")
+    if run["status"] not in RUN_STATES:
+        raise ResultsError(f"{path}: status is {run['status']!r}; valid are {', '.join(RUN_STATES)}.")
     check_keys(run["seconds"], dict.fromkeys(SECONDS, NUMBER), path, "seconds")
     if run["status"] == "diverged":
         check_keys(run, {"diverged_at": NUMBER}, path, "the diverged run")
     else:
-        check_keys(run["evaluation"], {"sampled": dict, "mode": dict}, path, "evaluation")
+        check_keys(run["evaluation"], dict.fromkeys(EVALUATIONS, dict), path, "evaluation")
         for kind, evaluation in run["evaluation"].items():
             check_keys(evaluation, {"returns": list}, path, f"evaluation.{kind}")
             returns = evaluation["returns"]
@@ -98,7 +81,7 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
 
 def asker(grid: Grid, cell: dict[str, Any], section: str) -> str:
     """The files that say what a section of a cell's run.json has to be."""
-    tuned = f" with {cell['tuned']}/best.json" if section == "settings" and cell["tuned"] is not None else ""
+    tuned = f" with {cell['tuned']}/{BEST}" if section == "settings" and cell["tuned"] is not None else ""
     return f"{grid.folder / 'grid.json'}{tuned}"
 
 

@@ -20,9 +20,18 @@ from analysis.reading.checks import (
     valid_choices,
 )
 from analysis.reading.grid import Grid, check_best, check_same, read_best
+from experiments.schema import (
+    BEST,
+    PART_COLUMNS,
+    PART_SEEDS,
+    PART_SETTINGS,
+    RUN_STATES,
+    SCALES,
+    TRIAL_COLUMNS,
+    TRIAL_STATES,
+    UNTUNED,
+)
 
-TRIAL_COLUMNS = ("trial", "state", "value", "parts", "diverged", "steps", "seconds")
-PART_COLUMNS = ("settings", "trial", "seeds", "task", "seed", "status", "score", "normalized", "steps", "seconds")
 STUDY_FILE_KEYS = {
     "schema": int,
     "algorithm": str,
@@ -40,7 +49,6 @@ STUDY_FILE_KEYS = {
 }
 STUDY_TASK_KEYS = {"steps": int, "random_score": NUMBER, "reference_score": NUMBER}
 RANGE_KEYS = {"low": NUMBER, "high": NUMBER, "scale": str}
-SCALES = ("linear", "log", "log_one_minus")
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ def read_study(grid: Grid, asked: dict[str, Any]) -> Study | None:
                 )
     check_best(about["best"], asked, path, "best")
     if about["best"] != read_best(grid.folder, asked):
-        raise ResultsError(f"{path}: its best is not what {folder / 'best.json'} says; tune it again.")
+        raise ResultsError(f"{path}: its best is not what {folder / BEST} says; tune it again.")
     check_space(about, path)
     trials = read_trials(folder / "trials.csv", about)
     return Study(about, trials, read_parts(folder / "parts.csv", about, trials))
@@ -110,7 +118,7 @@ def read_trials(path: Path, about: dict[str, Any]) -> pd.DataFrame:
     trials = read_csv(path, (*TRIAL_COLUMNS, *about["space"]), {"state": "str", **dict.fromkeys(choices, "str")})
     for name, valid in choices.items():
         trials[name] = [choice_text(text, valid, path, name) for text in trials[name]]
-    check_names(trials, {"state": ("complete", "pruned")}, path)
+    check_names(trials, {"state": TRIAL_STATES}, path)
     check_present(trials, ("trial", "value", "parts", "diverged", "steps", "seconds"), path)
     trials = trials.astype({"trial": int, "parts": int, "diverged": int})
     if trials["trial"].duplicated().any():
@@ -121,7 +129,7 @@ def read_trials(path: Path, about: dict[str, Any]) -> pd.DataFrame:
             f"{path}: not whole: {len(trials)} trials, but study.json asked for {about['trials']}; tune it again."
         )
     complete = trials["trial"][trials["state"] == "complete"].tolist()
-    for number, name in ((0, "the untuned settings"), (about["best"]["trial"], "the winner")):
+    for number, name in ((UNTUNED, "the untuned settings"), (about["best"]["trial"], "the winner")):
         if number not in complete:
             raise ResultsError(f"{path}: no complete trial {number}, {name}; tune it again.")
     return trials.sort_values("trial", kind="stable", ignore_index=True)
@@ -144,9 +152,9 @@ def read_parts(path: Path, about: dict[str, Any], trials: pd.DataFrame) -> pd.Da
     """parts.csv: as many of every trial as it counts, and on fresh seeds every task and seed with either settings."""
     parts = read_csv(path, PART_COLUMNS, TEXT_COLUMNS)
     valid = {
-        "settings": ("trial", "tuned", "untuned"),
-        "seeds": ("tuning", "fresh"),
-        "status": ("done", "diverged"),
+        "settings": PART_SETTINGS,
+        "seeds": PART_SEEDS,
+        "status": RUN_STATES,
         "task": tuple(about["tasks"]),
     }
     check_names(parts, valid, path)
@@ -160,7 +168,7 @@ def read_parts(path: Path, about: dict[str, Any], trials: pd.DataFrame) -> pd.Da
                 f"{trial.parts}; tune it again."
             )
     expected = sorted((task, seed) for task in about["tasks"] for seed in about["fresh_seeds"])
-    for settings, trial in (("tuned", about["best"]["trial"]), ("untuned", 0)):
+    for settings, trial in (("tuned", about["best"]["trial"]), ("untuned", UNTUNED)):
         own = parts[(parts["settings"] == settings) & (parts["trial"] == trial) & (parts["seeds"] == "fresh")]
         if sorted(zip(own["task"], own["seed"], strict=True)) != expected:
             raise ResultsError(

@@ -6,9 +6,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.reading.checks import TEXT_COLUMNS, ResultsError, read_csv, write_whole
-from analysis.reading.runs import DIAGNOSTICS, SECONDS
-from analysis.reading.studies import PART_COLUMNS
 from analysis.statistics.scores import AGGREGATES
+from experiments.schema import DIAGNOSTICS, PART_COLUMNS, SECONDS
 
 MEASURES = (  # of an estimator at a probe, each with its interval
     *("variance", "ratio", "snr", "pairwise_cosine", "cosine", "true_cosine"),

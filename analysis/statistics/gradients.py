@@ -34,9 +34,9 @@ import numpy as np
 from scipy.stats import t as student
 
 from analysis.statistics.scores import BOOTSTRAP_SEED, CONFIDENCE, percentiles
+from experiments.metrics import FEWEST_BATCHES
 
 RESAMPLES = 2000
-FEWEST_BATCHES = 8  # with fewer there are values, but no intervals
 RESOLUTION = 2.0**-20  # Gram matrices are stored in single precision: a smaller share of what is subtracted is rounding
 
 

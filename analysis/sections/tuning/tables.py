@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.reading.grid import Grid
-from analysis.reading.studies import PART_COLUMNS, Study, read_study
+from analysis.reading.studies import Study, read_study
 from analysis.reading.tables import TABLES
 from analysis.statistics import comparison
 from analysis.statistics import scores as statistics
+from experiments.schema import PART_COLUMNS
 
 STUDY = ["algorithm", "group"]
 
