@@ -18,7 +18,7 @@ from glob import glob
 
 from snakemake.exceptions import WorkflowError
 
-from analysis.sections import FIGURES, TABLES
+from analysis.sections import FIGURES, TABLES, TITLES
 from experiments.command import MISTAKES
 from experiments.grid import load_grid
 from experiments.jobs import Jobs, directory_of_output, memory, minutes_of_analysis, stage_files, tuned_option
@@ -26,8 +26,7 @@ from experiments.pipeline import go_on, keep_going, words_for_failures
 from experiments.process import SNAKEMAKE
 from experiments.schema import MADE_OF, PROBE_FILES, REPORT_FILES, RUN_FILES, STUDY_FILES
 
-unknown = sorted(set(config) - {"grid"})
-if unknown:
+if unknown := sorted(set(config) - {"grid"}):
     raise WorkflowError(f"--config takes grid=NAME or grid=FILE.yaml, not {unknown[0]}=…")
 try:
     GRID = load_grid(str(config.get("grid", "default")))
@@ -218,9 +217,9 @@ rule figures:
             report(
                 f"{RESULTS}/figures/{figure}.svg",
                 caption=f"analysis/sections/{section}/captions/{figure}.rst",
-                category=section.capitalize(),
+                category=TITLES[section],
             )
-            for figure, (section, title) in FIGURES.items()
+            for figure, (section, _) in FIGURES.items()
         ],
         expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES),
     resources:

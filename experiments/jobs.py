@@ -1,4 +1,4 @@
-"""The jobs of the pipeline as Snakemake sees them: inputs, parameters, time and memory, by the wildcards of their rules."""
+"""The jobs of the pipeline for Snakemake: inputs, parameters, time and memory, by the wildcards of a rule."""
 
 import os
 from collections.abc import Callable
@@ -138,7 +138,9 @@ def stage_files(stage: str) -> list[str]:
     stage: tables, figures or report. Sections are found by their folders, and so are the data, templates and captions
     that lie in them.
     """
-    sections = [file for name in ("__init__.py", OF_SECTIONS[stage]) for file in ROOT.glob(f"analysis/sections/*/{name}")]
-    found = {file for module in (f"analysis/{stage}.py", *sections) for file in import_closure(module)}
+    modules = [ROOT / f"analysis/{stage}.py"]
+    for name in ("__init__.py", OF_SECTIONS[stage]):
+        modules += ROOT.glob(f"analysis/sections/*/{name}")
+    found = {file for module in modules for file in import_closure(module)}
     data = (file for pattern in DATA[stage] for file in ROOT.glob(f"analysis/**/{pattern}"))
     return sorted(found | {str(file.relative_to(ROOT)) for file in data if file.suffix not in (".py", ".pyc")})

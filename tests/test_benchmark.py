@@ -229,7 +229,7 @@ def test_the_report_shows_the_benchmark_its_targets_and_its_machine(made):
 def test_a_target_whose_other_side_is_missing_says_what_is(tmp_path):
     rates = {"gymnasium": ["Error: no luck"], "reinforce": [20_000], "a2c_8x5": [10_000]}
     write_benchmark(tmp_path, {"HalfCheetah-v5": rates})
-    table = benchmark.benchmark_table(read_benchmark(tmp_path))
+    table = benchmark.benchmark(read_benchmark(tmp_path))
     verdicts = {v["what"]: v["verdict"] for v in benchmark_verdicts(table) if "HalfCheetah" in v["what"]}
     assert verdicts["<reinforce> on HalfCheetah-v5, against Gymnasium’s bare stepping"] == (
         "not measured: <gymnasium>: Error: no luck"

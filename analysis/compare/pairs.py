@@ -11,10 +11,10 @@ import pandas as pd
 from analysis.reading.grid import Grid, read_best, read_grid
 from analysis.reading.jobs import STATES, Run, key, state_of
 from analysis.reading.runs import read_episodes
-from analysis.sections.learning.tables import curve_table
-from analysis.sections.provenance.tables import provenance_table
+from analysis.sections.learning.tables import curves as curve_table
+from analysis.sections.provenance.tables import provenance as provenance_table
 from analysis.sections.ranking.tables import ALL_TASKS, RANKED, Strata, strata_of
-from analysis.sections.scores.tables import score_table
+from analysis.sections.scores.tables import scores as score_table
 from analysis.statistics import comparison
 from analysis.statistics import scores as statistics
 
@@ -346,7 +346,7 @@ def status_of(scores: list[ScorePair]) -> int:
 
 def made_by(a: Side, b: Side) -> list[dict[str, Any]]:
     """What made the runs, by name: each value in a and in b with its number of runs."""
-    ours, theirs = (provenance_table(side.runs) for side in (a, b))
+    ours, theirs = (provenance_table(side.runs, ()) for side in (a, b))
     names = pd.concat([ours, theirs])[["kind", "name"]].drop_duplicates()
     return [
         {"kind": kind, "name": name}

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from analysis.reading.checks import (
-    TEXT_COLUMNS,
     ResultsError,
     check_keys,
     line_of,
@@ -50,7 +49,8 @@ def read_benchmark(results: Path) -> Benchmark | None:
     contestants = about["contestants"]
     for name, contestant in contestants.items():
         check_keys(contestant, CONTESTANT_KEYS, record, f"contestants.{name}")
-    measurements = read_csv(table, tuple(c for c in MEASUREMENT_COLUMNS if c not in UNREAD), TEXT_COLUMNS)
+    columns = tuple(column for column in MEASUREMENT_COLUMNS if column not in UNREAD)
+    measurements = read_csv(table, columns, dict.fromkeys(("task", "contestant", "status", "reason"), "str"))
     unknown = ~measurements["contestant"].isin(list(contestants))
     if unknown.any():
         name = measurements["contestant"][unknown].iloc[0]

@@ -12,22 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.schema import JOURNAL, MADE_OF, REPORT_FILES, SCHEMA
+from experiments.schema import JOURNAL, SCHEMA
 
-FILES, REPORTS = MADE_OF, REPORT_FILES
-TEXT_COLUMNS = dict.fromkeys(
-    [
-        *("task", "algorithm", "state", "directory", "note", "status", "measure", "kind", "name", "value"),
-        *("other", "contestant", "title", "side", "reason", "reference", "peer"),
-        *("source", "estimator", "critic", "advantages", "expected", "verdict"),
-        *("group", "setting", "settings", "seeds", "scale", "choices", "untuned", "tuned", "method"),
-        *("published_task", "version", "version_change", "metric", "metric_text", "spread_kind", "because"),
-        *("differences", "time_limits"),
-        *("claim", "statement", "rule", "claim_verdict", "metric", "first", "second", "direction", "unit", "against"),
-        *("left_out", "rests_on", "figure", "furthest"),
-    ],
-    "str",
-)
 AGAIN = "delete it, and the next snakemake makes it again"
 
 
@@ -145,8 +131,13 @@ def check_schema(content: dict[str, Any], path: Path) -> None:
         )
 
 
-def read_csv(path: Path, columns: tuple[str, ...], text: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """The named columns of a whole CSV file, all numbers except those in `text`."""
+def read_csv(
+    path: Path, columns: tuple[str, ...], text: Mapping[str, str] | None = None, *, further: bool = False
+) -> pd.DataFrame:
+    """The named columns of a whole CSV file, then, if asked for, its further ones; all numbers except those in `text`.
+
+    Raises ResultsError where the file is not there or is cut off, lacks a column, or has something else than a number.
+    """
     text = {name: kind for name, kind in (text or {}).items() if name in columns}
     try:
         content = path.read_bytes()
@@ -158,6 +149,8 @@ def read_csv(path: Path, columns: tuple[str, ...], text: Mapping[str, str] | Non
     for column in columns:
         if column not in header:
             raise ResultsError(f"{path}: no column {column!r}; it has {valid_choices(column, header)}.")
+    if further:
+        columns = (*columns, *(column for column in header if column not in columns))
     try:
         frame = pd.read_csv(
             path,

@@ -39,6 +39,7 @@ def read_jobs(grid: Grid) -> list[tuple[str, str, str, dict[str, Any]]]:
     return jobs
 
 
+State = tuple[dict[str, Any], str, dict[str, Any] | None]  # a cell of the grid, its state, its run.json or None
 Run = tuple[dict[str, Any], dict[str, Any]]  # a cell of the grid and its run.json
 Job = tuple[str, str, str, dict[str, Any]]  # of a study or probe: kind, directory, state and record
 

@@ -10,7 +10,6 @@ import pandas as pd
 
 from analysis.reading.checks import (
     NUMBER,
-    TEXT_COLUMNS,
     ResultsError,
     check_keys,
     check_names,
@@ -150,7 +149,7 @@ def choice_text(text: Any, choices: list[Any], path: Path, column: str) -> str |
 
 def read_parts(path: Path, about: dict[str, Any], trials: pd.DataFrame) -> pd.DataFrame:
     """parts.csv: as many of every trial as it counts, and on fresh seeds every task and seed with either settings."""
-    parts = read_csv(path, PART_COLUMNS, TEXT_COLUMNS)
+    parts = read_csv(path, PART_COLUMNS, dict.fromkeys(("settings", "seeds", "task", "status"), "str"))
     valid = {
         "settings": PART_SETTINGS,
         "seeds": PART_SEEDS,
