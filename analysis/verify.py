@@ -34,7 +34,7 @@ from analysis.reading.checks import (
 from analysis.reading.grid import Grid, check_there, read_grid
 from analysis.reading.jobs import STATES
 from analysis.reading.probes import archive_names, read_probe
-from analysis.reading.runs import read_episodes, read_run, read_updates
+from analysis.reading.runs import check_task_code, read_episodes, read_run, read_updates
 from analysis.reading.studies import read_study
 from analysis.reading.tables import TABLES, read_table, table_text
 from analysis.words import plural
@@ -238,6 +238,13 @@ def runs(grid: Grid, records: Records) -> Section:
         if counts != usual[0][0]:
             own, others = (" and ".join(map(str, numbers)) for numbers in (counts, usual[0][0]))
             section.faults.append(f"{path}: evaluated on {own} episodes, most runs on {others}; {remedy(path)}.")
+    there = [(cell, records[path]) for cell in grid.cells if (path := run_path(grid, cell)) in records]
+    try:
+        check_task_code(grid, there)
+    except ResultsError as error:
+        section.faults.append(str(error))
+    if mixed := of_different_code(there):
+        section.notes.append(f"{some_of(mixed)}: its runs are of different code; snakemake runs the older ones again.")
     foreign = [run["cell"].get("grid") for run in found.values() if run["cell"].get("grid") != grid.name]
     if foreign:
         names = some_of(sorted(set(map(str, foreign))))
@@ -245,10 +252,24 @@ def runs(grid: Grid, records: Records) -> Section:
     return section
 
 
+def run_path(grid: Grid, cell: Record) -> Path:
+    """Where a cell's record lies."""
+    return grid.folder / cell["directory"] / "run.json"
+
+
+def of_different_code(runs: Sequence[tuple[Record, Record]]) -> list[str]:
+    """The algorithms and tasks whose runs, each a cell and its run.json, name different code."""
+    codes: dict[str, set[str]] = {}
+    for cell, run in runs:
+        if "code" in run:  # earlier versions did not name it
+            codes.setdefault(f"{cell['algorithm']} on {cell['task']}", set()).add(str(run["code"]))
+    return [name for name, of in codes.items() if len(of) > 1]
+
+
 def read_whole_run(grid: Grid, cell: Record) -> Record | None:
     """A cell's run.json, or None; where it has no digests, its files are looked through."""
-    folder = grid.folder / cell["directory"]
-    path = folder / "run.json"
+    path = run_path(grid, cell)
+    folder = path.parent
     if not path.exists():
         return None
     run = read_run(grid, cell)
@@ -316,7 +337,7 @@ def tables(grid: Grid, records: Records) -> Section:
         return Section("tables", "cannot be read", [str(error)])
     stale = []
     for cell in grid.cells:
-        run = records.get(grid.folder / cell["directory"] / "run.json")
+        run = records.get(run_path(grid, cell))
         seconds = ledger.get(cell["directory"], math.nan)
         if run is not None and not math.isclose(seconds, run["seconds"]["total"], abs_tol=HALF_A_MILLISECOND):
             stale.append(cell["directory"])
@@ -439,7 +460,7 @@ def known_files(grid: Grid, records: Records) -> tuple[set[str], list[str]]:
         f"{study['directory']}/{files}" for study in grid.studies for files in (SUPERSEDED.format("*"), f"{LOCKS}/*")
     ]
     for cell in grid.cells:
-        run = records.get(grid.folder / cell["directory"] / "run.json")
+        run = records.get(run_path(grid, cell))
         if run is None:  # missing or not to be read: then these are no others
             patterns.append(f"{cell['directory']}/*")
         else:

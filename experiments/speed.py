@@ -145,7 +145,8 @@ class Bench:
             return ["experiments.run", "--grid", grid, "--algorithm", name, "--task", task, *common]
         words = ["experiments.peers", "--measure", contestant.measure, *common]
         words += ["--task", json.dumps({"id": task, **preprocessing(self.tasks[task].task)})]
-        return [*words, "--settings", json.dumps(contestant.resolved())]
+        of_peer = ["--algorithm", contestant.algorithm] if contestant.side == "peer" else []
+        return [*words, *of_peer, "--settings", json.dumps(contestant.resolved())]
 
     def fill_the_cache(self) -> None:
         """One discarded rollout of whatever is compiled, so that measurements load compiled code instead."""

@@ -1,5 +1,6 @@
 """Reads a run: its record, episodes and updates."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -9,7 +10,7 @@ import pandas as pd
 
 from analysis.reading.checks import AGAIN, NUMBER, ResultsError, check_keys, line_of, read_csv, read_record
 from analysis.reading.grid import Grid
-from experiments.schema import BEST, EPISODE_COLUMNS, EVALUATIONS, RUN_STATES, SECONDS, UPDATE_COLUMNS
+from experiments.schema import BEST, EPISODE_COLUMNS, EVALUATIONS, RUN_STATES, SECONDS, TASK_CODE, UPDATE_COLUMNS
 
 RUN_KEYS = {
     "schema": int,
@@ -77,6 +78,24 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
             if not returns or not all(isinstance(value, NUMBER) and np.isfinite(value) for value in returns):
                 raise ResultsError(f"{path}: evaluation.{kind}.returns is {returns!r}; expected finite numbers.")
     return run
+
+
+def check_task_code(grid: Grid, runs: Iterable[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    """Raise ResultsError where two runs of a task, each a cell and its run.json, were made with different task code.
+
+    Runs of earlier versions do not say what the task's code was, and are taken as they are.
+    """
+    first: dict[str, tuple[Path, Any]] = {}
+    for cell, run in runs:
+        path = grid.folder / cell["directory"] / "run.json"
+        if TASK_CODE not in run:
+            continue
+        other, code = first.setdefault(cell["task"], (path, run[TASK_CODE]))
+        if run[TASK_CODE] != code:
+            raise ResultsError(
+                f"{path}: {TASK_CODE} is {run[TASK_CODE]}, that of {other} is {code}; runs of different code are not "
+                f"averaged: run the older one again, as snakemake does."
+            )
 
 
 def asker(grid: Grid, cell: dict[str, Any], section: str) -> str:
