@@ -27,6 +27,7 @@ from tests.analysis_fixtures import (
     edit_json,
     probe,
     says_nan,
+    section_tables,
     write_grid,
 )
 

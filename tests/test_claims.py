@@ -209,8 +209,8 @@ def test_the_ablation_of_ppo_can_test_the_claim_about_it():
             assert {key for key in first if first[key] != second[key]} == set(comparison.differing_in)
 
 
-def test_the_example_in_the_readme_is_a_claim(tmp_path):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_example_in_the_document_is_a_claim(tmp_path):
+    text = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
     example = re.search(r"<!-- claim -->\n```yaml\n(.*?)```", text, re.DOTALL)[1]
     assert load(tmp_path, example).claims[8].id == "small_clip_range_is_safer"
     table = text.split("<!-- claim -->")[1].split("\n## ")[0]

@@ -29,6 +29,7 @@ from tests.analysis_fixtures import (
     make_page,
     probe,
     says_nan,
+    section_tables,
     write_grid,
     write_probe,
 )

@@ -29,6 +29,7 @@ from tests.analysis_fixtures import (
     edit_json,
     make_page,
     says_nan,
+    section_tables,
     study,
     write_grid,
     write_runs,
