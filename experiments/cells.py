@@ -53,7 +53,10 @@ class GridAlgorithm:
 
     @property
     def title(self) -> str:
-        """The name for tables and figures: the grid's, or the class's with the entry's name where that is another."""
+        """The name for tables and figures: the one that the grid gives, or else that of the class.
+
+        Where the entry is not called like its module, the class's title is followed by the entry's name.
+        """
         by_class = self.algorithm.title if self.name == self.module else f"{self.algorithm.title} ({self.name})"
         return self.own_title or by_class
 
@@ -65,7 +68,7 @@ class GridAlgorithm:
 
 @dataclass(frozen=True)
 class Cell:
-    """One (algorithm, task, seed) with everything that determines its run."""
+    """One (algorithm, task, seed) with its budget and settings. A run is an executed cell."""
 
     algorithm: str
     task: str
@@ -78,7 +81,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Probe:
-    """One frozen policy at which every algorithm's gradient is measured, and how."""
+    """One policy that is not trained further, at which the gradient of every algorithm is measured, and how."""
 
     task: str
     source: str  # the algorithm whose checkpoint it is, or INITIALISATION on an exact problem
@@ -132,7 +135,7 @@ class Grid:
         return self._cells(algorithm, task, [seed])[0]
 
     def _cells(self, algorithm: str, task: str, seeds: Iterable[int]) -> list[Cell]:
-        """Cells that differ in nothing but the seed; their settings are resolved once."""
+        """Cells that differ only in the seed; their settings are resolved once."""
         settings, steps = self.resolved(algorithm, task).settings(), self.tasks[task].steps
         directory = f"runs/{directory_name(task)}/{algorithm}"
         study = self.study_of(algorithm, task)
@@ -173,7 +176,11 @@ class Grid:
         return next((self._study(algorithm, group) for group in serving), None)
 
     def resolved(self, algorithm: str, task: str, tuned: Mapping[str, Any] | None = None) -> Algorithm:
-        """An algorithm with its settings for a task, which need not be one of the grid's; `tuned` come last."""
+        """An algorithm with its settings for a task, which need not be one of the grid's.
+
+        `tuned` are the settings that a study has found; they replace those of the grid. Raises GridError where a
+        setting is unknown or has an invalid value.
+        """
         entry = self.algorithms[algorithm]
         try:
             settings = entry.settings | entry.task_settings.get(task, {}) | dict(tuned or {})
@@ -196,11 +203,11 @@ class Grid:
         raise GridError(f"{self.path}: no probe of {wanted}; {nearest_first(wanted, known)}")
 
     def limit(self, task: str) -> float | None:
-        """The seconds that a run, a training of a study or a probe on a task may take, if there is a limit."""
+        """The time limit of a run, a probe or one training of a study on a task, in seconds; None without a limit."""
         return self.tasks[task].time_limit if task in self.tasks else self.time_limit
 
     def manifest(self) -> dict[str, Any]:
-        """The grid as the analysis reads it (`grid.json`): nothing in it depends on what has been run."""
+        """The grid as the analysis reads it in `grid.json`. Nothing in it depends on results."""
         return {
             "schema": SCHEMA,
             "grid": self.name,

@@ -47,7 +47,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One test of a claim: is the metric of the first side higher or lower than, or equal to, that of the second?"""
+    """One test of a claim: is the metric of the first side higher than, lower than or equal to that of the second?"""
 
     metric: str
     sides: tuple[Side, ...]  # one alone is held against 0, or against REINFORCE's variance
@@ -73,9 +73,9 @@ class Claim:
 
 
 def read_all_claims(paths: list[tuple[Path, str]]) -> tuple[Claim, ...]:
-    """The claims of several files, each with the name that errors call it by.
+    """The claims of several files. A path comes with the name that messages call the file by.
 
-    Raises GridError for a file that cannot be read, a mistake in it, or an id that two of them have.
+    Raises GridError where a file cannot be read, has a mistake, or has a claim whose name is in another file.
     """
     claims: dict[str, Claim] = {}
     for path, shown in paths:
@@ -89,9 +89,9 @@ def read_all_claims(paths: list[tuple[Path, str]]) -> tuple[Claim, ...]:
 
 
 def read_claims(path: Path, shown: str) -> list[Claim]:
-    """The claims of one file.
+    """The claims of one file, which messages call `shown`.
 
-    Raises GridError, with one sentence that names the file, the claim and the key.
+    Raises GridError, which names the file, the claim and the key.
     """
     if not path.is_file():
         raise GridError(f"there is no file of claims {shown}")
@@ -148,7 +148,7 @@ def _side(path: str, where: str, entry: Any, of_runs: bool) -> Side:
         raise GridError(f"{path}: a side of {where} must have one of algorithm and gae_lambda")
     if of_runs and (keys["algorithm"] is None or keys["critic"] is not None):
         raise GridError(
-            f"{path}: a side of {where} must be an algorithm alone; runs have no other critic and no other λ"
+            f"{path}: a side of {where} must be an algorithm alone; runs have no other critic or λ to choose"
         )
     return Side(**keys)
 

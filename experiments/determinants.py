@@ -57,16 +57,17 @@ class Determinants:
         return Code({file: digest([file]) for file in self.files}, self.versions)
 
     def check_code(self, code: "Code") -> None:
-        """Refuse a result of `code` that would pass for a result of what is on the disk now.
+        """Raise GridError, which names the files, where files were edited since they were `code`.
 
-        Raises GridError, which names the files that were edited.
+        A result that is written after the edit is newer than the edit, and so Snakemake would take it for a result of
+        the edited files.
         """
         now = self.code()
         if now != code:
             edited = [file for file, content in now.contents.items() if code.contents.get(file) != content]
             raise GridError(
-                f"{', '.join(edited)}: edited while this was at work, so that the result would pass for one of the "
-                "edited code; nothing is written, and the same command does it again"
+                f"{', '.join(edited)}: edited while this job was running. Its result would be taken for a result of "
+                "the edited code, so nothing is written; run the same command again"
             )
 
 

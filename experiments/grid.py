@@ -46,9 +46,10 @@ ALGORITHMS = ROOT / "algorithms"
 
 
 def algorithm_class(name: str) -> type[Algorithm]:
-    """The Algorithm defined in algorithms/NAME.py.
+    """The class of the algorithm in algorithms/NAME.py.
 
-    Raises GridError where there is no such file, or where it does not define exactly one.
+    Raises GridError where there is no such file, where it does not define exactly one Algorithm, or where that lacks
+    its title, its equation, or a type of a setting.
     """
     names = sorted(p.stem for p in ALGORITHMS.glob("*.py") if p.stem != "__init__")
     if name not in names:
@@ -77,10 +78,12 @@ def algorithm_class(name: str) -> type[Algorithm]:
 
 
 def load_grid(name: str, only: str | None = None) -> Grid:
-    """Read and check a grid: a name under experiments/grids/ or a path to a YAML file.
+    """Read and check a grid.
 
-    With `only`, it has that algorithm alone, and neither probes nor claims: no other algorithm's file is imported, in
-    which somebody may be writing. Raises GridError, with one sentence that names the file and the key.
+    name: of a file under experiments/grids/, or the path of a YAML file.
+    only: an algorithm of the grid. The grid then has no other one, and neither probes nor claims. The files of the
+    other algorithms are not imported, so that a mistake in one of them does no harm.
+    Raises GridError, which names the file and the key.
     """
     path = Path(name) if "/" in name or name.endswith((".yaml", ".yml")) else GRIDS / f"{name}.yaml"
     shipped = sorted(p.stem for p in GRIDS.glob("*.yaml"))
@@ -170,7 +173,7 @@ def _algorithm(path: str, name: str, entry: Any, tasks: Mapping[str, GridTask]) 
         if task not in tasks:
             raise GridError(f"{path}: algorithm {name} has settings for {task!r}; {nearest_first(task, list(tasks))}")
         if not MAPPING[0](settings):
-            raise GridError(f"{path}: algorithm {name} has for {task} not a mapping but {settings!r}")
+            raise GridError(f"{path}: the settings of algorithm {name} for {task} must be a mapping, not {settings!r}")
     space = read_space(path, name, keys["search_space"], algorithm)
     if keys["tuned"] and not space:
         raise GridError(f"{path}: algorithm {name} is to be tuned and has no search_space")
@@ -222,7 +225,7 @@ def _probes(
 
 
 def _claims(grid: Path, named: str | list[str]) -> tuple[Claim, ...]:
-    """Those of every grid, then those of the files that this one names; relative to the grid's folder."""
+    """The claims of every grid, then those of the files that this grid names, relative to its folder."""
     files = [CLAIMS, *(grid.parent / name for name in ([named] if isinstance(named, str) else named))]
     return read_all_claims([(file, os.path.relpath(file, ROOT)) for file in files])
 

@@ -10,11 +10,11 @@ from experiments.schema import BEST
 from experiments.search import Study
 from experiments.sources import ROOT, import_closure
 
-FOLDERS = (  # of a job, by its rule's wildcards; relative to the grid's results
-    "runs/{task}/{algorithm}/{seed}",
-    "tuning/{algorithm}/{group}",
-    "probes/{task}/{source}/{seed}/{fraction}",
-)
+FOLDERS = {  # of a job, by the names of its rule's wildcards; relative to the grid's results
+    frozenset(("task", "algorithm", "seed")): "runs/{task}/{algorithm}/{seed}",
+    frozenset(("algorithm", "group")): "tuning/{algorithm}/{group}",
+    frozenset(("task", "source", "seed", "fraction")): "probes/{task}/{source}/{seed}/{fraction}",
+}
 # What an executor like Slurm's asks for. Measured on the default grid: the slowest cell makes 2,600 environment steps a
 # second, the slowest study 6,900 (its slowest trial 1,800), a probe takes a minute at most; memory is 490 MB in a cell,
 # 840 MB in a probe, and 380 MB in Snakemake's own processes on the node. A cluster's processors may be slower.
@@ -38,11 +38,11 @@ class Jobs:
         self.cells = {cell.directory: cell for cell in grid.cells()}
         self.studies = {study.directory: study for study in grid.studies()}
         self.probes = {probe.directory: probe for probe in grid.probes}
+        self._all: dict[str, Job] = self.cells | self.studies | self.probes
 
     def of(self, wildcards: Any) -> Job:
         """The job that the values of these wildcards name."""
-        (folder,) = (folder.format(**wildcards) for folder in FOLDERS if names_in(folder) == set(wildcards.keys()))
-        return (self.cells | self.studies | self.probes)[folder]
+        return self._all[FOLDERS[frozenset(wildcards.keys())].format(**wildcards)]
 
     def determinants(self, wildcards: Any) -> Determinants:
         """What determines a job."""
@@ -94,11 +94,6 @@ class Jobs:
             return attempt * PROBE_MINUTES
         steps = job.steps if isinstance(job, Cell) else steps_of_a_worker(job, threads)
         return attempt * (MINUTES_BESIDE + steps // STEPS_PER_MINUTE[type(job)])
-
-
-def names_in(folder: str) -> set[str]:
-    """The wildcards of a folder's name."""
-    return {part[1:-1] for part in folder.split("/")[1:]}
 
 
 def steps_of_a_worker(study: Study, workers: int) -> int:

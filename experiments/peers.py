@@ -24,7 +24,7 @@ ENVPOOL_ENVS = 8  # as many as this project's algorithms step
 
 
 class CannotRun(Exception):
-    """What this contestant needs is not there; the message is the reason that the table shows."""
+    """Something that a contestant needs is missing. The message is the reason that the table shows."""
 
 
 class Stopwatch:
@@ -34,7 +34,7 @@ class Stopwatch:
         self.seconds: dict[str, float] = {}
 
     def time(self, owner: Any, method: str, name: str) -> None:
-        """Replace a method of one object by itself, timed."""
+        """Count the seconds of every call of `method` of `owner` under `name`."""
         function = getattr(owner, method)
         self.seconds[name] = 0.0
 
@@ -48,13 +48,13 @@ class Stopwatch:
 
 
 class Measurement:
-    """The record of one measurement, in the words of a run's `run.json`."""
+    """The record of one measurement, with the keys of a run's `run.json`."""
 
     def __init__(self) -> None:
         self.start_up = 0.0
 
     def ready(self) -> None:
-        """Everything is imported and made: what follows is no part of the start-up."""
+        """End the start-up: everything is imported and made."""
         self.start_up = age()
 
     def record(self, steps: int, training: float, **phases: float) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def stable_baselines3(
 
 
 def write_episodes(envs: Any) -> None:
-    """The training episodes as a run of this project has them: `episodes.csv` with step, return and length."""
+    """Write the training episodes to `episodes.csv` with the columns of a run: step, return and length."""
     episodes = []
     for i, (returns, lengths) in enumerate(
         zip(envs.env_method("get_episode_rewards"), envs.env_method("get_episode_lengths"), strict=True)
@@ -272,7 +272,7 @@ def _import(package: str, extra: str) -> Any:
 
 
 def main() -> None:
-    """Measure one contestant that is not this project's, once; exit status 2 and a sentence where it cannot run."""
+    """Measure one contestant once. Where it cannot run, the exit status is 2, with the reason in one sentence."""
     parser = argparse.ArgumentParser(prog="python -m experiments.peers", description=main.__doc__)
     parser.add_argument("--measure", required=True, choices=MEASURES)
     parser.add_argument("--task", required=True, type=json.loads, help="id and preprocessing, as JSON")

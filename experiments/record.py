@@ -10,13 +10,14 @@ import contextlib
 import csv
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,14 @@ def write_json(path: Path, data: Any) -> None:
     write_whole(path, json_text(data))
 
 
+def csv_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table as text; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([columns, *rows])
+    return text.getvalue()
+
+
 def json_text(data: Any) -> str:
     """JSON as it stands in a file."""
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
@@ -67,7 +76,7 @@ class UnusableFolder(ValueError):
 
 
 def check_folder(directory: Path, files: Iterable[str] = (*RUN_FILES, CHECKPOINTS), what: str = "run") -> None:
-    """Refuse, before any work, a folder that could not be written or that holds anything but a run's files."""
+    """Raise UnusableFolder where a folder cannot be written, or holds anything but `files`; before any work is done."""
     if directory.exists() and not directory.is_dir():
         raise UnusableFolder(f"{directory} is a file; a {what} is written into a folder of its own")
     strangers = sorted({p.name for p in directory.iterdir()} - set(files)) if directory.exists() else []
@@ -80,7 +89,7 @@ def check_folder(directory: Path, files: Iterable[str] = (*RUN_FILES, CHECKPOINT
 
 
 def check_writable(folder: Path, what: Path) -> None:
-    """Refuse, before any work, a place where no file can be written; the message names `what` was to be written."""
+    """Raise UnusableFolder, before any work is done, where `folder` takes no file; `what` was to be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -91,7 +100,7 @@ def check_writable(folder: Path, what: Path) -> None:
 
 @contextlib.contextmanager
 def whole_folder(directory: Path) -> Iterator[Path]:
-    """An empty folder beside `directory`, which takes its place when it is filled."""
+    """A context with an empty folder, which replaces `directory` at its end; an exception leaves that as it was."""
     directory = directory.resolve()
     unfinished = directory.with_name(f".{directory.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)  # of an attempt that was killed
@@ -125,7 +134,7 @@ def checkpoint_file(checkpoint: Checkpoint) -> str:
 
 
 def outcome(run: Run) -> dict[str, Any]:
-    """What a run gave, as it stands in `run.json`."""
+    """The results of a run as they stand in `run.json`."""
     loop_seconds = run.seconds["training"] - run.seconds["compiling"]
     return {
         "status": "done" if run.diverged_at is None else "diverged",

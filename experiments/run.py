@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def read_settings(pairs: Sequence[str]) -> dict:
-    """Settings from NAME=VALUE words, values read as in a grid file."""
+    """Settings from words NAME=VALUE; values are read as in a grid file. Raises GridError for any other word."""
     settings = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

@@ -15,7 +15,7 @@ FEWEST_SEEDS = 2  # of tuning: the score of one seed is as much luck as settings
 
 
 class InvalidStudy(ValueError):
-    """A study's files that are not whole, or of another study; the message says which and what to do."""
+    """Files of a study that are damaged or belong to another study. The message names them and says what to do."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,9 @@ class Study:
 
 
 def read_tuning(path: str, data: Any, seeds: Sequence[int], tasks: Sequence[str]) -> Tuning:
-    """The section `tuning` of a grid with these evaluation seeds and tasks.
+    """The section `tuning` of a grid. `path` is the grid's file in messages, `seeds` and `tasks` are the grid's.
 
-    Raises GridError, also where a seed is used twice: for tuning and for evaluation, say.
+    Raises GridError, also where one seed has two uses, such as tuning and evaluation.
     """
     keys = section(path, "tuning", data, TUNING_KEYS)
     purposes = {
@@ -147,7 +147,7 @@ def _group(path: str, name: str, entry: Any, tasks: Sequence[str]) -> Group:
 
 
 def read_space(path: str, name: str, data: Mapping[str, Any], algorithm: type[Algorithm]) -> SearchSpace:
-    """The search space of the grid's algorithm `name`, whose ends and choices its class takes.
+    """The search space of the grid's algorithm `name`, whose class is `algorithm`; `path` is the file in messages.
 
     Raises GridError where a setting is unknown, a value is of the wrong type or out of range, or a range is empty.
     """
@@ -187,11 +187,11 @@ def _problem(dimension: Dimension) -> str | None:
     if low >= high:
         return f"is empty: low is {low} and high is {high}"
     if scale == "log" and low <= 0:
-        return f"has low = {low}, which no logarithmic scale has"
+        return f"has low = {low}; the scale log needs a number above 0"
     if scale == "log_one_minus" and high >= 1:
-        return f"has high = {high}; 1 − {high} is not on a logarithmic scale"
+        return f"has high = {high}; the scale log_one_minus needs a number below 1"
     if scale == "log_one_minus" and type(low) is int:
-        return "has whole numbers, of which 1 − x is not searched on a logarithmic scale"
+        return "has whole numbers; the scale log_one_minus needs numbers between whole ones"
     return None
 
 

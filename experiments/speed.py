@@ -112,7 +112,7 @@ def default_tasks(names: Sequence[str]) -> dict[str, GridTask]:
 
 
 def cell_grid(task: GridTask, backend: str) -> dict[str, Any]:
-    """The grid of one task whose cells this project's measurements are: compiled however short the run."""
+    """The grid of one task, whose cells are the measurements of this project. Everything in it is compiled."""
     entry = preprocessing(task.task) | {key: value for key, value in vars(task).items() if key != "task"}
     entry["backend"] = backend
     ours = {n: c for n, c in CONTESTANTS.items() if c.side == "ours" and c.backend == backend}
@@ -126,7 +126,7 @@ def cell_grid(task: GridTask, backend: str) -> dict[str, Any]:
 
 
 class Bench:
-    """Runs measurements one after the other, in a folder of its own for what they write."""
+    """Runs measurements one after the other; what they write lies in `folder`."""
 
     def __init__(self, folder: Path, tasks: Mapping[str, GridTask], scale: float) -> None:
         self.folder, self.tasks, self.scale = folder, tasks, scale
@@ -194,7 +194,7 @@ class Bench:
 
 
 def pin() -> int | None:
-    """Keep this process, and so every process that it starts, on one core; None where that cannot be asked for."""
+    """Keep this process and those that it starts on one core. Returns its number, or None where that is impossible."""
     if not hasattr(os, "sched_setaffinity"):
         return None
     core = max(os.sched_getaffinity(0))  # the lowest cores are those that a system's own work is often found on
@@ -216,7 +216,7 @@ def line(row: Mapping[str, Any]) -> str:
 
 
 def write_measurements(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The rows as CSV; an empty cell is a quantity that does not exist."""
+    """Write the rows as CSV. A cell is empty where a quantity does not exist."""
     text = io.StringIO()
     writer = csv.DictWriter(text, MEASUREMENT_COLUMNS, lineterminator="\n")
     writer.writeheader()

@@ -10,8 +10,6 @@ With several workers, trials do not wait for each other, and what a sampler sees
 
 import argparse
 import contextlib
-import csv
-import io
 import json
 import subprocess
 import sys
@@ -37,7 +35,7 @@ from experiments.determinants import identity, what_determines
 from experiments.grid import load_grid
 from experiments.process import age, end_at_once, time_limit
 from experiments.progress import Progress
-from experiments.record import PACKAGES, check_writable, provenance, write_json, write_record, write_whole
+from experiments.record import PACKAGES, check_writable, csv_text, provenance, write_json, write_record, write_whole
 from experiments.schema import (
     BEST,
     JOURNAL,
@@ -57,7 +55,7 @@ SECONDS_BETWEEN_LOOKS = 1.0  # at whether other workers have ended their trials
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Tune an algorithm on a group of tasks; a study that was interrupted goes on where it stopped."""
+    """Tune an algorithm on a group of tasks. A study that was interrupted goes on where it stopped."""
     parser = argparse.ArgumentParser(prog="python -m experiments.tune", description=main.__doc__)
     parser.add_argument("--grid", required=True, help="a name under experiments/grids/ or a path to a YAML file")
     parser.add_argument("--algorithm", required=True)
@@ -113,15 +111,15 @@ class KernelLock:
 
 
 def lock_of(directory: Path, what: str) -> FileLock:
-    """The lock on a part of a study: "study", "claim" or "journal", or on a trial."""
+    """The lock on `what`: "study", "claim", "journal" or a trial."""
     (directory / LOCKS).mkdir(parents=True, exist_ok=True)
     return FileLock(directory / LOCKS / what)
 
 
 def open_journal(journal: Path) -> JournalStorage:
-    """Optuna's storage in a file. A last line that was cut off when its writer was killed is removed.
+    """Optuna's storage in a file. Where the last line was cut off because its writer was killed, it is removed.
 
-    Raises InvalidStudy, and changes nothing, where any other line is not whole.
+    Raises InvalidStudy, and changes nothing, where any other line is damaged.
     """
     lock = KernelLock(journal.parent)
     lock.acquire()
@@ -187,7 +185,7 @@ def to_settings(study: Study, parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def make_pruner(path: str, study: Study) -> optuna.pruners.BasePruner:
-    """What the grid in `path` chose among Optuna's pruners. Raises GridError where it does not take the arguments."""
+    """The pruner of Optuna's that the grid in `path` names. Raises GridError where it does not take the arguments."""
     name, arguments = study.tuning.pruner["name"], {k: v for k, v in study.tuning.pruner.items() if k != "name"}
     try:
         return getattr(optuna.pruners, name)(**arguments)
@@ -222,8 +220,8 @@ class Worker:
     def _open(self) -> optuna.Study:
         """The study in the folder's journal, begun if it is not there.
 
-        One that was made by other code is put aside and begun anew, since settings' defaults are code. Raises
-        InvalidStudy where it is by the same code another study, with another search space, say, or another objective.
+        A study that was made by other code is put aside and begun anew. Raises InvalidStudy where the code is the same
+        and the grid asks for another study, with another search space for example.
         """
         journal, code = self.directory / JOURNAL, self.code.name
         determines = json.loads(json.dumps(identity(self.grid, self.study)))
@@ -267,19 +265,19 @@ class Worker:
                 lock.release()
 
     def work_until_all_have_ended(self) -> None:
-        """Evaluate what workers that were killed have left, and wait for those that are at work, elsewhere say."""
+        """Evaluate what killed workers have left, and wait for the workers that are still running."""
         self.work()
         while self.trials(TrialState.RUNNING):
             time.sleep(SECONDS_BETWEEN_LOOKS)
             self.work()
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """The trials in some state, or all: as many as the grid asks for, also where it has asked for more before."""
+        """The trials in one of these states, or all. No more than the grid asks for, also where there are more."""
         trials = self.optuna.get_trials(deepcopy=False)[: self.study.tuning.trials]
         return [trial for trial in trials if not states or trial.state in states]
 
     def _claim(self) -> tuple[FrozenTrial, FileLock] | None:
-        """A trial that is left to do and not another worker's: one whose worker was killed, or else a new one."""
+        """The next trial to evaluate, with its lock: one whose worker was killed, or a new one. None: all are done."""
         with lock_of(self.directory, "claim"):
             for trial in self.trials(TrialState.RUNNING):
                 lock = lock_of(self.directory, f"trial {trial.number}")
@@ -327,7 +325,7 @@ class Worker:
         }
 
     def settings_of(self, trial: FrozenTrial) -> dict[str, Any]:
-        """What a trial sets; nothing in that of the untuned settings, which may differ between tasks."""
+        """The settings of a trial; empty for the trial with the untuned settings, which may differ between tasks."""
         return {} if trial.number == UNTUNED else to_settings(self.study, trial.params)
 
     def _evaluate(self, frozen: FrozenTrial) -> None:
@@ -383,7 +381,7 @@ class Worker:
                 self.optuna.set_user_attr(f"fresh {trial.number}", [vars(part) for part in parts])
 
     def fresh_parts(self, trial: FrozenTrial) -> list[Part]:
-        """What was measured of a trial's settings with fresh seeds, as far as that goes by the grid's list of them."""
+        """The parts of a trial on fresh seeds; none where they are not the beginning of what the grid asks for."""
         parts = [Part(**part) for part in self.optuna.user_attrs.get(f"fresh {trial.number}", [])]
         as_asked = [p for p, place in zip(parts, self._fresh_places(), strict=False) if (p.seed, p.task) == place]
         return as_asked if len(as_asked) == len(parts) else []
@@ -393,12 +391,15 @@ class Worker:
 
     @property
     def best(self) -> FrozenTrial:
-        """The complete trial of the highest score; of equals the first."""
+        """The complete trial with the highest score; the first of equal ones."""
         complete = self.trials(TrialState.COMPLETE)
         return max(complete, key=lambda trial: (trial.value, -trial.number))
 
     def importances(self) -> dict[str, float] | None:
-        """The share of each setting in what sets the best trials apart; None where few are complete, or all equal."""
+        """The importance of each setting by PED-ANOVA; the sum is 1.
+
+        None where fewer than FEWEST_FOR_IMPORTANCE trials are complete, or where all have the same score.
+        """
         space, complete = self.study.space, self.trials(TrialState.COMPLETE)
         complete = [trial for trial in complete if len(trial.params) == len(space)]
         if len(complete) < FEWEST_FOR_IMPORTANCE or len({trial.value for trial in complete}) == 1:
@@ -430,9 +431,9 @@ def parts_of(trial: FrozenTrial) -> list[Part]:
 
 
 def objective(parts: Sequence[Part], tasks: int, spread_penalty: float) -> float:
-    """Mean over seeds of the mean normalised score over tasks, less the penalty times its deviation over seeds.
+    """Mean over seeds of the mean normalised score over tasks, minus the penalty times its deviation over seeds.
 
-    `parts` are those of the first seed's tasks, then of the second's; the last seed may lack some.
+    parts: of the first seed's tasks, then of the second's; the last seed may lack some. tasks: how many there are.
     """
     scores = [part.normalized for part in parts]
     by_seed = [np.mean(scores[i : i + tasks]) for i in range(0, len(scores), tasks)]
@@ -440,7 +441,7 @@ def objective(parts: Sequence[Part], tasks: int, spread_penalty: float) -> float
 
 
 def differing(found: Any, asked: Any, where: str = "") -> Iterator[str]:
-    """Where two nested mappings differ, as half-sentences."""
+    """The differences between two nested mappings, each as half a sentence."""
     if isinstance(found, dict) and isinstance(asked, dict):
         for key in [*found, *(key for key in asked if key not in found)]:
             yield from differing(found.get(key, "nothing"), asked.get(key, "nothing"), f"{where}.{key}".lstrip("."))
@@ -449,7 +450,7 @@ def differing(found: Any, asked: Any, where: str = "") -> Iterator[str]:
 
 
 def write_study(directory: Path, worker: Worker) -> None:
-    """Write what the analysis reads: every trial, every part, the winner, and last what was asked for and by what."""
+    """Write what the analysis reads: trials, parts, the winner, and last the record with what was asked for."""
     study, trials, best = worker.study, worker.trials(), worker.best
     untuned = worker.untuned_settings()
     fields = list(study.space)
@@ -481,14 +482,6 @@ def write_study(directory: Path, worker: Worker) -> None:
     # The journal goes on growing; what is described here is how it begins.
     files = ("trials.csv", "parts.csv", BEST, JOURNAL)
     write_record(directory / "study.json", {"schema": SCHEMA} | asked | result | made_by, files)
-
-
-def csv_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table as text; None is an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([columns, *rows])
-    return text.getvalue()
 
 
 if __name__ == "__main__":

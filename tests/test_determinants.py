@@ -4,8 +4,6 @@ import copy
 import functools
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import gymnasium
@@ -19,7 +17,7 @@ from experiments.checks import GridError
 from experiments.determinants import EXEMPT, Code, Determinants, code_of, what_determines
 from experiments.grid import load_grid
 from experiments.sources import ROOT, import_closure, task_code
-from tests.pipeline_fixtures import environment
+from tests.pipeline_fixtures import files_opened
 
 ALGORITHMS = ("reinforce", "reinforce_baseline", "actor_critic", "a2c", "ppo")
 TABULAR = "experiments.exact:TabularMDP-v0"
@@ -28,7 +26,7 @@ TABULAR = "experiments.exact:TabularMDP-v0"
 
 
 def write(folder, **files):
-    """A folder with Python files, by their dotted names; the first word of a text may name another suffix."""
+    """Python files in a folder, by their names, in which `__` stands for a folder's end."""
     for name, text in files.items():
         path = folder.joinpath(*name.split("__")).with_suffix(".py")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -222,18 +220,6 @@ def test_a_cells_files_are_those_of_its_algorithm_and_of_no_other(grid):
         assert of_experiments == {"experiments/__init__.py", "experiments/run.py"}
 
 
-def test_a_new_file_in_core_is_no_input_of_what_does_not_import_it(grid):
-    import_closure.cache_clear()
-    for job in (*grid.cells(), *grid.studies(), *grid.probes):
-        assert not any(file.endswith("_of_my_own.py") for file in files_of(grid, job))
-    imported = {file for job in grid.cells() for file in files_of(grid, job)}
-    assert imported <= set(import_closure("algorithms/core/training.py")) | {
-        *(f"algorithms/{name}.py" for name in ALGORITHMS),
-        *import_closure("algorithms/ppo.py"),
-        *("experiments/__init__.py", "experiments/run.py"),
-    }
-
-
 def test_a_studys_files_have_the_tuner_and_a_probes_the_laboratory_and_every_algorithm(grid):
     (study,) = grid.studies()
     assert {"experiments/tune.py", "experiments/search.py", "algorithms/ppo.py"} <= files_of(grid, study)
@@ -266,7 +252,7 @@ def test_what_was_edited_while_a_job_was_at_work_is_named():
     code = determinants.code()
     determinants.check_code(code)
     earlier = Code(dict(code.contents) | {"algorithms/a2c.py": "other"}, {})
-    with pytest.raises(GridError, match=r"^algorithms/a2c\.py: edited while this was at work"):
+    with pytest.raises(GridError, match=r"^algorithms/a2c\.py: edited while this job was running"):
         determinants.check_code(earlier)
 
 
@@ -388,42 +374,10 @@ def test_the_changes_are_of_every_key_that_a_grid_has():
 
 # ------------------------------------------------------------------------------------ what a job opens
 
-# Every file of the project that a process opens, by Python's audit events. Nothing is read from compiled files.
-WATCHED = """
-import json, os, runpy, sys
-project, report, module = sys.argv[1:4]
-opened = set()
-def hook(event, arguments):
-    if event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
-        path = os.path.realpath(os.fsdecode(arguments[0]))
-        if path.startswith(project + os.sep) and os.path.isfile(path):
-            opened.add(os.path.relpath(path, project))
-sys.addaudithook(hook)
-exit_ = os._exit
-def leave(status):
-    with open(report, "w") as file:
-        json.dump(sorted(opened), file)
-    exit_(status)
-os._exit = leave
-sys.argv = [module, *sys.argv[4:]]
-try:
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
-except SystemExit as error:
-    leave(error.code or 0)
-leave(0)
-"""
-
 
 def opened_by(tmp_path, module, *words):
-    """The project's files that a command line opens, relative to the project."""
-    report = tmp_path / "opened.json"
-    command = [sys.executable, "-c", WATCHED, str(ROOT), str(report), module, *map(str, words)]
-    paths = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": str(tmp_path / "none")}
-    paths["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(tmp_path)])
-    done = subprocess.run(command, cwd=ROOT, env=environment() | paths, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    opened = json.loads(report.read_text())
-    return {file for file in opened if not file.startswith((".git/", "results/"))}
+    """The files of the project that a command line opens, which may have modules of the test's own."""
+    return files_opened(ROOT, tmp_path, module, *words, PYTHONPATH=os.pathsep.join([str(ROOT), str(tmp_path)]))
 
 
 def unaccounted(opened, determinants):

@@ -222,7 +222,7 @@ MISTAKES = {
     ),
     "an override that is no mapping": (
         set_at("algorithms", "ppo", "tasks", value={"CartPole-v1": [1]}),
-        ["algorithm ppo has for CartPole-v1 not a mapping but [1]"],
+        ["the settings of algorithm ppo for CartPole-v1 must be a mapping, not [1]"],
     ),
     "a name that is no text": (set_at("algorithms", 5, value={"module": "ppo"}), ["algorithms", "keys are text", "5"]),
     "an entry that is no mapping": (set_at("algorithms", "ppo", value=False), ["algorithm ppo must be a mapping"]),
@@ -431,7 +431,7 @@ TUNING_MISTAKES = {
         ["policy_learning_rate in the search space of ppo is empty: low is 0.0001 and high is 0.0001"],
     ),
     "a range from the wrong end": (set_at(*SPACE, "epochs", "low", value=9), ["epochs", "low is 9 and high is 8"]),
-    "a logarithm of zero": (set_at(*RATE, "low", value=0), ["policy_learning_rate", "low = 0.0, which no logarithmic"]),
+    "a logarithm of zero": (set_at(*RATE, "low", value=0), ["policy_learning_rate", "low = 0.0; the scale log needs"]),
     "a gamma of one on a logarithmic scale": (
         set_at("algorithms", "a2c", "search_space", "gamma", "high", value=1),
         ["gamma in the search space of a2c has high = 1.0"],

@@ -998,7 +998,7 @@ def test_a_cell_that_is_not_tuned_takes_no_tuned_settings(cell, folder, best):
 
 
 WRONG_BEST = {
-    "truncated": (lambda text: text[:40], "is not what a study has found"),
+    "truncated": (lambda text: text[:40], "is not the winner of a study"),
     "of another algorithm": (
         lambda text: text.replace('"ppo"', '"a2c"'),
         "is of a2c on classic, not of ppo on classic",
@@ -1013,9 +1013,9 @@ WRONG_BEST = {
     ),
     "with a value outside of the space": (lambda text: text.replace("0.93", "0.5"), "has gamma = 0.5"),
     "with a value of another kind": (lambda text: text.replace("0.93", '"high"'), "has gamma = 'high'"),
-    "without settings": (lambda text: text.replace('"settings"', '"found"'), "is not what a study has found"),
-    "of settings that are no mapping": (lambda text: text.replace('{"gamma": 0.93}', "[]"), "is not what a study"),
-    "a list": (lambda text: "[]", "is not what a study has found"),
+    "without settings": (lambda text: text.replace('"settings"', '"found"'), "is not the winner of a study"),
+    "of settings that are no mapping": (lambda text: text.replace('{"gamma": 0.93}', "[]"), "is not the winner"),
+    "a list": (lambda text: "[]", "is not the winner of a study"),
 }
 
 
