@@ -19,7 +19,7 @@ from analysis.figures import lacking, tables_behind
 from analysis.lacking import mark
 from analysis.page import markdown
 from analysis.reading.benchmark import read_benchmark
-from analysis.reading.checks import FILES, ResultsError, digest, write_whole
+from analysis.reading.checks import ResultsError, digest, write_whole
 from analysis.reading.grid import Grid, read_grid
 from analysis.reading.tables import read_table
 from analysis.sections import AVERAGES, FIGURES, TABLES, TITLES, caption_file
@@ -53,6 +53,7 @@ from analysis.words import (
     plural,
     setting_text,
 )
+from experiments.schema import MADE_OF
 
 
 def findings(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, list[str]]:
@@ -89,7 +90,7 @@ def write_report(grid: Grid) -> Path:
     made += [grid.folder / "tables" / f"{name}.csv" for name in TABLES]
     made += [grid.folder / "figures" / f"{name}.{kind}" for name in FIGURES for kind in ("svg", "png")]
     files = {file.relative_to(grid.folder).as_posix(): digest(file) for file in made}
-    write_whole(folder / FILES, (json.dumps({"files": files}, indent=1) + "\n").encode())
+    write_whole(folder / MADE_OF, (json.dumps({"files": files}, indent=1) + "\n").encode())
     return folder / "index.html"
 
 

@@ -1,5 +1,6 @@
 """Copies of the project, in one of which the smoke grid is run once for all tests, and its command lines."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -35,6 +36,48 @@ def environment():
 def snakemake(folder, *words, grid="smoke"):
     """Snakemake on two cores."""
     return run(folder, "snakemake", "--cores", "2", *words, "--config", *f"grid={grid}".split())
+
+
+# Every file of a project that a process opens, by Python's audit events. Compiled files are neither read nor written.
+WATCHED = """
+import json, os, runpy, sys
+project, report, prelude, module = sys.argv[1:5]
+opened = set()
+def hook(event, arguments):
+    if event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
+        path = os.path.realpath(os.fsdecode(arguments[0]))
+        if path.startswith(project + os.sep) and os.path.isfile(path):
+            opened.add(os.path.relpath(path, project))
+sys.addaudithook(hook)
+leave = os._exit
+def report_and_leave(status):
+    with open(report, "w") as file:
+        json.dump(sorted(opened), file)
+    leave(status)
+os._exit = report_and_leave
+exec(prelude)
+sys.argv = [module, *sys.argv[5:]]
+try:
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+except SystemExit as error:
+    report_and_leave(error.code or 0)
+report_and_leave(0)
+"""
+
+
+def files_opened(project, folder, module, *words, prelude="", **variables):
+    """The sources of a project that a command line opens, relative to it; it must succeed.
+
+    `folder` is for what is noted, `prelude` is run before the command line, `variables` are of the environment.
+    """
+    report = folder / "opened.json"
+    command = [sys.executable, "-c", WATCHED, str(project), str(report), prelude, module, *map(str, words)]
+    variables |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": str(folder / "none")}
+    done = subprocess.run(
+        command, cwd=project, env=environment() | variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {file for file in json.loads(report.read_text()) if not file.startswith((".git/", "results/"))}
 
 
 @pytest.fixture(scope="session")

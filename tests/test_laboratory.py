@@ -30,7 +30,7 @@ from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
 from algorithms.reinforce_baseline import ReinforceBaseline
 from experiments import exact, gradients, probe
-from experiments.cells import ROOT, GridAlgorithm
+from experiments.cells import GridAlgorithm
 from experiments.command import exit_with_sentence
 from experiments.gradients import (
     ActionValue,
@@ -46,8 +46,9 @@ from experiments.gradients import (
 )
 from experiments.grid import load_grid
 from experiments.probe import Clock, Frozen, measure, trained
-from experiments.record import SCHEMA
 from experiments.run import main as run_main
+from experiments.schema import SCHEMA
+from experiments.sources import ROOT
 from tests.tasks import ALGORITHMS, make_learner
 
 GAMMA = 0.9

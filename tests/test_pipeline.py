@@ -15,8 +15,9 @@ import time
 import numpy as np
 import pytest
 
+from experiments.jobs import stage_files
 from tests.analysis_fixtures import write_benchmark
-from tests.pipeline_fixtures import ROOT, run, snakemake
+from tests.pipeline_fixtures import ROOT, files_opened, run, snakemake
 
 SMOKE = {
     (task, algorithm, seed)
@@ -44,6 +45,12 @@ def stale(folder, grid="smoke"):
             values = (word.partition("=")[2] for word in wildcards[1].split(", ")) if wildcards else ()
             jobs.setdefault(name[1], set()).add(tuple(values))
     return jobs
+
+
+def stale_jobs(folder):
+    """The cells that would be trained, and the names of the other rules that would do something."""
+    jobs = stale(folder)
+    return jobs.pop("train", set()), set(jobs)
 
 
 def test_the_smoke_grid_makes_every_run_table_figure_and_the_report(finished):
@@ -205,6 +212,115 @@ def test_editing_the_core_reruns_every_cell(project):
     append(project / "algorithms" / "core" / "estimators.py", "\n# An edit.\n")
     jobs = stale(project)
     assert (jobs["train"], jobs["probe"], jobs["tune"]) == (SMOKE, PROBES, STUDIES)
+
+
+def test_a_new_file_in_the_core_reruns_nothing_and_what_only_one_algorithm_imports_reruns_its_cells_alone(project):
+    """Also where the import stands in a function."""
+    core = project / "algorithms" / "core"
+    (core / "replay_buffer.py").write_text('"""For somebody else."""\n')
+    assert stale_jobs(project) == (set(), set())
+    lazily = "\n\ndef lazily():\n    import algorithms.core.replay_buffer\n"
+    append(project / "algorithms" / "a2c.py", lazily)
+    assert stale_jobs(project)[0] == {cell for cell in SMOKE if cell[1] == "a2c"}
+
+
+def test_a_syntax_error_in_an_algorithm_that_the_grid_does_not_have_is_nothing_to_it(project):
+    (project / "algorithms" / "half_written.py").write_text("class HalfWritten(")
+    assert stale_jobs(project) == (set(), set())
+
+
+HOOKS = {
+    "adaptive": """
+    def after_update(self, record):
+        return replace(self, entropy_coefficient=0.5 * self.entropy_coefficient)
+""",
+    "penalised": """
+    def regularizer(self, distribution, batch):
+        return -0.01 * distribution.entropy().mean()
+""",
+}
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_an_algorithm_with_a_hook_makes_its_cells_and_the_analysis_stale_and_nothing_else(name, project):
+    """And the probes, which measure every algorithm."""
+    code = f"""\
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from algorithms.ppo import PPO
+
+
+@dataclass(frozen=True)
+class Hooked(PPO):
+    \"\"\"PPO with a hook.\"\"\"
+
+    title: ClassVar[str] = "{name.capitalize()}"
+{HOOKS[name]}"""
+    (project / "algorithms" / f"{name}.py").write_text(code)
+    edit(project / "experiments" / "grids" / "smoke.yaml", "\nalgorithms:\n", f"\nalgorithms:\n  {name}:\n")
+    cells, rules = stale_jobs(project)
+    assert cells == {(task, name, seed) for task, _, seed in SMOKE}
+    assert rules == ANALYSED | {"manifest", "probe"}
+
+
+def test_another_version_of_a_library_reruns_what_depends_on_it(project):
+    edit(
+        project / "experiments" / "determinants.py",
+        "versions_of(LIBRARIES)\n",
+        'versions_of(LIBRARIES) | {"numpy": "0"}\n',
+    )
+    assert stale_jobs(project)[0] == SMOKE
+    assert stale(project)["probe"] == PROBES
+    assert stale(project)["tune"] == STUDIES
+
+
+def test_every_table_and_every_figure_is_an_output_of_its_rule(finished):
+    results = finished / "results" / "smoke"
+    done = snakemake(finished, "--summary")
+    assert done.returncode == 0, done.stdout + done.stderr
+    known = set(re.findall(r"^results/smoke/(\S+)\t", done.stdout, re.MULTILINE))
+    made = {
+        str(p.relative_to(results))
+        for folder in ("tables", "figures", "report")
+        for p in (results / folder).glob("*.*")
+    }
+    assert "tables/ledger_jobs.csv" in made
+    assert made <= known
+
+
+@pytest.mark.parametrize("table", ["ledger_jobs", "scores"])
+def test_a_removed_table_is_made_again(table, project):
+    path = project / "results" / "smoke" / "tables" / f"{table}.csv"
+    content = path.read_bytes()
+    path.unlink()
+    assert stale_jobs(project)[1] >= {"tables"}
+    assert snakemake(project).returncode == 0
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("stage", ["tables", "figures", "report"])
+def test_an_edit_of_any_file_that_a_stage_of_the_analysis_opens_makes_it_again(stage, project, tmp_path):
+    """Without the check that every section keeps its word, which imports all of them and makes nothing."""
+    without = "from analysis import sections; sections.check = lambda: None"
+    words = ("--results", "results/smoke")
+    opened = files_opened(project, tmp_path, f"analysis.{stage}", *words, prelude=without)
+    assert {f"analysis/{stage}.py", "analysis/sections/scores/__init__.py", "experiments/schema.py"} <= opened
+    assert opened - set(stage_files(stage)) == set()
+
+
+def test_editing_a_template_a_caption_or_data_remakes_what_they_are_in(project):
+    sections = project / "analysis" / "sections"
+    append(sections / "scores" / "page.html.j2", "\n")
+    assert stale_jobs(project) == (set(), {"report", "reproduce"})
+    append(sections / "published" / "published_settings.yaml", "\n")
+    assert stale_jobs(project) == (set(), ANALYSED)
+
+
+def test_editing_how_results_are_written_retrains_nothing(project):
+    for module in ("record", "schema", "progress", "grid"):
+        append(project / "experiments" / f"{module}.py", "\n# An edit.\n")
+    assert stale_jobs(project) == (set(), ANALYSED)  # which the names of files and columns are known to
 
 
 def test_the_benchmark_is_run_when_asked_for_and_never_else(project):

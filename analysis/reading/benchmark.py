@@ -16,14 +16,10 @@ from analysis.reading.checks import (
     read_record_if_there,
     valid_choices,
 )
-from analysis.reading.runs import SECONDS
+from experiments.schema import BENCHMARK_FILES, MEASUREMENT_COLUMNS
 
-MEASUREMENT_COLUMNS = (
-    *("task", "contestant", "repetition", "status", "reason", "steps", "steps_per_second"),
-    *(f"seconds_{name}" for name in SECONDS),
-    "peak_memory_mb",
-)
 MEASUREMENT_TEXT = ("task", "contestant", "status", "reason")
+UNREAD = ("core",)  # columns that nothing is made of
 BENCHMARK_KEYS = {
     "schema": int,
     "repetitions": int,
@@ -45,20 +41,20 @@ class Benchmark:
 def read_benchmark(results: Path) -> Benchmark | None:
     """The benchmark in results/<grid>/speed; None where none was run. Raises ResultsError."""
     folder = results / "speed"
-    path = folder / "benchmark.json"
-    about = read_record_if_there(path, BENCHMARK_KEYS)
+    record, table = (folder / file for file in BENCHMARK_FILES)  # the record is written last
+    about = read_record_if_there(record, BENCHMARK_KEYS)
     if about is None:
         return None
     contestants = about["contestants"]
     for name, contestant in contestants.items():
-        check_keys(contestant, CONTESTANT_KEYS, path, f"contestants.{name}")
-    path = folder / "measurements.csv"
-    measurements = read_csv(path, MEASUREMENT_COLUMNS, MEASUREMENT_TEXT)
+        check_keys(contestant, CONTESTANT_KEYS, record, f"contestants.{name}")
+    columns = tuple(column for column in MEASUREMENT_COLUMNS if column not in UNREAD)
+    measurements = read_csv(table, columns, MEASUREMENT_TEXT)
     unknown = ~measurements["contestant"].isin(list(contestants))
     if unknown.any():
         name = measurements["contestant"][unknown].iloc[0]
         raise ResultsError(
-            f"{path}: line {line_of(unknown)} has contestant = {name!r}; benchmark.json has "
+            f"{table}: line {line_of(unknown)} has contestant = {name!r}; benchmark.json has "
             f"{valid_choices(name, contestants)}."
         )
     return Benchmark(measurements, about)

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-FILES = "files.json"  # beside the page: size and digest of every file that the page was made from
-REPORTS = ("index.html", "report.md", "summary.json")
-JOURNAL = "journal.log"  # of a study; the file grows when the study goes on
+from experiments.schema import JOURNAL, SCHEMA
+
 AGAIN = "delete it, and the next snakemake makes it again"
 
 
@@ -30,7 +29,6 @@ def valid_choices(name: str, choices: Iterable[str]) -> str:
 
 
 NUMBER = (int, float)
-SCHEMA = 3  # of grid.json, run.json, probe.json, benchmark.json, best.json and study.json
 PROVENANCE_KEYS = {  # of everything that was measured
     "versions": dict,
     "commit": (str, NoneType),

@@ -18,8 +18,9 @@ from analysis.reading.grid import Grid
 from analysis.reading.probes import Probe
 from analysis.reading.tables import frame
 from analysis.statistics import gradients as statistics
-from analysis.statistics.gradients import FEWEST_BATCHES, Estimate
+from analysis.statistics.gradients import Estimate
 from analysis.words import short_name
+from experiments.metrics import FEWEST_BATCHES
 
 PROBE = ["task", "source", "seed", "fraction"]
 DESCRIPTION = ("kind", "algorithm", "critic", "advantages", "gae_lambda", "gamma")

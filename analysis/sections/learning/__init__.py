@@ -1,6 +1,6 @@
 """Learning curves, sample efficiency, and what happened inside training."""
 
-from analysis.reading.runs import DIAGNOSTICS
+from experiments.schema import DIAGNOSTICS
 
 TITLE = "Learning curves"
 TABLES = {

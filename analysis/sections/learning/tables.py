@@ -14,9 +14,10 @@ import pandas as pd
 
 from analysis.reading.grid import Grid
 from analysis.reading.jobs import Run, key
-from analysis.reading.runs import DIAGNOSTICS, read_episodes, read_updates
+from analysis.reading.runs import read_episodes, read_updates
 from analysis.reading.tables import stack
 from analysis.statistics import scores as statistics
+from experiments.schema import DIAGNOSTICS
 
 CURVE_POINTS = 100
 

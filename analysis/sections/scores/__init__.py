@@ -1,6 +1,6 @@
 """The final score of every run."""
 
-from analysis.reading.runs import SECONDS
+from experiments.schema import SECONDS
 
 TITLE = "Every run"
 TABLES = {

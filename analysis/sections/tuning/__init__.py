@@ -1,6 +1,6 @@
 """What each study searched and found, and what that is worth on fresh seeds."""
 
-from analysis.reading.studies import PART_COLUMNS
+from experiments.schema import PART_COLUMNS
 
 TITLE = "Tuning"
 TABLES = {

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reading.studies import PART_COLUMNS, Study
+from analysis.reading.studies import Study
 from analysis.reading.tables import frame
 from analysis.statistics import comparison
 from analysis.statistics import scores as statistics
+from experiments.schema import PART_COLUMNS
 
 STUDY = ["algorithm", "group"]
 
