@@ -1,6 +1,7 @@
 """π(a|s), categorical or Gaussian: acts in NumPy, learns in Torch, on the same memory."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -8,7 +9,13 @@ from gymnasium.spaces import Discrete, Space
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, Normal
 
-from algorithms.core.mlp import flatten_parameters, forward_in_numpy, multilayer_perceptron, numpy_layers
+from algorithms.core.mlp import (
+    HIDDEN_SIZES,
+    flatten_parameters,
+    forward_in_numpy,
+    multilayer_perceptron,
+    numpy_layers,
+)
 
 QUADRATURE_NODES = 32  # Gauss–Hermite, for a squashed Gaussian's entropy; exact to 2e-5 for std ≤ 1.5, to 2e-4 at 2
 NODES, WEIGHTS = (  # made here, because what calls NumPy cannot be compiled
@@ -26,20 +33,26 @@ class Policy(nn.Module):
     """
 
     def __init__(
-        self, observation_size: int, action_space: Space, action_bounds: str, generator: torch.Generator
+        self,
+        observation_size: int,
+        action_space: Space,
+        action_bounds: str,
+        generator: torch.Generator,
+        hidden_sizes: Sequence[int] = HIDDEN_SIZES,
+        activation: str = "tanh",
     ) -> None:
         super().__init__()
         self.discrete = isinstance(action_space, Discrete)
         self.squash = action_bounds == "squash" and not self.discrete
         outputs = int(action_space.n) if self.discrete else action_space.shape[0]
-        self.network = multilayer_perceptron(observation_size, outputs, 0.01, generator)
+        self.network = multilayer_perceptron(observation_size, outputs, 0.01, generator, hidden_sizes, activation)
         if not self.discrete:
             self.log_std = nn.Parameter(torch.zeros(outputs))
             self.low, self.high = (np.asarray(x, np.float32) for x in (action_space.low, action_space.high))
         if self.squash:
             self.register_buffer("half_range", torch.from_numpy((self.high - self.low) / 2))
         self.parameter_vector = flatten_parameters(self)
-        self._layers = numpy_layers(self.network)
+        self._layers, self._activation = numpy_layers(self.network), activation
         self._numpy_log_std = None if self.discrete else self.log_std.detach().numpy()
 
     def act(
@@ -54,7 +67,7 @@ class Policy(nn.Module):
 
         Returns int64 [N] or float32 [N, A], before the bounds. `action_masks` [N, A] is True where allowed.
         """
-        outputs = forward_in_numpy(self._layers, observations)
+        outputs = forward_in_numpy(self._layers, observations, self._activation)
         if self.discrete:
             if action_masks is not None:
                 outputs = np.where(action_masks, outputs, -np.inf)

@@ -1,7 +1,7 @@
 """The steps collected under one policy, and the one loop that collects them."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -30,6 +30,9 @@ class Rollout:
     next_values: np.ndarray | None = None  # float64 [T, N], V(s_{t+1}) of the true successor
     acting_seconds: float = 0.0  # spent on choosing the actions
     stepping_seconds: float = 0.0  # spent in the environments and on their episodes' accounts
+    # Of the critics other than "value", by name: float64 [T, N] for V(s), [T, N, A] for Q(s, ·); zero where not valid.
+    critic_values: dict[str, np.ndarray] = field(default_factory=dict)
+    critic_next_values: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def done(self) -> np.ndarray:
