@@ -62,6 +62,11 @@ def algorithm_class(name: str) -> type[Algorithm]:
     for attribute in ("title", "equation"):
         if not isinstance(getattr(own[0], attribute, None), str):
             raise GridError(f"algorithms/{name}.py: {own[0].__name__} needs a class attribute {attribute!r} (text)")
+    if own[0].train is Algorithm.train:
+        raise GridError(
+            f"algorithms/{name}.py: {own[0].__name__} needs a method train, or to inherit from PolicyGradient "
+            "(algorithms.core.policy_gradient), which has one"
+        )
     parameters = vars(own[0]).get("__dataclass_params__")
     if parameters is None or not parameters.frozen:
         raise GridError(f"algorithms/{name}.py: {own[0].__name__} needs the decorator @dataclass(frozen=True)")

@@ -52,7 +52,7 @@ class InvalidSetting(ValueError):
 
 
 class InvalidAlgorithm(ValueError):
-    """A method of an algorithm returned what it must not return; the message names the file, the class and the method."""
+    """A method of an algorithm returned what it must not return; the message names file, class and method."""
 
 
 def setting(default: T, *, low: float | None = None, high: float | None = None) -> T:

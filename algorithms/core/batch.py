@@ -80,6 +80,7 @@ class Batch:
                 f"the rollout's is {valid.shape}"
             )
         targets = _targets(algorithm, rollout, advantages)
+        ids = torch.from_numpy(episode_ids(rollout)[valid]) if algorithm.overrides("gradients", "step") else None
         psi = advantages[valid].astype(np.float32)
         return cls(
             observations=torch.from_numpy(observations),
@@ -90,9 +91,7 @@ class Batch:
             value_targets=targets.pop(VALUE) if VALUE in targets else torch.from_numpy(psi),
             episodes=torch.scalar_tensor(rollout.done.sum() if algorithm.whole_episodes else valid.shape[1]),
             action_masks=None if rollout.action_masks is None else torch.from_numpy(rollout.action_masks[valid]),
-            episode_ids=torch.from_numpy(episode_ids(rollout)[valid])
-            if algorithm.overrides("gradients", "step")
-            else None,
+            episode_ids=ids,
             critic_values={
                 name: torch.from_numpy(values[valid].astype(np.float32))
                 for name, values in rollout.critic_values.items()
@@ -140,7 +139,8 @@ def _targets(algorithm: Any, rollout: Rollout, advantages: np.ndarray) -> dict[s
     expected = algorithm.critic_kinds()
     if set(targets) != set(expected):
         raise InvalidAlgorithm(
-            f"{where(algorithm)}.critic_targets returned targets of {sorted(targets)}; its critics are {sorted(expected)}"
+            f"{where(algorithm)}.critic_targets returned targets of {sorted(targets)}; "
+            f"its critics are {sorted(expected)}"
         )
     shape = rollout.valid.shape
     for name, target in targets.items():

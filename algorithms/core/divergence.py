@@ -37,7 +37,7 @@ def old_policy(distribution: Distribution, batch: Batch) -> Distribution:
 
 
 def kl_from_old(distribution: Distribution, batch: Batch) -> Tensor:
-    """KL(π_old ‖ π) at each of the batch's steps, [B]: of the policy that acted from `distribution`, the current one."""
+    """KL(π_old ‖ π) at each of the batch's steps, [B]; `distribution` is π, that of the current policy."""
     return kl_divergence(old_policy(distribution, batch), distribution)
 
 

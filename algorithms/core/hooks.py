@@ -132,7 +132,8 @@ class Hooks(Algorithm):
         """The network's parameters [P] after a step; by default Adam's, along `gradient` [P].
 
         `objective.loss_at(parameters)` and, of the policy, `objective.kl_at(parameters)` are the batch's loss and
-        KL(π_old ‖ π) at other parameters [P]; both can be differentiated. An algorithm with this method is not compiled.
+        KL(π_old ‖ π) at other parameters [P], differentiable; the policy's loss has its regularizer. An algorithm with
+        this method is not compiled.
         """
         return objective.adam(gradient)
 
@@ -174,7 +175,7 @@ def next_algorithm(algorithm: Hooks, record: Mapping[str, float]) -> Hooks:
 
 
 def checked_scalar(value: object, algorithm: Hooks, method: str) -> Tensor:
-    """`value`, which a method of the algorithm returned. Raises InvalidAlgorithm where it is not a tensor of shape ()."""
+    """`value`, which `method` returned. Raises InvalidAlgorithm where it is not a tensor of shape ()."""
     if not isinstance(value, Tensor) or value.ndim:
         found = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
         raise InvalidAlgorithm(f"{where(algorithm)}.{method} must return a scalar tensor; what it returned is {found}")
