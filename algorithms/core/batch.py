@@ -118,7 +118,7 @@ class Batch:
             return
         order = torch.from_numpy(rng.permutation(len(self)))
         tensors = self.tensors()
-        columns = (x[order].split(size) if x.ndim else itertools.repeat(x) for x in tensors.values())
+        columns = (torch.split(x[order], size) if x.ndim else itertools.repeat(x) for x in tensors.values())
         for rows in zip(*columns, strict=False):
             part = self.from_tensors(tensors, rows)
             part.episodes = self.episodes * (len(part) / len(self))

@@ -30,7 +30,8 @@ def old_policy(distribution: Distribution, batch: Batch) -> Distribution:
         raise ValueError("the batch carries no outputs of the policy that acted: see Batch.policy_outputs")
     if isinstance(distribution, Categorical):
         return Categorical(logits=batch.policy_outputs, validate_args=False)
-    gaussian = Normal(*batch.policy_outputs.chunk(2, dim=-1), validate_args=False)
+    mean, deviation = batch.policy_outputs.chunk(2, dim=-1)
+    gaussian = Normal(mean, deviation, validate_args=False)
     if isinstance(distribution, SquashedGaussian):
         return SquashedGaussian(gaussian, distribution.half_range)
     return Independent(gaussian, 1, validate_args=False)
@@ -49,7 +50,7 @@ def _gaussian(distribution: Distribution) -> Normal:
     raise TypeError(f"a {type(distribution).__name__} has no outputs that are known here")
 
 
-@register_kl(SquashedGaussian, SquashedGaussian)
+@register_kl(SquashedGaussian, SquashedGaussian)  # type: ignore[no-untyped-call, untyped-decorator]
 def _kl_of_squashed(p: SquashedGaussian, q: SquashedGaussian) -> Tensor:
     """That of the Gaussians: a bijection of both variables leaves a divergence as it is."""
     return kl_divergence(p.gaussian, q.gaussian).sum(-1)

@@ -98,7 +98,7 @@ class Hooks(Algorithm):
         `distribution` has the current policy's actions at the batch's B steps; `log_prob` and `entropy` are [B].
         `divergence.kl_from_old(distribution, batch)` [B] is its divergence from the policy that acted.
         """
-        entropy: Tensor = distribution.entropy().mean()  # type: ignore[no-untyped-call]
+        entropy: Tensor = distribution.entropy().mean()
         return -self.entropy_coefficient * entropy
 
     def diagnostics(self, log_prob: Tensor, batch: Batch) -> dict[str, Tensor]:

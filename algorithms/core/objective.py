@@ -42,5 +42,5 @@ class Objective:
 
         `episode_ids` is int64 [B]; the rows are in the order of the numbers that occur in it.
         """
-        _, rows = episode_ids.unique(return_inverse=True)
+        _, rows = torch.unique(episode_ids, return_inverse=True)
         return self.gradients_of(torch.nn.functional.one_hot(rows).T.to(self.parameters.dtype))
