@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -20,11 +20,11 @@ class Batch:
     """The valid steps of a rollout as flat Torch tensors [B, …]; what a policy loss sees, whole or in minibatches."""
 
     observations: Tensor  # float32 [B, D], normalised with the statistics of the rollout
-    actions: Tensor  # int64 [B] or float32 [B, A]
-    log_probs: Tensor  # float32 [B], log π_old(a|s) of the policy that acted
-    advantages: Tensor  # float32 [B], Ψ_t
+    actions: Tensor  # int64 [B], int64 [B, K] of an action with K parts, or float32 [B, A]
+    log_probs: Tensor  # float32 [B], log π_old(a|s) of the policy that acted; [B, K] of each part
+    advantages: Tensor  # float32 [B], Ψ_t; or [B, K], one for each part
     values: Tensor  # float32 [B], V(s_t) before the update; zero without a critic
-    value_targets: Tensor  # float32 [B], Ψ_t + V(s_t), taken before any normalisation of Ψ
+    value_targets: Tensor  # float32 [B], Ψ_t + V(s_t) before any normalisation of Ψ; of a Ψ [B, K] the parts' mean
     episodes: Tensor  # float32 scalar: the episodes in the rollout if it holds whole episodes, else the number of envs
     action_masks: Tensor | None = None  # bool [B, A]
 
@@ -43,10 +43,11 @@ class Batch:
         """
         valid = rollout.valid
         advantages = np.asarray(algorithm.advantages(rollout))
-        if advantages.shape != valid.shape:
+        of_parts = None if rollout.parts is None else (*valid.shape, rollout.parts)
+        if advantages.shape not in (valid.shape, of_parts):
             raise ValueError(
                 f"{type(algorithm).__name__}.advantages returned an array of shape {advantages.shape}; "
-                f"the rollout's is {valid.shape}"
+                f"the rollout's is {valid.shape}" + (f", or {of_parts} with one for each part" if of_parts else "")
             )
         advantages = advantages[valid].astype(np.float32)
         values = rollout.values[valid].astype(np.float32)
@@ -56,7 +57,7 @@ class Batch:
             log_probs=log_probs,
             advantages=torch.from_numpy(advantages),
             values=torch.from_numpy(values),
-            value_targets=torch.from_numpy(advantages + values),
+            value_targets=torch.from_numpy((advantages.mean(axis=1) if advantages.ndim > 1 else advantages) + values),
             episodes=torch.scalar_tensor(rollout.done.sum() if algorithm.whole_episodes else valid.shape[1]),
             action_masks=None if rollout.action_masks is None else torch.from_numpy(rollout.action_masks[valid]),
         )
@@ -69,6 +70,15 @@ class Batch:
         """The same steps with advantages of zero mean and unit deviation."""
         std, mean = torch.std_mean(self.advantages, correction=0)
         return self.with_advantages((self.advantages - mean) / (std + SMALLEST_DEVIATION))
+
+    def part(self, k: int) -> Self:
+        """The same steps as part `k` of their actions sees them: its actions, log-probabilities and advantages, [B]."""
+        return dataclasses.replace(
+            self,
+            actions=self.actions[:, k],
+            log_probs=self.log_probs[:, k],
+            advantages=self.advantages[:, k] if self.advantages.ndim > 1 else self.advantages,
+        )
 
     def minibatches(self, size: int | None, rng: np.random.Generator) -> Iterator[Self]:
         """The steps in random order, `size` at a time (the last may be smaller); one whole batch where size is None.
@@ -84,3 +94,14 @@ class Batch:
             part = type(self)(*rows)
             part.episodes = self.episodes * (len(part) / len(self))
             yield part
+
+
+def sum_over_parts(loss: Callable[[Tensor, Batch], Tensor], log_prob: Tensor, batch: Batch) -> Tensor:
+    """loss(log_prob, batch); where an action has K parts, Σ_k loss(log_prob_k, batch.part(k)). Returns a scalar.
+
+    `log_prob` is [B] or [B, K]. So `loss` always gets [B], and its formula is the same with and without parts, whether
+    it is a mean or a sum over the steps.
+    """
+    if log_prob.ndim == 1:
+        return loss(log_prob, batch)
+    return torch.stack([loss(of_part, batch.part(k)) for k, of_part in enumerate(log_prob.unbind(1))]).sum()
