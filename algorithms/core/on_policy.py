@@ -9,7 +9,7 @@ from gymnasium.spaces import Space
 from torch import Tensor
 
 from algorithms.core.algorithm import Algorithm
-from algorithms.core.batch import Batch
+from algorithms.core.batch import Batch, sum_over_parts
 from algorithms.core.compiled import MachineCode
 from algorithms.core.mlp import ValueFunction
 from algorithms.core.normalizer import RunningNormalizer
@@ -110,6 +110,8 @@ class Learner:
         if self.task.normalize_rewards:
             self.reward_scaler.update(rollout)
             rollout.rewards = self.reward_scaler(rollout.rewards)
+            if rollout.part_rewards is not None:
+                rollout.part_rewards = self.reward_scaler(rollout.part_rewards)
         valid = rollout.valid
         observations = self.normalizer(rollout.observations[valid])
         rollout.values, rollout.next_values = np.zeros(valid.shape), np.zeros(valid.shape)
@@ -216,7 +218,7 @@ class Learner:
         if a.normalize_advantages:
             batch = batch.with_normalized_advantages()
         distribution = policy(batch.observations, batch.action_masks)
-        loss = a.policy_loss(distribution.log_prob(batch.actions), batch)
+        loss = sum_over_parts(a.policy_loss, distribution.log_prob(batch.actions), batch)
         entropy = distribution.entropy().mean()
         without = self.algorithm.entropy_coefficient == 0  # a number here, where `a`'s may be a tensor
         objective = loss if without else loss - a.entropy_coefficient * entropy
@@ -228,6 +230,10 @@ class Learner:
 
 
 def approximate_kl(log_prob: Tensor, batch: Batch) -> float:
-    """KL(π_old ‖ π) on the batch: mean of (ρ − 1) − log ρ, which is never negative (Schulman, 2020)."""
+    """KL(π_old ‖ π) on the batch: mean of (ρ − 1) − log ρ, which is never negative (Schulman, 2020).
+
+    Of actions with K parts, `log_prob` is [B, K], and the divergences of the parts are summed: they are independent.
+    """
     log_ratio = log_prob - batch.log_probs
-    return float((torch.expm1(log_ratio) - log_ratio).mean())
+    divergence = torch.expm1(log_ratio) - log_ratio
+    return float((divergence if divergence.ndim == 1 else divergence.sum(1)).mean())
