@@ -6,6 +6,7 @@ import torch
 
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
+from algorithms.core.training import train
 from algorithms.ppo import PPO
 from tests.tasks import make_learner
 
@@ -136,6 +137,15 @@ def test_the_mean_cost_is_over_valid_steps_and_not_finite_where_a_cost_is_not():
     rollout.valid = np.zeros_like(rollout.valid)
     rollout.valid[0, 0], rollout.reported_costs[0, 0] = True, 7.0
     assert rollout.mean_cost == 7.0
+
+
+def test_costs_are_recorded_and_one_that_is_not_finite_ends_the_run_as_diverged():
+    run = train(PPO(num_envs=4, rollout_length=8), Task("Costs-v0"), 0, 64, compile="never", evaluations=())
+    assert [row["mean_cost"] for row in run.updates] == [5 / 8, 2.5 / 8]  # of the steps 1 to 8, and 9 to 16
+    run = train(PPO(num_envs=4, rollout_length=2), Task("CostIsNotANumber-v0"), 0, 64, compile="never")
+    assert (run.diverged_at, run.diverged_because) == (16, "not finite: mean_cost")
+    run = train(PPO(num_envs=4, rollout_length=8), Task("Match-v0"), 0, 64, compile="never", evaluations=())
+    assert all("mean_cost" not in row for row in run.updates)
 
 
 def test_parts_have_their_actions_rewards_and_masks():
