@@ -8,14 +8,14 @@ k runs to the rollout's end (or the episode's), which is generalised advantage e
 from dataclasses import dataclass
 from typing import ClassVar
 
-from algorithms.core.algorithm import Algorithm
 from algorithms.core.batch import Batch
 from algorithms.core.estimators import generalized_advantages
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.rollout import Rollout
 
 
 @dataclass(frozen=True)
-class A2C(Algorithm):
+class A2C(PolicyGradient):
     """Advantage actor-critic with k-step advantages (Mnih et al., 2016)."""
 
     title: ClassVar[str] = "A2C"

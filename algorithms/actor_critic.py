@@ -6,14 +6,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from algorithms.core.algorithm import Algorithm
 from algorithms.core.batch import Batch
 from algorithms.core.estimators import td_errors
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.rollout import Rollout
 
 
 @dataclass(frozen=True)
-class ActorCritic(Algorithm):
+class ActorCritic(PolicyGradient):
     """One-step actor-critic, batched over parallel environments (Sutton & Barto, 2018, section 13.5)."""
 
     title: ClassVar[str] = "Actor-critic"

@@ -8,14 +8,15 @@ from typing import ClassVar
 
 import torch
 
-from algorithms.core.algorithm import Algorithm
+from algorithms.core.algorithm import setting
 from algorithms.core.batch import Batch
 from algorithms.core.estimators import generalized_advantages
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.rollout import Rollout
 
 
 @dataclass(frozen=True)
-class PPO(Algorithm):
+class PPO(PolicyGradient):
     """Proximal policy optimisation, clipped surrogate on generalised advantages (Schulman et al., 2017, eq. 7)."""
 
     title: ClassVar[str] = "PPO"
@@ -24,9 +25,9 @@ class PPO(Algorithm):
     # Schulman et al. 2017, Table 3: horizon 2048, Adam 3e-4, 10 epochs, minibatches of 64, γ 0.99, λ 0.95, ε 0.2.
     # Annealing, advantage normalisation and one norm to clip: openai/baselines ppo2 and CleanRL.
     rollout_length: int = 256  # 8 environments × 256 = 2048 steps
-    gae_lambda: float = 0.95
-    clip: float = 0.2
-    clip_values: float | None = None  # CleanRL and openai/baselines: 0.2
+    gae_lambda: float = setting(0.95, low=0, high=1)
+    clip: float = setting(0.2, low=0)
+    clip_values: float | None = setting(None, low=0)  # CleanRL and openai/baselines: 0.2
     policy_learning_rate: float = 3e-4
     value_learning_rate: float = 3e-4
     anneal_learning_rate: bool = True

@@ -9,14 +9,14 @@ unbiased as it stands (and before its norm is clipped).
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from algorithms.core.algorithm import Algorithm
 from algorithms.core.batch import Batch
 from algorithms.core.estimators import discounted_returns
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.rollout import Rollout
 
 
 @dataclass(frozen=True)
-class Reinforce(Algorithm):
+class Reinforce(PolicyGradient):
     """Monte Carlo policy gradient (Williams, 1992)."""
 
     title: ClassVar[str] = "REINFORCE"

@@ -8,14 +8,14 @@ V is from before the update, so it does not depend on the actions that it is sub
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from algorithms.core.algorithm import Algorithm
 from algorithms.core.batch import Batch
 from algorithms.core.estimators import discounted_returns
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.rollout import Rollout
 
 
 @dataclass(frozen=True)
-class ReinforceBaseline(Algorithm):
+class ReinforceBaseline(PolicyGradient):
     """Monte Carlo policy gradient with a learned state-value baseline (Williams, 1992)."""
 
     title: ClassVar[str] = "REINFORCE + baseline"

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from algorithms.core.algorithm import InvalidSetting
+from algorithms.core.algorithm import InvalidAlgorithm, InvalidSetting
 from algorithms.core.on_policy import InvalidCheckpoint
 from algorithms.core.task import UnsupportedTask
 from experiments.checks import GridError
@@ -16,6 +16,7 @@ from experiments.search import InvalidStudy
 MISTAKES = (
     GridError,
     InvalidSetting,
+    InvalidAlgorithm,
     InvalidCheckpoint,
     InvalidStudy,
     UnsupportedTask,

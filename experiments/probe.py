@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.core.algorithm import Algorithm
 from algorithms.core.mlp import ValueFunction
 from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.on_policy import InvalidCheckpoint, Learner
 from algorithms.core.policies import Policy
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.task import Task
 from algorithms.core.training import use_one_thread
 from algorithms.core.vector_env import VectorEnv
@@ -181,12 +181,12 @@ def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dic
     drawing, *fitting = np.random.SeedSequence([probe.seed, PROBING, round(1e6 * probe.fraction)]).spawn(3)
     with clock("drawing"):
         episodes = frozen.draw(probe.batches * probe.batch_size, drawing)
-    algorithms: dict[str, Algorithm] = {}
+    algorithms: dict[str, PolicyGradient] = {}
     for name in grid.algorithms:
         algorithm = grid.resolved(name, probe.task)
         if algorithm not in algorithms.values():  # an entry that differs by being tuned is the same estimator
             algorithms[name] = algorithm
-    gae_gamma = Algorithm.gamma if probe.exact else grid.resolved(probe.source, probe.task).gamma
+    gae_gamma = PolicyGradient.gamma if probe.exact else grid.resolved(probe.source, probe.task).gamma
     gammas = sorted({algorithm.gamma for algorithm in algorithms.values()} | {gae_gamma})
     critics: dict[tuple[str, float], Critic] = {}
     fitted_on = 0

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.core.training import Checkpoint, Run
+from algorithms.core.run import Checkpoint, Run
 from experiments.process import peak_memory_mb
 
 SCHEMA = 3

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from algorithms.core.algorithm import nearest_first
-from algorithms.core.training import PHASES
+from algorithms.core.run import PHASES
 from experiments.cells import ROOT, GridTask, directory_name, preprocessing
 from experiments.command import exit_with_sentence
 from experiments.grid import GridError, algorithm_class, load_grid

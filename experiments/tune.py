@@ -29,7 +29,6 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from algorithms.core.training import train
 from experiments.cells import ROOT, Grid
 from experiments.checks import GridError
 from experiments.command import exit_with_sentence
@@ -346,8 +345,7 @@ class Worker:
         algorithm = self.grid.resolved(self.study.algorithm, task, settings)
         began = time.perf_counter()
         with time_limit(of_grid.time_limit, self.grid.path):
-            run = train(
-                algorithm,
+            run = algorithm.train(
                 of_grid.task,
                 seed,
                 steps,

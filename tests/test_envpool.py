@@ -10,7 +10,6 @@ from scipy.stats import ks_2samp
 from algorithms.core.envpool_backend import TASKS, EnvPoolBackend, costs_of
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task, make_env
-from algorithms.core.training import train
 from algorithms.core.vector_env import VectorEnv
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
@@ -312,7 +311,7 @@ def test_a_rollout_of_whole_episodes_has_as_many_from_every_environment():
 def test_same_seed_gives_identical_runs(task):
     task = Task(task, backend="envpool", normalize_observations=True, normalize_rewards=True)
     algorithm = PPO(num_envs=4, rollout_length=64, minibatch_size=64, epochs=2)
-    runs = [train(algorithm, task, 5, 1024, checkpoint_fractions=[1], compile="never") for _ in range(2)]
+    runs = [algorithm.train(task, 5, 1024, checkpoint_fractions=[1], compile="never") for _ in range(2)]
     first, second = runs
     assert first.steps_taken == 1024
     assert len(first.episodes) > 5

@@ -8,11 +8,12 @@ import torch
 from torch.distributions import kl_divergence
 
 from algorithms.a2c import A2C
+from algorithms.core.algorithm import InvalidAlgorithm
 from algorithms.core.batch import sum_over_parts
+from algorithms.core.divergence import kl_from_old
 from algorithms.core.estimators import generalized_advantages
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
-from algorithms.core.training import train
 from algorithms.ppo import PPO
 from tests.tasks import ALGORITHMS, make_learner, needs_compiler
 
@@ -83,7 +84,7 @@ def test_advantages_of_another_number_of_parts_are_refused():
         def advantages(self, rollout):
             return np.zeros((*rollout.rewards.shape, 2))
 
-    with pytest.raises(ValueError, match=r"shape \(20, 4, 2\); the rollout's is \(20, 4\), or \(20, 4, 3\)"):
+    with pytest.raises(InvalidAlgorithm, match=r"shape \(20, 4, 2\); the rollout's is \(20, 4\), or \(20, 4, 3\)"):
         prepared(Wrong(num_envs=4))
 
 
@@ -104,6 +105,32 @@ def test_the_estimated_divergence_is_that_of_the_whole_action():
     assert learner.kl(batch) == pytest.approx(float(kl_divergence(before, after).mean()), rel=0.3)
 
 
+@dataclasses.dataclass(frozen=True)
+class Own(OfParts):
+    """A penalty on the divergence, and gradients episode by episode."""
+
+    def regularizer(self, distribution, batch):
+        return kl_from_old(distribution, batch).mean()
+
+    def gradients(self, objective, batch, generator):
+        by_episode = objective.episode_gradients(batch.episode_ids)
+        torch.testing.assert_close(by_episode.sum(0), super().gradients(objective, batch, generator))
+        return by_episode.sum(0)
+
+
+def test_a_regularizer_and_gradients_of_an_algorithms_own_see_the_whole_action():
+    learner, _, batch = prepared(Own(num_envs=4), "MaskedJunctions-v0")
+    with torch.no_grad():
+        before = learner.policy(batch.observations, batch.action_masks)
+    assert batch.policy_outputs.shape == (80, 2 + 3 + 2)
+    torch.testing.assert_close(kl_from_old(before, batch), torch.zeros(80), atol=1e-6, rtol=0)
+    learner.update(batch, 0.0)
+    with torch.no_grad():
+        after = learner.policy(batch.observations, batch.action_masks)
+    torch.testing.assert_close(kl_from_old(after, batch), kl_divergence(before, after))
+    assert kl_from_old(after, batch).mean() > 0
+
+
 @pytest.mark.parametrize("task", ["Junctions-v0", "MaskedJunctions-v0"])
 @pytest.mark.parametrize(
     "algorithm",
@@ -115,7 +142,7 @@ def test_the_estimated_divergence_is_that_of_the_whole_action():
     ids=["one reward", "rewards of the parts", "a2c"],
 )
 def test_a_task_of_parts_is_solved(algorithm, task):
-    run = train(algorithm, Task(task), 0, 10_000, compile="never")
+    run = algorithm.train(Task(task), 0, 10_000, compile="never")
     assert np.mean(run.evaluation["mode"].returns) > 28  # of 30; with one part at random it would be 25 at most
 
 
@@ -123,7 +150,7 @@ def test_a_task_of_parts_is_solved(algorithm, task):
 def test_compiled_updates_of_parts_agree_with_eager_ones():
     algorithm = OfParts(num_envs=4, rollout_length=32, minibatch_size=64, epochs=2)
     eager, compiled = (
-        train(algorithm, Task("MaskedJunctions-v0"), 0, 256, compile=compile, evaluations=())
+        algorithm.train(Task("MaskedJunctions-v0"), 0, 256, compile=compile, evaluations=())
         for compile in ("never", "always")
     )
     assert compiled.compiled

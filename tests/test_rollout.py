@@ -6,7 +6,6 @@ import torch
 
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
-from algorithms.core.training import train
 from algorithms.ppo import PPO
 from tests.tasks import make_learner
 
@@ -140,11 +139,11 @@ def test_the_mean_cost_is_over_valid_steps_and_not_finite_where_a_cost_is_not():
 
 
 def test_costs_are_recorded_and_one_that_is_not_finite_ends_the_run_as_diverged():
-    run = train(PPO(num_envs=4, rollout_length=8), Task("Costs-v0"), 0, 64, compile="never", evaluations=())
+    run = PPO(num_envs=4, rollout_length=8).train(Task("Costs-v0"), 0, 64, compile="never", evaluations=())
     assert [row["mean_cost"] for row in run.updates] == [5 / 8, 2.5 / 8]  # of the steps 1 to 8, and 9 to 16
-    run = train(PPO(num_envs=4, rollout_length=2), Task("CostIsNotANumber-v0"), 0, 64, compile="never")
+    run = PPO(num_envs=4, rollout_length=2).train(Task("CostIsNotANumber-v0"), 0, 64, compile="never")
     assert (run.diverged_at, run.diverged_because) == (16, "not finite: mean_cost")
-    run = train(PPO(num_envs=4, rollout_length=8), Task("Match-v0"), 0, 64, compile="never", evaluations=())
+    run = PPO(num_envs=4, rollout_length=8).train(Task("Match-v0"), 0, 64, compile="never", evaluations=())
     assert all("mean_cost" not in row for row in run.updates)
 
 

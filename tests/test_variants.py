@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from algorithms.core.task import Task
-from algorithms.core.training import evaluate, train
+from algorithms.core.training import evaluate
 from algorithms.ppo import PPO
 from analysis.reading.checks import ResultsError
 from analysis.reading.grid import read_grid
@@ -39,7 +39,7 @@ def test_the_order_is_that_of_the_environments_where_episodes_end_in_another():
 
 
 def test_a_run_trains_on_all_variants():
-    run = train(PPO(num_envs=3, rollout_length=4), Task("AlwaysTheSame-v0", variants=tuple(THREE)), 0, 48)
+    run = PPO(num_envs=3, rollout_length=4).train(Task("AlwaysTheSame-v0", variants=tuple(THREE)), 0, 48)
     assert {episode.return_ for episode in run.episodes} == {1.0, 2.0, 4.0}
     assert len(run.evaluation["mode"].returns) == 21
 

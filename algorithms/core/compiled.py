@@ -39,7 +39,8 @@ class MachineCode:
     function runs operation by operation. `name` says what it is in that warning.
 
     `general(numbers, *tensors)` is the same function with some of its constants taken from a tensor. Its code serves
-    all of their values, so it is what is compiled, unless it cannot be.
+    all of their values, so it is what is compiled, unless it cannot be. Then the function itself is compiled, with its
+    constants as they are; where `numbers_change` it is not, because it would be another function after a change.
     """
 
     def __init__(
@@ -49,9 +50,10 @@ class MachineCode:
         size: int | None,
         general: Callable[..., Tensor] | None = None,
         numbers: Tensor | None = None,
+        numbers_change: bool = False,
     ) -> None:
         self.name, self.function, self.size = name, function, size
-        self.general, self.numbers = general, numbers
+        self.general, self.numbers, self.numbers_change = general, numbers, numbers_change
         self.seconds = 0.0  # that compiling, or loading what was compiled before, took
         self._code: Callable[..., Tensor] | None = None
         self._inputs = 0
@@ -67,6 +69,11 @@ class MachineCode:
             self._compile(tensors)
         return self._code(*tensors) if size == self.size else self.function(*tensors)
 
+    def set_numbers(self, numbers: Tensor) -> None:
+        """Take other numbers [K] from now on; the machine code that is there serves them too."""
+        assert self.numbers is not None
+        self.numbers.copy_(numbers)
+
     def _compile(self, tensors: Sequence[Tensor]) -> None:
         began = time.perf_counter()
         try:
@@ -78,11 +85,13 @@ class MachineCode:
         self.seconds += time.perf_counter() - began
 
     def _general_code(self, tensors: Sequence[Tensor]) -> Callable[..., Tensor] | None:
-        if self.general is None:
+        if self.general is None or self.numbers is None:
             return None
         try:
             return partial(ahead_of_time(self.general, [self.numbers, *tensors]), self.numbers)
         except Exception as error:  # whatever can be done with a number and not with a tensor
+            if self.numbers_change:
+                raise CannotCompile(f"after_update changes numbers that are no inputs of the code: {error}") from error
             logging.getLogger(__name__).info("%s: compiled for these settings alone: %s", self.name, error)
             return None
 

@@ -1,6 +1,7 @@
 """π(a|s), categorical or Gaussian: acts in NumPy, learns in Torch, on the same memory."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,13 @@ from gymnasium.spaces import Discrete, Space
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, Normal, kl_divergence, register_kl
 
-from algorithms.core.mlp import flatten_parameters, forward_in_numpy, multilayer_perceptron, numpy_layers
+from algorithms.core.mlp import (
+    HIDDEN_SIZES,
+    flatten_parameters,
+    forward_in_numpy,
+    multilayer_perceptron,
+    numpy_layers,
+)
 from algorithms.core.task import action_parts
 
 QUADRATURE_NODES = 32  # Gauss–Hermite, for a squashed Gaussian's entropy; exact to 2e-5 for std ≤ 1.5, to 2e-4 at 2
@@ -31,7 +38,13 @@ class Policy(nn.Module):
     """
 
     def __init__(
-        self, observation_size: int, action_space: Space[Any], action_bounds: str, generator: torch.Generator
+        self,
+        observation_size: int,
+        action_space: Space[Any],
+        action_bounds: str,
+        generator: torch.Generator,
+        hidden_sizes: Sequence[int] = HIDDEN_SIZES,
+        activation: str = "tanh",
     ) -> None:
         super().__init__()
         space: Any = action_space  # of a kind that check_task accepts
@@ -39,7 +52,7 @@ class Policy(nn.Module):
         self.discrete = self.parts is not None or isinstance(action_space, Discrete)
         self.squash = action_bounds == "squash" and not self.discrete
         outputs = sum(self.parts) if self.parts else int(space.n) if self.discrete else space.shape[0]
-        self.network = multilayer_perceptron(observation_size, outputs, 0.01, generator)
+        self.network = multilayer_perceptron(observation_size, outputs, 0.01, generator, hidden_sizes, activation)
         if not self.discrete:
             self.log_std = nn.Parameter(torch.zeros(outputs))
             self.low, self.high = (np.asarray(x, np.float32) for x in (space.low, space.high))
@@ -47,7 +60,7 @@ class Policy(nn.Module):
         if self.squash:
             self.register_buffer("half_range", torch.from_numpy((self.high - self.low) / 2))
         self.parameter_vector = flatten_parameters(self)
-        self._layers = numpy_layers(self.network)
+        self._layers, self._activation = numpy_layers(self.network), activation
         self._part_ends = np.cumsum(self.parts)[:-1] if self.parts else None  # where one part's outputs end
         self._numpy_log_std: np.ndarray = np.zeros(0) if self.discrete else self.log_std.detach().numpy()
 
@@ -64,7 +77,7 @@ class Policy(nn.Module):
         Returns int64 [N] for Discrete, int64 [N, K] for MultiDiscrete, or float32 [N, A] for Box, before the bounds.
         `action_masks` (bool [N, A]) is True where an action is allowed; for MultiDiscrete A is Σ n_k.
         """
-        outputs = forward_in_numpy(self._layers, observations)
+        outputs = forward_in_numpy(self._layers, observations, self._activation)
         if self.discrete:
             if action_masks is not None:
                 outputs = np.where(action_masks, outputs, -np.inf)
@@ -117,7 +130,7 @@ class Parts(Distribution):
 
     def __init__(self, logits: Tensor, parts: tuple[int, ...]) -> None:
         super().__init__(logits.shape[:-1], torch.Size([len(parts)]), validate_args=False)
-        self.parts = parts
+        self.logits, self.parts = logits, parts
         lowest, widest = torch.finfo(logits.dtype).min, max(parts)  # choices that a part lacks have probability 0
         columns = [
             nn.functional.pad(x, (0, widest - x.shape[-1]), value=lowest)
@@ -170,9 +183,3 @@ class SquashedGaussian(Distribution):
 def _kl_of_parts(p: Parts, q: Parts) -> Tensor:
     """KL(p ‖ q) [B] of whole actions: Σ_k of the parts' divergences."""
     return kl_divergence(p.categorical, q.categorical).sum(-1)
-
-
-@register_kl(SquashedGaussian, SquashedGaussian)  # type: ignore[no-untyped-call, untyped-decorator]
-def _kl_of_squashed_gaussians(p: SquashedGaussian, q: SquashedGaussian) -> Tensor:
-    """KL(p ‖ q) [B]: that of the Gaussians, because both are squashed by the same invertible function."""
-    return kl_divergence(p.gaussian, q.gaussian).sum(-1)

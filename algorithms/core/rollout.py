@@ -41,6 +41,9 @@ class Rollout:
     variants: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # int64 [N], of each environment
     acting_seconds: float = 0.0  # spent on choosing the actions
     stepping_seconds: float = 0.0  # spent in the environments and on counting their episodes
+    # Of the critics other than "value", by name: float64 [T, N] for V(s), [T, N, A] for Q(s, ·); zero where not valid.
+    critic_values: dict[str, np.ndarray] = field(default_factory=dict)
+    critic_next_values: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def done(self) -> np.ndarray:
