@@ -34,7 +34,7 @@ class ReinforceBaseline(PolicyGradient):
 
     def advantages(self, rollout: Rollout) -> np.ndarray:
         """Ψ_t = G_t − V(s_t)."""
-        return np.subtract(discounted_returns(rollout, self.gamma), rollout.values)
+        return np.asarray(discounted_returns(rollout, self.gamma) - rollout.values)
 
     def policy_loss(self, log_prob: Tensor, batch: Batch) -> Tensor:
         """−E[ Σ_t log π(a_t|s_t) Ψ_t ]."""

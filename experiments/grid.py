@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from algorithms.core.algorithm import Algorithm, nearest_first
-from algorithms.core.task import Task, UnsupportedTask
+from algorithms.core.task import Task, UnsupportedTask, action_parts, check_variants, make_env
 from algorithms.core.vector_env import check_task
 from experiments import exact
 from experiments.cells import ALGORITHMS, INITIALISATION, ROOT, Grid, GridAlgorithm, GridTask, Probe, preprocessing
@@ -141,6 +141,9 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
         *(tasks, algorithms, probes, tuning, claims, time_limit),
     )
     cells = grid.cells()  # resolves, and so checks, every setting
+    for cell in cells:
+        if "num_envs" in cell.settings:
+            check_variants(tasks[cell.task].task, cell.settings["num_envs"])
     directories = [cell.directory for cell in cells]
     if len(set(directories)) < len(directories):
         raise GridError(f"{path}: two tasks would be written to the same folder, {_first_repeated(directories)}")
@@ -150,7 +153,8 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
 def _task(path: str, name: str, entry: Any, time_limit: float | None) -> GridTask:
     keys = section(path, f"task {name}", entry, TASK_KEYS)
     keys["time_limit"] = seconds(keys["time_limit"]) if "time_limit" in entry else time_limit
-    task = Task(name, **{key: keys.pop(key) for key in preprocessing(Task(name))})
+    variants = tuple(keys.pop("variants"))
+    task = Task(name, variants=variants, **{key: keys.pop(key) for key in preprocessing(Task(name))})
     if keys["steps"] < 1:
         raise GridError(f"{path}: steps of task {name} must be at least 1, not {keys['steps']}")
     if keys["reference_score"] == keys["random_score"]:
@@ -210,6 +214,7 @@ def _probes(
             raise GridError(
                 f"{path}: tasks of probes has {task!r}; exact problems are probed by 'exact: {{batch_size: …}}'"
             )
+        _check_probed_task(path, tasks[task].task)
         sizes[task] = section(path, f"probes on {task}", entry, PROBE_TASK_KEYS)
     shared = {"batches": keys["batches"], "gae_lambdas": tuple(keys["gae_lambdas"])}
     places = [(seed, fraction) for seed in keys["seeds"] for fraction in keys["fractions"]]
@@ -222,6 +227,17 @@ def _probes(
             for seed in keys["seeds"]
         ]
     return tuple(probes)
+
+
+def _check_probed_task(path: str, task: Task) -> None:
+    """Raise GridError where the laboratory cannot measure gradients on a task."""
+    env = make_env(task)
+    env.close()
+    for has, what in ((action_parts(env.action_space), "actions with several parts"), (task.variants, "variants")):
+        if has:
+            raise GridError(
+                f"{path}: tasks of probes has {task.id!r}, which has {what}; the laboratory takes no such task"
+            )
 
 
 def _claims(grid: Path, named: str | list[str]) -> tuple[Claim, ...]:
@@ -254,6 +270,11 @@ TASK_KEYS: dict[str, Check] = {
     "normalize_rewards": (*FLAG, False),
     "action_bounds": (lambda v: v in ("clip", "squash"), "clip or squash", "clip"),
     "max_episode_steps": (lambda v: v is None or (type(v) is int and v > 0), "a whole number above 0, or null", None),
+    "variants": (
+        lambda v: isinstance(v, list) and all(_is_json_mapping(x) for x in v),
+        "a list of mappings of keyword arguments for gymnasium.make, or [] for none",
+        [],
+    ),
     "random_score": (is_number, "a number (python -m experiments.random_score measures it)", REQUIRED),
     "reference_score": (is_number, "a number", REQUIRED),
     "reference_source": (*TEXT, REQUIRED),
@@ -290,6 +311,15 @@ ALGORITHM_KEYS: dict[str, Check] = {
     "search_space": (*MAPPING, {}),
     "tuned": (lambda v: v is None or isinstance(v, bool), "true or false", None),  # None: where there is a space
 }
+
+
+def _is_json_mapping(value: Any) -> bool:
+    """Whether this is a mapping with text as keys that JSON can hold: no date, no NaN."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return MAPPING[0](value)
 
 
 def _first_repeated(names: list[str]) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -22,11 +22,11 @@ class Batch:
     """The valid steps of a rollout as flat Torch tensors [B, …]; what a policy loss sees, whole or in minibatches."""
 
     observations: Tensor  # float32 [B, D], normalised with the statistics of the rollout
-    actions: Tensor  # int64 [B] or float32 [B, A]
-    log_probs: Tensor  # float32 [B], log π_old(a|s) of the policy that acted
-    advantages: Tensor  # float32 [B], Ψ_t
+    actions: Tensor  # int64 [B], int64 [B, K] of an action with K parts, or float32 [B, A]
+    log_probs: Tensor  # float32 [B], log π_old(a|s) of the policy that acted; [B, K] of each part
+    advantages: Tensor  # float32 [B], Ψ_t; or [B, K], one for each part
     values: Tensor  # float32 [B], V(s_t) before the update; zero without a critic
-    value_targets: Tensor  # float32 [B], by default Ψ_t + V(s_t), taken before any normalisation of Ψ
+    value_targets: Tensor  # float32 [B], by default Ψ_t (of K parts the mean) + V(s_t), before Ψ is normalised
     episodes: Tensor  # float32 scalar: the episodes in the rollout if it holds whole episodes, else the number of envs
     action_masks: Tensor | None = None  # bool [B, A]
     # float32 [B, K], what the policy that acted put out: see `divergence.old_policy`. Only for an algorithm with a
@@ -71,13 +71,13 @@ class Batch:
         `observations` float32 [B, D] are those of its valid steps, normalised; `log_probs` [B] their actions'. Raises
         InvalidAlgorithm where `advantages` or `critic_targets` returns an array of another shape than the rollout's.
         """
-        assert rollout.values is not None
         valid = rollout.valid
         advantages = np.asarray(algorithm.advantages(rollout))
-        if advantages.shape != valid.shape:
+        of_parts = None if rollout.parts is None else (*valid.shape, rollout.parts)
+        if advantages.shape not in (valid.shape, of_parts):
             raise InvalidAlgorithm(
                 f"{where(algorithm)}.advantages returned an array of shape {advantages.shape}; "
-                f"the rollout's is {valid.shape}"
+                f"the rollout's is {valid.shape}" + (f", or {of_parts} with one for each part" if of_parts else "")
             )
         targets = _targets(algorithm, rollout, advantages)
         ids = torch.from_numpy(episode_ids(rollout)[valid]) if algorithm.overrides("gradients", "step") else None
@@ -88,7 +88,7 @@ class Batch:
             log_probs=log_probs,
             advantages=torch.from_numpy(psi),
             values=torch.from_numpy(rollout.values[valid].astype(np.float32)),
-            value_targets=targets.pop(VALUE) if VALUE in targets else torch.from_numpy(psi),
+            value_targets=targets.pop(VALUE) if VALUE in targets else torch.from_numpy(mean_over_parts(psi, 1)),
             episodes=torch.scalar_tensor(rollout.done.sum() if algorithm.whole_episodes else valid.shape[1]),
             action_masks=None if rollout.action_masks is None else torch.from_numpy(rollout.action_masks[valid]),
             episode_ids=ids,
@@ -108,6 +108,15 @@ class Batch:
         std, mean = torch.std_mean(self.advantages, correction=0)
         return self.with_advantages((self.advantages - mean) / (std + SMALLEST_DEVIATION))
 
+    def part(self, k: int) -> Self:
+        """The same steps as part `k` of their actions sees them: its actions, log-probabilities and advantages, [B]."""
+        return dataclasses.replace(
+            self,
+            actions=self.actions[:, k],
+            log_probs=self.log_probs[:, k],
+            advantages=self.advantages[:, k] if self.advantages.ndim > 1 else self.advantages,
+        )
+
     def minibatches(self, size: int | None, rng: np.random.Generator) -> Iterator[Self]:
         """The steps in random order, `size` at a time (the last may be smaller); one whole batch where size is None.
 
@@ -123,6 +132,22 @@ class Batch:
             part = self.from_tensors(tensors, rows)
             part.episodes = self.episodes * (len(part) / len(self))
             yield part
+
+
+def sum_over_parts(loss: Callable[[Tensor, Batch], Tensor], log_prob: Tensor, batch: Batch) -> Tensor:
+    """loss(log_prob, batch); where an action has K parts, Σ_k loss(log_prob_k, batch.part(k)). Returns a scalar.
+
+    `log_prob` is [B] or [B, K]. So `loss` always gets [B], and its formula is the same with and without parts, whether
+    it is a mean or a sum over the steps.
+    """
+    if log_prob.ndim == 1:
+        return loss(log_prob, batch)
+    return torch.stack([loss(of_part, batch.part(k)) for k, of_part in enumerate(log_prob.unbind(1))]).sum()
+
+
+def mean_over_parts(advantages: np.ndarray, axes: int) -> np.ndarray:
+    """The mean over the parts of Ψ, whose first `axes` axes are of steps; Ψ itself where all parts share it."""
+    return np.asarray(advantages.mean(axis=-1)) if advantages.ndim > axes else advantages
 
 
 def episode_ids(rollout: Rollout) -> np.ndarray:

@@ -2,20 +2,20 @@
 
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, Normal, kl_divergence
-from torch.distributions.kl import register_kl
 
 from algorithms.core.batch import Batch
-from algorithms.core.policies import SquashedGaussian
+from algorithms.core.policies import Parts, SquashedGaussian
 
 
 def outputs_of(distribution: Distribution | Tensor) -> tuple[Tensor, ...]:
     """The tensors [B, A] that a policy's distribution is made of; of a critic, its values.
 
-    Logits of a categorical distribution, means and deviations of a Gaussian, squashed or not.
+    Logits of a categorical distribution (those of an action's parts one after another), means and deviations of a
+    Gaussian, squashed or not.
     """
     if isinstance(distribution, Tensor):
         return (distribution,)
-    if isinstance(distribution, Categorical):
+    if isinstance(distribution, Categorical | Parts):
         return (distribution.logits,)
     gaussian = _gaussian(distribution)
     return gaussian.loc, gaussian.scale
@@ -30,6 +30,8 @@ def old_policy(distribution: Distribution, batch: Batch) -> Distribution:
         raise ValueError("the batch carries no outputs of the policy that acted: see Batch.policy_outputs")
     if isinstance(distribution, Categorical):
         return Categorical(logits=batch.policy_outputs, validate_args=False)
+    if isinstance(distribution, Parts):
+        return Parts(batch.policy_outputs, distribution.parts)
     mean, deviation = batch.policy_outputs.chunk(2, dim=-1)
     gaussian = Normal(mean, deviation, validate_args=False)
     if isinstance(distribution, SquashedGaussian):
@@ -48,9 +50,3 @@ def _gaussian(distribution: Distribution) -> Normal:
     if isinstance(distribution, Independent) and isinstance(distribution.base_dist, Normal):
         return distribution.base_dist
     raise TypeError(f"a {type(distribution).__name__} has no outputs that are known here")
-
-
-@register_kl(SquashedGaussian, SquashedGaussian)  # type: ignore[no-untyped-call, untyped-decorator]
-def _kl_of_squashed(p: SquashedGaussian, q: SquashedGaussian) -> Tensor:
-    """That of the Gaussians: a bijection of both variables leaves a divergence as it is."""
-    return kl_divergence(p.gaussian, q.gaussian).sum(-1)

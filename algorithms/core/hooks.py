@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from algorithms.core.algorithm import Algorithm, InvalidAlgorithm, InvalidSetting, setting, where
-from algorithms.core.batch import VALUE, Batch
+from algorithms.core.batch import VALUE, Batch, mean_over_parts
 from algorithms.core.objective import Objective
 from algorithms.core.rollout import Rollout
 
@@ -56,11 +56,15 @@ class Hooks(Algorithm):
     activation: Literal["tanh", "relu"] = "tanh"  # after each hidden layer
 
     def advantages(self, rollout: Rollout) -> np.ndarray:
-        """Ψ_t, float [T, N]."""
+        """Ψ_t, float [T, N]; where an action has K parts also [T, N, K], which gives each part its own."""
         raise NotImplementedError(f"{where(self)} has no method advantages")
 
     def policy_loss(self, log_prob: Tensor, batch: Batch) -> Tensor:
-        """The scalar whose gradient is minus the policy gradient; `log_prob` [B] is the current policy's log π(a|s)."""
+        """The scalar whose gradient is minus the policy gradient; `log_prob` [B] is the current policy's log π(a|s).
+
+        Where an action has K parts, it is called for each part with that part's log π_k(a_k|s), and the K scalars are
+        summed: the same formula serves both (`batch.sum_over_parts`).
+        """
         raise NotImplementedError(f"{where(self)} has no method policy_loss")
 
     def value_loss(self, values: Tensor, batch: Batch) -> Tensor:
@@ -73,13 +77,14 @@ class Hooks(Algorithm):
     def critic_targets(self, rollout: Rollout, advantages: np.ndarray) -> dict[str, np.ndarray]:
         """What each critic is to learn, float [T, N], by its name; of a critic of actions [T, N] or [T, N, A].
 
-        `advantages` [T, N] are those of `advantages(rollout)`. By default the critic "value" learns Ψ_t + V(s_t), with
-        V from before the update; an algorithm with other critics says their targets too.
+        `advantages` are those of `advantages(rollout)`. By default the critic "value" learns Ψ_t + V(s_t), with V from
+        before the update, and with the mean Ψ_t where each part of an action has its own; an algorithm with other
+        critics says their targets too.
         """
         if VALUE not in self.critic_kinds():
             return {}
-        assert rollout.values is not None
-        return {VALUE: advantages.astype(np.float32) + rollout.values.astype(np.float32)}
+        psi = mean_over_parts(advantages, 2)
+        return {VALUE: psi.astype(np.float32) + rollout.values.astype(np.float32)}
 
     def critic_loss(self, critic: str, values: Tensor, batch: Batch) -> Tensor:
         """½ (V(s_t) − target)², averaged: the scalar that a critic other than "value" minimises.
@@ -95,14 +100,15 @@ class Hooks(Algorithm):
     def regularizer(self, distribution: Distribution, batch: Batch) -> Tensor:
         """A scalar that is added to the policy loss: by default −entropy_coefficient · mean entropy.
 
-        `distribution` has the current policy's actions at the batch's B steps; `log_prob` and `entropy` are [B].
+        `distribution` has the current policy's actions at the batch's B steps; `log_prob` and `entropy` are [B]. Where
+        an action has K parts, `log_prob` is [B, K] and `entropy` is the whole action's.
         `divergence.kl_from_old(distribution, batch)` [B] is its divergence from the policy that acted.
         """
         entropy: Tensor = distribution.entropy().mean()
         return -self.entropy_coefficient * entropy
 
     def diagnostics(self, log_prob: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Further scalars to record after an update, by column name; `log_prob` [B] is from after it."""
+        """Further scalars to record, by column name; `log_prob`, [B] or of K parts [B, K], is from after the update."""
         return {}
 
     def after_update(self, record: Mapping[str, float]) -> Self:

@@ -10,7 +10,7 @@ from gymnasium.spaces import Discrete, Space
 from torch import Tensor
 
 from algorithms.core.algorithm import InvalidAlgorithm, where
-from algorithms.core.batch import VALUE, Batch
+from algorithms.core.batch import VALUE, Batch, sum_over_parts
 from algorithms.core.compiled import MachineCode
 from algorithms.core.divergence import outputs_of
 from algorithms.core.hooks import Hooks, checked_scalar, next_algorithm
@@ -153,6 +153,8 @@ class Learner:
         if self.task.normalize_rewards:
             self.reward_scaler.update(rollout)
             rollout.rewards = self.reward_scaler(rollout.rewards)
+            if rollout.part_rewards is not None:
+                rollout.part_rewards = self.reward_scaler(rollout.part_rewards)
         valid = rollout.valid
         observations = self.normalizer(rollout.observations[valid])
         rollout.values, rollout.next_values = np.zeros(valid.shape), np.zeros(valid.shape)
@@ -271,7 +273,11 @@ class Learner:
         if a.normalize_advantages:
             batch = batch.with_normalized_advantages()
         distribution = policy(batch.observations, batch.action_masks)
-        loss = checked_scalar(a.policy_loss(distribution.log_prob(batch.actions), batch), a, "policy_loss")
+
+        def policy_loss(log_prob: Tensor, batch: Batch) -> Tensor:
+            return checked_scalar(a.policy_loss(log_prob, batch), a, "policy_loss")
+
+        loss = sum_over_parts(policy_loss, distribution.log_prob(batch.actions), batch)
         entropies = distribution.entropy()
         distribution.entropy = lambda: entropies  # which a regularizer asks for too, is computed once
         record = {"policy_loss": loss, "entropy": entropies.mean()}
@@ -319,6 +325,10 @@ def _actions_of(algorithm: Hooks, critic: str, action_space: Space[Any]) -> int 
 
 
 def approximate_kl(log_prob: Tensor, batch: Batch) -> float:
-    """KL(π_old ‖ π) on the batch: mean of (ρ − 1) − log ρ, which is never negative (Schulman, 2020)."""
+    """KL(π_old ‖ π) on the batch: mean of (ρ − 1) − log ρ, which is never negative (Schulman, 2020).
+
+    Of actions with K parts, `log_prob` is [B, K], and the divergences of the parts are summed: they are independent.
+    """
     log_ratio = log_prob - batch.log_probs
-    return float((torch.expm1(log_ratio) - log_ratio).mean())
+    divergence = torch.expm1(log_ratio) - log_ratio
+    return float((divergence if divergence.ndim == 1 else divergence.sum(1)).mean())

@@ -119,6 +119,8 @@ def train(
         began = time.perf_counter()
         batch = learner.prepare(rollout)
         record = learner.update(batch, progress)
+        if rollout.reported_costs is not None:
+            record["mean_cost"] = rollout.mean_cost  # recorded, and a cost that is not finite ends the run as diverged
         run.updates_made += 1
         run.diverged_because = _what_is_not_finite(record, learner)
         table.add(record)
@@ -168,7 +170,8 @@ def evaluate(
 ) -> dict[str, Evaluation]:
     """20 complete episodes of each of `kinds`, with sampled actions or the mode action, on freshly seeded environments.
 
-    What one kind gives does not depend on whether the other is asked for.
+    What one kind gives does not depend on whether the other is asked for. A task with K variants gets the next multiple
+    of K, an equal number for each; there, the i-th return and length are those of variant i mod K.
     """
     check_evaluations(kinds)
     result = {}
@@ -176,11 +179,15 @@ def evaluate(
         if kind not in kinds:
             continue
         environments, acting = child.spawn(2)
-        envs = VectorEnv(task, EVALUATION_EPISODES, environments)
+        variants = len(task.variants) or 1
+        envs = VectorEnv(task, math.ceil(EVALUATION_EPISODES / variants) * variants, environments)
         rng = np.random.default_rng(acting)
         collect(envs, learner.policy, learner.normalizer, rng, episodes=1, mode=kind == "mode")
         envs.close()
-        result[kind] = Evaluation([e.return_ for e in envs.episodes], [e.length for e in envs.episodes])
+        episodes = envs.episodes
+        if task.variants:  # in the order of the environments instead of the order of the ends
+            episodes = [episodes[place] for place in np.argsort(envs.episode_envs)]
+        result[kind] = Evaluation([e.return_ for e in episodes], [e.length for e in episodes])
     return result
 
 
@@ -213,8 +220,7 @@ class UpdateTable:
 
 def _of_update(rollout: Rollout, diagnostics: Mapping[str, float], progress: float) -> dict[str, float]:
     """What `Hooks.after_update` is told beside the scalars that are recorded."""
-    mean_cost = float(getattr(rollout, "mean_cost", 0.0))
-    return {"kl": diagnostics["approx_kl"], "mean_cost": mean_cost, "progress": min(progress, 1.0)}
+    return {"kl": diagnostics["approx_kl"], "mean_cost": rollout.mean_cost, "progress": min(progress, 1.0)}
 
 
 def _length(algorithm: Hooks, steps_left: int) -> tuple[int | None, int | None]:

@@ -67,9 +67,10 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
                 f"again, or move the run to where it belongs."
             )
     task = grid.tasks[cell["task"]]
+    preprocessing = [*run["task_settings"], *(["variants"] if "variants" in task else [])]  # which most tasks lack
     asked = {
         "settings": cell["settings"],
-        "task_settings": {key: task.get(key) for key in run["task_settings"]},
+        "task_settings": {key: task.get(key) for key in preprocessing},
         "": {"steps": cell["steps"]},
     }
     for section, expected in asked.items():
