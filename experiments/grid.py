@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from algorithms.core.algorithm import Algorithm, nearest_first
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.task import Task, UnsupportedTask, action_parts, check_variants, make_env
 from algorithms.core.vector_env import check_task
 from experiments import exact
@@ -197,6 +198,10 @@ def _probes(
     source = keys["source"]
     if source not in algorithms:
         raise GridError(f"{path}: source of probes is {source!r}; {nearest_first(source, list(algorithms))}")
+    if not issubclass(algorithms[source].algorithm, PolicyGradient):
+        raise GridError(
+            f"{path}: source of probes is {source!r}, which is no PolicyGradient, so it has no policy to measure at"
+        )
     if algorithms[source].tuned and "gamma" in algorithms[source].space:
         raise GridError(
             f"{path}: source of probes is {source!r}, whose γ is tuned: its critic would value other returns than "

@@ -1,7 +1,7 @@
 """How far the policy has moved from the one that acted: KL(π_old ‖ π) in closed form."""
 
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, Independent, Normal, kl_divergence
+from torch.distributions import Categorical, Distribution, Independent, Normal, kl_divergence, register_kl
 
 from algorithms.core.batch import Batch
 from algorithms.core.policies import Parts, SquashedGaussian
@@ -50,3 +50,9 @@ def _gaussian(distribution: Distribution) -> Normal:
     if isinstance(distribution, Independent) and isinstance(distribution.base_dist, Normal):
         return distribution.base_dist
     raise TypeError(f"a {type(distribution).__name__} has no outputs that are known here")
+
+
+@register_kl(SquashedGaussian, SquashedGaussian)  # type: ignore[no-untyped-call, untyped-decorator]
+def _kl_of_squashed(p: SquashedGaussian, q: SquashedGaussian) -> Tensor:
+    """KL(p ‖ q) [B]: that of the Gaussians, because both are squashed by the same invertible function."""
+    return kl_divergence(p.gaussian, q.gaussian).sum(-1)
