@@ -416,10 +416,10 @@ algorithms:
 BROKEN = '''
 """An algorithm with a bug."""
 from dataclasses import dataclass
-from algorithms.core.algorithm import Algorithm
+from algorithms.core.policy_gradient import PolicyGradient
 
 @dataclass(frozen=True)
-class Broken(Algorithm):
+class Broken(PolicyGradient):
     """It raises."""
     title = "Broken"
     equation = "Ψ_t = ?"

@@ -64,8 +64,8 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
     asked_by = str(grid.folder / "grid.json")
     tuned_by = f" with {cell['tuned']}/{BEST}" if cell["tuned"] is not None else ""
     check_asked("settings.", run["settings"], cell["settings"], path, asked_by + tuned_by)
-    preprocessing = {key: task.get(key) for key in run["task_settings"]}
-    check_asked("task_settings.", run["task_settings"], preprocessing, path, asked_by)
+    keys = [*run["task_settings"], *(["variants"] if "variants" in task else [])]  # a key that most tasks lack
+    check_asked("task_settings.", run["task_settings"], {key: task.get(key) for key in keys}, path, asked_by)
     check_asked("", {"steps": run["steps"]}, {"steps": cell["steps"]}, path, asked_by)
     if run["status"] not in RUN_STATES:
         raise ResultsError(f"{path}: status is {run['status']!r}; valid are {', '.join(RUN_STATES)}.")
