@@ -6,6 +6,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+from torch import Tensor
+
 from algorithms.core.batch import Batch
 from algorithms.core.estimators import td_errors
 from algorithms.core.policy_gradient import PolicyGradient
@@ -24,10 +27,10 @@ class ActorCritic(PolicyGradient):
     policy_learning_rate: float = 3e-4
     value_learning_rate: float = 1e-3
 
-    def advantages(self, rollout: Rollout):
+    def advantages(self, rollout: Rollout) -> np.ndarray:
         """Ψ_t = δ_t = r_t + γ V(s_{t+1}) − V(s_t)."""
         return td_errors(rollout, self.gamma)
 
-    def policy_loss(self, log_prob, batch: Batch):
+    def policy_loss(self, log_prob: Tensor, batch: Batch) -> Tensor:
         """−E[ log π(a_t|s_t) δ_t ]."""
         return -(log_prob * batch.advantages).mean()

@@ -240,9 +240,7 @@ def test_advantages_of_another_shape_are_refused_by_name():
             return super().advantages(rollout).sum(axis=0)
 
     envs, learner, rng = make_learner(Summed(), "Match-v0")
-    with pytest.raises(
-        InvalidAlgorithm, match=r"tests/test_learner.py: Summed.advantages returned an array of shape \(8,\)"
-    ):
+    with pytest.raises(InvalidAlgorithm, match=r"test_learner.py: Summed.advantages returned .* shape \(8,\)"):
         learner.prepare(collect(envs, learner.policy, learner.normalizer, rng, steps=4))
 
 

@@ -8,7 +8,7 @@ import math
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, Self, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ class InvalidSetting(ValueError):
 
 
 class InvalidAlgorithm(ValueError):
-    """A method of an algorithm returned what it must not return; the message names the file, the class and the method."""
+    """A method of an algorithm returned what it must not return; the message names file, class and method."""
 
 
 def setting(default: T, *, low: float | None = None, high: float | None = None) -> T:
@@ -61,7 +61,7 @@ def setting(default: T, *, low: float | None = None, high: float | None = None) 
     Both ends are allowed values; without them any finite number is. In a tuple they hold for each element. None is
     allowed wherever the field's type allows it. A subclass that gives the field another default keeps the ends.
     """
-    return cast(T, field(default=default, metadata={"low": low, "high": high}))
+    return field(default=default, metadata={"low": low, "high": high})
 
 
 @dataclass(frozen=True)
@@ -130,14 +130,15 @@ class Algorithm:
 
     def __post_init__(self) -> None:
         """Check every setting's type and bounds. Raises InvalidSetting with its name and what was expected."""
-        cls = type(self)
+        cls: Any = type(self)
+        bounds = _bounds(cls)
         for name, hint in _hints(cls).items():
             value = getattr(self, name)
             if not _is_a(value, hint):
                 raise InvalidSetting(f"{name} of {cls.__name__} must be {_describe(hint)}, not {value!r}")
             value = _converted(value, hint)
             object.__setattr__(self, name, value)
-            rule = _broken_rule(value, *_bounds(cls, name))
+            rule = _broken_rule(value, *bounds[name])
             if rule is not None:
                 raise InvalidSetting(f"{name} of {cls.__name__} must be {rule}, not {value}")
 
@@ -167,20 +168,21 @@ def _did_you_mean(first: list[str], names: list[str]) -> str:
 
 
 @functools.cache
-def _hints(cls: type[Algorithm]) -> dict[str, Any]:
+def _hints(cls: Any) -> dict[str, Any]:
     """The type of each setting by its name."""
     hints = get_type_hints(cls)
     return {f.name: hints[f.name] for f in fields(cls)}
 
 
 @functools.cache
-def _bounds(cls: type[Algorithm], name: str) -> tuple[float | None, float | None]:
-    """The smallest and the largest value of a setting: those said last, by the class or what it inherits from."""
-    for base in cls.__mro__:
-        of_field = vars(base).get("__dataclass_fields__", {}).get(name)
-        if of_field is not None and of_field.metadata:
-            return of_field.metadata["low"], of_field.metadata["high"]
-    return None, None
+def _bounds(cls: Any) -> dict[str, tuple[float | None, float | None]]:
+    """The smallest and the largest value of each setting by its name, as the class or what it inherits from says."""
+    bounds: dict[str, tuple[float | None, float | None]] = {}
+    for base in reversed(cls.__mro__):
+        for name, of_field in vars(base).get("__dataclass_fields__", {}).items():
+            said = of_field.metadata  # empty where a subclass gives another default and says no bounds
+            bounds[name] = (said["low"], said["high"]) if said else bounds.get(name, (None, None))
+    return bounds
 
 
 def _broken_rule(value: Any, low: float | None, high: float | None) -> str | None:

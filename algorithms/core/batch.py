@@ -26,9 +26,7 @@ class Batch:
     log_probs: Tensor  # float32 [B], log π_old(a|s) of the policy that acted; [B, K] of each part
     advantages: Tensor  # float32 [B], Ψ_t; or [B, K], one for each part
     values: Tensor  # float32 [B], V(s_t) before the update; zero without a critic
-    value_targets: (
-        Tensor  # float32 [B], by default Ψ_t + V(s_t) before any normalisation of Ψ (of K parts: their mean Ψ)
-    )
+    value_targets: Tensor  # float32 [B], by default Ψ_t (of K parts the mean) + V(s_t), before Ψ is normalised
     episodes: Tensor  # float32 scalar: the episodes in the rollout if it holds whole episodes, else the number of envs
     action_masks: Tensor | None = None  # bool [B, A]
     # float32 [B, K], what the policy that acted put out: see `divergence.old_policy`. Only for an algorithm with a
@@ -82,6 +80,7 @@ class Batch:
                 f"the rollout's is {valid.shape}" + (f", or {of_parts} with one for each part" if of_parts else "")
             )
         targets = _targets(algorithm, rollout, advantages)
+        ids = torch.from_numpy(episode_ids(rollout)[valid]) if algorithm.overrides("gradients", "step") else None
         psi = advantages[valid].astype(np.float32)
         return cls(
             observations=torch.from_numpy(observations),
@@ -92,9 +91,7 @@ class Batch:
             value_targets=targets.pop(VALUE) if VALUE in targets else torch.from_numpy(mean_over_parts(psi, 1)),
             episodes=torch.scalar_tensor(rollout.done.sum() if algorithm.whole_episodes else valid.shape[1]),
             action_masks=None if rollout.action_masks is None else torch.from_numpy(rollout.action_masks[valid]),
-            episode_ids=torch.from_numpy(episode_ids(rollout)[valid])
-            if algorithm.overrides("gradients", "step")
-            else None,
+            episode_ids=ids,
             critic_values={
                 name: torch.from_numpy(values[valid].astype(np.float32))
                 for name, values in rollout.critic_values.items()
@@ -130,7 +127,7 @@ class Batch:
             return
         order = torch.from_numpy(rng.permutation(len(self)))
         tensors = self.tensors()
-        columns = (x[order].split(size) if x.ndim else itertools.repeat(x) for x in tensors.values())
+        columns = (torch.split(x[order], size) if x.ndim else itertools.repeat(x) for x in tensors.values())
         for rows in zip(*columns, strict=False):
             part = self.from_tensors(tensors, rows)
             part.episodes = self.episodes * (len(part) / len(self))
@@ -167,7 +164,8 @@ def _targets(algorithm: Any, rollout: Rollout, advantages: np.ndarray) -> dict[s
     expected = algorithm.critic_kinds()
     if set(targets) != set(expected):
         raise InvalidAlgorithm(
-            f"{where(algorithm)}.critic_targets returned targets of {sorted(targets)}; its critics are {sorted(expected)}"
+            f"{where(algorithm)}.critic_targets returned targets of {sorted(targets)}; "
+            f"its critics are {sorted(expected)}"
         )
     shape = rollout.valid.shape
     for name, target in targets.items():

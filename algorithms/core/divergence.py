@@ -1,8 +1,7 @@
 """How far the policy has moved from the one that acted: KL(π_old ‖ π) in closed form."""
 
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, Independent, Normal, kl_divergence
-from torch.distributions.kl import register_kl
+from torch.distributions import Categorical, Distribution, Independent, Normal, kl_divergence, register_kl
 
 from algorithms.core.batch import Batch
 from algorithms.core.policies import Parts, SquashedGaussian
@@ -33,14 +32,15 @@ def old_policy(distribution: Distribution, batch: Batch) -> Distribution:
         return Categorical(logits=batch.policy_outputs, validate_args=False)
     if isinstance(distribution, Parts):
         return Parts(batch.policy_outputs, distribution.parts)
-    gaussian = Normal(*batch.policy_outputs.chunk(2, dim=-1), validate_args=False)
+    mean, deviation = batch.policy_outputs.chunk(2, dim=-1)
+    gaussian = Normal(mean, deviation, validate_args=False)
     if isinstance(distribution, SquashedGaussian):
         return SquashedGaussian(gaussian, distribution.half_range)
     return Independent(gaussian, 1, validate_args=False)
 
 
 def kl_from_old(distribution: Distribution, batch: Batch) -> Tensor:
-    """KL(π_old ‖ π) at each of the batch's steps, [B]: of the policy that acted from `distribution`, the current one."""
+    """KL(π_old ‖ π) at each of the batch's steps, [B]; `distribution` is π, that of the current policy."""
     return kl_divergence(old_policy(distribution, batch), distribution)
 
 
@@ -52,7 +52,7 @@ def _gaussian(distribution: Distribution) -> Normal:
     raise TypeError(f"a {type(distribution).__name__} has no outputs that are known here")
 
 
-@register_kl(SquashedGaussian, SquashedGaussian)
+@register_kl(SquashedGaussian, SquashedGaussian)  # type: ignore[no-untyped-call, untyped-decorator]
 def _kl_of_squashed(p: SquashedGaussian, q: SquashedGaussian) -> Tensor:
-    """That of the Gaussians: a bijection of both variables leaves a divergence as it is."""
+    """KL(p ‖ q) [B]: that of the Gaussians, because both are squashed by the same invertible function."""
     return kl_divergence(p.gaussian, q.gaussian).sum(-1)

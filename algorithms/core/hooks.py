@@ -104,11 +104,11 @@ class Hooks(Algorithm):
         an action has K parts, `log_prob` is [B, K] and `entropy` is the whole action's.
         `divergence.kl_from_old(distribution, batch)` [B] is its divergence from the policy that acted.
         """
-        entropy: Tensor = distribution.entropy().mean()  # type: ignore[no-untyped-call]
+        entropy: Tensor = distribution.entropy().mean()
         return -self.entropy_coefficient * entropy
 
     def diagnostics(self, log_prob: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Further scalars to record after an update, by column name; `log_prob` [B] (K parts: [B, K]) is from after it."""
+        """Further scalars to record, by column name; `log_prob`, [B] or of K parts [B, K], is from after the update."""
         return {}
 
     def after_update(self, record: Mapping[str, float]) -> Self:
@@ -138,7 +138,8 @@ class Hooks(Algorithm):
         """The network's parameters [P] after a step; by default Adam's, along `gradient` [P].
 
         `objective.loss_at(parameters)` and, of the policy, `objective.kl_at(parameters)` are the batch's loss and
-        KL(π_old ‖ π) at other parameters [P]; both can be differentiated. An algorithm with this method is not compiled.
+        KL(π_old ‖ π) at other parameters [P], differentiable; the policy's loss has its regularizer. An algorithm with
+        this method is not compiled.
         """
         return objective.adam(gradient)
 
@@ -180,7 +181,7 @@ def next_algorithm(algorithm: Hooks, record: Mapping[str, float]) -> Hooks:
 
 
 def checked_scalar(value: object, algorithm: Hooks, method: str) -> Tensor:
-    """`value`, which a method of the algorithm returned. Raises InvalidAlgorithm where it is not a tensor of shape ()."""
+    """`value`, which `method` returned. Raises InvalidAlgorithm where it is not a tensor of shape ()."""
     if not isinstance(value, Tensor) or value.ndim:
         found = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
         raise InvalidAlgorithm(f"{where(algorithm)}.{method} must return a scalar tensor; what it returned is {found}")

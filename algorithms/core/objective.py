@@ -15,13 +15,9 @@ class Objective:
     network: str  # "policy" or the name of a critic
     parameters: Tensor  # float32 [P], a leaf that requires its gradient
     loss: Tensor  # scalar: for the policy with its regularizer
-    outputs: tuple[
-        Tensor, ...
-    ]  # each [B, …]: what the network puts out at each step, through which the loss depends on it
+    outputs: tuple[Tensor, ...]  # each [B, …]: what the network puts out at each step; the loss is a function of it
     loss_at: Callable[[Tensor], Tensor]  # the loss at other parameters [P]
-    kl_at: Callable[
-        [Tensor], Tensor
-    ]  # the mean of KL(π_old ‖ π) over the batch at other parameters [P]; not of a critic
+    kl_at: Callable[[Tensor], Tensor]  # the batch's mean KL(π_old ‖ π) at other parameters [P]; a critic has none
     adam: Callable[[Tensor], Tensor]  # takes Adam's step along a gradient [P] and returns the parameters [P] after it
 
     @cached_property
@@ -46,5 +42,5 @@ class Objective:
 
         `episode_ids` is int64 [B]; the rows are in the order of the numbers that occur in it.
         """
-        _, rows = episode_ids.unique(return_inverse=True)
+        _, rows = torch.unique(episode_ids, return_inverse=True)
         return self.gradients_of(torch.nn.functional.one_hot(rows).T.to(self.parameters.dtype))

@@ -43,7 +43,7 @@ class Trainable:
 
     def module_with(self, vector: Tensor) -> Module:
         """The module as a function of its inputs, with its parameters taken from `vector` [P]."""
-        pieces = vector.split([shape.numel() for shape in self._shapes.values()])
+        pieces = torch.split(vector, [shape.numel() for shape in self._shapes.values()])
         parameters = {n: x.view(shape) for (n, shape), x in zip(self._shapes.items(), pieces, strict=True)}
         return lambda *inputs: torch.func.functional_call(self.module, parameters, inputs)
 

@@ -114,7 +114,8 @@ def train(
         if envs.steps >= steps:
             break
         progress = envs.steps / steps
-        rollout = collect(envs, learner.policy, learner.normalizer, rng, **_length(algorithm, steps - envs.steps))
+        length, episodes = _length(algorithm, steps - envs.steps)
+        rollout = collect(envs, learner.policy, learner.normalizer, rng, steps=length, episodes=episodes)
         began = time.perf_counter()
         batch = learner.prepare(rollout)
         record = learner.update(batch, progress)
@@ -222,10 +223,11 @@ def _of_update(rollout: Rollout, diagnostics: Mapping[str, float], progress: flo
     return {"kl": diagnostics["approx_kl"], "mean_cost": rollout.mean_cost, "progress": min(progress, 1.0)}
 
 
-def _length(algorithm: Hooks, steps_left: int) -> dict[str, int]:
+def _length(algorithm: Hooks, steps_left: int) -> tuple[int | None, int | None]:
+    """How many steps, or else how many episodes, the next rollout has of each environment."""
     if algorithm.whole_episodes:
-        return {"episodes": algorithm.rollout_length}
-    return {"steps": min(algorithm.rollout_length, math.ceil(steps_left / algorithm.num_envs))}
+        return None, algorithm.rollout_length
+    return min(algorithm.rollout_length, math.ceil(steps_left / algorithm.num_envs)), None
 
 
 def _what_is_not_finite(record: dict[str, float], learner: Learner) -> str | None:
