@@ -1,24 +1,27 @@
-"""How every command line of the analysis begins and ends."""
+"""What all command lines of the analysis share: their option, and how a mistake ends them."""
 
 import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from analysis import sections
 from analysis.reading.checks import ResultsError
+from analysis.sections import SectionError
 
 
 def run_command(main: Callable[[], None], module: str) -> None:
-    """Run a command line; a ResultsError becomes its sentence on stderr and exit status 2."""
+    """Run a command line. A mistake in the results or in a section is reported in one sentence, with exit status 2."""
     try:
+        sections.check()
         main()
-    except ResultsError as error:
+    except (ResultsError, SectionError) as error:
         print(f"{module}: {error}", file=sys.stderr)
         sys.exit(2)
 
 
 def results_argument(module: str, description: str) -> argparse.ArgumentParser:
-    """A parser with the option that all of analysis shares."""
+    """A parser with the option --results, which most commands of the analysis have."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     parser.add_argument("--results", type=Path, required=True, help="a grid's folder, e.g. results/smoke")
     return parser

@@ -31,7 +31,7 @@ from algorithms.core.task import Task
 from algorithms.core.vector_env import VectorEnv
 from algorithms.reinforce import Reinforce
 from algorithms.reinforce_baseline import ReinforceBaseline
-from experiments.grid import FEWEST_BATCHES
+from experiments.metrics import FEWEST_BATCHES
 
 PARALLEL_ENVS = 16
 BATCHES_OF_OTHER_SIZES = 64  # at most; the main size has as many as the grid asks for

@@ -19,7 +19,7 @@ from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.task import Task, UnsupportedTask, action_parts, check_variants, make_env
 from algorithms.core.vector_env import check_task
 from experiments import exact
-from experiments.cells import ALGORITHMS, INITIALISATION, ROOT, Grid, GridAlgorithm, GridTask, Probe, preprocessing
+from experiments.cells import INITIALISATION, Grid, GridAlgorithm, GridTask, Probe, preprocessing
 from experiments.checks import (
     DURATION,
     FLAG,
@@ -37,17 +37,20 @@ from experiments.checks import (
 )
 from experiments.claims import CLAIMS, Claim, read_all_claims
 from experiments.command import exit_with_sentence
+from experiments.metrics import FEWEST_BATCHES
 from experiments.record import write_record
 from experiments.search import read_space, read_tuning
+from experiments.sources import ROOT
 
 GRIDS = ROOT / "experiments" / "grids"
-FEWEST_BATCHES = 8  # of a probe: a variance from fewer says nothing
+ALGORITHMS = ROOT / "algorithms"
 
 
 def algorithm_class(name: str) -> type[Algorithm]:
-    """The Algorithm defined in algorithms/NAME.py.
+    """The class of the algorithm in algorithms/NAME.py.
 
-    Raises GridError where there is no such file, or where it does not define exactly one.
+    Raises GridError where there is no such file, where it does not define exactly one Algorithm, or where that lacks
+    its title, its equation, or a type of a setting.
     """
     names = sorted(p.stem for p in ALGORITHMS.glob("*.py") if p.stem != "__init__")
     if name not in names:
@@ -81,10 +84,12 @@ def algorithm_class(name: str) -> type[Algorithm]:
 
 
 def load_grid(name: str, only: str | None = None) -> Grid:
-    """Read and check a grid: a name under experiments/grids/ or a path to a YAML file.
+    """Read and check a grid.
 
-    With `only`, it has that algorithm alone, and neither probes nor claims: no other algorithm's file is imported, in
-    which somebody may be writing. Raises GridError, with one sentence that names the file and the key.
+    name: of a file under experiments/grids/, or the path of a YAML file.
+    only: an algorithm of the grid. The grid then has no other one, and neither probes nor claims. The files of the
+    other algorithms are not imported, so that a mistake in one of them does no harm.
+    Raises GridError, which names the file and the key.
     """
     path = Path(name) if "/" in name or name.endswith((".yaml", ".yml")) else GRIDS / f"{name}.yaml"
     shipped = sorted(p.stem for p in GRIDS.glob("*.yaml"))
@@ -178,7 +183,7 @@ def _algorithm(path: str, name: str, entry: Any, tasks: Mapping[str, GridTask]) 
         if task not in tasks:
             raise GridError(f"{path}: algorithm {name} has settings for {task!r}; {nearest_first(task, list(tasks))}")
         if not MAPPING[0](settings):
-            raise GridError(f"{path}: algorithm {name} has for {task} not a mapping but {settings!r}")
+            raise GridError(f"{path}: the settings of algorithm {name} for {task} must be a mapping, not {settings!r}")
     space = read_space(path, name, keys["search_space"], algorithm)
     if keys["tuned"] and not space:
         raise GridError(f"{path}: algorithm {name} is to be tuned and has no search_space")
@@ -246,7 +251,7 @@ def _check_probed_task(path: str, task: Task) -> None:
 
 
 def _claims(grid: Path, named: str | list[str]) -> tuple[Claim, ...]:
-    """Those of every grid, then those of the files that this one names; relative to the grid's folder."""
+    """The claims of every grid, then those of the files that this grid names, relative to its folder."""
     files = [CLAIMS, *(grid.parent / name for name in ([named] if isinstance(named, str) else named))]
     return read_all_claims([(file, os.path.relpath(file, ROOT)) for file in files])
 

@@ -26,8 +26,10 @@ from algorithms.core.task import Task
 from algorithms.core.training import use_one_thread
 from algorithms.core.vector_env import VectorEnv
 from experiments import exact
-from experiments.cells import ROOT, Grid, Probe
+from experiments.cells import Grid, Probe
+from experiments.checks import GridError
 from experiments.command import exit_with_sentence
+from experiments.determinants import what_determines
 from experiments.gradients import (
     Critic,
     Episodes,
@@ -40,11 +42,12 @@ from experiments.gradients import (
     measure_gradients,
     returns_of,
 )
-from experiments.grid import GridError, load_grid
+from experiments.grid import load_grid
 from experiments.process import age, end_at_once, peak_memory_mb, time_limit
-from experiments.record import SCHEMA, check_folder, provenance, whole_folder, write_record
+from experiments.record import check_folder, provenance, whole_folder, write_record
+from experiments.schema import PROBE_FILES, SCHEMA, WRITTEN_TO
+from experiments.sources import ROOT
 
-PROBE_FILES = ("probe.json", "grams.npz")
 ARCHITECTURE = ("hidden_sizes", "activation")  # which a study may have found; runs of earlier builds have none
 PROBING = 2  # beside the seed: the random numbers of a probe are not those of a training
 Products = dict[str, np.ndarray]
@@ -63,8 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     grid = load_grid(options.grid)
-    code = {name: algorithm.code() for name, algorithm in grid.algorithms.items()}
     probe = grid.probe(options.task, options.seed, options.fraction)
+    determinants = what_determines(grid, probe)
+    code = determinants.code()
     if not probe.exact and options.run is None:
         raise GridError(f"a probe on {probe.task} needs --run, the folder of {probe.source}'s run with its checkpoints")
     check_folder(options.output, PROBE_FILES, "probe")
@@ -73,13 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     frozen = initialised(probe) if probe.exact else trained(grid, probe, options.run)
     with time_limit(grid.limit(probe.task), grid.path):
         record, products = measure(grid, probe, frozen, clock)
-    for name, algorithm in grid.algorithms.items():
-        algorithm.check_code(code[name])
+    determinants.check_code(code)
     with whole_folder(options.output) as unfinished:
         np.savez(unfinished / "grams.npz", **products)
         cost = {"seconds": clock.seconds(), "peak_memory_mb": round(peak_memory_mb(), 1)}
-        write_record(unfinished / "probe.json", record | provenance(ROOT) | cost, ["grams.npz"])
-    print(f"{record['steps']:,} steps; seconds: {clock}; written to {options.output}")
+        made_by = {"code": code.name} | provenance(ROOT)
+        write_record(unfinished / "probe.json", record | made_by | cost, ["grams.npz"])
+    print(f"{record['steps']:,} steps; seconds: {clock}{WRITTEN_TO}{options.output}")
 
 
 class Clock:

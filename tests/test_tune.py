@@ -8,7 +8,6 @@ import csv
 import json
 import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,11 +25,13 @@ from algorithms.core.run import Evaluation, Run
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
 from experiments import tune
-from experiments.cells import ROOT, GridAlgorithm
+from experiments.checks import GridError
 from experiments.command import exit_with_sentence
-from experiments.grid import GridError, load_grid
+from experiments.determinants import Code, Determinants
+from experiments.grid import load_grid
 from experiments.run import main as run_main
-from experiments.search import InvalidStudy, read_best, read_space
+from experiments.search import InvalidStudy, read_space
+from experiments.tuned import read_best
 
 TASK = {"steps": 400, "random_score": 20, "reference_score": 120, "reference_source": "none", "threshold": None}
 GRID = {
@@ -60,6 +61,7 @@ GRID = {
     },
 }
 PARTS = 4  # of a trial: two seeds on two tasks
+OTHER = Code({"algorithms/ppo.py": "other"}, {})
 FRESH = 8  # parts on fresh seeds where a trial other than the first has won
 
 
@@ -878,7 +880,7 @@ def test_a_study_of_other_code_is_kept_aside_and_begun_anew(folder, monkeypatch,
     folder.tune()
     before, journal = folder.outcome(), folder.journal.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(GridAlgorithm, "code", lambda self: "other")
+        patch.setattr(Determinants, "code", lambda self: OTHER)
         calls = folder.tune()
         assert len(calls) > 5
         assert "kept as superseded-1.log, and tuning begins anew" in capsys.readouterr().out
@@ -895,7 +897,7 @@ def test_a_study_is_begun_anew_where_a_default_in_the_code_has_changed(folder, m
     default = PPO.__init__.__defaults__
     assert default.count(0.2) == 1  # clip, which the grid does not set
     monkeypatch.setattr(PPO.__init__, "__defaults__", tuple(0.1 if value == 0.2 else value for value in default))
-    monkeypatch.setattr(GridAlgorithm, "code", lambda self: "other")
+    monkeypatch.setattr(Determinants, "code", lambda self: OTHER)
     assert {algorithm.clip for algorithm, *_ in folder.tune()} == {0.1}
     assert "kept as superseded-1.log" in capsys.readouterr().out
 
@@ -911,25 +913,12 @@ def test_a_journal_that_optuna_made_for_something_else_is_refused_and_not_change
     assert folder.content() == before
 
 
-def test_code_is_the_algorithms_files_and_its_core(folder, tmp_path):
-    ppo, project = load_grid(str(folder.grid)).algorithms["ppo"], tmp_path / "project"
-    shutil.copytree(ROOT / "algorithms", project / "algorithms")
-    before = ppo.code(project)
-    assert before == ppo.code()
-    for file, changes in (("ppo.py", True), ("core/learner.py", True), ("a2c.py", False)):
-        path = project / "algorithms" / file
-        content = path.read_bytes()
-        path.write_bytes(content + b"# changed\n")
-        assert (ppo.code(project) != before) == changes, file
-        path.write_bytes(content)
-
-
 def test_several_workers_do_not_put_a_study_of_other_code_aside(another, monkeypatch):
     folder = another("workers", changed(workers=2))
     _, lock = folder.worker()._claim()
     lock.release()
     before = folder.journal.read_bytes()
-    monkeypatch.setattr(GridAlgorithm, "code", lambda self: "other")
+    monkeypatch.setattr(Determinants, "code", lambda self: OTHER)
     with pytest.raises(InvalidStudy, match=r"made by other code\. To tune anew, move .* away"):
         folder.worker()
     assert folder.journal.read_bytes() == before
@@ -1017,7 +1006,7 @@ def test_a_cell_that_is_not_tuned_takes_no_tuned_settings(cell, folder, best):
 
 
 WRONG_BEST = {
-    "truncated": (lambda text: text[:40], "is not what a study has found"),
+    "truncated": (lambda text: text[:40], "is not the winner of a study"),
     "of another algorithm": (
         lambda text: text.replace('"ppo"', '"a2c"'),
         "is of a2c on classic, not of ppo on classic",
@@ -1032,9 +1021,9 @@ WRONG_BEST = {
     ),
     "with a value outside of the space": (lambda text: text.replace("0.93", "0.5"), "has gamma = 0.5"),
     "with a value of another kind": (lambda text: text.replace("0.93", '"high"'), "has gamma = 'high'"),
-    "without settings": (lambda text: text.replace('"settings"', '"found"'), "is not what a study has found"),
-    "of settings that are no mapping": (lambda text: text.replace('{"gamma": 0.93}', "[]"), "is not what a study"),
-    "a list": (lambda text: "[]", "is not what a study has found"),
+    "without settings": (lambda text: text.replace('"settings"', '"found"'), "is not the winner of a study"),
+    "of settings that are no mapping": (lambda text: text.replace('{"gamma": 0.93}', "[]"), "is not the winner"),
+    "a list": (lambda text: "[]", "is not the winner of a study"),
 }
 
 

@@ -14,10 +14,11 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from analysis import figures, report, tables, verify
+from analysis import report, tables, verify
 from analysis.reading import checks as results
 from analysis.reading.grid import read_grid
 from analysis.reading.tables import write_table
+from analysis.sections import FIGURES
 from experiments import probe, tune
 from experiments.checks import GridError, read_yaml
 from experiments.record import write_record
@@ -66,18 +67,18 @@ def write_page(folder):
     grid = read_grid(folder)
     for name, table in tables.make_tables(grid).items():
         write_table(folder, name, table)
-    for name in figures.FIGURES:
+    for name in FIGURES:
         results.write_whole(folder / f"figures/{name}.svg", b'<svg width="1pt" height="1pt"/>')
         results.write_whole(folder / f"figures/{name}.png", b"an image")
     report.write_report(grid)
 
 
 def faults(folder, **options):
-    return [fault for section in verify.verify(folder, **options) for fault in section.faults]
+    return [fault for check in verify.verify(folder, **options) for fault in check.faults]
 
 
 def notes(folder):
-    return [note for section in verify.verify(folder) for note in section.notes]
+    return [note for check in verify.verify(folder) for note in check.notes]
 
 
 def only_fault(folder, **options):
@@ -128,7 +129,7 @@ def test_every_changed_byte_is_found(copy):
     """In a file's middle, and of a record at its beginning and end too; but on logs nothing rests."""
     (copy / "logs").mkdir()
     (copy / "logs/tables.log").write_text("whatever")
-    pictures = [f"figures/{name}.{kind}" for name in figures.FIGURES for kind in ("svg", "png")][2:]
+    pictures = [f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "png")][2:]
     paths = [p for p in copy.rglob("*") if p.is_file() and p.relative_to(copy).as_posix() not in pictures]
     assert len(paths) > 40
     missed = []
@@ -189,7 +190,7 @@ def test_figures_that_the_page_does_not_show_are_found(copy):
         ({"evaluation": {"sampled": {"returns": [1.0], "lengths": []}, "mode": {}}}, "mode has no key 'returns'"),
         ({"evaluation": {k: {"returns": [1.0], "lengths": [1, 2]} for k in ("sampled", "mode")}}, "1 returns and 2 le"),
         ({"evaluation": {k: {"returns": [1.0], "lengths": [1]} for k in ("sampled", "mode")}}, "on 1 and 1 episodes"),
-        ({"status": "diverged", "diverged_at": 3}, "diverged, and yet it has an evaluation"),
+        ({"status": "diverged", "diverged_at": 3}, "diverged, but it has an evaluation"),
         ({"versions": None}, "has versions = None"),
     ],
 )
@@ -230,10 +231,10 @@ def test_commits_versions_and_machines_that_differ_are_listed(copy):
     run |= {"commit": "f" * 40, "uncommitted_changes": True, "versions": {**run["versions"], "torch": "2.14.0"}}
     add_digest(path, run)
     assert faults(copy) == []
-    line = next(section.line for section in verify.verify(copy) if section.name == "made by")
+    line = next(check.line for check in verify.verify(copy) if check.name == "made by")
     assert line == "2 different values of commit: 0123456789 (6), ffffffffff (1)"
     assert notes(copy) == [
-        "1 of 7 were made with changes that are in no commit.",
+        "1 of 7 were made with uncommitted changes.",
         "2 different values of torch: 2.13.0 (3), 2.14.0 (1).",
     ]
 

@@ -35,8 +35,9 @@ import yaml
 
 from analysis.reading.checks import NUMBER, ResultsError, check_names, check_present, line_of, read_csv, valid_choices
 from analysis.reading.grid import Grid
+from analysis.reading.jobs import Run
 from analysis.reading.runs import read_episodes
-from analysis.reading.tables import TABLES
+from analysis.reading.tables import frame
 from analysis.statistics import scores as statistics
 
 HERE = Path(__file__).parent
@@ -160,12 +161,10 @@ def read_settings(path: Path) -> dict[str, SettingsSet]:
     return sets
 
 
-def published_table(
-    grid: Grid, runs: list[tuple[dict, dict]], scores: Path = SCORES, settings: Path = SETTINGS
-) -> pd.DataFrame:
+def published(grid: Grid, runs: list[Run], scores: Path = SCORES, settings: Path = SETTINGS) -> pd.DataFrame:
     """Per algorithm and task of the grid and per entry about them: ours, theirs, and the verdict or why there is none.
 
-    `runs` are the grid's cells with a run, each with its run.json.
+    `scores` and `settings` are the files with published scores and the settings behind them.
     """
     sets = read_settings(settings)
     entries = read_published(scores, sets)
@@ -177,7 +176,7 @@ def published_table(
             own = Runs(grid, task, made)
             for entry in about(grid, entries, task, algorithm) if requested else ():
                 rows.append({"task": task, "algorithm": algorithm, **compare(grid, requested, own, entry, sets)})
-    return pd.DataFrame(rows, columns=list(TABLES["published"]))
+    return frame(rows, "published")
 
 
 def about(grid: Grid, entries: pd.DataFrame, task: str, algorithm: str) -> list[Any]:
@@ -311,6 +310,7 @@ class Runs:
         return np.array([self.score(cell, run, entry, end) for cell, run in self.runs])
 
     def score(self, cell: dict, run: dict, entry: Any, end: float) -> float:
+        """The score of a run by the metric of a published entry. end: the last step that counts."""
         random = self.grid.tasks[self.task]["random_score"]
         if entry.metric.startswith("evaluation"):
             kind = entry.metric.removeprefix("evaluation_")
@@ -415,7 +415,7 @@ def settings_relation(
     theirs = sets[entry.settings]
     ours = {**task, **cell["settings"]}
     told = [
-        f"{f'{name} {setting_text(ours[name])}' if name in ours else f'no {name}'} ({setting_text(value)})"
+        f"{f'{name} {setting_in_words(ours[name])}' if name in ours else f'no {name}'} ({setting_in_words(value)})"
         for name, value in theirs.settings.items()
         if not equal(ours.get(name, "absent"), value)
     ]
@@ -433,7 +433,8 @@ def equal(ours: Any, theirs: Any) -> bool:
     return math.isclose(ours, theirs, rel_tol=1e-5) if all(numbers) else ours == theirs
 
 
-def setting_text(value: Any) -> str:
+def setting_in_words(value: Any) -> str:
+    """A setting's value in a sentence: yes, no, none, or a number with four significant digits."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
