@@ -39,7 +39,7 @@ from analysis.sections.speed.sentences import benchmark, core_time, fastest, per
 from analysis.sections.tuning import sentences as tuning_findings
 from analysis.sections.tuning.sentences import tuning
 from analysis.statistics import scores as statistics
-from analysis.statistics.gradients import RESAMPLES as GRADIENT_RESAMPLES
+from analysis.statistics.gradients import BATCH_RESAMPLES
 from analysis.summary import summary_json
 from analysis.words import (
     count,
@@ -186,8 +186,8 @@ def page_of(
         "steps": tables["scores"]["steps_taken"].sum(),
         "looks": theme.looks(list(grid.algorithms)),
         "compared": compared(grid),
-        "run_resamples": statistics.RESAMPLES,
-        "resamples": GRADIENT_RESAMPLES,
+        "run_resamples": statistics.RUN_RESAMPLES,
+        "batch_resamples": BATCH_RESAMPLES,
         "window": statistics.MOVING_AVERAGE,
         "points": CURVE_POINTS,
     }

@@ -517,7 +517,7 @@ def drop_key(path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "mistake", "said"),
     [
-        ("run.json", truncate, "not whole JSON"),
+        ("run.json", truncate, "incomplete or invalid JSON"),
         ("run.json", change_setting, "settings.gamma is 0.9, but"),
         ("run.json", drop_key, "has no key 'steps_taken'; it has steps"),
         ("episodes.csv", truncate, "ends in the middle of a line"),

@@ -176,7 +176,7 @@ def test_an_algorithm_that_does_better_is_found_and_the_others_are_not_told_apar
     assert all(pair.low < 0.5 < pair.high for pair in found.scores if pair.algorithm == "ppo")
     assert found.verdict == (
         "Not the same: 2 of 4 pairs of an algorithm and a task differ by more than chance: PPO on CartPole-v1 and "
-        "Hopper-v5. What was asked for is the same there."
+        "Hopper-v5. Both ask for the same there."
     )
     assert (found.status, compared(tmp_path / "b", tmp_path / "a").status) == (1, 1)
 

@@ -53,6 +53,7 @@ from tests.tasks import ALGORITHMS, make_learner
 
 GAMMA = 0.9
 STANDARD_ERRORS = 4.5
+ONE_ROUNDING = 2.0**-23  # between neighbours in single precision, to which what is summed in double is rounded
 POLICIES = {
     "categorical": Task("RandomEnding-v0"),
     "masked": Task("Masked-v0"),
@@ -119,6 +120,17 @@ def assert_close(vectors, expected, tolerance=1e-4):
     largest = np.abs(expected).max()
     assert largest > 1e-3
     np.testing.assert_allclose(vectors, expected, rtol=0, atol=tolerance * largest)
+
+
+def assert_inner_products(found, expected, own, other, tolerance=1e-6):
+    """Equal to within `tolerance` of what their vectors' lengths allow, of which `own` and `other` hold the squares.
+
+    To the bit they are equal on some processors only: the order in which a matrix product sums is its kernel's. And
+    relative to themselves, where vectors are nearly orthogonal, no rounding is small.
+    """
+    largest = np.sqrt(np.outer(np.diag(own), np.diag(other)).astype(float))
+    excess = np.abs(np.asarray(found, float) - expected) - tolerance * largest
+    assert excess.max() <= 0, f"{(excess > 0).mean():.1%} of the inner products, by up to {excess.max()}"
 
 
 # ---- gradients
@@ -534,7 +546,7 @@ def assert_as_agreed(record, arrays):
     for entry in record["estimators"]:
         for size in entry["sizes"]:
             own, bias = arrays[f"{entry['id']}/{size}/self"], arrays[f"{entry['id']}/{size}/bias"]
-            np.testing.assert_array_equal(own, own.T)
+            assert_inner_products(own, own.T, own, own, ONE_ROUNDING)
             reference = np.diag(arrays[f"{entry['bias_reference']}/{size}"])
             largest = np.sqrt(np.outer(np.diag(own), reference))
             assert (np.abs(bias) <= largest * (1 + 1e-5) + 1e-12).all()  # Cauchy–Schwarz
@@ -577,8 +589,9 @@ def test_the_true_gradients_inner_products_are_its_own(exact_probe):
             np.testing.assert_allclose(arrays[f"exact {gamma}/{size}"], truth @ truth, rtol=1e-6)
     for entry in record["estimators"]:
         for size in entry["sizes"]:
-            bias = arrays[f"{entry['id']}/{size}/bias"]
-            np.testing.assert_array_equal(bias, bias[:, :1] * np.ones(len(bias), np.float32))  # g_i · r for every j
+            own, bias = (arrays[f"{entry['id']}/{size}/{kind}"] for kind in ("self", "bias"))
+            reference = arrays[f"{entry['bias_reference']}/{size}"]
+            assert_inner_products(bias, bias[:, :1], own, reference, ONE_ROUNDING)  # g_i · r for every j
 
 
 def squared_bias(record, arrays, name):
@@ -692,11 +705,10 @@ def test_reinforce_is_its_own_reference(ppo_run, tmp_path):
     record, arrays = read(tmp_path / "probe")
     assert 1000 <= record["probe"]["step"] < 1300
     for size in (1, 2, 8):
-        np.testing.assert_array_equal(arrays[f"reinforce none raw/{size}/self"], arrays[f"return 0.99/{size}"])
-        np.testing.assert_array_equal(arrays[f"reinforce none raw/{size}/bias"], arrays[f"return 0.99/{size}"])
-        np.testing.assert_array_equal(
-            arrays[f"reinforce_baseline fitted raw/{size}/cosine"], arrays[f"baseline 0.99/{size}"]
-        )
+        plain, baseline = arrays[f"return 0.99/{size}"], arrays[f"baseline 0.99/{size}"]
+        for kind in ("self", "bias"):
+            assert_inner_products(arrays[f"reinforce none raw/{size}/{kind}"], plain, plain, plain)
+        assert_inner_products(arrays[f"reinforce_baseline fitted raw/{size}/cosine"], baseline, baseline, baseline)
 
 
 def test_a_source_without_a_critic_leaves_the_fitted_one(tmp_path):

@@ -255,4 +255,4 @@ def command(*words):
     ],
 )
 def test_durations_are_rough(seconds, text):
-    assert status.duration(seconds) == text
+    assert status.rough_duration(seconds) == text

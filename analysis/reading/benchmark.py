@@ -1,4 +1,4 @@
-"""Reads the benchmark's measurements."""
+"""Reads a benchmark: what was measured where, and the measurements."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,49 +8,48 @@ from typing import Any
 import pandas as pd
 
 from analysis.reading.checks import (
+    PROVENANCE_KEYS,
     ResultsError,
     check_keys,
     line_of,
     read_csv,
-    read_record,
+    read_record_if_there,
     valid_choices,
 )
 from experiments.schema import BENCHMARK_FILES, MEASUREMENT_COLUMNS
 
-UNREAD = ("core",)  # columns that nothing is made of
+UNREAD = ("core",)  # columns that nothing is made from
+MEASUREMENT_TEXT = ("task", "contestant", "status", "reason")
 BENCHMARK_KEYS = {
     "schema": int,
     "repetitions": int,
     "compiled": bool,
     "contestants": dict,
-    "versions": dict,
-    "commit": (str, NoneType),
-    "uncommitted_changes": (bool, NoneType),
-    "machine": dict,
+    **PROVENANCE_KEYS,
 }
 CONTESTANT_KEYS = {"title": str, "side": str, "reference": (str, NoneType), "peer": (str, NoneType)}
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What `experiments.speed` left: one row per measurement, and what was measured where (benchmark.json)."""
+    """What `experiments.speed` wrote: a table with a row per measurement, and `about`, which is benchmark.json."""
 
     measurements: pd.DataFrame
     about: dict[str, Any]
 
 
 def read_benchmark(results: Path) -> Benchmark | None:
-    """results/<grid>/speed, checked; None where no benchmark was run."""
+    """The benchmark in results/<grid>/speed; None where none was run. Raises ResultsError."""
     folder = results / "speed"
-    record, table = (folder / file for file in BENCHMARK_FILES)  # the record is written last
-    if not record.exists():
+    path, table = (folder / name for name in BENCHMARK_FILES)
+    about = read_record_if_there(path, BENCHMARK_KEYS)
+    if about is None:
         return None
-    about = read_record(record, BENCHMARK_KEYS)
     contestants = about["contestants"]
     for name, contestant in contestants.items():
-        check_keys(contestant, CONTESTANT_KEYS, record, f"contestants.{name}")
+        check_keys(contestant, CONTESTANT_KEYS, path, f"contestants.{name}")
     columns = tuple(column for column in MEASUREMENT_COLUMNS if column not in UNREAD)
-    measurements = read_csv(table, columns, dict.fromkeys(("task", "contestant", "status", "reason"), "str"))
+    measurements = read_csv(table, columns, MEASUREMENT_TEXT)
     unknown = ~measurements["contestant"].isin(list(contestants))
     if unknown.any():
         name = measurements["contestant"][unknown].iloc[0]

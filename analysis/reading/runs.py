@@ -1,4 +1,4 @@
-"""Reads a run: its record, episodes and updates."""
+"""Reads a run: run.json, episodes.csv and updates.csv."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,9 +8,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reading.checks import AGAIN, NUMBER, ResultsError, check_keys, line_of, read_csv, read_record
+from analysis.reading.checks import (
+    AGAIN,
+    NUMBER,
+    PROVENANCE_KEYS,
+    ResultsError,
+    check_keys,
+    line_of,
+    read_csv,
+    read_record,
+)
 from analysis.reading.grid import Grid
-from experiments.schema import BEST, EPISODE_COLUMNS, EVALUATIONS, RUN_STATES, SECONDS, TASK_CODE, UPDATE_COLUMNS
+from experiments.schema import (
+    BEST,
+    EPISODE_COLUMNS,
+    EVALUATIONS,
+    RUN_STATES,
+    SECONDS,
+    TASK_CODE,
+    UPDATE_COLUMNS,
+)
 
 RUN_KEYS = {
     "schema": int,
@@ -25,10 +42,7 @@ RUN_KEYS = {
     "updates": int,
     "episodes": int,
     "evaluation": (dict, NoneType),
-    "versions": dict,
-    "commit": (str, NoneType),
-    "uncommitted_changes": (bool, NoneType),
-    "machine": dict,
+    **PROVENANCE_KEYS,
     "seconds": dict,
     "steps_per_second": (*NUMBER, NoneType),
     "peak_memory_mb": NUMBER,
@@ -36,7 +50,11 @@ RUN_KEYS = {
 
 
 def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
-    """A cell's run.json, checked against the grid that asked for it and, of a tuned cell, its study's winner."""
+    """run.json of a cell of the grid.
+
+    Raises ResultsError where it lacks something, or is of another cell, task, setting or number of steps than the grid
+    asks for. The settings of a tuned cell are those of its study's winner.
+    """
     path = grid.folder / cell["directory"] / "run.json"
     if cell["tuned"] is not None and not (best := grid.folder / cell["tuned"] / BEST).exists():
         raise ResultsError(
@@ -51,20 +69,12 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
                 f"again, or move the run to where it belongs."
             )
     task = grid.tasks[cell["task"]]
-    asked = {
-        "settings": cell["settings"],
-        "task_settings": {key: task.get(key) for key in run["task_settings"]},
-        "": {"steps": cell["steps"]},
-    }
-    for section, expected in asked.items():
-        found = run[section] if section else {"steps": run["steps"]}
-        for key in [*expected, *(key for key in found if key not in expected)]:
-            if found.get(key, "absent") != expected.get(key, "absent"):
-                raise ResultsError(
-                    f"{path}: {f'{section}.{key}'.lstrip('.')} is {found.get(key, 'absent')!r}, but "
-                    f"{asker(grid, cell, section)} asks for {expected.get(key, 'absent')!r}; "
-                    f"run this cell again."
-                )
+    asked_by = str(grid.folder / "grid.json")
+    tuned_by = f" with {cell['tuned']}/{BEST}" if cell["tuned"] is not None else ""
+    check_asked("settings.", run["settings"], cell["settings"], path, asked_by + tuned_by)
+    preprocessing = {key: task.get(key) for key in run["task_settings"]}
+    check_asked("task_settings.", run["task_settings"], preprocessing, path, asked_by)
+    check_asked("", {"steps": run["steps"]}, {"steps": cell["steps"]}, path, asked_by)
     if run["status"] not in RUN_STATES:
         raise ResultsError(f"{path}: status is {run['status']!r}; valid are {', '.join(RUN_STATES)}.")
     check_keys(run["seconds"], dict.fromkeys(SECONDS, NUMBER), path, "seconds")
@@ -80,10 +90,23 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
     return run
 
 
-def check_task_code(grid: Grid, runs: Iterable[tuple[dict[str, Any], dict[str, Any]]]) -> None:
-    """Raise ResultsError where two runs of a task, each a cell and its run.json, were made with different task code.
+def check_asked(prefix: str, found: dict[str, Any], asked: dict[str, Any], path: Path, asked_by: str) -> None:
+    """Check that a run has exactly the values that were asked for.
 
-    Runs of earlier versions do not say what the task's code was, and are taken as they are.
+    prefix: what stands before a key in the message; asked_by: the files that ask. Raises ResultsError.
+    """
+    for key in {**asked, **found}:
+        if found.get(key, "absent") != asked.get(key, "absent"):
+            raise ResultsError(
+                f"{path}: {prefix}{key} is {found.get(key, 'absent')!r}, but {asked_by} asks for "
+                f"{asked.get(key, 'absent')!r}; run this cell again."
+            )
+
+
+def check_task_code(grid: Grid, runs: Iterable[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    """Check that all runs of a task were made with the same code of that task. Raises ResultsError.
+
+    runs: cells of the grid, each with its run.json. Earlier versions do not record a task's code; such runs pass.
     """
     first: dict[str, tuple[Path, Any]] = {}
     for cell, run in runs:
@@ -93,19 +116,16 @@ def check_task_code(grid: Grid, runs: Iterable[tuple[dict[str, Any], dict[str, A
         other, code = first.setdefault(cell["task"], (path, run[TASK_CODE]))
         if run[TASK_CODE] != code:
             raise ResultsError(
-                f"{path}: {TASK_CODE} is {run[TASK_CODE]}, that of {other} is {code}; runs of different code are not "
-                f"averaged: run the older one again, as snakemake does."
+                f"{path}: {TASK_CODE} is {run[TASK_CODE]}, but that of {other} is {code}; runs of different code are "
+                f"not averaged. Delete the older one, and snakemake runs it again."
             )
 
 
-def asker(grid: Grid, cell: dict[str, Any], section: str) -> str:
-    """The files that say what a section of a cell's run.json has to be."""
-    tuned = f" with {cell['tuned']}/{BEST}" if section == "settings" and cell["tuned"] is not None else ""
-    return f"{grid.folder / 'grid.json'}{tuned}"
-
-
 def read_episodes(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
-    """episodes.csv: one row per training episode, columns step, return, length."""
+    """episodes.csv of a run: a row per training episode; step (at its end), return and length in steps.
+
+    run: its run.json. Raises ResultsError where rows are missing, or cells are empty in a run that has not diverged.
+    """
     path = folder / "episodes.csv"
     episodes = read_csv(path, EPISODE_COLUMNS)
     if run["status"] == "done" and episodes.isna().any(axis=None):
@@ -116,7 +136,10 @@ def read_episodes(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
 
 
 def read_updates(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
-    """updates.csv: a few hundred rows of diagnostics; an empty cell is a quantity that does not exist."""
+    """updates.csv of a run: a few hundred rows of diagnostics. NaN stands for a quantity that does not exist.
+
+    run: its run.json. Raises ResultsError where the rows are of fewer updates than the run made.
+    """
     path = folder / "updates.csv"
     updates = read_csv(path, UPDATE_COLUMNS)
     if run["status"] == "done" and updates["updates"].sum() != run["updates"]:

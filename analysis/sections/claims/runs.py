@@ -5,8 +5,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.reading.grid import Grid
-from analysis.sections.claims.verdicts import Place, Tested, effect_over, possible, side_title
-from analysis.statistics.comparison import welch_over_tasks
+from analysis.sections.claims.verdicts import Place, Tested, effect_of_runs, effect_over, side_title
 from analysis.words import enumerate_text
 
 LEARNING_STEPS = 100_000  # that learning per step is given for
@@ -63,7 +62,7 @@ def run_place(grid: Grid, found: Tested, task: str, runs: pd.DataFrame) -> Place
         notes.append(
             f"no run of {' or '.join(map(grid.title, names))} reached the threshold; all count as the whole budget"
         )
-    effect = possible(welch_over_tasks([values]), found.metric)
+    effect = effect_of_runs([values], found.metric)
     return Place(task, effect, values, n=tuple(map(len, values)), note="; ".join(notes), decides=decides)
 
 

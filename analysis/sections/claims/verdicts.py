@@ -35,7 +35,7 @@ import numpy as np
 
 from analysis.reading.grid import Grid
 from analysis.sections.laboratory.tables import estimator_title
-from analysis.statistics.comparison import welch_over_tasks
+from analysis.statistics.comparison import difference
 from analysis.statistics.gradients import Estimate
 from analysis.words import enumerate_text
 from experiments.metrics import FEWEST_BATCHES, GRADIENT_METRICS, RATIO_METRICS, RUN_METRICS
@@ -235,8 +235,16 @@ def effect_over(found: Tested, places: list[Place]) -> Estimate:
     if found.equality:
         return furthest(found, [place.effect for place in places])
     if found.metric.of_runs:
-        return possible(welch_over_tasks([place.values for place in places]), found.metric)
+        return effect_of_runs([place.values for place in places], found.metric)
     return average([place.effect for place in places], floor=has_floor(found))
+
+
+def effect_of_runs(values: list[tuple[np.ndarray, ...]], metric: Metric) -> Estimate:
+    """The mean over tasks of the difference of the means of two sides' runs, or of one side's mean: per task the runs
+    of each side, ([n],) or ([n], [m]).
+    """
+    found = difference(*([*side] for side in zip(*values, strict=True)))
+    return possible(Estimate(found.value, found.low, found.high), metric)
 
 
 def furthest(found: Tested, effects: list[Estimate]) -> Estimate:

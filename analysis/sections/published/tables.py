@@ -414,7 +414,7 @@ def settings_relation(
     theirs = sets[entry.settings]
     ours = {**task, **cell["settings"]}
     told = [
-        f"{f'{name} {setting_text(ours[name])}' if name in ours else f'no {name}'} ({setting_text(value)})"
+        f"{f'{name} {setting_in_words(ours[name])}' if name in ours else f'no {name}'} ({setting_in_words(value)})"
         for name, value in theirs.settings.items()
         if not equal(ours.get(name, "absent"), value)
     ]
@@ -432,7 +432,8 @@ def equal(ours: Any, theirs: Any) -> bool:
     return math.isclose(ours, theirs, rel_tol=1e-5) if all(numbers) else ours == theirs
 
 
-def setting_text(value: Any) -> str:
+def setting_in_words(value: Any) -> str:
+    """A setting's value in a sentence: yes, no, none, or a number with four significant digits."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
