@@ -108,6 +108,7 @@ def report_texts(grid: Grid) -> dict[str, str]:
 
 
 def read_figure(results: Path, name: str) -> str:
+    """The SVG text of a figure. Raises ResultsError where it is missing or has no size."""
     path = results / "figures" / f"{name}.svg"
     if not path.exists():
         raise ResultsError(f"{path}: no such figure; make it with: python -m analysis.figures --results {results}.")

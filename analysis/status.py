@@ -96,6 +96,7 @@ class Status:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line. arguments: its words, those of the process if None."""
     parser = argparse.ArgumentParser(prog="python -m analysis.status", description="Say how far a grid is.")
     parser.add_argument("results", type=Path, help="a grid's folder, e.g. results/default")
     parser.add_argument(

@@ -97,6 +97,7 @@ def summary(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
 
 
 def completeness(ledger: pd.DataFrame) -> dict[str, Any]:
+    """How many runs there are of each state, and the cells that are not done."""
     counts = ledger["state"].value_counts()
     absent = ledger[ledger["state"] != "done"]
     return {
@@ -107,6 +108,7 @@ def completeness(ledger: pd.DataFrame) -> dict[str, Any]:
 
 
 def claims(table: pd.DataFrame, places: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every claim with its verdict and comparisons, from the tables claims and claim_tasks."""
     found = []
     for name, own in table.groupby("claim", sort=False):
         about = own.iloc[0]

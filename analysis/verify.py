@@ -242,7 +242,7 @@ def runs(grid: Grid, records: Records) -> Check:
     except ResultsError as error:
         check.faults.append(str(error))
     if mixed := of_different_code(there):
-        check.notes.append(f"{some_of(mixed)}: these runs are of different code; snakemake runs the older ones again.")
+        check.notes.append(f"{some_of(mixed)}: its runs are of different code; snakemake runs the older ones again.")
     foreign = [run["cell"].get("grid") for run in found.values() if run["cell"].get("grid") != grid.name]
     if foreign:
         names = some_of(sorted(set(map(str, foreign))))
@@ -251,15 +251,15 @@ def runs(grid: Grid, records: Records) -> Check:
 
 
 def run_path(grid: Grid, cell: Record) -> Path:
-    """Where the run.json of a cell lies."""
+    """Where a cell's record lies."""
     return grid.folder / cell["directory"] / "run.json"
 
 
 def of_different_code(runs: Sequence[tuple[Record, Record]]) -> list[str]:
-    """The algorithms and tasks whose runs were made with more than one code. runs: cells with their run.json."""
+    """The algorithms and tasks whose runs, each a cell and its run.json, name different code."""
     codes: dict[str, set[str]] = {}
     for cell, run in runs:
-        if "code" in run:  # earlier versions did not record it
+        if "code" in run:  # earlier versions did not name it
             codes.setdefault(f"{cell['algorithm']} on {cell['task']}", set()).add(str(run["code"]))
     return [name for name, of in codes.items() if len(of) > 1]
 
@@ -446,7 +446,7 @@ def strays(grid: Grid, records: Records) -> Check:
 
 def known_files(grid: Grid, records: Records) -> tuple[set[str], list[str]]:
     """Files that may lie in the folder: their paths, and patterns of paths."""
-    exact = {"grid.json", *(f"speed/{name}" for name in BENCHMARK_FILES)}
+    exact = {"grid.json", *(f"speed/{name}" for name in BENCHMARK_FILES), "tables/problems.json"}
     exact |= {f"report/{name}" for name in (*REPORT_FILES, MADE_OF)}
     exact |= {f"tables/{name}.csv" for name in TABLES}
     exact |= {f"{probe['directory']}/{file}" for probe in grid.probes for file in PROBE_FILES}

@@ -240,10 +240,11 @@ class Grid:
 
 
 def preprocessing(task: Task) -> dict[str, Any]:
-    """A task's settings without its id."""
+    """A task's settings by name, without its id; `variants` only where there are some."""
     settings = asdict(task)
     del settings["id"]
-    return settings
+    variants = settings.pop("variants")
+    return settings | ({"variants": list(variants)} if variants else {})
 
 
 def directory_name(task: str) -> str:

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from algorithms.core.algorithm import InvalidSetting
+from algorithms.core.algorithm import InvalidAlgorithm, InvalidSetting
 from algorithms.core.on_policy import InvalidCheckpoint
 from algorithms.core.task import UnsupportedTask
 from experiments.checks import GridError
@@ -14,7 +14,10 @@ from experiments.record import UnusableFolder
 from experiments.search import InvalidStudy
 
 # Mistakes of the user: reported in one sentence, without a traceback.
-MISTAKES = (GridError, InvalidSetting, InvalidCheckpoint, InvalidStudy, UnsupportedTask, UnusableFolder)
+MISTAKES = (
+    *(GridError, InvalidSetting, InvalidAlgorithm, InvalidCheckpoint, InvalidStudy),
+    *(UnsupportedTask, UnusableFolder),
+)
 FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 

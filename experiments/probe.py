@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.core.algorithm import Algorithm
+from algorithms.core.batch import VALUE
 from algorithms.core.mlp import ValueFunction
 from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.on_policy import InvalidCheckpoint, Learner
 from algorithms.core.policies import Policy
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.task import Task
 from algorithms.core.training import use_one_thread
 from algorithms.core.vector_env import VectorEnv
@@ -47,6 +48,7 @@ from experiments.record import check_folder, provenance, whole_folder, write_rec
 from experiments.schema import PROBE_FILES, SCHEMA, WRITTEN_TO
 from experiments.sources import ROOT
 
+ARCHITECTURE = ("hidden_sizes", "activation")  # which a study may have found; runs of earlier builds have none
 PROBING = 2  # beside the seed: the random numbers of a probe are not those of a training
 Products = dict[str, np.ndarray]
 
@@ -137,12 +139,12 @@ def trained(grid: Grid, probe: Probe, run: Path) -> Frozen:
     task = grid.tasks[probe.task].task
     envs = VectorEnv(task, 1, np.random.SeedSequence(0))  # says the sizes of the networks
     envs.close()
-    algorithm = grid.resolved(probe.source, probe.task)
+    path, step, architecture = find_checkpoint(run, probe)
+    algorithm = grid.resolved(probe.source, probe.task, architecture)
     unused = np.random.SeedSequence(0)
     learner = Learner(
         algorithm, task, envs.observation_size, envs.action_space, initialisation=unused, minibatches=unused
     )
-    path, step = find_checkpoint(run, probe)
     try:
         with zipfile.ZipFile(path) as archive:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
@@ -159,12 +161,13 @@ def trained(grid: Grid, probe: Probe, run: Path) -> Frozen:
     return Frozen(task, learner.policy, learner.normalizer, scale, learner.value_function, step)
 
 
-def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int]:
-    """The file and the step of a run's checkpoint at the probe's fraction."""
+def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int, dict[str, Any]]:
+    """The file and the step of a run's checkpoint at the probe's fraction, and the settings that size its networks."""
     try:
         record = json.loads((run / "run.json").read_text(encoding="utf-8"))
         checkpoints = {float(c["fraction"]): (run / c["file"], c["step"]) for c in record["checkpoints"]}
         cell = tuple(record["cell"][key] for key in ("algorithm", "task", "seed"))
+        architecture = {name: record["settings"][name] for name in ARCHITECTURE if name in record["settings"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidCheckpoint(f"{run / 'run.json'} is not the record of a run: {error}") from error
     if cell != (probe.source, probe.task, probe.seed):
@@ -177,7 +180,7 @@ def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int]:
     path, step = checkpoints[probe.fraction]
     if not path.resolve().is_relative_to(run.resolve()):
         raise InvalidCheckpoint(f"{run / 'run.json'}: the checkpoint {path} is not in {run}; it is not read")
-    return path, step
+    return path, step, architecture
 
 
 def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dict[str, Any], Products]:
@@ -185,12 +188,14 @@ def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dic
     drawing, *fitting = np.random.SeedSequence([probe.seed, PROBING, round(1e6 * probe.fraction)]).spawn(3)
     with clock("drawing"):
         episodes = frozen.draw(probe.batches * probe.batch_size, drawing)
-    algorithms: dict[str, Algorithm] = {}
+    algorithms: dict[str, PolicyGradient] = {}
     for name in grid.algorithms:
         algorithm = grid.resolved(name, probe.task)
-        if algorithm not in algorithms.values():  # an entry that differs by being tuned is the same estimator
+        if not isinstance(algorithm, PolicyGradient) or set(algorithm.critic_kinds()) - {VALUE}:
+            print(f"{name} is not measured: only a policy gradient is that has no critic but V(s)")
+        elif algorithm not in algorithms.values():  # an entry that differs by being tuned is the same estimator
             algorithms[name] = algorithm
-    gae_gamma = Algorithm.gamma if probe.exact else grid.resolved(probe.source, probe.task).gamma
+    gae_gamma = PolicyGradient.gamma if probe.exact else grid.resolved(probe.source, probe.task).gamma
     gammas = sorted({algorithm.gamma for algorithm in algorithms.values()} | {gae_gamma})
     critics: dict[tuple[str, float], Critic] = {}
     fitted_on = 0

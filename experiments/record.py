@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.core.training import Checkpoint, Run
+from algorithms.core.run import Checkpoint, Run
 from experiments.process import peak_memory_mb
 from experiments.schema import CHECKPOINTS, EPISODE_COLUMNS, NO_DIGEST, RUN_FILES, UPDATE_COLUMNS
 

@@ -162,7 +162,8 @@ def read_space(path: str, name: str, data: Mapping[str, Any], algorithm: type[Al
             raise GridError(f"{path}: {where} has choices; a scale is for numbers from low to high")
         try:
             values = [
-                getattr(algorithm.from_settings({setting: v}), setting) for v in choices or (keys["low"], keys["high"])
+                algorithm.from_settings({setting: v}).settings()[setting]
+                for v in choices or (keys["low"], keys["high"])
             ]
         except InvalidSetting as error:
             raise GridError(f"{path}: search space of {name}: {error}") from error

@@ -27,7 +27,6 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from algorithms.core.training import train
 from experiments.cells import Grid
 from experiments.checks import GridError
 from experiments.command import exit_with_sentence
@@ -160,7 +159,7 @@ def distribution(dimension: Dimension) -> BaseDistribution:
     """What Optuna draws from."""
     low, high, log = dimension.low, dimension.high, dimension.scale == "log"
     if dimension.choices:
-        return CategoricalDistribution(dimension.choices)
+        return CategoricalDistribution([as_choice(choice) for choice in dimension.choices])
     if dimension.scale == "log_one_minus":
         return FloatDistribution(1 - high, 1 - low, log=True)
     return IntDistribution(low, high, log=log) if type(low) is int else FloatDistribution(low, high, log=log)
@@ -169,7 +168,12 @@ def distribution(dimension: Dimension) -> BaseDistribution:
 def to_parameters(study: Study, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as Optuna has them."""
     ends = {name: 1 - value for name, value in settings.items() if study.space[name].scale == "log_one_minus"}
-    return {parameter(name, study.space[name]): ends.get(name, value) for name, value in settings.items()}
+    return {parameter(name, study.space[name]): ends.get(name, as_choice(value)) for name, value in settings.items()}
+
+
+def as_choice(value: Any) -> Any:
+    """A setting's value as Optuna's journal can hold it: a list, of hidden sizes say, as JSON."""
+    return json.dumps(value) if isinstance(value, list) else value
 
 
 def to_settings(study: Study, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,6 +184,8 @@ def to_settings(study: Study, parameters: Mapping[str, Any]) -> dict[str, Any]:
             value = parameters[parameter(name, dimension)]
             if dimension.scale == "log_one_minus":
                 value = min(max(1 - value, dimension.low), dimension.high)  # rounded, an end may lie outside
+            lists = {as_choice(choice): choice for choice in dimension.choices if isinstance(choice, list)}
+            value = lists.get(value, value)
             settings[name] = value
     return settings
 
@@ -356,8 +362,7 @@ class Worker:
         algorithm = self.grid.resolved(self.study.algorithm, task, settings)
         began = time.perf_counter()
         with time_limit(of_grid.time_limit, self.grid.path):
-            run = train(
-                algorithm,
+            run = algorithm.train(
                 of_grid.task,
                 seed,
                 steps,

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -81,11 +82,19 @@ def files_opened(project, folder, module, *words, prelude="", **variables):
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A copy of the project in which the smoke grid has been run."""
-    folder = copy_of_the_project(tmp_path_factory.mktemp("finished"))
-    done = snakemake(folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    """A copy of the project in which the smoke grid has been run: once, also for tests in several processes."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent  # of all of them
+    made = place / "smoke"
+    with FileLock(place / "smoke.lock"):
+        if not made.exists():
+            folder = copy_of_the_project(tmp_path_factory.mktemp("unfinished"))
+            done = snakemake(folder)
+            assert done.returncode == 0, done.stdout + done.stderr
+            folder.rename(made)
+    # Each process has its own, since Snakemake writes also where it makes nothing.
+    return Path(shutil.copytree(made, tmp_path_factory.mktemp("finished") / "project", symlinks=True))
 
 
 @pytest.fixture

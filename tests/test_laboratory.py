@@ -20,10 +20,10 @@ import yaml
 
 from algorithms.a2c import A2C
 from algorithms.actor_critic import ActorCritic
-from algorithms.core.algorithm import Algorithm
 from algorithms.core.batch import Batch
 from algorithms.core.estimators import discounted_returns, generalized_advantages, td_errors
 from algorithms.core.mlp import ValueFunction
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
 from algorithms.ppo import PPO
@@ -82,7 +82,7 @@ def drawn(task, episodes, seed=0):
     return policy, policy.draw(episodes, np.random.SeedSequence(seed))
 
 
-def critics_of(policy, episodes, gammas=(GAMMA, Algorithm.gamma)):
+def critics_of(policy, episodes, gammas=(GAMMA, PolicyGradient.gamma)):
     """Its own critic, and another one in the place of a fitted one."""
     other = ValueFunction(episodes.observations.shape[1], torch.Generator().manual_seed(5))
     named = {"trained": policy.value_function, "fitted": other}
@@ -184,7 +184,7 @@ def test_estimators_are_the_algorithms_with_every_critic_that_they_can_have():
 
 
 @dataclass(frozen=True)
-class NormalizedInside(Algorithm):
+class NormalizedInside(PolicyGradient):
     """A loss that takes the batch's mean off the advantages itself: equal ones have no weight."""
 
     value_function: ClassVar[bool] = False
@@ -253,7 +253,7 @@ def test_what_a_baseline_changes_depends_on_the_critic_alone():
 
 
 @dataclass(frozen=True)
-class BatchMean(Algorithm):
+class BatchMean(PolicyGradient):
     """REINFORCE with the whole batch's mean return as its baseline: an advantage that depends on all episodes."""
 
     title: ClassVar[str] = "Batch mean"

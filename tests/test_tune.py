@@ -20,7 +20,8 @@ import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from algorithms.core.training import Evaluation, Run, train
+from algorithms.core.policy_gradient import PolicyGradient
+from algorithms.core.run import Evaluation, Run
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
 from experiments import tune
@@ -109,14 +110,21 @@ PRUNED_LATE = changed(trials=4, pruner={"name": "PercentilePruner", "percentile"
 KINDS = {"pruned": (GRID, by_rate), "never pruned but by mistake": (PRUNED_LATE, apart_at_the_end)}
 
 
+def train_with(patch, training):
+    """Let `training(algorithm, task, …)` take the place of every policy gradient's `train`."""
+    patch.setattr(PolicyGradient, "train", lambda algorithm, *args, **options: training(algorithm, *args, **options))
+
+
 class RealTraining:
     """`train`, whose runs are kept."""
+
+    train = staticmethod(PolicyGradient.train)
 
     def __init__(self):
         self.calls = []
 
     def __call__(self, *arguments, **options):
-        self.calls.append(train(*arguments, **options))
+        self.calls.append(self.train(*arguments, **options))
         return self.calls[-1]
 
 
@@ -146,7 +154,7 @@ class Folder:
         """The command line in this process; what it trained."""
         training = training or Training(self.score, killed_at)
         with self.monkeypatch.context() as patch:
-            patch.setattr(tune, "train", training)
+            train_with(patch, training)
             tune.main([*self.words, *further])
         return training.calls
 
@@ -596,7 +604,7 @@ def test_the_trial_of_a_helper_that_is_killed_is_finished_by_another(another, mo
         def __init__(self, command):
             assert command[-1] == "--join"
             with monkeypatch.context() as patch:
-                patch.setattr(tune, "train", after(2, Training(by_rate)))
+                train_with(patch, after(2, Training(by_rate)))
                 in_a_process_that_is_killed(lambda: tune.main(command[3:]))
             assert [len(tune.parts_of(trial)) for trial in running(folder)] == [2]
 
@@ -633,7 +641,7 @@ def test_a_trial_that_ends_while_another_worker_reaches_for_it_is_not_evaluated_
             lock.release()
         return lock_of(directory, what)
 
-    monkeypatch.setattr(tune, "train", Training(by_rate))
+    train_with(monkeypatch, Training(by_rate))
     monkeypatch.setattr(tune, "lock_of", ends_it_meanwhile)
     claimed, _ = second._claim()
     assert first.optuna.trials[0].state == optuna.trial.TrialState.COMPLETE
@@ -643,7 +651,7 @@ def test_a_trial_that_ends_while_another_worker_reaches_for_it_is_not_evaluated_
 def test_a_study_is_not_written_before_a_worker_elsewhere_has_ended_its_trial(another, monkeypatch):
     folder = another("elsewhere", changed(workers=2, trials=3, pruner={"name": "NopPruner"}))
     training, elsewhere = Training(by_rate), folder.worker()
-    monkeypatch.setattr(tune, "train", training)
+    train_with(monkeypatch, training)
     trial, lock = elsewhere._claim()
 
     def ends_when_the_others_have_nothing_left(seconds):

@@ -18,8 +18,8 @@ from analysis.reading.checks import (
 )
 from experiments.schema import BENCHMARK_FILES, MEASUREMENT_COLUMNS
 
-UNREAD = ("core",)  # columns that nothing is made from
 MEASUREMENT_TEXT = ("task", "contestant", "status", "reason")
+UNREAD = ("core",)  # columns that nothing is made of
 BENCHMARK_KEYS = {
     "schema": int,
     "repetitions": int,
@@ -41,13 +41,13 @@ class Benchmark:
 def read_benchmark(results: Path) -> Benchmark | None:
     """The benchmark in results/<grid>/speed; None where none was run. Raises ResultsError."""
     folder = results / "speed"
-    path, table = (folder / name for name in BENCHMARK_FILES)
-    about = read_record_if_there(path, BENCHMARK_KEYS)
+    record, table = (folder / file for file in BENCHMARK_FILES)  # the record is written last
+    about = read_record_if_there(record, BENCHMARK_KEYS)
     if about is None:
         return None
     contestants = about["contestants"]
     for name, contestant in contestants.items():
-        check_keys(contestant, CONTESTANT_KEYS, path, f"contestants.{name}")
+        check_keys(contestant, CONTESTANT_KEYS, record, f"contestants.{name}")
     columns = tuple(column for column in MEASUREMENT_COLUMNS if column not in UNREAD)
     measurements = read_csv(table, columns, MEASUREMENT_TEXT)
     unknown = ~measurements["contestant"].isin(list(contestants))

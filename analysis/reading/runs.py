@@ -19,15 +19,7 @@ from analysis.reading.checks import (
     read_record,
 )
 from analysis.reading.grid import Grid
-from experiments.schema import (
-    BEST,
-    EPISODE_COLUMNS,
-    EVALUATIONS,
-    RUN_STATES,
-    SECONDS,
-    TASK_CODE,
-    UPDATE_COLUMNS,
-)
+from experiments.schema import BEST, EPISODE_COLUMNS, EVALUATIONS, RUN_STATES, SECONDS, TASK_CODE, UPDATE_COLUMNS
 
 RUN_KEYS = {
     "schema": int,
@@ -72,8 +64,8 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
     asked_by = str(grid.folder / "grid.json")
     tuned_by = f" with {cell['tuned']}/{BEST}" if cell["tuned"] is not None else ""
     check_asked("settings.", run["settings"], cell["settings"], path, asked_by + tuned_by)
-    preprocessing = {key: task.get(key) for key in run["task_settings"]}
-    check_asked("task_settings.", run["task_settings"], preprocessing, path, asked_by)
+    keys = [*run["task_settings"], *(["variants"] if "variants" in task else [])]  # a key that most tasks lack
+    check_asked("task_settings.", run["task_settings"], {key: task.get(key) for key in keys}, path, asked_by)
     check_asked("", {"steps": run["steps"]}, {"steps": cell["steps"]}, path, asked_by)
     if run["status"] not in RUN_STATES:
         raise ResultsError(f"{path}: status is {run['status']!r}; valid are {', '.join(RUN_STATES)}.")
@@ -104,9 +96,9 @@ def check_asked(prefix: str, found: dict[str, Any], asked: dict[str, Any], path:
 
 
 def check_task_code(grid: Grid, runs: Iterable[tuple[dict[str, Any], dict[str, Any]]]) -> None:
-    """Check that all runs of a task were made with the same code of that task. Raises ResultsError.
+    """Raise ResultsError where two runs of a task, each a cell and its run.json, were made with different task code.
 
-    runs: cells of the grid, each with its run.json. Earlier versions do not record a task's code; such runs pass.
+    Runs of earlier versions do not say what the task's code was, and are taken as they are.
     """
     first: dict[str, tuple[Path, Any]] = {}
     for cell, run in runs:
@@ -116,8 +108,8 @@ def check_task_code(grid: Grid, runs: Iterable[tuple[dict[str, Any], dict[str, A
         other, code = first.setdefault(cell["task"], (path, run[TASK_CODE]))
         if run[TASK_CODE] != code:
             raise ResultsError(
-                f"{path}: {TASK_CODE} is {run[TASK_CODE]}, but that of {other} is {code}; runs of different code are "
-                f"not averaged. Delete the older one, and snakemake runs it again."
+                f"{path}: {TASK_CODE} is {run[TASK_CODE]}, that of {other} is {code}; runs of different code are not "
+                f"averaged: run the older one again, as snakemake does."
             )
 
 

@@ -170,7 +170,7 @@ def variance(of: Spread) -> Estimate:
 
 
 def variance_ratio(of: Spread, reference: Spread) -> Estimate:
-    """The trace of the covariance over the reference's on the same batches; NaN where the reference's is 0."""
+    """The trace of the covariance over that of a reference on the same batches. NaN where the reference's is 0."""
     return bootstrap_t(of, reference) if reference.variance > 0 else Estimate()
 
 

@@ -27,6 +27,7 @@ def run_values(grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame) -> pd.Dat
 
 
 def compare_runs(grid: Grid, comparison: dict[str, Any], runs: pd.DataFrame) -> Tested:
+    """A comparison tested on runs, as `run_values` gives them."""
     found = Tested(comparison, [side_title(grid, side, ()) for side in comparison["sides"]])
     found.figure = found.metric.figure
     tasks = grid.tasks if comparison["tasks"] == "all" else comparison["tasks"]

@@ -108,6 +108,7 @@ def of_any_scale(gram, cross, reference_gram, pool_gram, variance: Estimate) -> 
 
 
 def of_bias(gram, cross, reference_gram) -> dict[str, Estimate]:
+    """The measures of bias, from Gram matrices [n, n] of an estimator and its reference."""
     difference = statistics.difference_gram(gram, cross, reference_gram)
     return {
         "reference_norm_squared": statistics.squared_norm(reference_gram),

@@ -7,6 +7,7 @@ from analysis.words import enumerate_text
 
 
 def thresholds(grid: Grid, scores: pd.DataFrame) -> list[str]:
+    """A sentence on how many runs reached the threshold; none if no task has one."""
     counted = scores[scores["reached"].notna()]
     if counted.empty:
         return []

@@ -310,6 +310,7 @@ class Runs:
         return np.array([self.score(cell, run, entry, end) for cell, run in self.runs])
 
     def score(self, cell: dict, run: dict, entry: Any, end: float) -> float:
+        """The score of a run by the metric of a published entry. end: the last step that counts."""
         random = self.grid.tasks[self.task]["random_score"]
         if entry.metric.startswith("evaluation"):
             kind = entry.metric.removeprefix("evaluation_")

@@ -62,6 +62,7 @@ def headline(grid: Grid, shrinkage: pd.DataFrame) -> list[str]:
 
 
 def unfinished(grid: Grid, shrinkage: pd.DataFrame) -> list[str]:
+    """A sentence that names the studies that have not finished; none if all have."""
     there = set(shrinkage[["algorithm", "group"]].itertuples(index=False, name=None))
     missing = [study for study in grid.studies if (study["algorithm"], study["group"]) not in there]
     if not missing:
@@ -261,6 +262,7 @@ def cost_sentence(grid: Grid, shrinkage: pd.DataFrame, scores: pd.DataFrame) -> 
 
 
 def diverged(shrinkage: pd.DataFrame) -> list[str]:
+    """Sentences on how many trials, and parts on fresh seeds, diverged."""
     trials, parts = int(shrinkage["diverged"].sum()), int(shrinkage["fresh_diverged"].sum())
     said = []
     if trials:
@@ -274,6 +276,7 @@ def diverged(shrinkage: pd.DataFrame) -> list[str]:
 
 
 def importance_sentence(shrinkage: pd.DataFrame, settings: pd.DataFrame) -> str:
+    """What the importances of settings are estimated from."""
     complete = shrinkage["trials"] - shrinkage["pruned"]
     if settings["importance"].isna().all():
         return "No importances are shown: there are too few complete trials, or all scored the same."
