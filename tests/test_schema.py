@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from algorithms.core.training import EVALUATIONS, PHASES
+from algorithms.core.run import EVALUATIONS, PHASES
 from experiments import metrics, schema
 from experiments.sources import ROOT, import_closure
 
