@@ -9,12 +9,10 @@ import pandas as pd
 
 from analysis.reading.checks import (
     PROVENANCE_KEYS,
-    ResultsError,
     check_keys,
-    line_of,
+    check_names,
     read_csv,
     read_record_if_there,
-    valid_choices,
 )
 from analysis.reading.runs import SECONDS
 
@@ -46,19 +44,12 @@ def read_benchmark(results: Path) -> Benchmark | None:
     """The benchmark in results/<grid>/speed; None where none was run. Raises ResultsError."""
     folder = results / "speed"
     path = folder / "benchmark.json"
-    about = read_record_if_there(path, BENCHMARK_KEYS)
-    if about is None:
+    if (about := read_record_if_there(path, BENCHMARK_KEYS)) is None:
         return None
     contestants = about["contestants"]
     for name, contestant in contestants.items():
         check_keys(contestant, CONTESTANT_KEYS, path, f"contestants.{name}")
     path = folder / "measurements.csv"
     measurements = read_csv(path, MEASUREMENT_COLUMNS, MEASUREMENT_TEXT)
-    unknown = ~measurements["contestant"].isin(list(contestants))
-    if unknown.any():
-        name = measurements["contestant"][unknown].iloc[0]
-        raise ResultsError(
-            f"{path}: line {line_of(unknown)} has contestant = {name!r}; benchmark.json has "
-            f"{valid_choices(name, contestants)}."
-        )
+    check_names(measurements, {"contestant": contestants}, path)
     return Benchmark(measurements, about)

@@ -5,10 +5,10 @@ from typing import Any
 from analysis.reading.checks import read_record_if_there
 from analysis.reading.grid import Grid
 from analysis.reading.probes import PROBE_FILE_KEYS
-from analysis.reading.runs import read_run
+from analysis.reading.runs import OUTCOMES, read_run
 from analysis.reading.studies import STUDY_FILE_KEYS
 
-STATES = ("done", "diverged", "failed", "missing")
+STATES = (*OUTCOMES, "failed", "missing")
 Run = tuple[dict[str, Any], dict[str, Any]]  # a cell of the grid, and its run.json
 Job = tuple[str, str, str, dict[str, Any]]  # a study or probe: kind, directory, state and record
 

@@ -12,6 +12,7 @@ from analysis.reading.checks import (
     NUMBER,
     PROVENANCE_KEYS,
     ResultsError,
+    check_choice,
     check_keys,
     line_of,
     read_csv,
@@ -19,6 +20,7 @@ from analysis.reading.checks import (
 )
 from analysis.reading.grid import Grid
 
+OUTCOMES = ("done", "diverged")  # statuses of a run; one that crashes leaves no record
 RUN_FILES = ("run.json", "episodes.csv", "updates.csv")
 EPISODE_COLUMNS = ("step", "return", "length")
 DIAGNOSTICS = (
@@ -84,8 +86,7 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
     preprocessing = {key: task.get(key) for key in run["task_settings"]}
     check_asked("task_settings.", run["task_settings"], preprocessing, path, asked_by)
     check_asked("", {"steps": run["steps"]}, {"steps": cell["steps"]}, path, asked_by)
-    if run["status"] not in ("done", "diverged"):
-        raise ResultsError(f"{path}: status is {run['status']!r}; valid are done, diverged.")
+    check_choice(run["status"], OUTCOMES, path, "status")
     check_keys(run["seconds"], dict.fromkeys(SECONDS, NUMBER), path, "seconds")
     if run["status"] == "diverged":
         check_keys(run, {"diverged_at": NUMBER}, path, "the diverged run")

@@ -21,6 +21,7 @@ from analysis.reading.checks import (
     valid_choices,
 )
 from analysis.reading.grid import Grid
+from analysis.reading.runs import OUTCOMES
 from analysis.reading.winners import check_best, check_same, read_best
 
 STUDY_FILES = ("study.json", "trials.csv", "parts.csv", "best.json", JOURNAL)
@@ -71,8 +72,7 @@ def read_study(grid: Grid, asked: dict[str, Any]) -> Study | None:
     """The study that an entry of the grid's studies asks for; None where it has not finished. Raises ResultsError."""
     folder = grid.folder / asked["directory"]
     path = folder / "study.json"
-    about = read_record_if_there(path, STUDY_FILE_KEYS)
-    if about is None:
+    if (about := read_record_if_there(path, STUDY_FILE_KEYS)) is None:
         return None
     for task, values in about["tasks"].items():
         check_keys(values, STUDY_TASK_KEYS, path, f"tasks.{task}")
@@ -164,7 +164,7 @@ def read_parts(path: Path, about: dict[str, Any], trials: pd.DataFrame) -> pd.Da
     valid = {
         "settings": ("trial", "tuned", "untuned"),
         "seeds": ("tuning", "fresh"),
-        "status": ("done", "diverged"),
+        "status": OUTCOMES,
         "task": tuple(about["tasks"]),
     }
     check_names(parts, valid, path)
