@@ -403,7 +403,7 @@ MISTAKES = {
     "size": ("probe.json", lambda path: edit_json(path, batch_size=5), "batch_size is 5; sizes has 1, 8"),
     "kind": ("probe.json", edit_estimator(kind="gea"), "has 'gea'; valid are gae"),
     "algorithm": ("probe.json", edit_estimator(algorithm="pop"), "has 'pop'; valid are ppo"),
-    "reference": ("probe.json", edit_estimator(bias_reference="exact 0.9"), "has 'exact 0.9'; there is"),
+    "reference": ("probe.json", edit_estimator(bias_reference="exact 0.9"), "has 'exact 0.9'; valid are"),
     "lambda": ("probe.json", edit_estimator(gae_lambda=None), "has gae_lambda = None; expected int or float"),
     "bootstraps": ("probe.json", edit_estimator(bootstraps="yes"), "has bootstraps = 'yes'; expected bool or null"),
     "cut arrays": ("grams.npz", truncate, "incomplete or invalid file of arrays"),
