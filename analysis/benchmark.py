@@ -9,7 +9,7 @@ from analysis.reading.benchmark import read_benchmark
 from analysis.reading.grid import read_grid
 from analysis.reading.tables import write_table
 from analysis.sections.speed.sentences import titles, verdicts
-from analysis.sections.speed.tables import benchmark_table
+from analysis.sections.speed.tables import benchmark
 from analysis.words import number
 
 
@@ -17,7 +17,7 @@ def main() -> None:
     """The command line."""
     arguments = results_argument("analysis.benchmark", "Make the benchmark's table alone.").parse_args()
     grid = read_grid(arguments.results)
-    table = benchmark_table(read_benchmark(grid.folder))
+    table = benchmark(read_benchmark(grid.folder))
     write_table(grid.folder, "benchmark", table)
     print(f"{grid.folder / 'tables' / 'benchmark.csv'}: {len(table)} rows.", file=sys.stderr)
     for task, rows in table.groupby("task", sort=False):

@@ -5,14 +5,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from analysis import sections
 from analysis.reading.checks import ResultsError
+from analysis.sections import SectionError
 
 
 def run_command(main: Callable[[], None], module: str) -> None:
-    """Run a command line. A ResultsError, a mistake of the user, is reported in one sentence, with exit status 2."""
+    """Run a command line. A mistake in the results or in a section is reported in one sentence, with exit status 2."""
     try:
+        sections.check()
         main()
-    except ResultsError as error:
+    except (ResultsError, SectionError) as error:
         print(f"{module}: {error}", file=sys.stderr)
         sys.exit(2)
 

@@ -1,6 +1,5 @@
 """results/<grid>/tables → results/<grid>/figures: one function per figure, DataFrames in, Figure out."""
 
-import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,55 +8,19 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis import sections
 from analysis.command import results_argument, run_command
 from analysis.drawing import theme
 from analysis.drawing.panels import headnote
 from analysis.lacking import MARK, shortfall_text, shortfalls, without_jobs
+from analysis.making import Maker, parameters
+from analysis.problems import in_words, read_problems, write_problems
 from analysis.reading.checks import ResultsError, valid_choices, write_whole
 from analysis.reading.grid import Grid, read_grid
 from analysis.reading.tables import read_table
-from analysis.sections.laboratory.figures import (
-    critic_error,
-    exact_problems,
-    gradient_bias_variance,
-    gradient_direction,
-    gradient_variance,
-)
-from analysis.sections.learning.figures import diagnostics, learning_curves, sample_efficiency, seed_spread
-from analysis.sections.published.figures import published_scores
-from analysis.sections.ranking.figures import aggregate_scores, performance_profiles, probability_of_improvement
-from analysis.sections.scores.figures import final_scores
-from analysis.sections.speed.figures import benchmark, speed
-from analysis.sections.tuning.figures import shrinkage, tuning_history, tuning_importance, tuning_space
+from analysis.sections import AVERAGES, FIGURES, SectionError
 
-FIGURES: dict[str, Callable[..., Figure]] = {
-    "aggregate_scores": aggregate_scores,
-    "performance_profiles": performance_profiles,
-    "probability_of_improvement": probability_of_improvement,
-    "learning_curves": learning_curves,
-    "final_scores": final_scores,
-    "seed_spread": seed_spread,
-    "sample_efficiency": sample_efficiency,
-    "diagnostics": diagnostics,
-    "shrinkage": shrinkage,
-    "tuning_history": tuning_history,
-    "tuning_space": tuning_space,
-    "tuning_importance": tuning_importance,
-    "gradient_variance": gradient_variance,
-    "gradient_direction": gradient_direction,
-    "gradient_bias_variance": gradient_bias_variance,
-    "critic_error": critic_error,
-    "exact_problems": exact_problems,
-    "published_scores": published_scores,
-    "speed": speed,
-    "benchmark": benchmark,
-}
-OF_RUNS = (  # figures of averages over the grid's runs
-    *("aggregate_scores", "performance_profiles", "probability_of_improvement", "learning_curves", "final_scores"),
-    *("seed_spread", "sample_efficiency", "diagnostics", "speed"),
-)
-OF_STUDIES = ("shrinkage", "tuning_history", "tuning_space", "tuning_importance")
-OF_PROBES = ("gradient_variance", "gradient_direction", "gradient_bias_variance", "critic_error", "exact_problems")
+KINDS = ("svg", "png")
 
 
 def main() -> None:
@@ -72,14 +35,25 @@ def main() -> None:
     grid = read_grid(arguments.results)
     theme.apply()
     names = [arguments.figure] if arguments.figure else list(FIGURES)
+    folder = grid.folder / "figures"
+    problems = {}
     for name in names:
-        write_figure(grid, name)
-    print(f"{grid.folder / 'figures'}: {', '.join(names)} (svg, png).", file=sys.stderr)
+        try:
+            write_figure(grid, name)
+        except SectionError as error:
+            problems[name] = str(error)
+            for kind in KINDS:
+                (folder / f"{name}.{kind}").unlink(missing_ok=True)  # an earlier one would pass for this one
+    others = {} if not arguments.figure else {n: why for n, why in read_problems(folder).items() if n not in names}
+    write_problems(folder, others | problems)
+    drawn = [name for name in names if name not in problems]
+    print(f"{folder}: {', '.join(drawn)} (svg, png).\n{in_words(problems)}", end="", file=sys.stderr)
+    sys.exit(1 if problems else 0)
 
 
 def write_figure(grid: Grid, name: str) -> None:
     figure = draw(grid, name)
-    for kind in ("svg", "png"):
+    for kind in KINDS:
         write_whole(grid.folder / "figures" / f"{name}.{kind}", theme.image_bytes(figure, kind))
     plt.close(figure)
 
@@ -87,13 +61,20 @@ def write_figure(grid: Grid, name: str) -> None:
 def draw(grid: Grid, name: str) -> Figure:
     """The named figure. In one that shows averages over runs, algorithms that lack some are marked; what is lacking is
     said above it.
+
+    Raises SectionError where its section cannot draw it, or could not make a table that it is made from.
     """
+    module, function = sections.function(FIGURES[name][0], "figures", name)
+    unmade = read_problems(grid.folder / "tables")
+    lacks = [table for table in (*tables_behind(name), *tables_of_lacking(name)) if table in unmade]
+    if lacks:
+        raise SectionError(f"The table {lacks[0]!r}, which it is made from, could not be made. {unmade[lacks[0]]}")
     tables = {table: read_table(grid.folder, table) for table in tables_behind(name)}
-    if name in OF_RUNS:
+    if AVERAGES.get(name) == "runs":
         partial = set(shortfalls(read_table(grid.folder, "summary"))["algorithm"])
-        figure = FIGURES[name](marked(grid, partial), **tables)
+        figure = Maker({"grid": marked(grid, partial), **tables}).call(function, module)
     else:
-        figure = FIGURES[name](grid, **tables)
+        figure = Maker({"grid": grid, **tables}).call(function, module)
     if text := lacking(grid, name, lambda table: read_table(grid.folder, table)):
         headnote(figure, text)
     return figure
@@ -101,19 +82,27 @@ def draw(grid: Grid, name: str) -> Figure:
 
 def tables_behind(name: str) -> list[str]:
     """The tables that a figure is made from: the parameters of its function name them."""
-    return [parameter for parameter in inspect.signature(FIGURES[name]).parameters if parameter != "grid"]
+    _, function = sections.function(FIGURES[name][0], "figures", name)
+    return [parameter for parameter in parameters(function) if parameter != "grid"]
+
+
+def tables_of_lacking(name: str) -> list[str]:
+    """The table that says what the named figure is made without."""
+    over = AVERAGES.get(name)
+    return [] if over is None else ["summary"] if over == "runs" else ["ledger_jobs"]
 
 
 def lacking(grid: Grid, name: str, table: Callable[[str], pd.DataFrame]) -> str:
     """Which runs, studies or probes the named figure is made without, by the tables of these names; empty where there
     are all.
     """
-    if name in OF_RUNS:
+    over = AVERAGES.get(name)
+    if over == "runs":
         return shortfall_text(grid, table("summary"))
-    if name in OF_STUDIES:
+    if over == "studies":
         return without_jobs(grid, table("ledger_jobs"), "study")
-    if name in OF_PROBES:
-        return without_jobs(grid, table("ledger_jobs"), "probe", exact=name == "exact_problems")
+    if over in ("probes", "exact problems"):
+        return without_jobs(grid, table("ledger_jobs"), "probe", exact=over == "exact problems")
     return ""
 
 

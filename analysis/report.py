@@ -15,13 +15,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.command import results_argument, run_command
 from analysis.drawing import theme
-from analysis.figures import FIGURES, lacking, tables_behind
+from analysis.figures import lacking, tables_behind
 from analysis.lacking import mark
 from analysis.page import markdown
 from analysis.reading.benchmark import read_benchmark
-from analysis.reading.checks import FILES, ResultsError, digest, write_whole
+from analysis.reading.checks import ResultsError, digest, write_whole
 from analysis.reading.grid import Grid, read_grid
-from analysis.reading.tables import TABLES, read_table
+from analysis.reading.tables import read_table
+from analysis.sections import AVERAGES, FIGURES, TABLES, TITLES, caption_file
 from analysis.sections.cite.sentences import citation
 from analysis.sections.claims import sentences as claim_findings
 from analysis.sections.completeness.sentences import diverged, few_runs, incomplete, ledger
@@ -52,6 +53,7 @@ from analysis.words import (
     plural,
     setting_text,
 )
+from experiments.schema import MADE_OF
 
 
 def findings(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, list[str]]:
@@ -67,51 +69,6 @@ def findings(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, list[str]
 
 HERE = Path(__file__).parent
 PAGE = HERE / "page"
-SECTIONS = {  # in the order in which a reader wants to know
-    "claims": "Claims",
-    "ranking": "Ranking",
-    "learning": "Learning curves",
-    "laboratory": "Gradient laboratory",
-    "tuning": "Tuning",
-    "published": "Against published scores",
-    "scores": "Every run",
-    "speed": "Speed",
-    "settings": "Algorithms and settings",
-    "definitions": "How scores are defined",
-    "completeness": "Completeness",
-    "provenance": "Provenance",
-    "cite": "How to cite",
-}
-FIGURE_TITLES = {
-    "ranking": {
-        "aggregate_scores": "All tasks together",
-        "performance_profiles": "Performance profiles",
-        "probability_of_improvement": "Probability of improvement",
-    },
-    "learning": {
-        "learning_curves": "Return against steps",
-        "sample_efficiency": "Sample efficiency",
-        "seed_spread": "What the seed decides",
-        "diagnostics": "Inside training",
-    },
-    "laboratory": {
-        "gradient_variance": "Variance along training",
-        "gradient_direction": "Direction against batch size",
-        "gradient_bias_variance": "Bias against variance over λ",
-        "critic_error": "What the critics know",
-        "exact_problems": "Bias where the true gradient is known",
-    },
-    "tuning": {
-        "shrinkage": "Did tuning help? Tuning seeds against fresh seeds",
-        "tuning_history": "Every trial in order",
-        "tuning_space": "Search space",
-        "tuning_importance": "Which settings mattered",
-    },
-    "published": {"published_scores": "Ours and theirs, side by side"},
-    "scores": {"final_scores": "Final scores"},
-    "speed": {"speed": "Where a run’s time went", "benchmark": "All of the benchmark"},
-}
-OVER_RUNS = ("ranking", "learning", "scores")  # sections whose figures have bootstrap intervals over runs
 SVG_SIZE = re.compile(r'width="([\d.]+)pt" height="([\d.]+)pt"')
 
 
@@ -133,7 +90,7 @@ def write_report(grid: Grid) -> Path:
     made += [grid.folder / "tables" / f"{name}.csv" for name in TABLES]
     made += [grid.folder / "figures" / f"{name}.{kind}" for name in FIGURES for kind in ("svg", "png")]
     files = {file.relative_to(grid.folder).as_posix(): digest(file) for file in made}
-    write_whole(folder / FILES, (json.dumps({"files": files}, indent=1) + "\n").encode())
+    write_whole(folder / MADE_OF, (json.dumps({"files": files}, indent=1) + "\n").encode())
     return folder / "index.html"
 
 
@@ -204,15 +161,14 @@ def page_of(
 ) -> dict[str, Any]:
     """Everything that the page says, by the names that its templates use."""
     summary = tables["summary"]
-    drawn = {
-        section: {name: figure(section, grid, name, figures[name], tables) for name in titles}
-        for section, titles in FIGURE_TITLES.items()
-    }
-    titles = {name: title for titles in FIGURE_TITLES.values() for name, title in titles.items()}
+    drawn: dict[str, dict[str, Any]] = {section: {} for section in TITLES}
+    for name, (section, _) in FIGURES.items():
+        drawn[section][name] = figure(section, grid, name, figures[name], tables)
+    titles = {name: title for name, (_, title) in FIGURES.items()}
     asked_for = {"claims": grid.claims, "tuning": grid.studies}
     page = {
         "grid": grid,
-        "sections": {section: title for section, title in SECTIONS.items() if asked_for.get(section, True)},
+        "sections": {section: title for section, title in TITLES.items() if asked_for.get(section, True)},
         "figures": drawn,
         "findings": findings(grid, tables),
         "claims": claim_findings.section(grid, tables["claims"], tables["claim_tasks"], titles),
@@ -270,11 +226,11 @@ def figure(section: str, grid: Grid, name: str, svg: str, tables: dict[str, pd.D
     """
     points = SVG_SIZE.search(svg).groups()
     width, height = (float(size) * 4 / 3 for size in points)
-    caption = (HERE / "sections" / section / "captions" / f"{name}.rst").read_text(encoding="utf-8").strip()
+    caption = caption_file(name).read_text(encoding="utf-8").strip()
     without = lacking(grid, name, tables.__getitem__)
     return {
         "name": name,
-        "title": FIGURE_TITLES[section][name],
+        "title": FIGURES[name][1],
         "tables": tables_behind(name),
         "source": "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
         "width": round(width),
@@ -282,7 +238,7 @@ def figure(section: str, grid: Grid, name: str, svg: str, tables: dict[str, pd.D
         "caption": " ".join(
             filter(None, [caption, sample_text(section, name, tables), f"{without}." if without else ""])
         ),
-        "intervals": section in OVER_RUNS and ("interval" in caption or "bootstrap" in caption),
+        "intervals": AVERAGES.get(name) == "runs" and ("interval" in caption or "bootstrap" in caption),
     }
 
 

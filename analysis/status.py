@@ -25,6 +25,7 @@ from typing import Any
 from analysis.command import run_command
 from analysis.reading.checks import ResultsError, check_keys, read_record
 from analysis.reading.grid import CELL_KEYS, GRID_KEYS, PROBE_KEYS, STUDY_KEYS, check_there
+from experiments.schema import JOURNAL, SNAKEMAKE_ENDED, WRITTEN_TO
 
 STATES = ("done", "running", "waiting", "failed", "stopped")
 KINDS = {"study": "studies", "run": "cells", "probe": "probes"}
@@ -34,8 +35,7 @@ TAIL = 16_384  # bytes of a log that are read
 LISTED = 20  # jobs of a state that the text shows
 PROGRESS = re.compile(r"^.*: ([\d,]+) of [\d,]+ steps, .*?([\d,]+) steps/s$", re.MULTILINE)
 FAILURE = re.compile(r"^(?:error: .*|.*: error: .*|Fatal Python error.*|Traceback \(.*)$", re.MULTILINE)
-INTERRUPTION = re.compile(r"KeyboardInterrupt|Snakemake has ended")  # from outside; the job itself has no fault
-END = "; written to "  # stands in the last line of a job that has written its result
+INTERRUPTION = re.compile(rf"KeyboardInterrupt|{SNAKEMAKE_ENDED}")  # from outside; the job itself has no fault
 CLEAR = "\033[H\033[2J"  # clears the terminal
 Key = tuple[str, ...]  # jobs with the same key take about equally long
 
@@ -162,7 +162,7 @@ def look_at(job: Job, results: Path, now: float) -> None:
     result = modified(folder / RESULT[job.kind])
     written = modified(log) if result is None or job.kind == "study" else None
     text = "" if written is None else tail(log)
-    has_ended = END in last_line(text)
+    has_ended = WRITTEN_TO in last_line(text)
     if result is not None and (written is None or written <= result or has_ended):
         seconds = seconds_of(job, folder)
         job.state, job.done = "done", job.work
@@ -170,7 +170,7 @@ def look_at(job: Job, results: Path, now: float) -> None:
         return  # else it is a study that goes on or was refused, beside the result of its earlier trials
     if written is None or has_ended:  # its result was removed
         return
-    journal = folder / "journal.log"
+    journal = folder / JOURNAL
     job.silent = max(now - max(written, modified(journal) or 0), 0)
     job.log, failure = str(log), FAILURE.search(text)
     if failure:

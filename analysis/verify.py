@@ -23,10 +23,7 @@ from typing import Any
 from analysis.command import run_command
 from analysis.reading.benchmark import read_benchmark
 from analysis.reading.checks import (
-    FILES,
-    JOURNAL,
     PROVENANCE_KEYS,
-    REPORTS,
     ResultsError,
     check_files,
     check_inside,
@@ -36,13 +33,25 @@ from analysis.reading.checks import (
 )
 from analysis.reading.grid import Grid, check_there, read_grid
 from analysis.reading.jobs import STATES
-from analysis.reading.probes import PROBE_FILES, archive_names, read_probe
-from analysis.reading.runs import RUN_FILES, read_episodes, read_run, read_updates
-from analysis.reading.studies import STUDY_FILES, read_study
+from analysis.reading.probes import archive_names, read_probe
+from analysis.reading.runs import check_task_code, read_episodes, read_run, read_updates
+from analysis.reading.studies import read_study
 from analysis.reading.tables import TABLES, read_table, table_text
 from analysis.words import plural
+from experiments.schema import (
+    BENCHMARK_FILES,
+    CHECKPOINTS,
+    JOURNAL,
+    LOCKS,
+    MADE_OF,
+    NO_DIGEST,
+    PROBE_FILES,
+    REPORT_FILES,
+    RUN_FILES,
+    STUDY_FILES,
+    SUPERSEDED,
+)
 
-NO_DIGEST = b"0" * 64  # stands for a record's own SHA-256 while that is computed
 SHOWN = 5  # names of a list that a sentence shows
 HALF_A_MILLISECOND = 5e-4  # seconds are recorded to the millisecond
 Record = dict[str, Any]
@@ -117,8 +126,8 @@ def damage(path: Path, record: Record) -> Iterator[str]:
     if "sha256" not in record:
         return
     check_keys(record, {"sha256": str}, path, "the file")
-    before, own, after = path.read_bytes().rpartition(record["sha256"].encode("utf-8", "replace") or NO_DIGEST)
-    if hashlib.sha256(before + NO_DIGEST + after).hexdigest().encode() != own:
+    before, own, after = path.read_bytes().rpartition(record["sha256"].encode("utf-8", "replace") or NO_DIGEST.encode())
+    if hashlib.sha256(before + NO_DIGEST.encode() + after).hexdigest().encode() != own:
         yield f"{path}: changed after it was written; {remedy(path)}."
     yield from others_than_described(path.parent, record.get("files", {}), path)
 
@@ -141,7 +150,7 @@ def remedy(file: Path) -> str:
         return f"delete {file.parent}, and 'snakemake speed' measures again"
     if file.name in (*RUN_FILES, *PROBE_FILES):
         file = file.parent
-    elif file.parent.name == "checkpoints":
+    elif file.parent.name == CHECKPOINTS:
         file = file.parent.parent
     return f"delete {file}, and snakemake makes it again"
 
@@ -227,6 +236,13 @@ def runs(grid: Grid, records: Records) -> Check:
         if counts != usual[0][0]:
             own, others = (" and ".join(map(str, numbers)) for numbers in (counts, usual[0][0]))
             check.faults.append(f"{path}: evaluated on {own} episodes, most runs on {others}; {remedy(path)}.")
+    there = [(cell, records[path]) for cell in grid.cells if (path := run_path(grid, cell)) in records]
+    try:
+        check_task_code(grid, there)
+    except ResultsError as error:
+        check.faults.append(str(error))
+    if mixed := of_different_code(there):
+        check.notes.append(f"{some_of(mixed)}: its runs are of different code; snakemake runs the older ones again.")
     foreign = [run["cell"].get("grid") for run in found.values() if run["cell"].get("grid") != grid.name]
     if foreign:
         names = some_of(sorted(set(map(str, foreign))))
@@ -234,12 +250,26 @@ def runs(grid: Grid, records: Records) -> Check:
     return check
 
 
+def run_path(grid: Grid, cell: Record) -> Path:
+    """Where a cell's record lies."""
+    return grid.folder / cell["directory"] / "run.json"
+
+
+def of_different_code(runs: Sequence[tuple[Record, Record]]) -> list[str]:
+    """The algorithms and tasks whose runs, each a cell and its run.json, name different code."""
+    codes: dict[str, set[str]] = {}
+    for cell, run in runs:
+        if "code" in run:  # earlier versions did not name it
+            codes.setdefault(f"{cell['algorithm']} on {cell['task']}", set()).add(str(run["code"]))
+    return [name for name, of in codes.items() if len(of) > 1]
+
+
 def read_whole_run(grid: Grid, cell: Record) -> Record | None:
     """run.json of a cell; None where it has no run. Without digests in it, the other files are read and checked as
     well.
     """
-    folder = grid.folder / cell["directory"]
-    path = folder / "run.json"
+    path = run_path(grid, cell)
+    folder = path.parent
     if not path.exists():
         return None
     run = read_run(grid, cell)
@@ -299,13 +329,13 @@ def tables(grid: Grid, records: Records) -> Check:
     check = Check("tables", f"{len(TABLES)}, of these runs")
     try:
         ledger = read_table(grid.folder, "ledger").groupby("directory")["seconds"].last()
-        for name in TABLES if not (grid.folder / "report" / FILES).exists() else ():
+        for name in TABLES if not (grid.folder / "report" / MADE_OF).exists() else ():
             read_table(grid.folder, name)
     except ResultsError as error:
         return Check("tables", "cannot be read", [str(error)])
     stale = []
     for cell in grid.cells:
-        run = records.get(grid.folder / cell["directory"] / "run.json")
+        run = records.get(run_path(grid, cell))
         seconds = ledger.get(cell["directory"], math.nan)
         if run is not None and not math.isclose(seconds, run["seconds"]["total"], abs_tol=HALF_A_MILLISECOND):
             stale.append(cell["directory"])
@@ -320,7 +350,7 @@ def tables(grid: Grid, records: Records) -> Check:
 
 def report(grid: Grid) -> Check:
     """Whether the page was made of this grid, these tables and these figures."""
-    page, path = grid.folder / "report" / "index.html", grid.folder / "report" / FILES
+    page, path = grid.folder / "report" / "index.html", grid.folder / "report" / MADE_OF
     if not page.exists():
         return Check("report", "missing", [f"{page}: missing; snakemake makes it."])
     if not path.exists() and "sha256" in read_json(grid.folder / "grid.json"):
@@ -339,7 +369,7 @@ def report(grid: Grid) -> Check:
     faults = list(others_than_described(grid.folder, files, path))
     lacking = [
         name
-        for name in [*(f"report/{name}" for name in REPORTS), *(f"tables/{name}.csv" for name in TABLES)]
+        for name in [*(f"report/{name}" for name in REPORT_FILES), *(f"tables/{name}.csv" for name in TABLES)]
         if name not in files
     ]
     if lacking:
@@ -416,17 +446,17 @@ def strays(grid: Grid, records: Records) -> Check:
 
 def known_files(grid: Grid, records: Records) -> tuple[set[str], list[str]]:
     """Files that may lie in the folder: their paths, and patterns of paths."""
-    exact = {"grid.json", "speed/benchmark.json", "speed/measurements.csv", f"report/{FILES}"}
-    exact |= {f"report/{name}" for name in REPORTS}
+    exact = {"grid.json", *(f"speed/{name}" for name in BENCHMARK_FILES), "tables/problems.json"}
+    exact |= {f"report/{name}" for name in (*REPORT_FILES, MADE_OF)}
     exact |= {f"tables/{name}.csv" for name in TABLES}
     exact |= {f"{probe['directory']}/{file}" for probe in grid.probes for file in PROBE_FILES}
-    exact |= {f"{study['directory']}/{file}" for study in grid.studies for file in STUDY_FILES}
+    exact |= {f"{study['directory']}/{file}" for study in grid.studies for file in (*STUDY_FILES, JOURNAL)}
     patterns = ["figures/*", "logs/*"]
     patterns += [
-        f"{study['directory']}/{files}" for study in grid.studies for files in ("superseded-*.log", ".locks/*")
+        f"{study['directory']}/{files}" for study in grid.studies for files in (SUPERSEDED.format("*"), f"{LOCKS}/*")
     ]
     for cell in grid.cells:
-        run = records.get(grid.folder / cell["directory"] / "run.json")
+        run = records.get(run_path(grid, cell))
         if run is None:  # it is missing or cannot be read, so its files may belong to it
             patterns.append(f"{cell['directory']}/*")
         else:

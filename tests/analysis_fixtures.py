@@ -12,10 +12,12 @@ import pandas as pd
 
 from analysis import figures, report, tables
 from analysis.drawing import theme
+from analysis.making import Maker
 from analysis.reading import checks as results
 from analysis.reading.checks import SCHEMA
 from analysis.reading.grid import read_grid
-from analysis.reading.tables import TABLES, read_table, write_table
+from analysis.reading.tables import read_table, write_table
+from analysis.sections import FIGURES, SECTION_OF_TABLE, TABLES
 from experiments.record import write_record
 
 TITLES = {
@@ -536,10 +538,16 @@ def make_page(folder: Path, drawn_for_real: Iterable[str]) -> str:
     for name, table in tables.make_tables(grid).items():
         write_table(folder, name, table)
     theme.apply()
-    drawn = dict.fromkeys(figures.FIGURES, '<svg width="1pt" height="1pt"/>')
+    drawn = dict.fromkeys(FIGURES, '<svg width="1pt" height="1pt"/>')
     for name in drawn_for_real:
         figure = figures.draw(grid, name)
         drawn[name] = theme.image_bytes(figure, "svg").decode()
         plt.close(figure)
         results.write_whole(folder / f"figures/{name}.svg", drawn[name].encode())
     return report.render(grid, {name: read_table(folder, name) for name in TABLES}, drawn)
+
+
+def section_tables(section: str, **known) -> dict[str, pd.DataFrame]:
+    """The tables of one section, made from what is given by name."""
+    maker = Maker(known)
+    return {name: maker.table(name) for name, owner in SECTION_OF_TABLE.items() if owner == section}

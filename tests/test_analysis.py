@@ -20,6 +20,7 @@ from analysis.drawing import theme
 from analysis.reading import checks as results
 from analysis.reading.grid import read_grid
 from analysis.reading.tables import read_table, write_table
+from analysis.sections import FIGURES, ORDER
 from analysis.sections.settings.sentences import settings
 from tests.analysis_fixtures import (
     CARTPOLE,
@@ -42,9 +43,7 @@ from tests.analysis_fixtures import (
 )
 
 ROOT = Path(__file__).parents[1]
-BEHIND_FIGURES = {
-    table for name in figures.FIGURES if name != "published_scores" for table in figures.tables_behind(name)
-}
+BEHIND_FIGURES = {table for name in FIGURES if name != "published_scores" for table in figures.tables_behind(name)}
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -60,7 +59,7 @@ def make(folder: Path) -> str:
     for name, table in made.items():
         write_table(folder, name, table)
     theme.apply()
-    for name in figures.FIGURES:
+    for name in FIGURES:
         figures.write_figure(grid, name)
     report.write_report(grid)
     return (folder / "report" / "index.html").read_text(encoding="utf-8")
@@ -246,7 +245,7 @@ def test_a_single_seed_has_no_interval_and_the_report_says_why(tmp_path):
 
 def test_every_algorithm_is_in_every_figure_and_in_the_report(finished):
     page = (finished / "report/index.html").read_text(encoding="utf-8")
-    for name in figures.FIGURES:
+    for name in FIGURES:
         drawn = re.sub(r"<[^>]*>", " ", (finished / f"figures/{name}.svg").read_text(encoding="utf-8"))
         titles = [TITLES["ppo"], "my_method"] if name != "final_scores" else ["my_method"]
         titles = ["ppo_8x256"] if name == "benchmark" else titles
@@ -256,13 +255,12 @@ def test_every_algorithm_is_in_every_figure_and_in_the_report(finished):
         assert (finished / f"figures/{name}.png").stat().st_size > 5000
     assert "my_method" in visible_text(page)
     # Nothing here can be compared with published scores, so that figure is left out.
-    assert page.count("data:image/svg+xml;base64,") == len(figures.FIGURES) - 1
+    assert page.count("data:image/svg+xml;base64,") == len(FIGURES) - 1
 
 
 def test_every_figure_has_a_caption_and_a_place():
     captions = {path.stem for path in (ROOT / "analysis/sections").glob("*/captions/*.rst")}
-    assert captions == set(figures.FIGURES)
-    assert sorted(name for titles in report.FIGURE_TITLES.values() for name in titles) == sorted(figures.FIGURES)
+    assert captions == set(FIGURES)
 
 
 def test_the_report_needs_nothing_but_itself_and_the_tables_that_it_links_to(finished):
@@ -277,9 +275,9 @@ def test_the_report_needs_nothing_but_itself_and_the_tables_that_it_links_to(fin
 
 def test_the_report_has_its_sections_in_the_order_of_its_contents_claims_first(finished):
     page = (finished / "report/index.html").read_text(encoding="utf-8")
-    assert re.findall(r'<section id="(\w+)">', page) == list(report.SECTIONS)
-    assert re.findall(r'<li><a href="#(\w+)">', page) == list(report.SECTIONS)
-    assert next(iter(report.SECTIONS)) == "claims"
+    assert re.findall(r'<section id="(\w+)">', page) == list(ORDER)
+    assert re.findall(r'<li><a href="#(\w+)">', page) == list(ORDER)
+    assert ORDER[0] == "claims"
 
 
 def test_what_is_to_be_cited_names_what_was_run(finished):
@@ -338,7 +336,7 @@ def test_equal_tables_give_equal_figures(finished, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy, ignore=shutil.ignore_patterns("figures", "runs"))
     grid = read_grid(copy)
-    for name in figures.FIGURES:
+    for name in FIGURES:
         figure = figures.draw(grid, name)
         again = theme.image_bytes(figure, "svg")
         plt.close(figure)
@@ -403,7 +401,7 @@ def test_the_page_loads_alone_without_complaint_and_every_figure_is_drawn(opened
     assert [url for url in requests if not url.startswith("data:")] == [(finished / "report/index.html").as_uri()]
     assert complaints == []
     drawn = page.evaluate("[...document.images].map(image => [image.complete && image.naturalWidth, image.alt.length])")
-    assert len(drawn) == len(figures.FIGURES) - 1
+    assert len(drawn) == len(FIGURES) - 1
     assert all(width > 500 and words > 40 for width, words in drawn)
 
 

@@ -9,16 +9,27 @@ import scipy.stats
 
 from analysis.reading import checks as results
 from analysis.reading.grid import Grid, read_grid
-from analysis.reading.tables import TABLES, read_table, write_table
+from analysis.reading.tables import read_table, write_table
+from analysis.sections import TABLES
 from analysis.sections.claims import sentences as claim_findings
 from analysis.sections.claims import verdicts as claims
 from analysis.sections.claims.gradients import effect_at
-from analysis.sections.claims.tables import claim_tables
 from analysis.sections.claims.verdicts import CONTRADICTED, METRICS, SUPPORTED, UNDECIDED, UNTESTABLE, effect_of_runs
 from analysis.statistics import scores as statistics
 from analysis.statistics.comparison import difference
 from analysis.statistics.gradients import Estimate
-from tests.analysis_fixtures import CARTPOLE, EXACT, HOPPER, claim, comparison, edit_json, probe, says_nan, write_grid
+from tests.analysis_fixtures import (
+    CARTPOLE,
+    EXACT,
+    HOPPER,
+    claim,
+    comparison,
+    edit_json,
+    probe,
+    says_nan,
+    section_tables,
+    write_grid,
+)
 
 TASKS = {"CartPole-v1": CARTPOLE, "Hopper-v5": HOPPER}  # Hopper has no threshold
 ALGORITHMS = ("reinforce", "reinforce_baseline", "ppo")
@@ -77,7 +88,8 @@ def estimator(task, name, ratio=None, bias=None, cosine=None, **about) -> dict:
 
 def tables(grid, values=(), measured=(), **columns) -> dict[str, pd.DataFrame]:
     scores, curves = runs(grid, dict(values), **columns)
-    return claim_tables(grid, scores, curves, pd.DataFrame(measured, columns=list(TABLES["gradients"])))
+    gradients = pd.DataFrame(measured, columns=list(TABLES["gradients"]))
+    return section_tables("claims", grid=grid, scores=scores, curves=curves, gradients=gradients)
 
 
 def only(made) -> pd.Series:

@@ -15,10 +15,10 @@ import pytest
 from analysis import figures
 from analysis.drawing import theme
 from analysis.reading import checks as results
-from analysis.reading.checks import TEXT_COLUMNS
 from analysis.reading.grid import read_grid
 from analysis.reading.tables import read_table
-from analysis.report import FIGURE_TITLES
+from analysis.sections import TEXT
+from analysis.sections import laboratory as face
 from analysis.sections.laboratory import sentences as laboratory_findings
 from analysis.sections.laboratory import tables as laboratory
 from tests.analysis_fixtures import (
@@ -29,6 +29,7 @@ from tests.analysis_fixtures import (
     make_page,
     probe,
     says_nan,
+    section_tables,
     write_grid,
     write_probe,
 )
@@ -49,7 +50,7 @@ def made(tmp_path_factory):
     grid = write_grid(folder, algorithms=ALGORITHMS, tasks=TASKS, probes=PROBES)
     for asked in PROBES:
         write_probe(folder, grid, asked)
-    page = visible_text(make_page(folder, FIGURE_TITLES["laboratory"]))
+    page = visible_text(make_page(folder, face.FIGURES))
     return folder, read_table(folder, "gradients"), page
 
 
@@ -150,11 +151,11 @@ def test_what_theory_expects_of_an_estimator(changes, expected):
 
 def test_another_estimator_moves_no_number(one):
     folder, directory = one
-    before = laboratory.laboratory_tables(read_grid(folder))["gradients"]
+    before = section_tables("laboratory", grid=read_grid(folder))["gradients"]
     about = json.loads((directory / "probe.json").read_text(encoding="utf-8"))
     first, left_out, *others = about["estimators"]
     edit_json(directory / "probe.json", estimators=[first, *others])
-    after = laboratory.laboratory_tables(read_grid(folder))["gradients"]
+    after = section_tables("laboratory", grid=read_grid(folder))["gradients"]
     kept = before[before["estimator"] != left_out["id"]].reset_index(drop=True)
     pd.testing.assert_frame_equal(after, kept)
 
@@ -170,7 +171,7 @@ def test_figures_are_made_without_warnings_and_hold_the_data(made):
     grid = read_grid(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        drawn = {name: figures.draw(grid, name) for name in FIGURE_TITLES["laboratory"]}
+        drawn = {name: figures.draw(grid, name) for name in face.FIGURES}
         for figure in drawn.values():
             theme.image_bytes(figure, "svg")
     variance = drawn["gradient_variance"].axes
@@ -203,7 +204,7 @@ def test_every_seed_is_a_line_when_there_are_several(tmp_path):
     grid = write_grid(folder, algorithms=("reinforce", "my_method"), tasks={"CartPole-v1": CARTPOLE}, probes=probes)
     for asked in probes:
         write_probe(folder, grid, asked, batches=8)
-    page = visible_text(make_page(folder, FIGURE_TITLES["laboratory"]))
+    page = visible_text(make_page(folder, face.FIGURES))
     theme.apply()
     axes = figures.draw(read_grid(folder), "gradient_variance").axes[0]
     thin = [line for line in axes.lines if line.get_linewidth() == 0.7]
@@ -256,7 +257,7 @@ def test_n_is_that_of_the_policies_in_a_figure_task_by_task(made):
     changed = table.copy()
     changed.loc[changed["task"] == "Hopper-v5", "episodes"] *= 2
     changed.loc[changed["exact"] == 1, "batches"] = 9
-    of = {name: laboratory_findings.sample_text(name, changed) for name in FIGURE_TITLES["laboratory"]}
+    of = {name: laboratory_findings.sample_text(name, changed) for name in face.FIGURES}
     by_task = "n = 48 batches of 8 (CartPole-v1) or 16 episodes (Hopper-v5) per frozen policy."
     assert of["gradient_variance"] == of["gradient_bias_variance"] == by_task
     assert of["exact_problems"] == "n = 9 batches of 8 episodes per frozen policy."
@@ -313,7 +314,7 @@ def test_without_probes_the_section_says_so_and_shows_no_figure(tmp_path):
     ):
         folder = tmp_path / name
         write_grid(folder, tasks=TASKS, probes=probes)
-        page = make_page(folder, FIGURE_TITLES["laboratory"])
+        page = make_page(folder, face.FIGURES)
         assert said in visible_text(page)
         assert 'id="figure-gradient_variance"' not in page
         assert not says_nan(visible_text(page))
@@ -325,7 +326,7 @@ def test_missing_probes_are_named(made, tmp_path):
     shutil.rmtree(folder / PROBES[0]["directory"])
     (folder / PROBES[3]["directory"] / "probe.json").unlink()
     shutil.rmtree(folder / PROBES[4]["directory"])
-    page = visible_text(make_page(folder, FIGURE_TITLES["laboratory"]))
+    page = visible_text(make_page(folder, face.FIGURES))
     assert "2 of the 5 probes asked for are there; missing: CartPole-v1 at 0 % of training (seed 0), " in page
     assert "Hopper-v5 at 50 % of training (seed 0) and TabularMDP-v0." in page
     assert not says_nan(page)
@@ -350,12 +351,12 @@ def test_degenerate_probes_have_defined_values_and_notes(tmp_path, case):
         np.savez(path, **grams)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        page = visible_text(make_page(folder, FIGURE_TITLES["laboratory"]))
+        page = visible_text(make_page(folder, face.FIGURES))
     assert not says_nan(page)
     assert not re.search(r"\binf\b", page)
     table = read_table(folder, "gradients")
     main = table[table["main"] == 1]
-    numbers = table.drop(columns=[name for name in table if name in TEXT_COLUMNS])
+    numbers = table.drop(columns=[name for name in table if name in TEXT["gradients"]])
     assert not np.isinf(numbers.astype(float)).any(axis=None)
     notes = " ".join(main["note"].fillna(""))
     assert {
@@ -438,7 +439,7 @@ def test_a_spoilt_probe_is_named_with_what_is_wrong(one, mistake):
     file, spoil, said = MISTAKES[mistake]
     spoil(directory / file)
     with pytest.raises(results.ResultsError) as error:
-        laboratory.laboratory_tables(read_grid(folder))
+        section_tables("laboratory", grid=read_grid(folder))
     assert str(directory / file) in str(error.value)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
@@ -451,7 +452,7 @@ def test_a_damaged_byte_in_the_middle_of_the_arrays_is_noticed(one):
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(results.ResultsError, match=r"grams\.npz: incomplete or invalid file of arrays"):
-        laboratory.laboratory_tables(read_grid(folder))
+        section_tables("laboratory", grid=read_grid(folder))
 
 
 def test_a_grid_without_the_key_probes_is_refused(one):

@@ -10,13 +10,14 @@ import torch
 from platformdirs import user_cache_path
 
 from algorithms.a2c import A2C
-from algorithms.core.algorithm import Algorithm, InvalidSetting
+from algorithms.core.algorithm import InvalidAlgorithm, InvalidSetting
 from algorithms.core.batch import Batch
 from algorithms.core.compiled import CannotCompile, fingerprint
 from algorithms.core.mlp import ValueFunction
 from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.on_policy import InvalidCheckpoint
 from algorithms.core.optimizer import Optimizer, Trainable
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.reward_scaler import RewardScaler
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
@@ -239,7 +240,7 @@ def test_advantages_of_another_shape_are_refused_by_name():
             return super().advantages(rollout).sum(axis=0)
 
     envs, learner, rng = make_learner(Summed(), "Match-v0")
-    with pytest.raises(ValueError, match=r"Summed.advantages returned an array of shape \(8,\)"):
+    with pytest.raises(InvalidAlgorithm, match=r"test_learner.py: Summed.advantages returned .* shape \(8,\)"):
         learner.prepare(collect(envs, learner.policy, learner.normalizer, rng, steps=4))
 
 
@@ -247,13 +248,14 @@ def test_advantages_of_another_shape_are_refused_by_name():
 
 
 def squared_error(_, module, batch):
-    loss = 100.0 * (module(batch.observations) - batch.value_targets).square().mean()
-    return loss, {"loss": loss}
+    values = module(batch.observations)
+    loss = 100.0 * (values - batch.value_targets).square().mean()
+    return loss, {"loss": loss}, values
 
 
 def optimizer_of(*networks, max_grad_norm, clip_together=False):
-    algorithm = Algorithm(max_grad_norm=max_grad_norm, clip_together=clip_together, adam_epsilon=1e-5)
-    return Optimizer(networks, algorithm, 1, None, None)
+    algorithm = PolicyGradient(max_grad_norm=max_grad_norm, clip_together=clip_together, adam_epsilon=1e-5)
+    return Optimizer(networks, algorithm)
 
 
 @pytest.mark.parametrize("max_grad_norm", [None, 0.5, 1e9])
@@ -273,7 +275,7 @@ def test_a_step_is_torchs_adam_after_torchs_clipping(max_grad_norm):
         record = dict(zip(optimizer.recorded, recorded, strict=True))
         reference.param_groups[0]["lr"] = rate
         reference.zero_grad()
-        loss, _ = squared_error(None, theirs, batch)
+        loss, *_ = squared_error(None, theirs, batch)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(theirs.parameters(), max_grad_norm or torch.inf)
         reference.step()
@@ -290,8 +292,9 @@ def test_networks_of_one_optimiser_are_clipped_together_or_each_by_itself_and_ke
     first, second, *theirs = (ValueFunction(2, torch.Generator().manual_seed(seed)) for seed in (0, 1, 0, 1))
 
     def small_error(_, module, batch):
-        loss = module(batch.observations).square().mean()
-        return loss, {"small": loss}
+        values = module(batch.observations)
+        loss = values.square().mean()
+        return loss, {"small": loss}, values
 
     networks = Trainable("first", first, squared_error), Trainable("second", second, small_error)
     optimizer = optimizer_of(*networks, max_grad_norm=0.5, clip_together=clip_together)
@@ -355,7 +358,7 @@ def counting_steps(optimizer):
 def test_epochs_and_minibatches_of_policy_and_critic_are_as_set():
     algorithm = PPO(epochs=3, minibatch_size=32, value_epochs=2, value_minibatch_size=100)
     envs, learner, rng = make_learner(algorithm, "Match-v0")
-    policy, value = map(counting_steps, learner.optimizers)
+    policy, value = map(counting_steps, learner.optimizers.values())
     learner.update(learner.prepare(collect(envs, learner.policy, learner.normalizer, rng, steps=16)), 0.0)
     assert policy == [32] * 4 * 3
     assert value == [100, 28] * 2
@@ -363,7 +366,7 @@ def test_epochs_and_minibatches_of_policy_and_critic_are_as_set():
 
 def test_the_critic_does_as_the_policy_where_nothing_else_is_set():
     envs, learner, rng = make_learner(PPO(epochs=3, minibatch_size=64), "Match-v0")
-    (optimizer,) = learner.optimizers  # for both: they learn from the same minibatches
+    (optimizer,) = learner.optimizers.values()  # for both: they learn from the same minibatches
     steps = counting_steps(optimizer)
     learner.update(learner.prepare(collect(envs, learner.policy, learner.normalizer, rng, steps=16)), 0.0)
     assert steps == [64] * 6
@@ -374,7 +377,7 @@ def test_the_critic_does_as_the_policy_where_nothing_else_is_set():
 def test_a_target_kl_stops_the_policys_epochs_and_not_the_critics(target_kl, epochs):
     algorithm = PPO(epochs=5, minibatch_size=None, target_kl=target_kl, policy_learning_rate=1e-2)
     envs, learner, rng = make_learner(algorithm, "Match-v0")
-    policy, value = map(counting_steps, learner.optimizers)
+    policy, value = map(counting_steps, learner.optimizers.values())
     learner.update(learner.prepare(collect(envs, learner.policy, learner.normalizer, rng, steps=16)), 0.0)
     assert len(policy) == epochs
     assert len(value) == 5
@@ -579,7 +582,7 @@ def compiled_and_eager(algorithm, task):
         learner, _, record, before = one_update(algorithm, task, spread=30.0, updates=4, compile=compile)
         results[compile] = learner.policy.parameter_vector, learner.value_function.parameter_vector, record
         assert not torch.equal(learner.policy.parameter_vector, before)
-        codes = [learner._log_prob, *(optimizer.code for optimizer in learner.optimizers)]
+        codes = [learner._log_prob, *(optimizer.code for optimizer in learner.optimizers.values())]
         assert all(code.compiled == (compile == "always") for code in codes)
     (policy, value, record), (eager_policy, eager_value, eager_record) = results["always"], results["never"]
     # 4 updates × 2 epochs × (2 compiled minibatches of 24, an eager one of 16), rounding differently
@@ -607,8 +610,10 @@ def fingerprints(algorithm, general=True):
     task = Task("BoxRandomEnding-v0")
     _, learner, _ = make_learner(algorithm, task)
     batch = learner.prepare(collected(learner, task))
-    for optimizer in learner.optimizers:
-        tensors = [x for network in optimizer.networks for x in network.tensors()] + batch.tensors()
+    for optimizer in learner.optimizers.values():
+        tensors = [x for network in optimizer.networks for x in network.tensors()]
+        tensors += batch.tensors().values()
+        optimizer.step(batch)  # after which it knows what the tensors of a batch are
         code = optimizer.code
         yield fingerprint(code.general, [code.numbers, *tensors]) if general else fingerprint(code.function, tensors)
 
@@ -657,4 +662,4 @@ def test_a_loss_that_needs_numbers_is_compiled_with_them(caplog):
 
 def test_an_algorithm_without_its_two_methods_says_so():
     with pytest.raises(NotImplementedError):
-        Algorithm().policy_loss(torch.zeros(1), make_batch(1))
+        PolicyGradient().policy_loss(torch.zeros(1), make_batch(1))

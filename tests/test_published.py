@@ -18,7 +18,8 @@ from analysis.drawing import theme
 from analysis.reading import checks as results
 from analysis.reading.grid import read_grid
 from analysis.reading.jobs import state_of
-from analysis.reading.tables import TABLES, read_table, write_table
+from analysis.reading.tables import read_table, write_table
+from analysis.sections import FIGURES, TABLES
 from analysis.sections.published import sentences as published_findings
 from analysis.sections.published import tables as published
 from analysis.sections.published.figures import in_columns
@@ -119,7 +120,7 @@ def compare(folder: Path, *changes: dict) -> pd.DataFrame:
     """The table of a grid against ENTRY as changed by each of `changes`."""
     grid = read_grid(folder)
     runs = [(cell, run) for cell in grid.cells if (run := state_of(grid, cell)[1]) is not None]
-    return published.published_table(grid, runs, *write_published(folder.parent / "published", *changes))
+    return published.published(grid, runs, *write_published(folder.parent / "published", *changes))
 
 
 def row(folder: Path, **change) -> pd.Series:
@@ -491,7 +492,7 @@ def section(folder: Path, table: pd.DataFrame) -> str:
     for name, content in made.items():
         write_table(folder, name, content)
     theme.apply()
-    drawn = dict.fromkeys(figures.FIGURES, '<svg width="1pt" height="1pt"/>')
+    drawn = dict.fromkeys(FIGURES, '<svg width="1pt" height="1pt"/>')
     figure = figures.draw(grid, "published_scores")
     drawn["published_scores"] = theme.image_bytes(figure, "svg").decode()
     plt.close(figure)
@@ -562,7 +563,7 @@ def test_the_projects_own_entries_make_a_table_and_a_section_without_nan_or_warn
 def test_the_figure_has_a_row_for_each_comparable_entry(hopper):
     table = compare(hopper, {}, {"mean": 1500, "settings": "annealed", "source": "Else"}, {"steps": 1000000})
     theme.apply()
-    figure = figures.FIGURES["published_scores"](read_grid(hopper), table)
+    figure = FIGURES["published_scores"](read_grid(hopper), table)
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["PPO: Somebody, v5 *", "PPO: Else, v5"]
     middles = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]

@@ -15,7 +15,8 @@ from analysis import figures, report
 from analysis import words as findings
 from analysis.drawing import theme
 from analysis.reading.grid import Grid, read_grid
-from analysis.reading.tables import TABLES, read_table, write_table
+from analysis.reading.tables import read_table, write_table
+from analysis.sections import FIGURES, TABLES
 from analysis.sections.completeness.sentences import NO_WIDTH, few_runs
 from analysis.sections.ranking import figures as ranking_figures
 from analysis.sections.ranking import sentences as ranking_findings
@@ -24,7 +25,7 @@ from analysis.sections.ranking.sentences import leaders
 from analysis.statistics import comparison
 from analysis.tables import make_tables
 from analysis.words import p_text
-from tests.analysis_fixtures import CARTPOLE, TASKS, edit_json, says_nan, write_grid, write_runs
+from tests.analysis_fixtures import CARTPOLE, TASKS, edit_json, says_nan, section_tables, write_grid, write_runs
 from tests.test_analysis import visible_text
 
 # Columns that depend on how many pairs are compared.
@@ -59,7 +60,7 @@ def tables_of(grid: Grid, runs: dict[str, dict[str, list[float]]]) -> dict[str, 
         for task, values in by_task.items()
     ]
     summary = pd.DataFrame(counts, columns=["task", "algorithm", "n", "mean", "low", "high"])
-    return ranking.ranking_tables(grid, scores_of(runs)) | {"summary": summary}
+    return section_tables("ranking", grid=grid, scores=scores_of(runs)) | {"summary": summary}
 
 
 def spread_of(values: list[float]) -> dict[str, float]:
@@ -84,7 +85,7 @@ def three(tmp_path) -> tuple[Grid, dict[str, pd.DataFrame]]:
 
 def test_tables_have_their_columns_also_without_any_run(tmp_path):
     grid = grid_of(tmp_path / "empty", ("reinforce", "ppo"))
-    for name, table in ranking.ranking_tables(grid, scores_of({})).items():
+    for name, table in section_tables("ranking", grid=grid, scores=scores_of({})).items():
         assert tuple(table.columns) == TABLES[name]
         assert table.empty
 
@@ -188,7 +189,7 @@ def test_another_algorithm_moves_no_number_but_the_corrected_ones(tmp_path):
         name: {task: around(level) for task in TASKS}
         for name, level in (("reinforce", 0.1), ("a2c", 0.5), ("ppo", -2.3))
     }
-    fewer = ranking.ranking_tables(grid, scores_of({name: runs[name] for name in ("reinforce", "a2c")}))
+    fewer = section_tables("ranking", grid=grid, scores=scores_of({name: runs[name] for name in ("reinforce", "a2c")}))
     more = tables_of(grid, runs)
     for name in ("aggregate", "profiles", "improvement", "pairs"):
         columns = [c for c in TABLES[name] if c not in OF_ALL_PAIRS]
@@ -326,7 +327,7 @@ def section(folder: Path) -> str:
     for name, table in make_tables(grid).items():
         write_table(folder, name, table)
     tables = {name: read_table(folder, name) for name in TABLES}
-    page = report.render(grid, tables, dict.fromkeys(figures.FIGURES, '<svg width="9pt" height="9pt"/>'))
+    page = report.render(grid, tables, dict.fromkeys(FIGURES, '<svg width="9pt" height="9pt"/>'))
     return visible_text("</style>" + page.split('<section id="ranking">')[1].split("</section>")[0])
 
 

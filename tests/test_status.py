@@ -9,7 +9,7 @@ import pytest
 
 from analysis import status
 from analysis.command import run_command
-from experiments import run as running
+from experiments import progress as running
 from experiments.probe import Clock
 from tests.analysis_fixtures import probe, study, write_grid
 from tests.test_tune import FRESH, GRID, PARTS, Folder

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from analysis import figures, report
+from analysis import report
 from analysis.page import markdown
 from analysis.reading import checks as results
 from analysis.reading.grid import read_grid
-from analysis.reading.tables import TABLES, read_table, write_table
+from analysis.reading.tables import read_table, write_table
+from analysis.sections import FIGURES, TABLES
 from analysis.statistics.comparison import MOST_SEEDS
 from analysis.summary import summary
 from analysis.tables import make_tables
@@ -45,7 +46,7 @@ def make(folder: Path) -> tuple[dict, str]:
     grid = read_grid(folder)
     for name, table in make_tables(grid).items():
         write_table(folder, name, table)
-    for name in figures.FIGURES:
+    for name in FIGURES:
         for kind in ("svg", "png"):
             results.write_whole(folder / f"figures/{name}.{kind}", b'<svg width="1pt" height="1pt"/>')
     report.write_report(grid)
@@ -248,7 +249,7 @@ def test_the_report_has_its_sections_in_order_and_what_is_missing(folder):
 def test_the_report_says_how_to_cite_if_the_page_does(folder):
     grid = read_grid(folder)
     tables = {name: read_table(folder, name) for name in READ}
-    page = report.page_of(grid, tables, dict.fromkeys(figures.FIGURES, '<svg width="1pt" height="1pt"/>'))
+    page = report.page_of(grid, tables, dict.fromkeys(FIGURES, '<svg width="1pt" height="1pt"/>'))
     entry = "@software{ladder,\n  title = {A ```ladder```}\n```\n}"
     source = markdown.render(
         report.environment(), page | {"cite": entry, "findings": page["findings"] | {"caution": []}}

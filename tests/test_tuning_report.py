@@ -17,7 +17,7 @@ from analysis.drawing import theme
 from analysis.reading import checks as results
 from analysis.reading.grid import read_grid
 from analysis.reading.tables import read_table
-from analysis.report import FIGURE_TITLES
+from analysis.sections import tuning as face
 from analysis.sections.settings.sentences import settings as report_settings
 from analysis.sections.tuning import sentences as tuning_findings
 from analysis.sections.tuning import tables as tuning
@@ -29,6 +29,7 @@ from tests.analysis_fixtures import (
     edit_json,
     make_page,
     says_nan,
+    section_tables,
     study,
     write_grid,
     write_runs,
@@ -84,7 +85,7 @@ def made(tmp_path_factory):
     """Four studies that serve both tasks, an algorithm that is not tuned, no runs: folder and the page's text."""
     folder = tmp_path_factory.mktemp("results") / "made"
     write_studies(folder, write_grid(folder, algorithms=ALGORITHMS, tasks=TASKS, studies=studies()))
-    return folder, visible_text(make_page(folder, FIGURE_TITLES["tuning"]))
+    return folder, visible_text(make_page(folder, face.FIGURES))
 
 
 @pytest.fixture
@@ -165,7 +166,7 @@ def test_where_the_untuned_settings_won_both_sides_have_the_same_interval(tmp_pa
     grid = write_grid(folder, algorithms=("ppo",), tasks=TASKS, studies=[asked])
     fresh = list(np.random.default_rng(0).normal(size=12))
     write_study(folder, grid, asked, [Trial(UNTUNED, [0.2, 0.3])], fresh, fresh)
-    row = tuning.tuning_tables(read_grid(folder))["shrinkage"].iloc[0]
+    row = section_tables("tuning", grid=read_grid(folder))["shrinkage"].iloc[0]
     for end in ("", "_low", "_high"):
         assert row[f"fresh_tuned{end}"] == row[f"fresh_untuned{end}"]
 
@@ -188,7 +189,7 @@ def test_a_single_fresh_seed_has_neither_interval_nor_verdict(tmp_path):
     folder = tmp_path / "single"
     grid = write_grid(folder, algorithms=("ppo",), tasks=TASKS, studies=[study("ppo", "all", BUDGET, fresh_seeds=[7])])
     write_study(folder, grid, grid["studies"][0], TRIALS, [0.4, 0.4], [0.1, 0.1])
-    page = visible_text(make_page(folder, FIGURE_TITLES["tuning"]))
+    page = visible_text(make_page(folder, face.FIGURES))
     row = of(folder, "shrinkage", "ppo").iloc[0]
     assert row["difference"] == pytest.approx(0.3)
     assert row[["fresh_tuned_low", "fresh_untuned_high", "difference_low", "difference_high", "verdict"]].isna().all()
@@ -227,7 +228,7 @@ def test_settings_and_values_are_tidy_and_choices_keep_their_names(one):
     }
     trials = [Trial(at(3e-4, None), [0.2, 0.3]), Trial(at(2e-3, 1), [0.4, 0.5])]
     write_study(folder, grid, grid["studies"][0], trials, [0.3] * 3, [0.2] * 3, space=space)
-    made = tuning.tuning_tables(read_grid(folder))
+    made = section_tables("tuning", grid=read_grid(folder))
     rows = made["tuning_settings"].set_index("setting")
     assert rows.loc["policy_learning_rate", ["low", "high", "scale", "untuned", "tuned"]].tolist() == [
         *(1e-4, 1e-2, "log", "0.0003", "0.002")
@@ -245,7 +246,7 @@ def test_null_is_a_value_where_it_is_a_choice(one):
     trials = [Trial({"gamma": None}, [0.2, 0.3]), Trial({"gamma": True}, [0.1, 0.2])]
     space = {"gamma": {"choices": [None, True, "off"]}}
     write_study(folder, grid, grid["studies"][0], trials, [0.3] * 3, [0.3] * 3, space=space)
-    made = tuning.tuning_tables(read_grid(folder))
+    made = section_tables("tuning", grid=read_grid(folder))
     assert made["tuning_values"]["value"].tolist() == ["null", "true"]
     assert made["tuning_settings"][["untuned", "tuned"]].iloc[0].tolist() == ["null", "null"]
 
@@ -292,9 +293,7 @@ def test_a_study_that_is_not_finished_is_no_study_but_its_winner_counts(one):
     assert all(cell["settings"] == at(2e-3) for cell in grid.cells)
     made = tables.make_tables(grid)
     assert all(made[name].empty for name in ("tuning", "tuning_parts", "shrinkage"))
-    assert "1 of the 1 studies asked for is not finished: PPO on all." in visible_text(
-        make_page(folder, FIGURE_TITLES["tuning"])
-    )
+    assert "1 of the 1 studies asked for is not finished: PPO on all." in visible_text(make_page(folder, face.FIGURES))
 
 
 def test_the_section_says_whether_tuning_helped_and_what_it_cost(made):
@@ -404,7 +403,7 @@ def test_tuning_stands_at_the_top_of_the_page_once_it_has_something_to_say(made)
 def test_a_grid_without_tuning_has_no_section(tmp_path):
     folder = tmp_path / "without"
     write_grid(folder)
-    page = make_page(folder, FIGURE_TITLES["tuning"])
+    page = make_page(folder, face.FIGURES)
     assert 'id="tuning"' not in page
     assert "#tuning" not in page
     drawn = (folder / "figures/shrinkage.svg").read_text(encoding="utf-8")
@@ -416,7 +415,7 @@ def test_figures_are_made_without_warnings_and_hold_the_data(made):
     theme.apply()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        drawn = {name: figures.draw(grid, name) for name in FIGURE_TITLES["tuning"]}
+        drawn = {name: figures.draw(grid, name) for name in face.FIGURES}
         for figure in drawn.values():
             theme.image_bytes(figure, "svg")
     history = drawn["tuning_history"].axes[0]
@@ -443,9 +442,9 @@ def test_figures_are_made_without_warnings_and_hold_the_data(made):
 def test_figures_of_unfinished_studies_say_so(tmp_path):
     folder = tmp_path / "unfinished"
     write_grid(folder, algorithms=ALGORITHMS, tasks=TASKS, studies=studies())
-    page = make_page(folder, FIGURE_TITLES["tuning"])
+    page = make_page(folder, face.FIGURES)
     assert "4 of the 4 studies asked for are not finished" in visible_text(page)
-    for name in FIGURE_TITLES["tuning"]:
+    for name in face.FIGURES:
         drawn = re.sub(r"<[^>]*>", " ", (folder / f"figures/{name}.svg").read_text(encoding="utf-8"))
         assert "none of the 4 studies asked for has finished" in drawn
     assert not says_nan(visible_text(page))
@@ -470,7 +469,7 @@ def test_studies_of_several_groups_with_other_spaces_are_all_drawn(tmp_path):
     narrow = {"gamma": {"low": 0.9, "high": 0.999, "scale": "log_one_minus"}}
     trials = [Trial({"gamma": None}, [0.2, 0.3]), Trial({"gamma": 0.95}, [0.3, 0.4])]
     write_study(folder, grid, asked[1], trials, [0.2] * 3, [0.2] * 3, space=narrow)
-    page = visible_text(make_page(folder, FIGURE_TITLES["tuning"]))
+    page = visible_text(make_page(folder, face.FIGURES))
     theme.apply()
     figure = figures.draw(read_grid(folder), "tuning_space")
     titles = [axes.get_title(loc="left") for axes in figure.axes]

@@ -14,10 +14,11 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from analysis import figures, report, tables, verify
+from analysis import report, tables, verify
 from analysis.reading import checks as results
 from analysis.reading.grid import read_grid
 from analysis.reading.tables import write_table
+from analysis.sections import FIGURES
 from experiments import probe, tune
 from experiments.checks import GridError, read_yaml
 from experiments.record import write_record
@@ -66,7 +67,7 @@ def write_page(folder):
     grid = read_grid(folder)
     for name, table in tables.make_tables(grid).items():
         write_table(folder, name, table)
-    for name in figures.FIGURES:
+    for name in FIGURES:
         results.write_whole(folder / f"figures/{name}.svg", b'<svg width="1pt" height="1pt"/>')
         results.write_whole(folder / f"figures/{name}.png", b"an image")
     report.write_report(grid)
@@ -128,7 +129,7 @@ def test_every_changed_byte_is_found(copy):
     """In a file's middle, and of a record at its beginning and end too; but on logs nothing rests."""
     (copy / "logs").mkdir()
     (copy / "logs/tables.log").write_text("whatever")
-    pictures = [f"figures/{name}.{kind}" for name in figures.FIGURES for kind in ("svg", "png")][2:]
+    pictures = [f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "png")][2:]
     paths = [p for p in copy.rglob("*") if p.is_file() and p.relative_to(copy).as_posix() not in pictures]
     assert len(paths) > 40
     missed = []

@@ -12,10 +12,10 @@ from analysis.reading.grid import Grid, read_grid
 from analysis.reading.jobs import STATES, Run, key, state_of
 from analysis.reading.runs import read_episodes
 from analysis.reading.winners import read_best
-from analysis.sections.learning.tables import curve_table
-from analysis.sections.provenance.tables import provenance_table
+from analysis.sections.learning.tables import curves as curve_table
+from analysis.sections.provenance.tables import provenance as provenance_table
 from analysis.sections.ranking.tables import ALL_TASKS, RANKED, Strata, strata_of
-from analysis.sections.scores.tables import score_table
+from analysis.sections.scores.tables import scores as score_table
 from analysis.statistics import comparison
 from analysis.statistics import scores as statistics
 
@@ -368,7 +368,7 @@ def status_of(scores: list[ScorePair]) -> int:
 
 def made_by(a: Side, b: Side) -> list[dict[str, Any]]:
     """Versions, commits and machines: for each, its values in a and in b with their numbers of runs."""
-    ours, theirs = (provenance_table(side.runs) for side in (a, b))
+    ours, theirs = (provenance_table(side.runs, ()) for side in (a, b))
     names = pd.concat([ours, theirs])[["kind", "name"]].drop_duplicates()
     return [
         {"kind": kind, "name": name}

@@ -14,14 +14,10 @@ from analysis.reading.checks import (
     read_csv,
     read_record_if_there,
 )
-from analysis.reading.runs import SECONDS
+from experiments.schema import BENCHMARK_FILES, MEASUREMENT_COLUMNS
 
-MEASUREMENT_COLUMNS = (
-    *("task", "contestant", "repetition", "status", "reason", "steps", "steps_per_second"),
-    *(f"seconds_{name}" for name in SECONDS),
-    "peak_memory_mb",
-)
 MEASUREMENT_TEXT = ("task", "contestant", "status", "reason")
+UNREAD = ("core",)  # columns that nothing is made of
 BENCHMARK_KEYS = {
     "schema": int,
     "repetitions": int,
@@ -43,13 +39,13 @@ class Benchmark:
 def read_benchmark(results: Path) -> Benchmark | None:
     """The benchmark in results/<grid>/speed; None where none was run. Raises ResultsError."""
     folder = results / "speed"
-    path = folder / "benchmark.json"
-    if (about := read_record_if_there(path, BENCHMARK_KEYS)) is None:
+    record, table = (folder / file for file in BENCHMARK_FILES)  # the record is written last
+    if (about := read_record_if_there(record, BENCHMARK_KEYS)) is None:
         return None
     contestants = about["contestants"]
     for name, contestant in contestants.items():
-        check_keys(contestant, CONTESTANT_KEYS, path, f"contestants.{name}")
-    path = folder / "measurements.csv"
-    measurements = read_csv(path, MEASUREMENT_COLUMNS, MEASUREMENT_TEXT)
-    check_names(measurements, {"contestant": contestants}, path)
+        check_keys(contestant, CONTESTANT_KEYS, record, f"contestants.{name}")
+    columns = tuple(column for column in MEASUREMENT_COLUMNS if column not in UNREAD)
+    measurements = read_csv(table, columns, MEASUREMENT_TEXT)
+    check_names(measurements, {"contestant": contestants}, table)
     return Benchmark(measurements, about)

@@ -12,22 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-FILES = "files.json"  # beside the page: size and digest of every file that the page was made from
-REPORTS = ("index.html", "report.md", "summary.json")
-JOURNAL = "journal.log"  # of a study; the file grows when the study goes on
-TEXT_COLUMNS = dict.fromkeys(
-    [
-        *("task", "algorithm", "state", "directory", "note", "status", "measure", "kind", "name", "value"),
-        *("other", "contestant", "title", "side", "reason", "reference", "peer"),
-        *("source", "estimator", "critic", "advantages", "expected", "verdict"),
-        *("group", "setting", "settings", "seeds", "scale", "choices", "untuned", "tuned", "method"),
-        *("published_task", "version", "version_change", "metric", "metric_text", "spread_kind", "because"),
-        *("differences", "time_limits"),
-        *("claim", "statement", "rule", "claim_verdict", "metric", "first", "second", "direction", "unit", "against"),
-        *("left_out", "rests_on", "figure", "furthest"),
-    ],
-    "str",
-)
+from experiments.schema import JOURNAL, SCHEMA
+
 AGAIN = "delete it, and the next snakemake makes it again"
 
 
@@ -43,7 +29,6 @@ def valid_choices(name: str, choices: Iterable[str]) -> str:
 
 
 NUMBER = (int, float)
-SCHEMA = 3  # of grid.json, run.json, probe.json, benchmark.json, best.json and study.json
 PROVENANCE_KEYS = {  # of everything that was measured
     "versions": dict,
     "commit": (str, NoneType),
@@ -175,8 +160,8 @@ def check_schema(content: dict[str, Any], path: Path) -> None:
         )
 
 
-def read_csv(path: Path, columns: tuple[str, ...], text: Iterable[str] = ()) -> pd.DataFrame:
-    """The named columns of a CSV file: strings in the columns in `text`, numbers in all others.
+def read_csv(path: Path, columns: tuple[str, ...], text: Iterable[str] = (), *, further: bool = False) -> pd.DataFrame:
+    """The named columns of a CSV file; with `further`, then all others. Those in `text` hold strings, the rest numbers.
 
     Raises ResultsError where the file is missing or cut off, or a column is missing or has another kind of value.
     """
@@ -191,6 +176,8 @@ def read_csv(path: Path, columns: tuple[str, ...], text: Iterable[str] = ()) -> 
     for column in columns:
         if column not in header:
             raise ResultsError(f"{path}: no column {column!r}; it has {valid_choices(column, header)}.")
+    if further:
+        columns = (*columns, *(column for column in header if column not in columns))
     try:
         frame = pd.read_csv(
             path,

@@ -17,6 +17,8 @@ from analysis.reading.checks import (
     valid_choices,
 )
 from analysis.reading.winners import read_best
+from experiments.metrics import DIRECTIONS, RULES
+from experiments.schema import BEST
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,6 @@ CLAIM_KEYS = {
     "variants": dict,
     "grid": (str, NoneType),
 }
-RULES = ("all", "any")
-DIRECTIONS = ("higher", "lower", "equal")
 COMPARISON_KEYS = {
     "metric": str,
     "sides": list,
@@ -238,7 +238,7 @@ def tuned_cells(results: Path, content: dict[str, Any]) -> list[dict[str, Any]]:
             for name in found["settings"]:
                 if name not in cell["settings"]:
                     raise ResultsError(
-                        f"{results / cell['tuned'] / 'best.json'}: settings.{name} is no setting of "
+                        f"{results / cell['tuned'] / BEST}: settings.{name} is no setting of "
                         f"{cell['algorithm']} in {path}; it has {valid_choices(name, cell['settings'])}."
                     )
             cell = {**cell, "settings": {**cell["settings"], **found["settings"]}}

@@ -5,10 +5,12 @@ from typing import Any
 from analysis.reading.checks import read_record_if_there
 from analysis.reading.grid import Grid
 from analysis.reading.probes import PROBE_FILE_KEYS
-from analysis.reading.runs import OUTCOMES, read_run
+from analysis.reading.runs import read_run
 from analysis.reading.studies import STUDY_FILE_KEYS
+from experiments.schema import RUN_STATES
 
-STATES = (*OUTCOMES, "failed", "missing")
+STATES = (*RUN_STATES, "failed", "missing")
+State = tuple[dict[str, Any], str, dict[str, Any] | None]  # a cell of the grid, its state, its run.json or None
 Run = tuple[dict[str, Any], dict[str, Any]]  # a cell of the grid, and its run.json
 Job = tuple[str, str, str, dict[str, Any]]  # a study or probe: kind, directory, state and record
 

@@ -1,5 +1,6 @@
 """Reads a run: run.json, episodes.csv and updates.csv."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -19,27 +20,8 @@ from analysis.reading.checks import (
     read_record,
 )
 from analysis.reading.grid import Grid
+from experiments.schema import BEST, EPISODE_COLUMNS, EVALUATIONS, RUN_STATES, SECONDS, TASK_CODE, UPDATE_COLUMNS
 
-OUTCOMES = ("done", "diverged")  # statuses of a run; one that crashes leaves no record
-RUN_FILES = ("run.json", "episodes.csv", "updates.csv")
-EPISODE_COLUMNS = ("step", "return", "length")
-DIAGNOSTICS = (
-    "policy_loss",
-    "value_loss",
-    "entropy",
-    "approx_kl",
-    "clip_fraction",
-    "explained_variance",
-    "policy_gradient_norm",
-    "value_gradient_norm",
-    "advantage_mean",
-    "advantage_std",
-    "learning_rate",
-)
-UPDATE_COLUMNS = ("step", "updates", *DIAGNOSTICS)
-LOOP_PHASES = ("stepping", "acting", "learning", "compiling")  # into which the training loop divides its seconds
-SECONDS = ("start_up", *LOOP_PHASES, "training", "evaluating", "total")  # in run.json; training: the whole loop
-PHASES = ("start_up", *LOOP_PHASES, "rest", "evaluating")  # of a run's time in tables; rest: what else the loop did
 RUN_KEYS = {
     "schema": int,
     "cell": dict,
@@ -67,7 +49,7 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
     asks for. The settings of a tuned cell are those of its study's winner.
     """
     path = grid.folder / cell["directory"] / "run.json"
-    if cell["tuned"] is not None and not (best := grid.folder / cell["tuned"] / "best.json").exists():
+    if cell["tuned"] is not None and not (best := grid.folder / cell["tuned"] / BEST).exists():
         raise ResultsError(
             f"{path}: a run with tuned settings, but {best}, which has them, is missing; tune first, then run this "
             f"cell again."
@@ -81,17 +63,17 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
             )
     task = grid.tasks[cell["task"]]
     asked_by = str(grid.folder / "grid.json")
-    tuned_by = f" with {cell['tuned']}/best.json" if cell["tuned"] is not None else ""
+    tuned_by = f" with {cell['tuned']}/{BEST}" if cell["tuned"] is not None else ""
     check_asked("settings.", run["settings"], cell["settings"], path, asked_by + tuned_by)
-    preprocessing = {key: task.get(key) for key in run["task_settings"]}
-    check_asked("task_settings.", run["task_settings"], preprocessing, path, asked_by)
+    keys = [*run["task_settings"], *(["variants"] if "variants" in task else [])]  # a key that most tasks lack
+    check_asked("task_settings.", run["task_settings"], {key: task.get(key) for key in keys}, path, asked_by)
     check_asked("", {"steps": run["steps"]}, {"steps": cell["steps"]}, path, asked_by)
-    check_choice(run["status"], OUTCOMES, path, "status")
+    check_choice(run["status"], RUN_STATES, path, "status")
     check_keys(run["seconds"], dict.fromkeys(SECONDS, NUMBER), path, "seconds")
     if run["status"] == "diverged":
         check_keys(run, {"diverged_at": NUMBER}, path, "the diverged run")
     else:
-        check_keys(run["evaluation"], {"sampled": dict, "mode": dict}, path, "evaluation")
+        check_keys(run["evaluation"], dict.fromkeys(EVALUATIONS, dict), path, "evaluation")
         for kind, evaluation in run["evaluation"].items():
             check_keys(evaluation, {"returns": list}, path, f"evaluation.{kind}")
             returns = evaluation["returns"]
@@ -110,6 +92,24 @@ def check_asked(prefix: str, found: dict[str, Any], asked: dict[str, Any], path:
             raise ResultsError(
                 f"{path}: {prefix}{key} is {found.get(key, 'absent')!r}, but {asked_by} asks for "
                 f"{asked.get(key, 'absent')!r}; run this cell again."
+            )
+
+
+def check_task_code(grid: Grid, runs: Iterable[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    """Raise ResultsError where two runs of a task, each a cell and its run.json, were made with different task code.
+
+    Runs of earlier versions do not say what the task's code was, and are taken as they are.
+    """
+    first: dict[str, tuple[Path, Any]] = {}
+    for cell, run in runs:
+        path = grid.folder / cell["directory"] / "run.json"
+        if TASK_CODE not in run:
+            continue
+        other, code = first.setdefault(cell["task"], (path, run[TASK_CODE]))
+        if run[TASK_CODE] != code:
+            raise ResultsError(
+                f"{path}: {TASK_CODE} is {run[TASK_CODE]}, that of {other} is {code}; runs of different code are not "
+                f"averaged: run the older one again, as snakemake does."
             )
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from analysis.reading.checks import (
-    JOURNAL,
     NUMBER,
     ResultsError,
     check_choice,
@@ -21,12 +20,19 @@ from analysis.reading.checks import (
     valid_choices,
 )
 from analysis.reading.grid import Grid
-from analysis.reading.runs import OUTCOMES
 from analysis.reading.winners import check_best, check_same, read_best
+from experiments.schema import (
+    BEST,
+    PART_COLUMNS,
+    PART_SEEDS,
+    PART_SETTINGS,
+    RUN_STATES,
+    SCALES,
+    TRIAL_COLUMNS,
+    TRIAL_STATES,
+    UNTUNED,
+)
 
-STUDY_FILES = ("study.json", "trials.csv", "parts.csv", "best.json", JOURNAL)
-TRIAL_COLUMNS = ("trial", "state", "value", "parts", "diverged", "steps", "seconds")
-PART_COLUMNS = ("settings", "trial", "seeds", "task", "seed", "status", "score", "normalized", "steps", "seconds")
 PART_TEXT = ("settings", "seeds", "task", "status")
 STUDY_FILE_KEYS = {
     "schema": int,
@@ -45,7 +51,6 @@ STUDY_FILE_KEYS = {
 }
 STUDY_TASK_KEYS = {"steps": int, "random_score": NUMBER, "reference_score": NUMBER}
 RANGE_KEYS = {"low": NUMBER, "high": NUMBER, "scale": str}
-SCALES = ("linear", "log", "log_one_minus")
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def read_study(grid: Grid, asked: dict[str, Any]) -> Study | None:
                 )
     check_best(about["best"], asked, path, "best")
     if about["best"] != read_best(grid.folder, asked):
-        raise ResultsError(f"{path}: its best is not what {folder / 'best.json'} says; tune it again.")
+        raise ResultsError(f"{path}: its best is not what {folder / BEST} says; tune it again.")
     check_space(about, path)
     trials = read_trials(folder / "trials.csv", about)
     return Study(about, trials, read_parts(folder / "parts.csv", about, trials))
@@ -124,7 +129,7 @@ def read_trials(path: Path, about: dict[str, Any]) -> pd.DataFrame:
     trials = read_csv(path, (*TRIAL_COLUMNS, *about["space"]), ("state", *choices))
     for name, valid in choices.items():
         trials[name] = [choice_text(text, valid, path, name) for text in trials[name]]
-    check_names(trials, {"state": ("complete", "pruned")}, path)
+    check_names(trials, {"state": TRIAL_STATES}, path)
     check_present(trials, ("trial", "value", "parts", "diverged", "steps", "seconds"), path)
     trials = trials.astype({"trial": int, "parts": int, "diverged": int})
     if trials["trial"].duplicated().any():
@@ -135,7 +140,7 @@ def read_trials(path: Path, about: dict[str, Any]) -> pd.DataFrame:
             f"{path}: incomplete: {len(trials)} trials, but study.json asked for {about['trials']}; tune it again."
         )
     complete = trials["trial"][trials["state"] == "complete"].tolist()
-    for number, name in ((0, "the untuned settings"), (about["best"]["trial"], "the winner")):
+    for number, name in ((UNTUNED, "the untuned settings"), (about["best"]["trial"], "the winner")):
         if number not in complete:
             raise ResultsError(f"{path}: no complete trial {number}, {name}; tune it again.")
     return trials.sort_values("trial", kind="stable", ignore_index=True)
@@ -162,9 +167,9 @@ def read_parts(path: Path, about: dict[str, Any], trials: pd.DataFrame) -> pd.Da
     """
     parts = read_csv(path, PART_COLUMNS, PART_TEXT)
     valid = {
-        "settings": ("trial", "tuned", "untuned"),
-        "seeds": ("tuning", "fresh"),
-        "status": OUTCOMES,
+        "settings": PART_SETTINGS,
+        "seeds": PART_SEEDS,
+        "status": RUN_STATES,
         "task": tuple(about["tasks"]),
     }
     check_names(parts, valid, path)
@@ -178,7 +183,7 @@ def read_parts(path: Path, about: dict[str, Any], trials: pd.DataFrame) -> pd.Da
                 f"counts {trial.parts}; tune it again."
             )
     expected = sorted((task, seed) for task in about["tasks"] for seed in about["fresh_seeds"])
-    for settings, trial in (("tuned", about["best"]["trial"]), ("untuned", 0)):
+    for settings, trial in (("tuned", about["best"]["trial"]), ("untuned", UNTUNED)):
         own = parts[(parts["settings"] == settings) & (parts["trial"] == trial) & (parts["seeds"] == "fresh")]
         if sorted(zip(own["task"], own["seed"], strict=True)) != expected:
             raise ResultsError(

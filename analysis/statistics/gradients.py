@@ -33,9 +33,9 @@ import numpy as np
 
 from analysis.statistics.arrays import Floats
 from analysis.statistics.scores import BOOTSTRAP_SEED, percentiles, quantile_of_t
+from experiments.metrics import FEWEST_BATCHES
 
 BATCH_RESAMPLES = 2000
-FEWEST_BATCHES = 8  # fewer have values, but no intervals
 RESOLUTION = 2.0**-20  # Gram matrices are in single precision, so a difference below this share is rounding
 
 

@@ -1,1 +1,3 @@
-""""""
+"""How to cite these results."""
+
+TITLE = "How to cite"

@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.reading.checks import ResultsError, valid_choices
 from analysis.reading.grid import Grid
-from analysis.reading.tables import TABLES
+from analysis.reading.tables import frame
 from analysis.sections.claims.gradients import compare_gradients
 from analysis.sections.claims.runs import compare_runs, run_values
 from analysis.sections.claims.verdicts import (
@@ -28,22 +28,40 @@ from analysis.sections.claims.verdicts import (
 from analysis.words import enumerate_text
 
 
-def claim_tables(
+def judged(
     grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame, gradients: pd.DataFrame
-) -> dict[str, pd.DataFrame]:
-    """claims: a row per claim and comparison. claim_tasks: a row per claim, comparison and task."""
+) -> list[tuple[dict[str, Any], list[Tested]]]:
+    """Every claim of the grid and what came out of each of its comparisons."""
     check_metrics(grid)
     runs = run_values(grid, scores, curves)
-    rows: dict[str, list[dict[str, Any]]] = {"claims": [], "claim_tasks": []}
-    for claim in grid.claims:
-        tested = [compare(grid, comparison, runs, gradients) for comparison in claim["comparisons"]]
+    return [
+        (claim, [compare(grid, comparison, runs, gradients) for comparison in claim["comparisons"]])
+        for claim in grid.claims
+    ]
+
+
+def claims(judged: list[tuple[dict[str, Any], list[Tested]]]) -> pd.DataFrame:
+    """A row per claim and comparison."""
+    rows = []
+    for claim, tested in judged:
         verdict = verdict_of_all([found.verdict for found in tested], claim["rule"])
         about = {name: claim[name] for name in ("statement", "source", "rule")}
-        for number, found in enumerate(tested, start=1):
-            key = {"claim": claim["id"], "comparison": number}
-            rows["claims"].append({**key, **about, "claim_verdict": verdict, **comparison_row(found)})
-            rows["claim_tasks"] += [{**key, **place_row(found, place)} for place in found.places]
-    return {name: pd.DataFrame(found, columns=list(TABLES[name])) for name, found in rows.items()}
+        rows += [
+            {"claim": claim["id"], "comparison": number, **about, "claim_verdict": verdict, **comparison_row(found)}
+            for number, found in enumerate(tested, start=1)
+        ]
+    return frame(rows, "claims")
+
+
+def claim_tasks(judged: list[tuple[dict[str, Any], list[Tested]]]) -> pd.DataFrame:
+    """A row per claim, comparison and task or policy."""
+    rows = [
+        {"claim": claim["id"], "comparison": number, **place_row(found, place)}
+        for claim, tested in judged
+        for number, found in enumerate(tested, start=1)
+        for place in found.places
+    ]
+    return frame(rows, "claim_tasks")
 
 
 def check_metrics(grid: Grid) -> None:

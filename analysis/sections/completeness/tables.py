@@ -3,12 +3,12 @@
 import pandas as pd
 
 from analysis.reading.grid import Grid
-from analysis.reading.jobs import Job, key
+from analysis.reading.jobs import Job, State, key
 from analysis.reading.tables import frame
 from analysis.status import last_line
 
 
-def ledger_table(grid: Grid, states: list[tuple[dict, str, dict | None]]) -> pd.DataFrame:
+def ledger(grid: Grid, states: list[State]) -> pd.DataFrame:
     """Every requested cell with its state; `seconds` is wall-clock time. A run of another grid counts, since settings,
     task, steps and seed are all that it depends on, and says so.
     """
@@ -29,7 +29,7 @@ def ledger_table(grid: Grid, states: list[tuple[dict, str, dict | None]]) -> pd.
     return frame(rows, "ledger")
 
 
-def ledger_jobs_table(grid: Grid, jobs: list[Job]) -> pd.DataFrame:
+def ledger_jobs(grid: Grid, jobs: list[Job]) -> pd.DataFrame:
     """Every study and probe that was asked for with its state."""
     rows = [
         {"kind": kind, "directory": directory, "state": state}

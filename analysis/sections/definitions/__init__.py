@@ -1,1 +1,3 @@
-""""""
+"""How scores are defined."""
+
+TITLE = "How scores are defined"

@@ -17,8 +17,8 @@ from analysis.sections.laboratory.tables import (
     main_size,
     place_titles,
 )
-from analysis.statistics.gradients import FEWEST_BATCHES
 from analysis.words import enumerate_text, fixed, interval, number, number_of, percents, plural, short_name
+from experiments.metrics import FEWEST_BATCHES
 
 WORTH_SAYING = 0.05  # of REINFORCE's variance: less above it is no finding, however sure
 

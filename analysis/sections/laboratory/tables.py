@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.reading.grid import Grid
-from analysis.reading.probes import Probe, read_probe
-from analysis.reading.tables import TABLES
+from analysis.reading.probes import Probe
+from analysis.reading.tables import frame
 from analysis.statistics import gradients as statistics
-from analysis.statistics.gradients import FEWEST_BATCHES, Estimate
+from analysis.statistics.gradients import Estimate
 from analysis.words import short_name
+from experiments.metrics import FEWEST_BATCHES
 
 PROBE = ["task", "source", "seed", "fraction"]
 DESCRIPTION = ("kind", "algorithm", "critic", "advantages", "gae_lambda", "gamma")
@@ -27,17 +28,20 @@ UNBIASED_WITHIN = 0.25  # of the true gradient's length: an interval from 0 that
 WITHOUT_BIAS = ("none", "exact", "compatible")  # critics with which no estimator is biased
 
 
-def laboratory_tables(grid: Grid) -> dict[str, pd.DataFrame]:
-    """gradients: a row per probe, estimator and batch size. critics: a row per probe, critic and discount."""
-    rows = {"gradients": [], "critics": []}
-    for asked in grid.probes:
-        probe = read_probe(grid, asked)
-        if probe is not None:
-            shared = {**{name: asked[name] for name in PROBE}, "step": probe.about["probe"]["step"]}
-            shared["exact"] = int(asked["exact"])
-            rows["gradients"] += [{**shared, **row} for row in gradient_rows(probe)]
-            rows["critics"] += [{**shared, **critic} for critic in probe.about["critics"]]
-    return {name: pd.DataFrame(found, columns=list(TABLES[name])) for name, found in rows.items()}
+def gradients(probes: list[tuple[dict[str, Any], Probe]]) -> pd.DataFrame:
+    """A row per probe, estimator and batch size."""
+    return frame([{**described(*found), **row} for found in probes for row in gradient_rows(found[1])], "gradients")
+
+
+def critics(probes: list[tuple[dict[str, Any], Probe]]) -> pd.DataFrame:
+    """A row per probe, critic and discount."""
+    return frame([{**described(*found), **row} for found in probes for row in found[1].about["critics"]], "critics")
+
+
+def described(asked: dict[str, Any], probe: Probe) -> dict[str, Any]:
+    """Which probe a row is of, at which step of training, and whether on an exact problem."""
+    about = {name: asked[name] for name in PROBE}
+    return {**about, "step": probe.about["probe"]["step"], "exact": int(asked["exact"])}
 
 
 def gradient_rows(probe: Probe) -> list[dict[str, Any]]:

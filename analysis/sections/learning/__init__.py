@@ -1,1 +1,19 @@
-""""""
+"""Learning curves, sample efficiency, and what happened inside training."""
+
+from experiments.schema import DIAGNOSTICS
+
+TITLE = "Learning curves"
+TABLES = {
+    "curves": "task algorithm seed step return moving_average normalized episodes",
+    "curve_intervals": "task algorithm step n mean low high std",
+    "efficiency": "algorithm fraction iqm low high",
+    "diagnostics": f"task algorithm seed step {' '.join(DIAGNOSTICS)}",
+}
+TEXT = "task algorithm"
+FIGURES = {
+    "learning_curves": "Return against steps",
+    "sample_efficiency": "Sample efficiency",
+    "seed_spread": "What the seed decides",
+    "diagnostics": "Inside training",
+}
+AVERAGES = dict.fromkeys(FIGURES, "runs")

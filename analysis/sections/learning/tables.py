@@ -1,18 +1,28 @@
-"""Learning curves and what happened inside training."""
+"""Learning curves and what happened inside training.
+
+Learning curve: 100 grid points per task, budget/100 to budget. A point is the mean return of the training
+episodes that ended in the bin before it. An empty bin carries the last value forward. Before the first
+episode has ended the curve is the task's random score: nothing is known of the run yet, and an average over
+the budget needs every run to have every point. Episodes that ended after the budget are not counted.
+
+Diverged run: from the step at which it diverged its curve is the random score, and so is its final score
+(normalised: 0).
+"""
 
 import numpy as np
 import pandas as pd
 
 from analysis.reading.grid import Grid
 from analysis.reading.jobs import Run, key
-from analysis.reading.runs import DIAGNOSTICS, read_episodes, read_updates
+from analysis.reading.runs import read_episodes, read_updates
 from analysis.reading.tables import stack
 from analysis.statistics import scores as statistics
+from experiments.schema import DIAGNOSTICS
 
 CURVE_POINTS = 100
 
 
-def curve_table(grid: Grid, runs: list[Run]) -> pd.DataFrame:
+def curves(grid: Grid, runs: list[Run]) -> pd.DataFrame:
     """Per run, training returns on the task's common grid of steps; the module's docstring has the rules."""
     curves = []
     for cell, run in runs:
@@ -34,7 +44,7 @@ def curve_table(grid: Grid, runs: list[Run]) -> pd.DataFrame:
     return stack(curves, "curves")
 
 
-def curve_interval_table(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
+def curve_intervals(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
     """Per task, algorithm and grid point, of the moving average: mean with interval and std over runs."""
     tables = []
     for task in grid.tasks:
@@ -56,7 +66,7 @@ def curve_interval_table(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
     return stack(tables, "curve_intervals")
 
 
-def efficiency_table(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
+def efficiency(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
     """Per algorithm and fraction of the budget, of the normalised moving average: IQM over all runs, interval."""
     fractions = np.arange(1, CURVE_POINTS + 1) / CURVE_POINTS
     efficiencies = []
@@ -75,7 +85,7 @@ def efficiency_table(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
     return stack(efficiencies, "efficiency")
 
 
-def diagnostics_table(grid: Grid, runs: list[Run]) -> pd.DataFrame:
+def diagnostics(grid: Grid, runs: list[Run]) -> pd.DataFrame:
     """Per run, updates.csv on the grid of the curves: means of each bin, the last value carried forward.
 
     Points before the first update, and from a divergence on, are absent.

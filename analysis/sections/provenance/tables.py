@@ -5,12 +5,11 @@ from collections.abc import Iterable
 import pandas as pd
 
 from analysis.reading.jobs import Job, Run
-from analysis.reading.tables import TABLES
 
 MAKERS = {"run": "runs", "study": "studies", "probe": "probes"}  # kind of job: its column in the table of provenance
 
 
-def provenance_table(runs: list[Run], jobs: Iterable[Job] = ()) -> pd.DataFrame:
+def provenance(runs: list[Run], jobs: Iterable[Job]) -> pd.DataFrame:
     """What made the results: each version, commit and machine, and how many runs, studies and probes it made."""
     records = [("run", run) for _, run in runs] + [(kind, record) for kind, _, _, record in jobs if record]
     rows = []
@@ -29,4 +28,4 @@ def provenance_table(runs: list[Run], jobs: Iterable[Job] = ()) -> pd.DataFrame:
         maker: (table["maker"] == maker).groupby([table[key] for key in keys], sort=False).sum()
         for maker in MAKERS.values()
     }
-    return pd.DataFrame(counts).astype(int).reset_index()[list(TABLES["provenance"])]
+    return pd.DataFrame(counts).astype(int).reset_index()

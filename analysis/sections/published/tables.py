@@ -35,8 +35,9 @@ import yaml
 
 from analysis.reading.checks import NUMBER, ResultsError, check_names, check_present, line_of, read_csv, valid_choices
 from analysis.reading.grid import Grid
+from analysis.reading.jobs import Run
 from analysis.reading.runs import read_episodes
-from analysis.reading.tables import TABLES
+from analysis.reading.tables import frame
 from analysis.statistics import scores as statistics
 
 HERE = Path(__file__).parent
@@ -160,12 +161,10 @@ def read_settings(path: Path) -> dict[str, SettingsSet]:
     return sets
 
 
-def published_table(
-    grid: Grid, runs: list[tuple[dict, dict]], scores: Path = SCORES, settings: Path = SETTINGS
-) -> pd.DataFrame:
+def published(grid: Grid, runs: list[Run], scores: Path = SCORES, settings: Path = SETTINGS) -> pd.DataFrame:
     """Per algorithm and task of the grid and per entry about them: ours, theirs, and the verdict or why there is none.
 
-    `runs` are the grid's cells with a run, each with its run.json.
+    `scores` and `settings` are the files with published scores and the settings behind them.
     """
     sets = read_settings(settings)
     entries = read_published(scores, sets)
@@ -177,7 +176,7 @@ def published_table(
             own = Runs(grid, task, made)
             for entry in about(grid, entries, task, algorithm) if requested else ():
                 rows.append({"task": task, "algorithm": algorithm, **compare(grid, requested, own, entry, sets)})
-    return pd.DataFrame(rows, columns=list(TABLES["published"]))
+    return frame(rows, "published")
 
 
 def about(grid: Grid, entries: pd.DataFrame, task: str, algorithm: str) -> list[Any]:

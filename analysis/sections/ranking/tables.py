@@ -4,6 +4,7 @@ An algorithm's aggregates and profile are over the tasks on which it has a run, 
 have. Normalised scores throughout; every task counts equally, also where runs are missing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.reading.grid import Grid
-from analysis.reading.tables import TABLES
+from analysis.reading.tables import frame
 from analysis.statistics import comparison
 from analysis.statistics import scores as statistics
 
@@ -21,6 +22,7 @@ ALL_TASKS = "all tasks"
 PROFILE_STEP = 0.02
 PROFILE_LIMITS = (-5.0, 5.0)
 Strata = dict[str, np.ndarray]  # task: the scores [n_k] of its runs
+Measured = dict[str, dict[str, Strata]]  # measure: algorithm: its scores
 
 
 @dataclass(frozen=True)
@@ -38,26 +40,41 @@ class Comparison:
         return [first for first, _ in kept], [second for _, second in kept]
 
 
-def ranking_tables(grid: Grid, scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """aggregate: per algorithm. profiles: per algorithm and level τ. improvement: per pair. pairs: per pair, over all
-    tasks and on each.
-    """
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("aggregate", "profiles", "improvement", "pairs")}
-    for measure, column in RANKED.items():
-        runs = {
-            algorithm: strata
+def strata(grid: Grid, scores: pd.DataFrame) -> Measured:
+    """Per measure and algorithm with a run: its scores by task, in the grid's order."""
+    return {
+        measure: {
+            algorithm: by_task
             for algorithm in grid.algorithms
-            if (strata := strata_of(scores[scores["algorithm"] == algorithm], column))
+            if (by_task := strata_of(scores[scores["algorithm"] == algorithm], column))
         }
-        found = {
-            "aggregate": aggregate_rows(grid, runs),
-            "profiles": profile_rows(runs),
-            "improvement": improvement_rows(runs),
-            "pairs": pair_rows(grid, runs),
-        }
-        for name, own in found.items():
-            rows[name] += [{"measure": measure, **row} for row in own]
-    return {name: pd.DataFrame(found, columns=list(TABLES[name])) for name, found in rows.items()}
+        for measure, column in RANKED.items()
+    }
+
+
+def aggregate(grid: Grid, strata: Measured) -> pd.DataFrame:
+    """A row per measure and algorithm."""
+    return ranked(strata, "aggregate", lambda runs: aggregate_rows(grid, runs))
+
+
+def profiles(strata: Measured) -> pd.DataFrame:
+    """A row per measure, algorithm and level τ."""
+    return ranked(strata, "profiles", profile_rows)
+
+
+def improvement(strata: Measured) -> pd.DataFrame:
+    """A row per measure and pair of algorithms."""
+    return ranked(strata, "improvement", improvement_rows)
+
+
+def pairs(grid: Grid, strata: Measured) -> pd.DataFrame:
+    """A row per measure and pair of algorithms, over all tasks and on each."""
+    return ranked(strata, "pairs", lambda runs: pair_rows(grid, runs))
+
+
+def ranked(strata: Measured, table: str, rows_of: Callable[[dict[str, Strata]], list[dict[str, Any]]]) -> pd.DataFrame:
+    """The rows of every measure as the named table; `rows_of` makes them of one measure's scores by algorithm."""
+    return frame([{"measure": measure, **row} for measure, runs in strata.items() for row in rows_of(runs)], table)
 
 
 def strata_of(runs: pd.DataFrame, column: str) -> Strata:

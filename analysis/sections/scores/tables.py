@@ -5,12 +5,12 @@ import pandas as pd
 
 from analysis.reading.grid import Grid
 from analysis.reading.jobs import Run, key
-from analysis.reading.runs import LOOP_PHASES, SECONDS
 from analysis.reading.tables import frame
 from analysis.statistics import scores as statistics
+from experiments.schema import LOOP_PHASES, SECONDS
 
 
-def score_table(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
+def scores(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
     """One row per run. `reached` is 1, 0 (censored at the budget) or empty (the task has no threshold)."""
     curve_of = dict(list(curves.groupby(["task", "algorithm", "seed"])))
     rows = []
@@ -48,7 +48,7 @@ def score_table(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFra
     return frame(rows, "scores").astype({"steps_to_threshold": float, "reached": float})
 
 
-def summary_table(grid: Grid, scores: pd.DataFrame) -> pd.DataFrame:
+def summary(grid: Grid, scores: pd.DataFrame) -> pd.DataFrame:
     """Per task and algorithm: n runs of those requested, and their scores with 95 % intervals of the mean."""
     rows = []
     for task in grid.tasks:

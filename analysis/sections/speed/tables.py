@@ -11,24 +11,24 @@ import numpy as np
 import pandas as pd
 
 from analysis.reading.benchmark import Benchmark
-from analysis.reading.tables import TABLES
+from analysis.reading.tables import frame
 
 SPLIT = ("stepping", "acting", "learning")  # of the loop without compiling; what remains is the rest
 LIMITS = ("simulator", "unwrapped")  # the first that was measured
 
 
-def benchmark_table(benchmark: Benchmark | None) -> pd.DataFrame:
+def benchmark(measurements: Benchmark | None) -> pd.DataFrame:
     """One row per task and contestant, in the order of the benchmark; no row where no benchmark was run."""
     rows = []
-    if benchmark is not None:
-        for task, measured in benchmark.measurements.groupby("task", sort=False):
+    if measurements is not None:
+        for task, measured in measurements.measurements.groupby("task", sort=False):
             rates = measured.pivot(index="repetition", columns="contestant", values="steps_per_second")
             limit = limit_of(rates.median())
-            for name, contestant in benchmark.about["contestants"].items():
+            for name, contestant in measurements.about["contestants"].items():
                 own = measured[measured["contestant"] == name]
                 if len(own):
                     rows.append({"task": task, "contestant": name, **row_of(contestant, own, rates, limit)})
-    return pd.DataFrame(rows, columns=list(TABLES["benchmark"]))
+    return frame(rows, "benchmark")
 
 
 def limit_of(rates: pd.Series) -> str | None:

@@ -6,41 +6,56 @@ neither tuning nor the grid's runs use. Where spread over seeds is penalised, on
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.reading.grid import Grid
-from analysis.reading.studies import PART_COLUMNS, Study, read_study
-from analysis.reading.tables import TABLES
+from analysis.reading.studies import Study
+from analysis.reading.tables import frame
 from analysis.statistics import comparison
 from analysis.statistics import scores as statistics
+from experiments.schema import PART_COLUMNS
 
 STUDY = ["algorithm", "group"]
 
 
-def tuning_tables(grid: Grid) -> dict[str, pd.DataFrame]:
-    """tuning: a row per trial. tuning_values: per trial and searched setting. tuning_settings: per study and setting.
-    tuning_parts: per trained part. shrinkage: per study.
-    """
-    rows: dict[str, list[dict[str, Any]]] = {
-        name: [] for name in ("tuning", "tuning_values", "tuning_settings", "tuning_parts", "shrinkage")
-    }
-    for asked in grid.studies:
-        study = read_study(grid, asked)
-        if study is not None:
-            found = {
-                "tuning": trial_rows(study),
-                "tuning_values": value_rows(study),
-                "tuning_settings": setting_rows(study),
-                "tuning_parts": study.parts[list(PART_COLUMNS)].to_dict("records"),
-                "shrinkage": [shrinkage_row(study)],
-            }
-            for name, own in found.items():
-                rows[name] += [{**{key: asked[key] for key in STUDY}, **row} for row in own]
-    judge(rows["shrinkage"])
-    return {name: pd.DataFrame(found, columns=list(TABLES[name])) for name, found in rows.items()}
+Studies = list[tuple[dict[str, Any], Study]]  # what the grid asks of a study, and the study
+
+
+def tuning(studies: Studies) -> pd.DataFrame:
+    """A row per study and trial."""
+    return of_studies(studies, "tuning", trial_rows)
+
+
+def tuning_values(studies: Studies) -> pd.DataFrame:
+    """A row per study, trial and searched setting."""
+    return of_studies(studies, "tuning_values", value_rows)
+
+
+def tuning_settings(studies: Studies) -> pd.DataFrame:
+    """A row per study and searched setting."""
+    return of_studies(studies, "tuning_settings", setting_rows)
+
+
+def tuning_parts(studies: Studies) -> pd.DataFrame:
+    """A row per study and training: on tuning seeds of every trial, on fresh seeds with tuned and untuned settings."""
+    return of_studies(studies, "tuning_parts", lambda study: study.parts[list(PART_COLUMNS)].to_dict("records"))
+
+
+def shrinkage(studies: Studies) -> pd.DataFrame:
+    """A row per study: the winner's score on tuning seeds and on fresh ones, beside that of the untuned settings."""
+    rows = [shrinkage_row(study) for _, study in studies]
+    judge(rows)
+    given = iter(rows)
+    return of_studies(studies, "shrinkage", lambda _: [next(given)])
+
+
+def of_studies(studies: Studies, table: str, rows_of: Callable[[Study], list[dict[str, Any]]]) -> pd.DataFrame:
+    """The rows of every study as the named table, behind the study's algorithm and group."""
+    rows = [{**{key: asked[key] for key in STUDY}, **row} for asked, study in studies for row in rows_of(study)]
+    return frame(rows, table)
 
 
 def judge(rows: list[dict[str, Any]]) -> None:

@@ -1,0 +1,97 @@
+"""Makes things by name: the parameters of a function name what it is made from."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from analysis import sections
+from analysis.reading import sources
+from analysis.reading.checks import ResultsError
+from analysis.sections import SectionError
+
+
+def parameters(function: Callable[..., Any]) -> list[str]:
+    """What a function is made from: the names of its parameters that have no default."""
+    return [name for name, about in inspect.signature(function).parameters.items() if about.default is about.empty]
+
+
+class Maker:
+    """Tables of sections, and what they are made from, each made once, when it is first asked for.
+
+    A name is one of these, in this order: what is `known` (`grid`, say, or a table that has been read); a source, which
+    is a function of `analysis.reading.sources`; a table that a section declares; a function of the module in which the
+    name is a parameter, for what several tables of one section share.
+    """
+
+    def __init__(self, known: Mapping[str, Any]) -> None:
+        self.known = dict(known)
+        self._made: dict[tuple[str, str], Any] = {}
+        self._failed: dict[tuple[str, str], SectionError] = {}
+
+    def call(self, function: Callable[..., Any], home: ModuleType) -> Any:
+        """The function's value; `home` is the module whose functions its parameters may name.
+
+        Raises SectionError where a parameter names nothing, or where the function or what it is made from fails; lets
+        ResultsError pass, which is about the results and not about a section.
+        """
+        made_from = {name: self._get(name, function, home) for name in parameters(function)}
+        try:
+            return function(**made_from)
+        except (ResultsError, MemoryError):
+            raise
+        except Exception as error:
+            raise SectionError(
+                f"{sections.file_of(home)}: {function.__name__} failed with {type(error).__name__}: {error}"
+            ) from error
+
+    def table(self, name: str) -> Any:
+        """A declared table with its columns in their order; raises as `call` does, and where a column is lacking."""
+        if name not in self.known:
+            section = sections.SECTION_OF_TABLE[name]
+            module, function = sections.function(section, "tables", name)
+            self.known[name] = with_columns(self._once(function, module), name, section)
+        return self.known[name]
+
+    def source(self, name: str) -> Any:
+        """What a function of `analysis.reading.sources` reads, by its name."""
+        return self._once(vars(sources)[name], sources)
+
+    def _get(self, name: str, asker: Callable[..., Any], home: ModuleType) -> Any:
+        if name in self.known:
+            return self.known[name]
+        if name in sections.TABLES:
+            return self.table(name)
+        for module in (sources, home):
+            function = vars(module).get(name)
+            if inspect.isfunction(function) and function.__module__ == module.__name__:
+                return self._once(function, module)
+        raise SectionError(
+            f"{sections.file_of(home)}: a parameter of {asker.__name__} is {name!r}, which names no table, no function "
+            f"of analysis/reading/sources.py and none of its own file."
+        )
+
+    def _once(self, function: Callable[..., Any], module: ModuleType) -> Any:
+        key = (module.__name__, function.__name__)
+        if key in self._failed:
+            raise self._failed[key]
+        if key not in self._made:
+            try:
+                self._made[key] = self.call(function, module)
+            except SectionError as error:
+                self._failed[key] = error
+                raise
+        return self._made[key]
+
+
+def with_columns(table: Any, name: str, section: str) -> Any:
+    """The table with its declared columns in their order, then any others where its declaration ends in an ellipsis."""
+    declared = sections.TABLES[name]
+    lacking = [column for column in declared if column not in table]
+    if lacking:
+        raise SectionError(
+            f"analysis/sections/{section}/tables.py: the table {name!r} lacks the column {lacking[0]!r}, which "
+            f"TABLES in analysis/sections/{section}/__init__.py declares."
+        )
+    further = [column for column in table if column not in declared] if name in sections.WITH_FURTHER else []
+    return table[[*declared, *further]]

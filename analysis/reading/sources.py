@@ -1,0 +1,44 @@
+"""What tables are made from: everything that a results folder holds, by name; parameters name what a function needs."""
+
+from typing import Any
+
+from analysis.reading.benchmark import Benchmark, read_benchmark
+from analysis.reading.grid import Grid
+from analysis.reading.jobs import Job, Run, State, read_jobs, state_of
+from analysis.reading.probes import Probe, read_probe
+from analysis.reading.runs import check_task_code
+from analysis.reading.studies import Study, read_study
+
+
+def states(grid: Grid) -> list[State]:
+    """Every cell that the grid asks for, its state, and its run.json or None."""
+    return [(cell, *state_of(grid, cell)) for cell in grid.cells]
+
+
+def runs(grid: Grid, states: list[State]) -> list[Run]:
+    """Every cell that has a run, and its run.json. Raises ResultsError where those of a task are of different code."""
+    found = [(cell, run) for cell, _, run in states if run is not None]
+    check_task_code(grid, found)
+    return found
+
+
+def jobs(grid: Grid) -> list[Job]:
+    """Every study and probe that the grid asks for: kind, directory, state, and its record, empty where it has none."""
+    return read_jobs(grid)
+
+
+def studies(grid: Grid) -> list[tuple[dict[str, Any], Study]]:
+    """Every study that has a result, behind what the grid asks of it."""
+    read = [(asked, read_study(grid, asked)) for asked in grid.studies]
+    return [(asked, study) for asked, study in read if study is not None]
+
+
+def probes(grid: Grid) -> list[tuple[dict[str, Any], Probe]]:
+    """Every probe that has a result, behind what the grid asks of it."""
+    read = [(asked, read_probe(grid, asked)) for asked in grid.probes]
+    return [(asked, probe) for asked, probe in read if probe is not None]
+
+
+def measurements(grid: Grid) -> Benchmark | None:
+    """The benchmark's measurements; None where no benchmark was run."""
+    return read_benchmark(grid.folder)
