@@ -16,9 +16,25 @@ from algorithms.core.task import Task
 from experiments.cells import Cell, Grid, Probe, preprocessing
 from experiments.checks import GridError
 from experiments.search import Study
-from experiments.sources import TaskCode, digest, import_closure, task_code, versions_of
+from experiments.sources import (
+    ROOT,
+    TaskCode,
+    digest,
+    distribution_with,
+    import_closure,
+    imports_of,
+    task_code,
+    versions_of,
+)
 
-LIBRARIES = ("torch", "numpy", "gymnasium", "mujoco")  # whose versions numbers depend on
+LIBRARIES = ("torch", "numpy", "gymnasium", "mujoco")  # whose versions all numbers depend on
+# Packages that algorithms import and whose versions are not in what determines a job, each with the reason.
+EXEMPT_PACKAGES = {
+    "envpool": "counts where a task names it as its backend",
+    "filelock": "guards files",
+    "platformdirs": "says where compiled code lies",
+    "threadpoolctl": "sets the number of threads",
+}
 # Modules of experiments that a job imports and that are no inputs of it, each with the reason. Nothing else is exempt.
 EXEMPT = {
     "cells": "what it makes of the grid is the parameter",
@@ -88,22 +104,24 @@ class Code:
 def what_determines(grid: Grid, job: Cell | Study | Probe) -> Determinants:
     """What determines a cell, a study or a probe of a grid.
 
-    Files: the import closure of the algorithm's file (of a probe, of every algorithm's), of the task's module where
-    that is not of an installed distribution, and of the command line without the modules in EXEMPT. Asked: everything
-    that the grid says about it. Versions: of LIBRARIES, of the distributions that the tasks are from, and of the
-    sampler of a study. Not here: the files of results that a job takes over (a study's winner, a probed run).
+    Files: the import closures of the algorithm's file (of a probe, of every algorithm's), of the command line without
+    the modules in EXEMPT, and of the task's module, unless it belongs to an installed distribution.
+    Asked: everything that the grid says about it.
+    Versions: of LIBRARIES, of the other packages that the algorithm's files import without those in EXEMPT_PACKAGES,
+    of the distributions that the tasks are from, and of the sampler of a study.
+    Not here: the files of results that a job takes over, which are a study's winner and a probed run.
     """
     if isinstance(job, Cell):
         task = grid.tasks[job.task].task
-        files, versions = sources("run", (grid.algorithms[job.algorithm].file,), (task,))
+        files, versions = sources("run", (grid.algorithms[job.algorithm].file,), (place(task),))
         asked = {"task": preprocessing(task), "checkpoints": grid.checkpoints, "compile": grid.compile}
         return Determinants(files, vars(job) | asked, versions)
     if isinstance(job, Study):
-        tasks = tuple(grid.tasks[task].task for task in job.tasks)
+        tasks = tuple(place(grid.tasks[task].task) for task in job.tasks)
         files, versions = sources("tune", (grid.algorithms[job.algorithm].file,), tasks)
         return Determinants(files, job.description() | identity(grid, job), versions | versions_of(["optuna"]))
     task = Task(job.task) if job.exact else grid.tasks[job.task].task
-    files, versions = sources("probe", tuple(algorithm.file for algorithm in grid.algorithms.values()), (task,))
+    files, versions = sources("probe", tuple(algorithm.file for algorithm in grid.algorithms.values()), (place(task),))
     settings = {name: grid.resolved(name, job.task).settings() for name in grid.algorithms}
     of_task = None if job.exact else preprocessing(task)
     return Determinants(files, asdict(job) | {"task_settings": of_task, "settings": settings}, versions)
@@ -130,18 +148,23 @@ INPUTS_ALL_THE_SAME = {"run": (), "tune": ("search",), "probe": ("exact", "metri
 
 
 @functools.cache
-def sources(command: str, algorithms: tuple[str, ...], tasks: tuple[Task, ...]) -> tuple[tuple[str, ...], dict]:
+def sources(
+    command: str, algorithms: tuple[str, ...], tasks: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, ...], dict[str, str]]:
     """The source files and the versions that a command line's numbers depend on.
 
-    command: run, tune or probe. algorithms: their files, relative to the project.
+    command: run, tune or probe. algorithms: their files, relative to the project. tasks: their ids and backends.
     """
     without = frozenset(f"experiments.{name}" for name in EXEMPT.keys() - set(INPUTS_ALL_THE_SAME[command]))
     files = set(import_closure(f"experiments/{command}.py", without=without))
     versions = versions_of(LIBRARIES)
     for algorithm in algorithms:
-        files.update(import_closure(algorithm))
+        imports = imports_of(ROOT / algorithm)
+        files.update(imports.files)
+        further = map(distribution_with, set(imports.packages) - EXEMPT_PACKAGES.keys())
+        versions |= versions_of(sorted(filter(None, further)))
     for task in tasks:
-        code = code_of(task)
+        code = task_code(*task)
         files.update(code.files)
         versions |= code.versions
     return tuple(sorted(files)), versions
@@ -149,4 +172,9 @@ def sources(command: str, algorithms: tuple[str, ...], tasks: tuple[Task, ...]) 
 
 def code_of(task: Task) -> TaskCode:
     """What a task's environment is made of."""
-    return task_code(task.id, task.backend)
+    return task_code(*place(task))
+
+
+def place(task: Task) -> tuple[str, str]:
+    """What says where a task's environment is made: its id and its backend."""
+    return task.id, task.backend

@@ -5,12 +5,13 @@ import hashlib
 import importlib
 import importlib.metadata
 import site
+import sys
 import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass
 from modulefinder import Module, ModuleFinder
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 
@@ -48,7 +49,6 @@ class SourceFinder(ModuleFinder):
             return module
 
 
-@functools.cache
 def import_closure(
     file: str | Path, folders: tuple[Path, ...] = (ROOT,), without: frozenset[str] = frozenset()
 ) -> tuple[str, ...]:
@@ -64,7 +64,19 @@ def import_closure(
     Returns paths relative to the project, in alphabetical order; what lies elsewhere has its absolute path.
     Raises FileNotFoundError where there is no such file.
     """
-    path = folders[0] / file
+    return imports_of(folders[0] / file, folders, without).files
+
+
+class Imports(NamedTuple):
+    """What a module imports, directly or not."""
+
+    files: tuple[str, ...]  # as `import_closure` returns them
+    packages: tuple[str, ...]  # top-level names of what is neither in the folders nor of the standard library
+
+
+@functools.cache
+def imports_of(path: Path, folders: tuple[Path, ...] = (ROOT,), without: frozenset[str] = frozenset()) -> Imports:
+    """What the module in a file imports; the arguments are those of `import_closure`, but for the whole path."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     name = path.relative_to(folders[0]).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
@@ -72,7 +84,9 @@ def import_closure(
     finder.import_hook(name)
     found = {Path(module.__file__) for module in finder.modules.values() if module.__file__}
     beside = {other for source in found for other in source.parent.glob(f"{source.stem}.*") if other.is_file()}
-    return tuple(sorted(map(shown, found | beside)))
+    own = {module.partition(".")[0] for module in (*finder.modules, *without)}
+    packages = {module.partition(".")[0] for module in finder.badmodules} - own - sys.stdlib_module_names
+    return Imports(tuple(sorted(map(shown, found | beside))), tuple(sorted(packages)))
 
 
 def shown(file: Path) -> str:
@@ -159,7 +173,12 @@ def distribution_of(module: str, file: Path) -> str | None:
     installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()}
     if file.resolve().is_relative_to(ROOT) or not any(file.is_relative_to(folder) for folder in installed):
         return None
-    top = module.partition(".")[0]
-    if version_of(top) is not None:
-        return top
-    return next(iter(importlib.metadata.packages_distributions().get(top, [])), None)
+    return distribution_with(module.partition(".")[0])
+
+
+@functools.cache
+def distribution_with(package: str) -> str | None:
+    """The installed distribution that has a top-level package, or None."""
+    if version_of(package) is not None:
+        return package
+    return next(iter(importlib.metadata.packages_distributions().get(package, [])), None)

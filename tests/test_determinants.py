@@ -12,11 +12,11 @@ import yaml
 from gymnasium.envs.classic_control import CartPoleEnv
 
 from algorithms.core.task import Task
-from experiments import sources
+from experiments import determinants, sources
 from experiments.checks import GridError
 from experiments.determinants import EXEMPT, Code, Determinants, code_of, what_determines
 from experiments.grid import load_grid
-from experiments.sources import ROOT, import_closure, task_code
+from experiments.sources import ROOT, distribution_with, import_closure, imports_of, task_code
 from tests.pipeline_fixtures import files_opened
 
 ALGORITHMS = ("reinforce", "reinforce_baseline", "actor_critic", "a2c", "ppo")
@@ -35,7 +35,7 @@ def write(folder, **files):
 
 def closure(folder, file, **options):
     """The names of the files of a closure."""
-    import_closure.cache_clear()
+    imports_of.cache_clear()
     return {Path(path).relative_to(folder).as_posix() for path in import_closure(file, (folder,), **options)}
 
 
@@ -82,6 +82,12 @@ def test_a_folder_that_is_called_like_an_installed_package_does_no_harm(tmp_path
 def test_what_a_closure_is_without_is_not_looked_into(tmp_path):
     write(tmp_path, main="import near, left", near="", left="import behind", behind="")
     assert closure(tmp_path, "main.py", without=frozenset({"left"})) == {"main.py", "near.py"}
+
+
+def test_packages_are_what_is_imported_from_elsewhere(tmp_path):
+    write(tmp_path, main="import os, numpy.random\nimport near", near="def late():\n    from yaml import safe_load")
+    assert imports_of(tmp_path / "main.py", (tmp_path,)).packages == ("numpy", "yaml")
+    assert [distribution_with(package) for package in ("numpy", "yaml", "unheard_of")] == ["numpy", "PyYAML", None]
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
@@ -248,12 +254,12 @@ def test_versions_of_libraries_determine_and_the_samplers_those_of_a_study(grid)
 
 
 def test_what_was_edited_while_a_job_was_at_work_is_named():
-    determinants = Determinants(("algorithms/ppo.py", "algorithms/a2c.py"), {}, {})
-    code = determinants.code()
-    determinants.check_code(code)
+    about = Determinants(("algorithms/ppo.py", "algorithms/a2c.py"), {}, {})
+    code = about.code()
+    about.check_code(code)
     earlier = Code(dict(code.contents) | {"algorithms/a2c.py": "other"}, {})
     with pytest.raises(GridError, match=r"^algorithms/a2c\.py: edited while this job was running"):
-        determinants.check_code(earlier)
+        about.check_code(earlier)
 
 
 # ------------------------------------------------------------------------------------ every key of a grid
@@ -311,6 +317,7 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "tasks CartPole-v1 normalize_rewards": (True, OF_THE_TASK),
     "tasks CartPole-v1 action_bounds": (None, None),  # squash needs actions that CartPole does not have
     "tasks CartPole-v1 max_episode_steps": (100, OF_THE_TASK),
+    "tasks CartPole-v1 variants": (None, None),  # the laboratory takes no such task: see below
     "tasks CartPole-v1 random_score": (21, STUDY),
     "tasks CartPole-v1 reference_score": (400, STUDY),
     "tasks CartPole-v1 reference_source": ("another", set()),
@@ -354,6 +361,26 @@ def test_a_change_of_a_grids_key_makes_stale_what_depends_on_it_and_nothing_else
     assert stale == expected
 
 
+def test_variants_of_a_task_make_its_cells_and_studies_stale(tmp_path):
+    data = GRID | {"probes": None}
+    grid = grid_of(tmp_path, data)
+    variants = [{"sutton_barto_reward": True}, {"sutton_barto_reward": False}]
+    other = grid_of(tmp_path, data | {"tasks": {"CartPole-v1": GRID["tasks"]["CartPole-v1"] | {"variants": variants}}})
+    for job, changed_job in zip([*grid.cells(), *grid.studies()], [*other.cells(), *other.studies()], strict=True):
+        assert what_determines(grid, job).parameter != what_determines(other, changed_job).parameter
+
+
+def test_a_package_that_an_algorithm_imports_determines_its_cells(monkeypatch, grid):
+    cell = grid.cells()[0]
+    before = what_determines(grid, cell).versions
+    monkeypatch.setattr(determinants, "EXEMPT_PACKAGES", {})
+    determinants.sources.cache_clear()
+    try:
+        assert what_determines(grid, cell).versions.keys() - before.keys() >= {"filelock", "threadpoolctl"}
+    finally:
+        determinants.sources.cache_clear()
+
+
 def test_the_changes_are_of_every_key_that_a_grid_has():
     from experiments.grid import ALGORITHM_KEYS, GRID_KEYS, PROBE_KEYS, PROBE_TASK_KEYS, TASK_KEYS
     from experiments.search import GROUP_KEYS, TUNING_KEYS
@@ -380,11 +407,11 @@ def opened_by(tmp_path, module, *words):
     return files_opened(ROOT, tmp_path, module, *words, PYTHONPATH=os.pathsep.join([str(ROOT), str(tmp_path)]))
 
 
-def unaccounted(opened, determinants):
+def unaccounted(opened, about):
     """Files that were opened, whose edit would make nothing stale, and that are not exempt."""
     exempt = {f"experiments/{name}.py" for name in EXEMPT}
-    assert opened & set(determinants.files), "nothing was recorded"
-    return opened - set(determinants.files) - exempt
+    assert opened & set(about.files), "nothing was recorded"
+    return opened - set(about.files) - exempt
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -410,12 +437,12 @@ def test_so_does_an_edit_of_what_its_task_is_made_of(case, tmp_path):
     grid = grid_of(tmp_path, data | {"tasks": {task: TASK | settings}, "algorithms": {"a2c": None}})
     words = ("--grid", tmp_path / "mine.yaml", "--algorithm", "a2c", "--task", task, "--seed", 0)
     opened = opened_by(tmp_path, "experiments.run", *words, "--output", tmp_path / "run")
-    determinants = what_determines(grid, grid.cell("a2c", task, 0))
-    assert opened - set(determinants.files) - {f"experiments/{n}.py" for n in EXEMPT.keys() - {"exact"}} <= {
+    about = what_determines(grid, grid.cell("a2c", task, 0))
+    assert opened - set(about.files) - {f"experiments/{n}.py" for n in EXEMPT.keys() - {"exact"}} <= {
         "experiments/exact.py"
     }
-    assert ("experiments/exact.py" in determinants.files) == (task == TABULAR)
-    assert ("envpool" in determinants.versions) == (case == "EnvPool")
+    assert ("experiments/exact.py" in about.files) == (task == TABULAR)
+    assert ("envpool" in about.versions) == (case == "EnvPool")
 
 
 def test_a_users_task_is_in_the_record_of_its_run_with_what_it_imports(tmp_path):
@@ -443,16 +470,16 @@ def test_so_does_an_edit_of_any_file_that_a_study_opens(tmp_path, grid):
     words = ("--grid", tmp_path / "mine.yaml", "--algorithm", "ppo_tuned", "--group", "all")
     opened = opened_by(tmp_path, "experiments.tune", *words, "--output", tmp_path / "study")
     assert {"experiments/tune.py", "experiments/search.py", "algorithms/ppo.py"} <= opened
-    determinants = what_determines(grid, grid.studies()[0])
-    assert unaccounted(opened, determinants) == set()
-    assert json.loads((tmp_path / "study" / "study.json").read_text())["code"] == determinants.code().name
+    about = what_determines(grid, grid.studies()[0])
+    assert unaccounted(opened, about) == set()
+    assert json.loads((tmp_path / "study" / "study.json").read_text())["code"] == about.code().name
 
 
 def test_so_does_an_edit_of_any_file_that_a_probe_opens(tmp_path, grid):
     words = ("--grid", tmp_path / "mine.yaml", "--task", TABULAR, "--seed", 0)
     opened = opened_by(tmp_path, "experiments.probe", *words, "--output", tmp_path / "probe")
     assert {"experiments/probe.py", "experiments/exact.py", "experiments/gradients.py"} <= opened
-    determinants = what_determines(grid, grid.probe(TABULAR, 0, 0))
+    about = what_determines(grid, grid.probe(TABULAR, 0, 0))
     other_reasons = {"experiments/claims.yaml"}  # read with the grid, and judged later
-    assert unaccounted(opened, determinants) <= other_reasons
-    assert json.loads((tmp_path / "probe" / "probe.json").read_text())["code"] == determinants.code().name
+    assert unaccounted(opened, about) <= other_reasons
+    assert json.loads((tmp_path / "probe" / "probe.json").read_text())["code"] == about.code().name

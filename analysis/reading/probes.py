@@ -12,7 +12,6 @@ import numpy as np
 from analysis.reading.checks import NUMBER, ResultsError, check_keys, check_named, read_record_if_there
 from analysis.reading.grid import Grid
 
-PROBE_FILES = ("probe.json", "grams.npz")
 PROBE_FILE_KEYS = {
     "schema": int,
     "probe": dict,

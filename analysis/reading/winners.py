@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.reading.checks import NUMBER, ResultsError, check_keys, check_schema, read_json
+from experiments.schema import BEST
 
 BEST_KEYS = {"schema": int, "algorithm": str, "group": str, "trial": int, "score": NUMBER, "settings": dict}
 
@@ -13,7 +14,7 @@ def read_best(results: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
     """The winner of a study: its best.json, which an entry of the grid's studies asks for. None where the study has
     trials still to make. Raises ResultsError.
     """
-    path = results / asked["directory"] / "best.json"
+    path = results / asked["directory"] / BEST
     if not path.exists():
         return None
     best = read_json(path)
