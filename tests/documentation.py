@@ -25,7 +25,8 @@ import pytest
 from markdown_it import MarkdownIt
 from snakemake.cli import parse_args as parse_snakemake
 
-from experiments.grid import MISTAKES, load_grid
+from experiments.command import MISTAKES
+from experiments.grid import load_grid
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("algorithms", "experiments", "analysis", "results", "findings", ".github")
