@@ -64,7 +64,7 @@ OF_PUBLISHED = (
 
 
 def summary_json(grid: Grid, tables: dict[str, pd.DataFrame]) -> str:
-    """The summary as strict JSON, a key or a value a line."""
+    """The summary as strict JSON text, with one key or value on a line."""
     return json.dumps(summary(grid, tables), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
@@ -123,17 +123,19 @@ def claims(table: pd.DataFrame, places: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def pair(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the table of pairs; how many seeds are needed is infinite there above MOST_SEEDS, which JSON has not."""
+    """A row of the table of pairs. seeds_needed is infinite there above MOST_SEEDS, and JSON has no infinity."""
     many = row["seeds_needed"] is not None and np.isinf(row["seeds_needed"])
     return {**row, "seeds_needed_more_than": MOST_SEEDS if many else None}
 
 
 def scores(table: pd.DataFrame, runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of the table summary, each with its runs from the table scores."""
     by_cell = {names: rows(own, OF_A_RUN, flags=["reached"]) for names, own in runs.groupby(["task", "algorithm"])}
     return [{**row, "runs": by_cell.get((row["task"], row["algorithm"]), [])} for row in rows(table)]
 
 
 def laboratory(gradients: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every probe with its estimators, at the main batch size and with raw advantages."""
     main = gradients[(gradients["main"] == 1) & (gradients["advantages"] == "raw")]
     return [
         {**rows(own.head(1), OF_A_PROBE, flags=["exact"])[0], "estimators": rows(own, OF_AN_ESTIMATOR)}
@@ -142,6 +144,7 @@ def laboratory(gradients: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def provenance(table: pd.DataFrame) -> dict[str, Any]:
+    """Versions, commits and machines, each value with its number of runs."""
     return {
         f"{kind}s": rows(table[table["kind"] == kind], ("name", "value", "runs"))
         for kind in ("version", "commit", "machine")
@@ -162,15 +165,17 @@ def rows(table: pd.DataFrame, columns: Iterable[str] | None = None, flags: Itera
 
 
 def count(value: float) -> float:
+    """A number of things as an integer; infinity stays."""
     return int(value) if np.isfinite(value) else value
 
 
 def without(table: pd.DataFrame, *columns: str) -> list[str]:
+    """The names of all other columns."""
     return [name for name in table.columns if name not in columns]
 
 
 def finite(value: Any) -> Any:
-    """The same with None in place of every number that JSON does not have."""
+    """The value with None in place of every number that JSON lacks: NaN and the infinities."""
     if isinstance(value, dict):
         return {key: finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

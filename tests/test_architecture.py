@@ -20,7 +20,7 @@ from experiments import tune
 from experiments.grid import GridError, load_grid
 from experiments.probe import trained
 from experiments.run import main as run_main
-from experiments.search import read_best
+from experiments.tuned import read_best
 from tests.tasks import make_learner
 
 GRID = {

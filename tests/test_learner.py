@@ -10,7 +10,7 @@ import torch
 from platformdirs import user_cache_path
 
 from algorithms.a2c import A2C
-from algorithms.core.algorithm import InvalidAlgorithm, InvalidSetting
+from algorithms.core.algorithm import ALIASES, InvalidAlgorithm, InvalidSetting, setting
 from algorithms.core.batch import Batch
 from algorithms.core.compiled import CannotCompile, fingerprint
 from algorithms.core.mlp import ValueFunction
@@ -63,6 +63,69 @@ def test_a_wrong_setting_is_refused_with_its_name_and_what_was_expected(settings
         PPO.from_settings(settings)
     for part in ["PPO", *parts]:
         assert part in str(refusal.value)
+
+
+@dataclass(frozen=True)
+class Bounded(A2C):
+    """Has settings of its own, and gives one of its base another default."""
+
+    title: ClassVar[str] = "Bounded"
+    temperature: float = setting(1.0, low=0.5, high=4)
+    offset: float = setting(0.0, low=-1)
+    ceiling: float | None = setting(None, high=2)
+    anything: float = -3.0
+    layers: int = setting(2, low=0, high=3)
+    gamma: float = 0.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"temperature": 0.4}, "temperature of Bounded must be between 0.5 and 4, not 0.4"),
+        ({"temperature": 5}, "temperature of Bounded must be between 0.5 and 4, not 5"),
+        ({"offset": -2}, "offset of Bounded must be finite and at least -1, not -2"),
+        ({"ceiling": 3.0}, "ceiling of Bounded must be finite and at most 2, not 3"),
+        ({"anything": math.inf}, "anything of Bounded must be finite, not inf"),
+        ({"layers": 4}, "layers of Bounded must be between 0 and 3, not 4"),
+        ({"gamma": 1.5}, "gamma of Bounded must be between 0 and 1, not 1.5"),
+        ({"rollout_length": 0}, "rollout_length of Bounded must be at least 1, not 0"),
+        ({"policy_learning_rate": -1.0}, "policy_learning_rate of Bounded must be finite and not negative, not -1"),
+    ],
+)
+def test_a_setting_has_the_bounds_of_its_field_or_of_the_field_that_it_replaces(settings, sentence):
+    with pytest.raises(InvalidSetting, match=sentence):
+        Bounded.from_settings(settings)
+    with pytest.raises(InvalidSetting, match=sentence):
+        replace(Bounded(), **settings)
+
+
+def test_values_at_the_bounds_and_none_are_settings():
+    for settings in ({"temperature": 0.5, "ceiling": 2}, {"temperature": 4, "ceiling": None, "anything": -1e9}):
+        assert Bounded.from_settings(settings).settings().items() >= settings.items()
+    assert type(Bounded(temperature=np.float32(2.0)).temperature) is type(Bounded(offset=1).offset) is float
+
+
+@pytest.mark.parametrize(
+    ("alias", "meant"),
+    [
+        ("learning_rate", "'policy_learning_rate' or 'value_learning_rate'"),
+        ("lr", "'policy_learning_rate' or 'value_learning_rate'"),
+        ("n_steps", "'rollout_length'"),
+        ("ent_coef", "'entropy_coefficient'"),
+        ("batch_size", "'minibatch_size'"),
+        ("clip_range", "'clip'"),
+        ("net_arch", "'hidden_sizes'"),
+    ],
+)
+def test_the_name_that_another_library_gives_a_setting_is_refused_with_the_name_that_it_has_here(alias, meant):
+    with pytest.raises(InvalidSetting, match=rf"PPO has no setting '{alias}'; did you mean {meant}\? Others are: "):
+        PPO.from_settings({alias: 1})
+
+
+def test_an_alias_of_a_setting_that_the_algorithm_lacks_is_an_unknown_name():
+    with pytest.raises(InvalidSetting, match=r"A2C has no setting .clip_range.; (?!did you mean .clip.)"):
+        A2C.from_settings({"clip_range": 0.2})
+    assert all(hasattr(PPO, name) for names in ALIASES.values() for name in names)
 
 
 def test_a_choice_outside_the_choices_is_refused_with_the_choices():

@@ -22,7 +22,7 @@ from analysis.reading.tables import read_table, write_table
 from analysis.sections import FIGURES, TABLES
 from analysis.sections.published import sentences as published_findings
 from analysis.sections.published import tables as published
-from analysis.sections.published.figures import in_columns
+from analysis.sections.published.figures import in_columns, published_scores
 from analysis.sections.published.tables import (
     SETTINGS,
     TIME_LIMITS,
@@ -563,7 +563,7 @@ def test_the_projects_own_entries_make_a_table_and_a_section_without_nan_or_warn
 def test_the_figure_has_a_row_for_each_comparable_entry(hopper):
     table = compare(hopper, {}, {"mean": 1500, "settings": "annealed", "source": "Else"}, {"steps": 1000000})
     theme.apply()
-    figure = FIGURES["published_scores"](read_grid(hopper), table)
+    figure = published_scores(read_grid(hopper), table)
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["PPO: Somebody, v5 *", "PPO: Else, v5"]
     middles = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]

@@ -27,10 +27,10 @@ from algorithms.reinforce import Reinforce
 from analysis.reading import grid as reading
 from analysis.reading.runs import read_run
 from experiments import run as run_command
-from experiments.cells import ROOT
 from experiments.command import MISTAKES
 from experiments.grid import load_grid
 from experiments.record import write_record
+from experiments.sources import ROOT
 from tests.tasks import Bandit, Tabular, make_learner, needs_compiler, random_rollout
 
 SMALL = dict(num_envs=4, rollout_length=16, minibatch_size=32, epochs=2, policy_learning_rate=3e-3)

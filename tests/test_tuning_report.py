@@ -575,8 +575,8 @@ def test_a_spoilt_study_is_named_with_what_is_wrong(one, mistake):
 GRID_MISTAKES = {
     "evaluation seeds": ({"seeds": [1, 2]}, "has 1 in seeds and in the grid's seeds"),
     "fresh seeds of tuning": ({"fresh_seeds": [100]}, "has 100 in seeds and in fresh_seeds"),
-    "an unknown task": ({"serves": ["Hoper-v5"]}, "serves has 'Hoper-v5'; there is Hopper-v5"),
-    "an unknown algorithm": ({"algorithm": "pppo"}, "algorithm has 'pppo'; there is ppo"),
+    "an unknown task": ({"serves": ["Hoper-v5"]}, "serves has 'Hoper-v5'; valid are Hopper-v5"),
+    "an unknown algorithm": ({"algorithm": "pppo"}, "algorithm has 'pppo'; valid are ppo"),
     "a directory of no study": ({"directory": "tuning/ppo/al"}, "cells[0].tuned is 'tuning/ppo/all', which is not"),
     "no trials": ({"trials": "many"}, "studies[0] has trials = 'many'; expected int"),
 }

@@ -13,6 +13,7 @@ from analysis.reading.checks import ResultsError
 from analysis.reading.grid import read_grid
 from analysis.tables import make_tables
 from experiments.cells import preprocessing
+from experiments.determinants import what_determines
 from experiments.grid import GridError, load_grid
 from experiments.random_score import random_returns
 from tests.analysis_fixtures import CARTPOLE, edit_json, write_grid, write_runs
@@ -67,14 +68,14 @@ def test_a_grid_gives_a_task_its_variants_and_they_determine_its_cells(tmp_path)
     assert grid.manifest()["tasks"]["CartPole-v1"]["variants"] == CARTPOLES
     tasks = grid.manifest()["tasks"]
     assert json.loads(json.dumps(tasks)) == tasks
-    determined = {g.what_determines(g.cells()[0]) for g in (plain, grid, load(tmp_path, CARTPOLES[::-1]))}
+    determined = {what_determines(g, g.cells()[0]).parameter for g in (plain, grid, load(tmp_path, CARTPOLES[::-1]))}
     assert len(determined) == 3
 
 
 def test_a_task_without_variants_says_nothing_about_them(tmp_path):
     for grid in (load(tmp_path), load(tmp_path, [])):
         assert "variants" not in grid.manifest()["tasks"]["CartPole-v1"]
-        assert "variants" not in grid.what_determines(grid.cells()[0])
+        assert "variants" not in what_determines(grid, grid.cells()[0]).parameter
     assert preprocessing(Task("CartPole-v1")).keys() == {
         *("backend", "normalize_observations", "normalize_rewards", "action_bounds", "max_episode_steps")
     }

@@ -170,7 +170,7 @@ class GymnasiumBackend:
             next_observations[i] = self._one_hot[int(observation)] if self._one_hot else observation
             if info or self.action_masks is not None:
                 self._allow(i, info)
-            if "cost" in info:
+            if info and "cost" in info:
                 if costs is None:
                     costs, self._reports_costs = np.zeros(len(self.envs)), True
                 costs[i] = self._cost(info["cost"])

@@ -9,12 +9,10 @@ import pandas as pd
 
 from analysis.reading.checks import (
     PROVENANCE_KEYS,
-    ResultsError,
     check_keys,
-    line_of,
+    check_names,
     read_csv,
     read_record_if_there,
-    valid_choices,
 )
 from experiments.schema import BENCHMARK_FILES, MEASUREMENT_COLUMNS
 
@@ -42,19 +40,12 @@ def read_benchmark(results: Path) -> Benchmark | None:
     """The benchmark in results/<grid>/speed; None where none was run. Raises ResultsError."""
     folder = results / "speed"
     record, table = (folder / file for file in BENCHMARK_FILES)  # the record is written last
-    about = read_record_if_there(record, BENCHMARK_KEYS)
-    if about is None:
+    if (about := read_record_if_there(record, BENCHMARK_KEYS)) is None:
         return None
     contestants = about["contestants"]
     for name, contestant in contestants.items():
         check_keys(contestant, CONTESTANT_KEYS, record, f"contestants.{name}")
     columns = tuple(column for column in MEASUREMENT_COLUMNS if column not in UNREAD)
     measurements = read_csv(table, columns, MEASUREMENT_TEXT)
-    unknown = ~measurements["contestant"].isin(list(contestants))
-    if unknown.any():
-        name = measurements["contestant"][unknown].iloc[0]
-        raise ResultsError(
-            f"{table}: line {line_of(unknown)} has contestant = {name!r}; benchmark.json has "
-            f"{valid_choices(name, contestants)}."
-        )
+    check_names(measurements, {"contestant": contestants}, table)
     return Benchmark(measurements, about)

@@ -43,6 +43,15 @@ def check_choice(value: Any, choices: Iterable[str], path: Path, where: str) -> 
         raise ResultsError(f"{path}: {where} is {value!r}; valid are {valid_choices(value, choices)}.")
 
 
+def check_named(named: Iterable[tuple[str, Any, Iterable[Any]]], path: Path, where: str) -> None:
+    """Check the names that an entry, at `where` in the file `path`, has: (key, name, valid choices) of each."""
+    for key, name, choices in named:
+        if name not in list(choices):  # a list, since what stands there may have no hash
+            raise ResultsError(
+                f"{path}: {where}.{key} has {name!r}; valid are {valid_choices(name, map(str, choices))}."
+            )
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises ResultsError where the file is missing, incomplete or holds no object."""
     try:

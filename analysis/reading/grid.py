@@ -12,6 +12,7 @@ from analysis.reading.checks import (
     check_choice,
     check_inside,
     check_keys,
+    check_named,
     read_record,
     valid_choices,
 )
@@ -191,9 +192,7 @@ def check_study_entry(study: Any, content: dict[str, Any], path: Path, where: st
     check_keys(study["pruner"], {"name": str}, path, f"{where}.pruner")
     named = [("algorithm", study["algorithm"], content["algorithms"])]
     named += [("serves", task, content["tasks"]) for task in study["serves"]]
-    for key, name, choices in named:
-        if not isinstance(name, str) or name not in choices:
-            raise ResultsError(f"{path}: {where}.{key} has {name!r}; there is {valid_choices(name, choices)}.")
+    check_named(named, path, where)
     uses = {"seeds": study["seeds"], "fresh_seeds": study["fresh_seeds"], "the grid's seeds": content["seeds"]}
     for use, seeds in uses.items():
         if not all(isinstance(seed, int) for seed in seeds):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.reading.checks import NUMBER, ResultsError, check_keys, read_record_if_there, valid_choices
+from analysis.reading.checks import NUMBER, ResultsError, check_keys, check_named, read_record_if_there
 from analysis.reading.grid import Grid
 
 PROBE_FILE_KEYS = {
@@ -57,8 +57,7 @@ def read_probe(grid: Grid, asked: dict[str, Any]) -> Probe | None:
     """The probe that an entry of the grid's probes asks for; None where it has not been made. Raises ResultsError."""
     folder = grid.folder / asked["directory"]
     path = folder / "probe.json"
-    about = read_record_if_there(path, PROBE_FILE_KEYS)
-    if about is None:
+    if (about := read_record_if_there(path, PROBE_FILE_KEYS)) is None:
         return None
     found = {**about["probe"], "exact": about["exact"]}
     check_keys(found, {"step": int}, path, "probe")
@@ -90,10 +89,7 @@ def check_estimator(estimator: Any, grid: Grid, references: list, sizes: list, p
     named += [("sizes", size, sizes) for size in estimator["sizes"]]
     if estimator["algorithm"] is not None:
         named.append(("algorithm", estimator["algorithm"], grid.algorithms))
-    for key, name, choices in named:
-        if name not in choices:
-            valid = valid_choices(name, map(str, choices))
-            raise ResultsError(f"{path}: {where}.{key} has {name!r}; there is {valid}.")
+    check_named(named, path, where)
     check_keys(estimator, required[estimator["kind"]], path, where)
 
 

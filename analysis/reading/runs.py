@@ -13,6 +13,7 @@ from analysis.reading.checks import (
     NUMBER,
     PROVENANCE_KEYS,
     ResultsError,
+    check_choice,
     check_keys,
     line_of,
     read_csv,
@@ -67,8 +68,7 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
     keys = [*run["task_settings"], *(["variants"] if "variants" in task else [])]  # a key that most tasks lack
     check_asked("task_settings.", run["task_settings"], {key: task.get(key) for key in keys}, path, asked_by)
     check_asked("", {"steps": run["steps"]}, {"steps": cell["steps"]}, path, asked_by)
-    if run["status"] not in RUN_STATES:
-        raise ResultsError(f"{path}: status is {run['status']!r}; valid are {', '.join(RUN_STATES)}.")
+    check_choice(run["status"], RUN_STATES, path, "status")
     check_keys(run["seconds"], dict.fromkeys(SECONDS, NUMBER), path, "seconds")
     if run["status"] == "diverged":
         check_keys(run, {"diverged_at": NUMBER}, path, "the diverged run")

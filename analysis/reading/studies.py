@@ -77,8 +77,7 @@ def read_study(grid: Grid, asked: dict[str, Any]) -> Study | None:
     """The study that an entry of the grid's studies asks for; None where it has not finished. Raises ResultsError."""
     folder = grid.folder / asked["directory"]
     path = folder / "study.json"
-    about = read_record_if_there(path, STUDY_FILE_KEYS)
-    if about is None:
+    if (about := read_record_if_there(path, STUDY_FILE_KEYS)) is None:
         return None
     for task, values in about["tasks"].items():
         check_keys(values, STUDY_TASK_KEYS, path, f"tasks.{task}")

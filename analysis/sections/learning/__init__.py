@@ -16,4 +16,4 @@ FIGURES = {
     "seed_spread": "What the seed decides",
     "diagnostics": "Inside training",
 }
-AVERAGES = dict.fromkeys(FIGURES, "runs")
+AVERAGES = "runs"

@@ -18,4 +18,4 @@ TEXT = "task algorithm status"
 FIGURES = {
     "final_scores": "Final scores",
 }
-AVERAGES = dict.fromkeys(FIGURES, "runs")
+AVERAGES = "runs"
