@@ -21,7 +21,7 @@ from analysis.reading import checks as results
 from analysis.reading.grid import read_grid
 from analysis.reading.tables import read_table, write_table
 from analysis.sections import FIGURES, ORDER
-from analysis.sections.settings.sentences import settings
+from analysis.sections.settings import sentences as settings
 from tests.analysis_fixtures import (
     CARTPOLE,
     EXACT,
@@ -368,7 +368,7 @@ def test_settings_that_differ_between_tasks_are_shown_with_their_task(tmp_path):
         if cell["task"] == "Hopper-v5" and cell["algorithm"] == "ppo":
             cell["settings"] = {**cell["settings"], "gamma": 0.999}
     edit_json(folder / "grid.json", cells=content["cells"])
-    shown = settings(read_grid(folder))
+    shown = settings.page(read_grid(folder))
     assert list(shown["shared"]) == ["policy_learning_rate"]
     assert shown["own"]["ppo"]["gamma"] == (0.99, {"Hopper-v5": 0.999})
     assert shown["own"]["reinforce"]["gamma"] == (0.99, {})
