@@ -30,6 +30,7 @@ from experiments.schema import MADE_OF
 
 
 def main() -> None:
+    """Write the report of a results folder; exit status 1 where something of it is missing."""
     arguments = results_argument("analysis.report", "Make the report from tables and figures.").parse_args()
     missing = write_report(read_grid(arguments.results))
     path = arguments.results / "report" / "index.html"
