@@ -22,7 +22,7 @@ from analysis.sections import FIGURES, TABLES, TITLES
 from experiments.command import MISTAKES
 from experiments.grid import load_grid
 from experiments.jobs import Jobs, directory_of_output, memory, minutes_of_analysis, stage_files, tuned_option
-from experiments.pipeline import go_on, keep_going, words_for_failures
+from experiments.pipeline import go_on, keep_going, make_the_rest, stages, words_for_failures
 from experiments.process import SNAKEMAKE
 from experiments.schema import MADE_OF, PROBE_FILES, REPORT_FILES, RUN_FILES, STUDY_FILES
 
@@ -51,10 +51,12 @@ BENCHMARK = sorted(glob(f"{RESULTS}/speed/*.*"))  # what is there: no rule makes
 TABLE_FILES = expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES)
 REPORT = expand(f"{RESULTS}/report/{{file}}", file=[*REPORT_FILES, MADE_OF])
 
+STAGES = stages(RESULTS)
 TO_LOG = " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"  # what is refused is said in the log and on the terminal
 
 
 onerror:
+    make_the_rest(RESULTS)
     print(words_for_failures([file for job in workflow.scheduler.failed for file in job.log], RESULTS, GRID.path))
 
 
@@ -62,8 +64,7 @@ onstart:
     keep_going(workflow)
 
 
-localrules:
-    manifest,
+localrules: manifest
 
 
 rule reproduce:
@@ -83,8 +84,7 @@ rule partial_report:
     log:
         f"{RESULTS}/logs/partial_report.log",
     shell:
-        f"(python -m analysis.tables --results {RESULTS} && python -m analysis.figures --results {RESULTS}"
-        f" && python -m analysis.report --results {RESULTS}){TO_LOG}"
+        f"({STAGES}){TO_LOG}"
 
 
 rule speed:

@@ -10,13 +10,12 @@ from analysis.reading.checks import read_json, write_whole
 from analysis.reading.tables import read_table
 from analysis.sections import SectionError
 from analysis.words import enumerate_text
-
-FILE = "problems.json"  # in tables/ or figures/; there only where something could not be made
+from experiments.schema import PROBLEMS
 
 
 def write_problems(folder: Path, problems: dict[str, str]) -> None:
     """Note why a table or figure, by its name, is not in `folder`; remove the note where all are there."""
-    path = folder / FILE
+    path = folder / PROBLEMS
     if problems:
         write_whole(path, (json.dumps(problems, indent=1, ensure_ascii=False) + "\n").encode())
     else:
@@ -25,7 +24,7 @@ def write_problems(folder: Path, problems: dict[str, str]) -> None:
 
 def read_problems(folder: Path) -> dict[str, str]:
     """What `write_problems` noted in `folder`; empty where nothing is missing."""
-    path = folder / FILE
+    path = folder / PROBLEMS
     return read_json(path) if path.exists() else {}
 
 

@@ -1,14 +1,17 @@
 """What the Snakefile needs where something went wrong: a new start after a killed one, and words for failures."""
 
 import fcntl
+import shlex
 import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from experiments.record import UnusableFolder, check_writable
+from experiments.schema import PROBLEMS
 
 SNAKEMAKE_FOLDER = Path(".snakemake")  # relative to the project
 SHOWN_FAILURES = 10
@@ -65,6 +68,26 @@ def keep_going(workflow: Any) -> None:
     limiter = workflow.scheduler.job_rate_limiter
     if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
+
+
+def stages(results: str) -> str:
+    """The shell line that makes tables, figures and report of a results folder one after the other.
+
+    Status 1 says that a section could not make something, so the other stages follow; any other status ends the line.
+    """
+    return (
+        f"status=0; for stage in tables figures report; do python -m analysis.$stage --results {shlex.quote(results)}"
+        " || status=$?; [ $status -le 1 ] || break; done; exit $status"
+    )
+
+
+def make_the_rest(results: str) -> None:
+    """After a section has failed, and Snakemake removed what its stage had made: make all other tables, figures and
+    sections again, and the page that says what is missing.
+    """
+    noted = [folder for folder in ("tables", "figures") if (Path(results) / folder / PROBLEMS).exists()]
+    if noted:
+        subprocess.run(["bash", "-c", stages(results)], check=False)
 
 
 def words_for_failures(logs: Iterable[str], results: str, grid: str) -> str:

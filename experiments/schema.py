@@ -71,6 +71,7 @@ MEASUREMENT_COLUMNS = (
 # ------------------------------------------------------------------------------------ report and logs
 
 REPORT_FILES = ("index.html", "report.md", "summary.json")
+PROBLEMS = "problems.json"  # in tables/ and figures/: what a section could not make, and why
 MADE_OF = "files.json"  # beside the page: digests of what the page was made of
 WRITTEN_TO = "; written to "  # in the last line of a job that has written its result
 SNAKEMAKE_ENDED = "Snakemake has ended"  # begins the last words of a job that ended with its Snakemake

@@ -545,6 +545,26 @@ def test_a_run_is_not_written_over_anything_but_a_run(tmp_path):
     assert (tmp_path / "thesis" / "chapter.tex").is_file()
 
 
+def test_a_section_that_fails_does_not_take_the_page_along(project):
+    """Snakemake ends with status 1, and the page has every other section and says what is missing and why."""
+    append(
+        project / "analysis" / "sections" / "tuning" / "tables.py", "\n\ndef shrinkage(studies):\n    return 1 / 0\n"
+    )
+    done = snakemake(project)
+    said = "analysis/sections/tuning/tables.py: shrinkage failed with ZeroDivisionError: division by zero"
+    assert done.returncode == 1
+    assert said in done.stdout + done.stderr
+    results = project / "results" / "smoke"
+    page = (results / "report" / "index.html").read_text(encoding="utf-8")
+    assert said in page
+    assert '<section id="ranking">' in page
+    assert (results / "tables" / "summary.csv").is_file()
+    assert not (results / "tables" / "shrinkage.csv").exists()
+    again = snakemake(project, "partial_report")
+    assert again.returncode == 1
+    assert said in again.stdout + again.stderr
+
+
 def test_a_diverged_run_is_recorded_as_such(tmp_path):
     done = run(ROOT, *one_cell(tmp_path / "run", "--set", "value_learning_rate=1e30"))
     assert done.returncode == 0, done.stderr
