@@ -13,11 +13,10 @@ from analysis.command import results_argument, run_command
 from analysis.drawing import theme
 from analysis.drawing.panels import headnote
 from analysis.lacking import MARK, shortfall_text, shortfalls, without_jobs
-from analysis.making import Maker, parameters
-from analysis.problems import in_words, read_problems, write_problems
+from analysis.making import Maker, tables_named
+from analysis.problems import in_words, made_tables, read_problems, write_problems
 from analysis.reading.checks import ResultsError, valid_choices, write_whole
 from analysis.reading.grid import Grid, read_grid
-from analysis.reading.tables import read_table
 from analysis.sections import AVERAGES, FIGURES, SectionError
 
 KINDS = ("svg", "png")
@@ -65,31 +64,21 @@ def draw(grid: Grid, name: str) -> Figure:
     Raises SectionError where its section cannot draw it, or could not make a table that it is made from.
     """
     module, function = sections.function(FIGURES[name][0], "figures", name)
-    unmade = read_problems(grid.folder / "tables")
-    lacks = [table for table in (*tables_behind(name), *tables_of_lacking(name)) if table in unmade]
-    if lacks:
-        raise SectionError(f"The table {lacks[0]!r}, which it is made from, could not be made. {unmade[lacks[0]]}")
-    tables = {table: read_table(grid.folder, table) for table in tables_behind(name)}
+    table = made_tables(grid.folder)
+    text = lacking(grid, name, table)
+    shown = grid
     if AVERAGES.get(name) == "runs":
-        partial = set(shortfalls(read_table(grid.folder, "summary"))["algorithm"])
-        figure = Maker({"grid": marked(grid, partial), **tables}).call(function, module)
-    else:
-        figure = Maker({"grid": grid, **tables}).call(function, module)
-    if text := lacking(grid, name, lambda table: read_table(grid.folder, table)):
+        shown = marked(grid, set(shortfalls(table("summary"))["algorithm"]))
+    figure = Maker({"grid": shown}, read=table).call(function, module)
+    if text:
         headnote(figure, text)
     return figure
 
 
 def tables_behind(name: str) -> list[str]:
     """The tables that a figure is made from: the parameters of its function name them."""
-    _, function = sections.function(FIGURES[name][0], "figures", name)
-    return [parameter for parameter in parameters(function) if parameter != "grid"]
-
-
-def tables_of_lacking(name: str) -> list[str]:
-    """The table that says what the named figure is made without."""
-    over = AVERAGES.get(name)
-    return [] if over is None else ["summary"] if over == "runs" else ["ledger_jobs"]
+    module, function = sections.function(FIGURES[name][0], "figures", name)
+    return tables_named(function, module)
 
 
 def lacking(grid: Grid, name: str, table: Callable[[str], pd.DataFrame]) -> str:

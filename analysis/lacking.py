@@ -45,6 +45,11 @@ def unfinished(ledger: pd.DataFrame) -> pd.DataFrame:
     return ledger[ledger["state"].isin(["failed", "missing"])]
 
 
+def finished(ledger: pd.DataFrame) -> int:
+    """How many cells of the ledger have a result, be it that the run diverged."""
+    return len(ledger) - len(unfinished(ledger))
+
+
 def state_counts(ledger: pd.DataFrame) -> str:
     """How many rows of a ledger have each state: "2 failed, 1 missing"."""
     return ", ".join(f"{count} {state}" for state, count in ledger["state"].value_counts().items())

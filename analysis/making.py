@@ -16,37 +16,65 @@ def parameters(function: Callable[..., Any]) -> list[str]:
     return [name for name, about in inspect.signature(function).parameters.items() if about.default is about.empty]
 
 
+def tables_named(function: Callable[..., Any], home: ModuleType) -> list[str]:
+    """The tables that a function is made from: those that its parameters name, and those of the functions of its file
+    that they name.
+    """
+    found, asked = [], {function}
+    names = parameters(function)
+    while names:
+        name = names.pop(0)
+        shared = vars(home).get(name)
+        if name in sections.TABLES:
+            found.append(name)
+        elif is_of(shared, home) and shared not in asked:
+            asked.add(shared)
+            names = parameters(shared) + names
+    return list(dict.fromkeys(found))
+
+
+def is_of(thing: Any, module: ModuleType) -> bool:
+    """Whether it is a function that this module defines."""
+    return inspect.isfunction(thing) and thing.__module__ == module.__name__
+
+
 class Maker:
-    """Tables of sections, and what they are made from, each made once, when it is first asked for.
+    """Tables of sections, and what else is made from tables, each made once, when it is first asked for.
 
     A name is one of these, in this order: what is `known` (`grid`, say, or a table that has been read); a source, which
     is a function of `analysis.reading.sources`; a table that a section declares; a function of the module in which the
     name is a parameter, for what several tables of one section share.
+
+    `read` is how a table is had that is not known, by its name; without it, the function of its section makes it.
     """
 
-    def __init__(self, known: Mapping[str, Any]) -> None:
+    def __init__(self, known: Mapping[str, Any], read: Callable[[str], Any] | None = None) -> None:
         self.known = dict(known)
+        self._read = read
         self._made: dict[tuple[str, str], Any] = {}
         self._failed: dict[tuple[str, str], SectionError] = {}
 
-    def call(self, function: Callable[..., Any], home: ModuleType) -> Any:
-        """The function's value; `home` is the module whose functions its parameters may name.
+    def call(self, function: Callable[..., Any], home: ModuleType, **given: Any) -> Any:
+        """The function's value; `home` is the module whose functions its parameters may name, and `given` is what they
+        name in this call alone.
 
         Raises SectionError where a parameter names nothing, or where the function or what it is made from fails; lets
         ResultsError pass, which is about the results and not about a section.
         """
-        made_from = {name: self._get(name, function, home) for name in parameters(function)}
+        made_from = {
+            name: given[name] if name in given else self._get(name, function, home) for name in parameters(function)
+        }
         try:
             return function(**made_from)
         except (ResultsError, MemoryError):
             raise
         except Exception as error:
-            raise SectionError(
-                f"{sections.file_of(home)}: {function.__name__} failed with {type(error).__name__}: {error}"
-            ) from error
+            raise sections.failed(f"{sections.file_of(home)}: {function.__name__}", error) from error
 
     def table(self, name: str) -> Any:
         """A declared table with its columns in their order; raises as `call` does, and where a column is lacking."""
+        if name not in self.known and self._read:
+            self.known[name] = self._read(name)
         if name not in self.known:
             section = sections.SECTION_OF_TABLE[name]
             module, function = sections.function(section, "tables", name)
@@ -64,7 +92,7 @@ class Maker:
             return self.table(name)
         for module in (sources, home):
             function = vars(module).get(name)
-            if inspect.isfunction(function) and function.__module__ == module.__name__:
+            if is_of(function, module):
                 return self._once(function, module)
         raise SectionError(
             f"{sections.file_of(home)}: a parameter of {asker.__name__} is {name!r}, which names no table, no function "
@@ -76,11 +104,14 @@ class Maker:
         if key in self._failed:
             raise self._failed[key]
         if key not in self._made:
+            # What asks for itself on the way to being made finds this.
+            self._failed[key] = SectionError(f"{sections.file_of(module)}: {function.__name__} is made from itself.")
             try:
                 self._made[key] = self.call(function, module)
             except SectionError as error:
                 self._failed[key] = error
                 raise
+            del self._failed[key]
         return self._made[key]
 
 

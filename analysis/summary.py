@@ -27,20 +27,24 @@ An estimate `x` has its 95 % interval in `x_low` and `x_high`; where the row is 
     laboratory     per frozen policy, at the main batch size and before any normalisation of advantages: estimators with
                    their variance as a ratio to REINFORCE's, relative_bias in lengths of the true gradient, verdict
     provenance     versions, commits, machines: each value with the number of runs that have it
+    missing        only where something could not be made: a sentence for every reason; what it would have given is null
 
 Numbers are numbers, flags are true or false, and what does not exist (an interval of a single run, a threshold never
 reached) is null. Equal tables give equal bytes.
 """
 
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.reading.grid import Grid
+from analysis.making import Maker
+from analysis.problems import Missing
 from analysis.reading.jobs import STATES
+from analysis.sections import SectionError
 from analysis.sections.laboratory.tables import PROBE
 from analysis.statistics.comparison import MOST_SEEDS
 
@@ -63,13 +67,18 @@ OF_PUBLISHED = (
 )
 
 
-def summary_json(grid: Grid, tables: dict[str, pd.DataFrame]) -> str:
+def summary_json(maker: Maker, missing: Missing | None = None) -> str:
     """The summary as strict JSON text, with one key or value on a line."""
-    return json.dumps(summary(grid, tables), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    return json.dumps(summary(maker, missing), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
-def summary(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """What the tables say, as objects, lists, texts and finite numbers."""
+def summary(maker: Maker, missing: Missing | None = None) -> dict[str, Any]:
+    """What the tables say, as objects, lists, texts and finite numbers, from a maker that knows the grid and reads
+    tables. A part whose tables could not be made is null; that and what is `missing` on the page is said beside it.
+    """
+    missing = missing or Missing()
+    parts = {name: part(name, function, maker, missing) for name, function in PARTS.items()}
+    grid = maker.known["grid"]
     content = {
         "schema": SCHEMA,
         "grid": {
@@ -80,20 +89,41 @@ def summary(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
             "tasks": [{"task": task, **values} for task, values in grid.tasks.items()],
             "algorithms": [{"algorithm": name, **values} for name, values in grid.algorithms.items()],
         },
-        "completeness": completeness(tables["ledger"]),
-        "claims": claims(tables["claims"], tables["claim_tasks"]),
-        "ranking": {
-            "aggregate": rows(tables["aggregate"]),
-            "pairs": [pair(row) for row in rows(tables["pairs"])],
-            "improvement": rows(tables["improvement"]),
-        },
-        "scores": scores(tables["summary"], tables["scores"]),
-        "published": rows(tables["published"], OF_PUBLISHED),
-        "tuning": rows(tables["shrinkage"]),
-        "laboratory": laboratory(tables["gradients"]),
-        "provenance": provenance(tables["provenance"]),
+        "completeness": parts["completeness"],
+        "claims": parts["claims"],
+        "ranking": {name: parts[name] for name in ("aggregate", "pairs", "improvement")},
+        **{name: parts[name] for name in ("scores", "published", "tuning", "laboratory", "provenance")},
     }
-    return finite(content)
+    return finite(content | ({"missing": missing.sentences()} if missing.found else {}))
+
+
+def part(name: str, function: Callable[..., Any], maker: Maker, missing: Missing) -> Any:
+    """A part of the summary; None, noted in `missing`, where a table that it is made from could not be made."""
+    try:
+        return maker.call(function, sys.modules[__name__])
+    except SectionError as error:
+        missing.add("", f"{name} in summary.json", str(error))
+        return None
+
+
+def aggregate(aggregate: pd.DataFrame) -> list[dict[str, Any]]:
+    return rows(aggregate)
+
+
+def pairs(pairs: pd.DataFrame) -> list[dict[str, Any]]:
+    return [pair(row) for row in rows(pairs)]
+
+
+def improvement(improvement: pd.DataFrame) -> list[dict[str, Any]]:
+    return rows(improvement)
+
+
+def published(published: pd.DataFrame) -> list[dict[str, Any]]:
+    return rows(published, OF_PUBLISHED)
+
+
+def tuning(shrinkage: pd.DataFrame) -> list[dict[str, Any]]:
+    return rows(shrinkage)
 
 
 def completeness(ledger: pd.DataFrame) -> dict[str, Any]:
@@ -107,12 +137,12 @@ def completeness(ledger: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def claims(table: pd.DataFrame, places: pd.DataFrame) -> list[dict[str, Any]]:
-    """Every claim with its verdict and comparisons, from the tables claims and claim_tasks."""
+def claims(claims: pd.DataFrame, claim_tasks: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every claim with its verdict and comparisons."""
     found = []
-    for name, own in table.groupby("claim", sort=False):
+    for name, own in claims.groupby("claim", sort=False):
         about = own.iloc[0]
-        at = places[places["claim"] == name]
+        at = claim_tasks[claim_tasks["claim"] == name]
         comparisons = [
             {**row, "by_task": rows(at[at["comparison"] == row["comparison"]], without(at, "claim", "comparison"))}
             for row in rows(own, without(own, *CLAIM))
@@ -128,10 +158,10 @@ def pair(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "seeds_needed_more_than": MOST_SEEDS if many else None}
 
 
-def scores(table: pd.DataFrame, runs: pd.DataFrame) -> list[dict[str, Any]]:
+def scores(summary: pd.DataFrame, scores: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of the table summary, each with its runs from the table scores."""
-    by_cell = {names: rows(own, OF_A_RUN, flags=["reached"]) for names, own in runs.groupby(["task", "algorithm"])}
-    return [{**row, "runs": by_cell.get((row["task"], row["algorithm"]), [])} for row in rows(table)]
+    by_cell = {names: rows(own, OF_A_RUN, flags=["reached"]) for names, own in scores.groupby(["task", "algorithm"])}
+    return [{**row, "runs": by_cell.get((row["task"], row["algorithm"]), [])} for row in rows(summary)]
 
 
 def laboratory(gradients: pd.DataFrame) -> list[dict[str, Any]]:
@@ -143,12 +173,18 @@ def laboratory(gradients: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def provenance(table: pd.DataFrame) -> dict[str, Any]:
+def provenance(provenance: pd.DataFrame) -> dict[str, Any]:
     """Versions, commits and machines, each value with its number of runs."""
     return {
-        f"{kind}s": rows(table[table["kind"] == kind], ("name", "value", "runs"))
+        f"{kind}s": rows(provenance[provenance["kind"] == kind], ("name", "value", "runs"))
         for kind in ("version", "commit", "machine")
     }
+
+
+PARTS = {  # by name: what makes it, of the tables that its parameters name
+    made.__name__: made
+    for made in (completeness, claims, aggregate, pairs, improvement, scores, published, tuning, laboratory, provenance)
+}
 
 
 def rows(table: pd.DataFrame, columns: Iterable[str] | None = None, flags: Iterable[str] = ()) -> list[dict[str, Any]]:

@@ -13,11 +13,12 @@ import pandas as pd
 from analysis import figures, report, tables
 from analysis.drawing import theme
 from analysis.making import Maker
+from analysis.problems import made_tables
 from analysis.reading import checks as results
 from analysis.reading.checks import SCHEMA
 from analysis.reading.grid import read_grid
-from analysis.reading.tables import read_table, write_table
-from analysis.sections import FIGURES, SECTION_OF_TABLE, TABLES
+from analysis.reading.tables import write_table
+from analysis.sections import FIGURES, SECTION_OF_TABLE
 from experiments.record import write_record
 
 TITLES = {
@@ -544,7 +545,14 @@ def make_page(folder: Path, drawn_for_real: Iterable[str]) -> str:
         drawn[name] = theme.image_bytes(figure, "svg").decode()
         plt.close(figure)
         results.write_whole(folder / f"figures/{name}.svg", drawn[name].encode())
-    return report.render(grid, {name: read_table(folder, name) for name in TABLES}, drawn)
+    return page_of(folder, drawn)
+
+
+def page_of(folder: Path, drawn: dict[str, str]) -> str:
+    """The page from the tables that are there and from the text of every figure's SVG; nothing may be missing."""
+    made, missing = report.texts(Maker({"grid": read_grid(folder)}, read=made_tables(folder)), drawn)
+    assert not missing
+    return made["index.html"]
 
 
 def section_tables(section: str, **known) -> dict[str, pd.DataFrame]:

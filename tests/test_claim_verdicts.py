@@ -103,7 +103,9 @@ def page_of(grid, made, tmp_path) -> str:
     for name in ("claims", "claim_tasks"):
         write_table(tmp_path, name, made[name])
     read = {name: read_table(tmp_path, name) for name in made}
-    return str(claim_findings.section(grid, read["claims"], read["claim_tasks"], {}))
+    return str(
+        [claim_findings.headline(grid, read["claims"]), claim_findings.page(grid, read["claims"], read["claim_tasks"])]
+    )
 
 
 BOTH = [("CartPole-v1", "ppo"), ("CartPole-v1", "reinforce"), ("Hopper-v5", "ppo"), ("Hopper-v5", "reinforce")]

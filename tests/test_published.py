@@ -13,12 +13,12 @@ import pytest
 from scipy.stats import ttest_ind_from_stats
 
 from algorithms.core.task import Task
-from analysis import figures, report, tables
+from analysis import figures, tables
 from analysis.drawing import theme
 from analysis.reading import checks as results
 from analysis.reading.grid import read_grid
 from analysis.reading.jobs import state_of
-from analysis.reading.tables import read_table, write_table
+from analysis.reading.tables import write_table
 from analysis.sections import FIGURES, TABLES
 from analysis.sections.published import sentences as published_findings
 from analysis.sections.published import tables as published
@@ -39,6 +39,7 @@ from tests.analysis_fixtures import (
     CARTPOLE,
     HOPPER,
     edit_json,
+    page_of,
     says_nan,
     write_grid,
     write_run_json,
@@ -496,8 +497,7 @@ def section(folder: Path, table: pd.DataFrame) -> str:
     figure = figures.draw(grid, "published_scores")
     drawn["published_scores"] = theme.image_bytes(figure, "svg").decode()
     plt.close(figure)
-    read = {name: read_table(folder, name) for name in TABLES}
-    page = report.render(grid, read, drawn)
+    page = page_of(folder, drawn)
     return visible_text("</style>" + page.split('<section id="published">')[1].split("</section>")[0])
 
 

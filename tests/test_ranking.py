@@ -25,7 +25,16 @@ from analysis.sections.ranking.sentences import leaders
 from analysis.statistics import comparison
 from analysis.tables import make_tables
 from analysis.words import p_text
-from tests.analysis_fixtures import CARTPOLE, TASKS, edit_json, says_nan, section_tables, write_grid, write_runs
+from tests.analysis_fixtures import (
+    CARTPOLE,
+    TASKS,
+    edit_json,
+    page_of,
+    says_nan,
+    section_tables,
+    write_grid,
+    write_runs,
+)
 from tests.test_analysis import visible_text
 
 # Columns that depend on how many pairs are compared.
@@ -326,8 +335,7 @@ def section(folder: Path) -> str:
     grid = read_grid(folder)
     for name, table in make_tables(grid).items():
         write_table(folder, name, table)
-    tables = {name: read_table(folder, name) for name in TABLES}
-    page = report.render(grid, tables, dict.fromkeys(FIGURES, '<svg width="9pt" height="9pt"/>'))
+    page = page_of(folder, dict.fromkeys(FIGURES, '<svg width="9pt" height="9pt"/>'))
     return visible_text("</style>" + page.split('<section id="ranking">')[1].split("</section>")[0])
 
 

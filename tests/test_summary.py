@@ -12,7 +12,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from analysis import report
-from analysis.page import markdown
+from analysis.making import Maker
+from analysis.page import markdown, templates
 from analysis.reading import checks as results
 from analysis.reading.grid import read_grid
 from analysis.reading.tables import read_table, write_table
@@ -161,7 +162,7 @@ def test_the_summary_of_the_laboratory_has_the_main_size_and_raw_advantages(fold
 def test_more_seeds_than_are_counted_is_no_number_of_seeds(folder):
     tables = {name: read_table(folder, name) for name in READ}
     tables["pairs"] = tables["pairs"].head(3).assign(seeds_needed=[np.inf, 12.0, np.nan])
-    pairs = summary(read_grid(folder), tables)["ranking"]["pairs"]
+    pairs = summary(Maker({"grid": read_grid(folder), **tables}))["ranking"]["pairs"]
     assert [(pair["seeds_needed"], pair["seeds_needed_more_than"]) for pair in pairs] == [
         (None, MOST_SEEDS),
         (12, None),
@@ -246,16 +247,18 @@ def test_the_report_has_its_sections_in_order_and_what_is_missing(folder):
     assert re.search(r"\| 2 of 3 † \| [^|]* \| [^|]* · – · 18.0 \(diverged\) \|", source)
 
 
-def test_the_report_says_how_to_cite_if_the_page_does(folder):
+def test_what_is_to_be_cited_is_a_block_of_code_whatever_is_in_it(folder):
     grid = read_grid(folder)
-    tables = {name: read_table(folder, name) for name in READ}
-    page = report.page_of(grid, tables, dict.fromkeys(FIGURES, '<svg width="1pt" height="1pt"/>'))
     entry = "@software{ladder,\n  title = {A ```ladder```}\n```\n}"
-    source = markdown.render(
-        report.environment(), page | {"cite": entry, "findings": page["findings"] | {"caution": []}}
-    )
+    source = templates.inside("md", "cite", {"entry": entry}, {"grid": grid, "unmade": {}})
     assert [token.content for token in GITHUB.parse(source) if token.type == "fence"] == [entry + "\n"]
-    assert "Keep in mind" not in source
+
+
+def test_nothing_to_keep_in_mind_is_not_said(tmp_path):
+    folder = tmp_path / "many"
+    seeds = tuple(range(6))
+    write_runs(folder, write_grid(folder, algorithms=("ppo",), tasks={"CartPole-v1": CARTPOLE}, seeds=seeds))
+    assert "Keep in mind" not in make(folder)[1]
 
 
 def test_a_grid_without_runs_has_a_summary_and_a_report(tmp_path):

@@ -18,7 +18,7 @@ from analysis.reading import checks as results
 from analysis.reading.grid import read_grid
 from analysis.reading.tables import read_table
 from analysis.sections import tuning as face
-from analysis.sections.settings.sentences import settings as report_settings
+from analysis.sections.settings.sentences import page as report_settings
 from analysis.sections.tuning import sentences as tuning_findings
 from analysis.sections.tuning import tables as tuning
 from analysis.statistics import comparison
@@ -361,7 +361,7 @@ def test_a_variant_with_the_settings_before_tuning_is_compared_at_full_budget(on
     edit_json(folder / "grid.json", algorithms=algorithms, cells=[*grid["cells"], *twins])
     write_runs(folder, {**grid, "algorithms": algorithms, "cells": twins})
     made = tables.make_tables(read_grid(folder))
-    (said,) = tuning_findings.twins(read_grid(folder), made)
+    (said,) = tuning_findings.twins(read_grid(folder), made["tuning_settings"], made["scores"])
     means = made["scores"].groupby(["algorithm", "task"])["normalized"].mean().groupby("algorithm").mean()
     assert (
         f"PPO {tuning_findings.score(means['ppo'])} with tuned settings, "
@@ -369,7 +369,7 @@ def test_a_variant_with_the_settings_before_tuning_is_compared_at_full_budget(on
     ) in said
     twins[0]["settings"] = {**twins[0]["settings"], "gamma": 0.5}  # neither tuned nor as before
     edit_json(folder / "grid.json", cells=[*grid["cells"], *twins])
-    assert tuning_findings.twins(read_grid(folder), made) != [said]
+    assert tuning_findings.twins(read_grid(folder), made["tuning_settings"], made["scores"]) != [said]
 
 
 def test_a_difference_at_full_budget_that_rests_on_a_single_task_says_so():

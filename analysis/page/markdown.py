@@ -3,20 +3,12 @@
 import re
 from typing import Any
 
-from jinja2 import Environment
 from markupsafe import Markup, escape
 
 # What would start markup: anywhere, in a certain place, or at the start of a text.
 ANYWHERE = re.compile(r"[\\`*|~$]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|&(?=#?\w+;)|\](?=[(\[:])")
 AT_THE_START = re.compile(r"^\s*(?:\d{1,9}(?=[.)](?:\s|$))|(?=>|[-+#=]+(?:\s|$)))")
 BLANKS = re.compile(r"[^\S\N{NO-BREAK SPACE}]+")
-
-
-def render(environment: Environment, page: dict[str, Any]) -> str:
-    """The report in Markdown from what the page shows and the environment that the page is rendered in."""
-    environment = environment.overlay(finalize=text)
-    environment.filters |= {"code": code, "fence": fence, "summary": summary, "unbroken": unbroken}
-    return environment.get_template("report.md.j2").render(page) + "\n"
 
 
 def text(value: Any) -> Markup:
@@ -54,3 +46,6 @@ def unbroken(value: Any) -> str:
 
 def one_line(value: Any) -> str:
     return BLANKS.sub(" ", str(value))
+
+
+FILTERS = {"code": code, "fence": fence, "summary": summary, "unbroken": unbroken}  # of the templates

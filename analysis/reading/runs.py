@@ -128,12 +128,13 @@ def read_episodes(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
 
 
 def read_updates(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
-    """updates.csv of a run: a few hundred rows of diagnostics. NaN stands for a quantity that does not exist.
+    """updates.csv of a run: a few hundred rows of diagnostics, first those of all algorithms, then those that the run's
+    algorithm adds. NaN stands for a quantity that does not exist.
 
     run: its run.json. Raises ResultsError where the rows are of fewer updates than the run made.
     """
     path = folder / "updates.csv"
-    updates = read_csv(path, UPDATE_COLUMNS)
+    updates = read_csv(path, UPDATE_COLUMNS, further=True)
     if run["status"] == "done" and updates["updates"].sum() != run["updates"]:
         raise ResultsError(
             f"{path}: its rows hold {updates['updates'].sum():.0f} updates, but run.json counts {run['updates']}; "

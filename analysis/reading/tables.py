@@ -41,4 +41,5 @@ def frame(rows: list[dict[str, Any]], table: str) -> pd.DataFrame:
 
 
 def stack(frames: list[pd.DataFrame], table: str) -> pd.DataFrame:
-    return pd.concat(frames, ignore_index=True)[list(TABLES[table])] if frames else frame([], table)
+    """Frames below each other as a table; one of no rows where there is no frame."""
+    return pd.concat(frames, ignore_index=True) if frames else frame([], table)

@@ -40,6 +40,12 @@ def file_of(module: ModuleType) -> str:
     return module.__name__.replace(".", "/") + ("/__init__.py" if hasattr(module, "__path__") else ".py")
 
 
+def failed(what: str, error: Exception) -> SectionError:
+    """What to raise where `what`, a file and what was done with it, failed with this exception; on one line."""
+    said = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":. ")
+    return SectionError(f"{what} failed with {said}.")
+
+
 def constants(section: str, name: str) -> dict[str, Any]:
     """A mapping of a section's face; empty where the face does not have it."""
     return dict(getattr(FACES[section], name, {}))
@@ -52,10 +58,15 @@ def averages(section: str) -> dict[str, str]:
 
 
 def part(section: str, name: str) -> ModuleType | None:
-    """The section's module of this name (tables, figures or sentences); None where it has no such file."""
+    """The section's module of this name (tables, figures or sentences); None where it has no such file. Raises
+    SectionError where it cannot be imported.
+    """
     if not (FOLDER / section / f"{name}.py").is_file():
         return None
-    return importlib.import_module(f"analysis.sections.{section}.{name}")
+    try:
+        return importlib.import_module(f"analysis.sections.{section}.{name}")
+    except Exception as error:
+        raise failed(f"analysis/sections/{section}/{name}.py: its import", error) from error
 
 
 def function(section: str, kind: str, name: str) -> tuple[ModuleType, Callable[..., Any]]:

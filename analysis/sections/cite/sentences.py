@@ -3,19 +3,28 @@
 import re
 from typing import Any
 
+import pandas as pd
+
+from analysis.lacking import finished
 from analysis.reading.grid import Grid
 from analysis.words import plural
 
 
-def citation(grid: Grid, page: dict[str, Any]) -> str:
-    """The BibTeX entry of this grid's results."""
-    recorded = page["provenance"]
-    versions = [value for name, value, _ in recorded.get("version", []) if name == "policy-gradient-ladder"]
-    commits = [value for name, value, _ in recorded.get("commit", []) if name == "commit"]
+def page(grid: Grid, provenance: pd.DataFrame, ledger: pd.DataFrame) -> dict[str, Any]:
+    """The entry to be copied."""
+    return {"entry": citation(grid, provenance, ledger)}
+
+
+def citation(grid: Grid, provenance: pd.DataFrame, ledger: pd.DataFrame) -> str:
+    """The BibTeX entry of this grid's results: its versions, its commits and the number of its finished runs."""
+    versions, commits = (
+        provenance.loc[(provenance["kind"] == kind) & (provenance["name"] == name), "value"]
+        for kind, name in (("version", "policy-gradient-ladder"), ("commit", "commit"))
+    )
     said = [
         *(f"version {value}" for value in versions),
         *(f"commit {value}" for value in commits),
-        plural(page["ledger"]["total"]["done"] + page["ledger"]["total"]["diverged"], "run"),
+        plural(finished(ledger), "run"),
     ]
     return (
         f"@misc{{policy_gradient_ladder_{re.sub(r'[^A-Za-z0-9]+', '_', grid.name)},\n"

@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.reading.checks import ResultsError
 from analysis.reading.grid import Grid
+from analysis.sections import FIGURES
 from analysis.sections.claims.gradients import wanted
 from analysis.sections.claims.runs import LEARNING_STEPS
 from analysis.sections.claims.verdicts import CONTRADICTED, METRICS, SUPPORTED, UNDECIDED, UNTESTABLE, VERDICTS
@@ -40,10 +41,19 @@ SECTIONS = {  # where a metric without a figure stands
 TABLES_BEHIND = {"drop": "curves", **{name: "gradients" for name, metric in METRICS.items() if not metric.of_runs}}
 
 
-def section(grid: Grid, claims: pd.DataFrame, places: pd.DataFrame, figures: dict[str, str]) -> dict[str, Any] | None:
-    """The claims in the grid's order; None without any. `figures` are the titles of those on the page, by name."""
-    if not grid.claims:
-        return None
+def page(grid: Grid, claims: pd.DataFrame, claim_tasks: pd.DataFrame) -> dict[str, Any] | None:
+    """The claims in the grid's order; None without any."""
+    return {"claims": shown_claims(grid, claims, claim_tasks)} if grid.claims else None
+
+
+def headline(grid: Grid, claims: pd.DataFrame) -> list[str]:
+    """How many claims have which verdict."""
+    verdicts = dict(zip(claims["claim"], claims["claim_verdict"], strict=True))
+    return [counts_sentence([verdicts[claim["id"]] for claim in grid.claims])]
+
+
+def shown_claims(grid: Grid, claims: pd.DataFrame, places: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every claim with its verdict and its comparisons, from the tables `claims` and `claim_tasks`."""
     shown = []
     for number, claim in enumerate(grid.claims, start=1):
         rows = claims[claims["claim"] == claim["id"]]
@@ -63,14 +73,14 @@ def section(grid: Grid, claims: pd.DataFrame, places: pd.DataFrame, figures: dic
                 "badge": badge(verdict),
                 "any": claim["rule"] == "any" and len(rows) > 1,
                 "comparisons": [
-                    comparison(grid, asked, row, of_claim[of_claim["comparison"] == row["comparison"]], figures)
+                    comparison(grid, asked, row, of_claim[of_claim["comparison"] == row["comparison"]])
                     for asked, (_, row) in zip(claim["comparisons"], rows.iterrows(), strict=True)
                 ],
                 "variants": variants(grid, claim) if verdict == UNTESTABLE else [],
                 "grid": claim["grid"],
             }
         )
-    return {"sentence": counts_sentence([claim["badge"]["verdict"] for claim in shown]), "claims": shown}
+    return shown
 
 
 def counts_sentence(verdicts: list[str]) -> str:
@@ -102,9 +112,7 @@ def flow(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
 
 
-def comparison(
-    grid: Grid, asked: dict[str, Any], row: pd.Series, places: pd.DataFrame, figures: dict[str, str]
-) -> dict[str, Any]:
+def comparison(grid: Grid, asked: dict[str, Any], row: pd.Series, places: pd.DataFrame) -> dict[str, Any]:
     """One part of a claim, as grid.json asks for it: what was measured and what was needed, what it rests on, and each
     task by itself.
     """
@@ -119,7 +127,7 @@ def comparison(
         "reason": sentence(short_tasks(row["reason"], places)),
         "basis": basis(grid, asked, row, places) if measured else "",
         "notes": [sentence(text) for text in notes(row, places)],
-        "evidence": evidence(row, figures) if measured else None,
+        "evidence": evidence(row) if measured else None,
         "table": TABLES_BEHIND.get(metric, "scores"),
         "noted": places["note"].notna().any(),
         "places": [place(row, found) for _, found in places.iterrows()] if measured and len(places) > 1 else [],
@@ -284,11 +292,11 @@ def sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
-def evidence(row: pd.Series, figures: dict[str, str]) -> tuple[str, str]:
+def evidence(row: pd.Series) -> tuple[str, str]:
     """The place on the page that shows what was compared: its anchor and its title."""
     name = row["figure"]
-    if pd.notna(name) and name in figures:
-        return f"figure-{name}", figures[name]
+    if pd.notna(name) and name in FIGURES:
+        return f"figure-{name}", FIGURES[name][1]
     return SECTIONS.get(row["metric"], ("laboratory" if row["unit"] == "policies" else "scores", "The measurements"))
 
 

@@ -4,19 +4,61 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.lacking import JOBS, MARK, job_title, state_counts, unfinished
+from analysis.lacking import JOBS, MARK, finished, job_title, state_counts, unfinished
 from analysis.reading.grid import Grid
 from analysis.reading.jobs import STATES
-from analysis.words import enumerate_text
+from analysis.words import count, enumerate_text, plural
 
 FEW_RUNS = 5
 SPAN_COVERS = {2: "about half", 3: "about three quarters", 4: "about 88 %"}  # 1 − 2/2ⁿ
 NO_WIDTH = "An interval without width means that these runs were equal, not that others would be."
 
 
-def incomplete(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
+def page(grid: Grid, ledger: pd.DataFrame, ledger_jobs: pd.DataFrame) -> dict[str, Any]:
+    """Counts of states: in all, and per task and algorithm; then every cell. Likewise of studies and probes."""
+    counts = {
+        (task, algorithm): group["state"].value_counts().to_dict()
+        for (task, algorithm), group in ledger.groupby(["task", "algorithm"])
+    }
+    return {
+        "total": totals(ledger),
+        "counts": counts,
+        "cells": list(ledger.assign(note=ledger["note"].fillna("")).itertuples()),
+        "jobs": {
+            plural_of_kind: {
+                "counts": rows["state"].value_counts().to_dict(),
+                "rows": [
+                    {"title": job_title(grid, row.directory), "state": row.state, "note": row.note}
+                    for row in rows.assign(note=rows["note"].fillna("")).itertuples()
+                ],
+            }
+            for kind, (plural_of_kind, _) in JOBS.items()
+            if len(rows := ledger_jobs[ledger_jobs["kind"] == kind])
+        },
+    }
+
+
+def headline(grid: Grid, ledger: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
+    """How many of the runs finished, and how many steps they took together."""
+    return [
+        f"{count(finished(ledger))} of {plural(len(grid.cells), 'run')} finished, "
+        f"{count(scores['steps_taken'].sum())} environment steps in all."
+    ]
+
+
+def cautions(
+    grid: Grid, ledger: pd.DataFrame, ledger_jobs: pd.DataFrame, scores: pd.DataFrame, summary: pd.DataFrame
+) -> list[str]:
+    """What has no result, what has diverged, and what so few runs can say."""
+    return [
+        *incomplete(grid, ledger, ledger_jobs),
+        *diverged(grid, scores),
+        *few_runs(summary[summary["n"] > 0]),
+    ]
+
+
+def incomplete(grid: Grid, ledger: pd.DataFrame, jobs: pd.DataFrame) -> list[str]:
     """What has no result: of the runs, of the studies, of the probes."""
-    ledger, jobs = tables["ledger"], tables["ledger_jobs"]
     said = []
     absent = unfinished(ledger)
     if len(absent):
@@ -76,27 +118,7 @@ def few_runs(present: pd.DataFrame) -> list[str]:
     ]
 
 
-def ledger(grid: Grid, cells: pd.DataFrame, jobs: pd.DataFrame) -> dict[str, Any]:
-    """Counts of states: in all, and per task and algorithm; then every cell. Likewise of studies and probes."""
-    counts = {
-        (task, algorithm): group["state"].value_counts().to_dict()
-        for (task, algorithm), group in cells.groupby(["task", "algorithm"])
-    }
-    total = cells["state"].value_counts().to_dict()
-    cells = cells.assign(note=cells["note"].fillna(""))
-    return {
-        "total": {state: total.get(state, 0) for state in STATES},
-        "counts": counts,
-        "cells": list(cells.itertuples()),
-        "jobs": {
-            plural_of_kind: {
-                "counts": rows["state"].value_counts().to_dict(),
-                "rows": [
-                    {"title": job_title(grid, row.directory), "state": row.state, "note": row.note}
-                    for row in rows.assign(note=rows["note"].fillna("")).itertuples()
-                ],
-            }
-            for kind, (plural_of_kind, _) in JOBS.items()
-            if len(rows := jobs[jobs["kind"] == kind])
-        },
-    }
+def totals(ledger: pd.DataFrame) -> dict[str, int]:
+    """How many cells are in each state."""
+    counts = ledger["state"].value_counts()
+    return {state: int(counts.get(state, 0)) for state in STATES}

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from analysis.reading.grid import Grid
-from analysis.sections.laboratory import sentences as laboratory_findings
 from analysis.sections.laboratory.tables import (
     CRITICS,
     PROBE,
@@ -17,6 +16,7 @@ from analysis.sections.laboratory.tables import (
     main_size,
     place_titles,
 )
+from analysis.statistics.gradients import BATCH_RESAMPLES
 from analysis.words import enumerate_text, fixed, interval, number, number_of, percents, plural, short_name
 from experiments.metrics import FEWEST_BATCHES
 
@@ -30,6 +30,25 @@ class Said:
     heading: str
     sentences: list[str]
     folded: bool = False  # a detail, shown when asked for
+
+
+def page(grid: Grid, gradients: pd.DataFrame, critics: pd.DataFrame) -> dict[str, Any]:
+    """What the gradient laboratory shows; `nothing` alone where it has nothing to show."""
+    if gradients.empty:
+        return {"nothing": True}
+    return {
+        "nothing": False,
+        "ledger": ledger_sentence(grid, gradients),
+        "batches": batches_text(gradients),
+        "policies": policies_text(grid),
+        "said": [said for said in sentences(grid, gradients) if said.sentences],
+        "tasks": compact_rows(grid, gradients),
+        "exact": exact_rows(grid, gradients),
+        "critics": critic_rows(grid, critics),
+        "within": percents(UNBIASED_WITHIN),
+        "fewest": FEWEST_BATCHES,
+        "batch_resamples": BATCH_RESAMPLES,
+    }
 
 
 def ledger_sentence(grid: Grid, gradients: pd.DataFrame) -> str:
@@ -412,21 +431,3 @@ def policies_text(grid: Grid) -> str:
         f"The policies are kept from {several} per task ({titles}; seed{'s' if len(seeds) > 1 else ''} "
         f"{', '.join(seeds)}), and “the critic as trained” is that run’s, whichever estimator uses it."
     )
-
-
-def laboratory(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, Any] | None:
-    """What the gradient laboratory shows; None where it has nothing."""
-    gradients, critics = tables["gradients"], tables["critics"]
-    if gradients.empty:
-        return None
-    return {
-        "ledger": laboratory_findings.ledger_sentence(grid, gradients),
-        "batches": laboratory_findings.batches_text(gradients),
-        "policies": laboratory_findings.policies_text(grid),
-        "said": [said for said in laboratory_findings.sentences(grid, gradients) if said.sentences],
-        "tasks": laboratory_findings.compact_rows(grid, gradients),
-        "exact": laboratory_findings.exact_rows(grid, gradients),
-        "critics": laboratory_findings.critic_rows(grid, critics),
-        "within": percents(UNBIASED_WITHIN),
-        "fewest": FEWEST_BATCHES,
-    }

@@ -7,7 +7,7 @@ TABLES = {
     "curves": "task algorithm seed step return moving_average normalized episodes",
     "curve_intervals": "task algorithm step n mean low high std",
     "efficiency": "algorithm fraction iqm low high",
-    "diagnostics": f"task algorithm seed step {' '.join(DIAGNOSTICS)}",
+    "diagnostics": f"task algorithm seed step {' '.join(DIAGNOSTICS)} …",
 }
 TEXT = "task algorithm"
 FIGURES = {

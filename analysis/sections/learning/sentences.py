@@ -1,9 +1,16 @@
 """Which runs reached their task's threshold."""
 
+from typing import Any
+
 import pandas as pd
 
 from analysis.reading.grid import Grid
 from analysis.words import enumerate_text
+
+
+def page(grid: Grid, scores: pd.DataFrame) -> dict[str, Any]:
+    """What the section says beside its figures."""
+    return {"sentences": thresholds(grid, scores)}
 
 
 def thresholds(grid: Grid, scores: pd.DataFrame) -> list[str]:

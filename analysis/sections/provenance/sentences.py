@@ -4,15 +4,23 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.lacking import finished
 from analysis.sections.provenance.tables import MAKERS
 from analysis.words import count, enumerate_text
 
 
-def provenance(table: pd.DataFrame) -> dict[str, list[tuple[str, str, str]]]:
-    """kind → its (name, value, and what it made: 210 runs, 10 studies and 1 probe)."""
+def page(provenance: pd.DataFrame, ledger: pd.DataFrame, scores: pd.DataFrame) -> dict[str, Any]:
+    """What made the results: kind → its (name, value, and what it made: 210 runs, 10 studies and 1 probe); how many
+    runs finished; their steps and seconds in all.
+    """
     return {
-        kind: [(row["name"], row["value"], made_text(row)) for row in rows.to_dict("records")]
-        for kind, rows in table.groupby("kind", sort=False)
+        "made": {
+            kind: [(row["name"], row["value"], made_text(row)) for row in rows.to_dict("records")]
+            for kind, rows in provenance.groupby("kind", sort=False)
+        },
+        "finished": finished(ledger),
+        "steps": scores["steps_taken"].sum(),
+        "seconds": scores["seconds_total"].sum(),
     }
 
 

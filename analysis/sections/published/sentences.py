@@ -32,12 +32,12 @@ MANY = 20  # verdicts, from which some are expected to be wrong by chance
 LONGER = ("paper", "1M steps")  # the grid with budgets of published sizes, and what they go up to
 
 
-def section(grid: Grid, published: pd.DataFrame, figure: dict[str, Any]) -> dict[str, Any]:
-    """What the page shows of published scores."""
+def page(grid: Grid, published: pd.DataFrame, figures: dict[str, Any]) -> dict[str, Any]:
+    """What the page shows of published scores; the figure only where there is a score to compare."""
     comparable, rest = split(published)
     return {
         "sentences": sentences(grid, published),
-        "figure": figure if len(comparable) else None,
+        "figure": figures["published_scores"] if len(comparable) else None,
         "comparable": {task: [row_of(row) for row in rows] for task, rows in by_task(comparable)},
         "rest": {task: [row_of(row) for row in rows] for task, rows in by_task(rest)},
         "rest_total": len(rest),

@@ -10,7 +10,6 @@ import pandas as pd
 
 from analysis.lacking import MARK, mark
 from analysis.reading.grid import Grid
-from analysis.sections.ranking import sentences as ranking_findings
 from analysis.sections.ranking.tables import ALL_TASKS
 from analysis.statistics.scores import CONFIDENCE
 from analysis.words import enumerate_text, fixed, interval, p_text, plural, seeds_text
@@ -28,9 +27,29 @@ class Leader:
     verdict: str
 
 
-def ranked(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
+def page(
+    grid: Grid, aggregate: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, improvement: pd.DataFrame
+) -> dict[str, Any]:
+    """How the algorithms rank over all tasks; `nothing` alone where no run has finished."""
+    if aggregate.empty:
+        return {"nothing": "No run has finished yet."}
+    tables = {"aggregate": aggregate, "summary": summary, "pairs": pairs, "improvement": improvement}
+    return {
+        "nothing": "",
+        "sentences": sentences(grid, tables),
+        "aggregate": aggregate_rows(grid, aggregate),
+        "metrics": METRICS,
+        "coverage": coverage_text(summary),
+        "pairs": pair_rows(grid, tables),
+        "outcome": outcome,
+        "mark_of": lambda pair: mark_of(grid, pair),
+        "on_single_tasks": on_single_tasks,
+        "leaders": leaders(grid, tables),
+    }
+
+
+def headline(grid: Grid, aggregate: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
     """The normalised final scores of those that rank over all tasks, in one sentence."""
-    aggregate, summary = tables["aggregate"], tables["summary"]
     rows = aggregate[aggregate["measure"] == "score"]
     if rows.empty:
         return []
@@ -411,22 +430,6 @@ def on_single_tasks(row: dict[str, Any]) -> list[str]:
     if undecided := len(alone) - settled(alone):
         found.append(f"undecided on {undecided} of {len(alone)}")
     return [*found, *filter(None, [rests_text(row["pair"])])]
-
-
-def ranking(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, Any] | None:
-    """How the algorithms rank over all tasks; None where no run has finished."""
-    if tables["aggregate"].empty:
-        return None
-    return {
-        "sentences": ranking_findings.sentences(grid, tables),
-        "aggregate": aggregate_rows(grid, tables["aggregate"]),
-        "metrics": ranking_findings.METRICS,
-        "coverage": ranking_findings.coverage_text(tables["summary"]),
-        "pairs": ranking_findings.pair_rows(grid, tables),
-        "outcome": ranking_findings.outcome,
-        "mark_of": lambda pair: ranking_findings.mark_of(grid, pair),
-        "on_single_tasks": ranking_findings.on_single_tasks,
-    }
 
 
 def aggregate_rows(grid: Grid, aggregate: pd.DataFrame) -> list[dict[str, Any]]:

@@ -10,6 +10,14 @@ from analysis.words import enumerate_text, number
 MODE_GAP = 0.1  # of a normalised score, from which the two ways of acting are worth a sentence
 
 
+def page(grid: Grid, scores: pd.DataFrame, summary: pd.DataFrame) -> dict[str, Any]:
+    """What is remarkable, and per task a row per algorithm."""
+    return {
+        "sentences": [*below_random(grid, summary[summary["n"] > 0]), *mode_gap(grid, scores)],
+        "tasks": {task: score_rows(grid, task, summary, scores) for task in grid.tasks},
+    }
+
+
 def below_random(grid: Grid, summary: pd.DataFrame) -> list[str]:
     rows = summary[summary["normalized_mean"] < 0]
     if rows.empty:

@@ -7,7 +7,7 @@ from analysis.reading.grid import Grid
 from analysis.words import setting_text
 
 
-def settings(grid: Grid) -> dict[str, Any]:
+def page(grid: Grid) -> dict[str, Any]:
     """What all cells share, and of every other setting, per algorithm that has it, its value on most tasks and the
     tasks where it differs.
     """

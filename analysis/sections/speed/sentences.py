@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.reading.benchmark import Benchmark
 from analysis.reading.grid import Grid
 from analysis.sections.speed.tables import overhead
 from analysis.words import enumerate_text, number
@@ -42,6 +43,15 @@ TARGETS = (
     Target("peak_memory_mb", 600.0),
 )
 UNITS = {"reference_ratio": "×", "gymnasium_share": " %", "overhead": " s", "peak_memory_mb": " MB"}
+
+
+def page(grid: Grid, scores: pd.DataFrame, benchmark: pd.DataFrame, measurements: Benchmark | None) -> dict[str, Any]:
+    """Where the time of the grid's runs went; the benchmark, if it was run."""
+    return {
+        "sentences": [*core_time(scores), *fastest(grid, scores)],
+        "benchmark": measurements and measured(benchmark, measurements.about),
+        "percent": percent,
+    }
 
 
 def verdicts(table: pd.DataFrame) -> list[dict[str, str]]:
@@ -169,7 +179,7 @@ def fastest(grid: Grid, scores: pd.DataFrame) -> list[str]:
     ]
 
 
-def benchmark(table: pd.DataFrame, about: dict[str, Any]) -> dict[str, Any]:
+def measured(table: pd.DataFrame, about: dict[str, Any]) -> dict[str, Any]:
     """The benchmark's tasks with their rows, what they say, the targets, and where it was measured."""
     machine = about["machine"]
     return {

@@ -9,26 +9,9 @@ import pandas as pd
 
 from analysis.reading.grid import Grid
 from analysis.sections.completeness.sentences import FEW_RUNS
-from analysis.sections.tuning import sentences as tuning_findings
 from analysis.statistics import comparison
 from analysis.statistics import scores as statistics
 from analysis.words import count, duration, enumerate_text, interval
-
-
-def tuning(grid: Grid, tables: dict[str, pd.DataFrame]) -> dict[str, Any] | None:
-    """What tuning shows; None where the grid tunes nothing."""
-    if not grid.studies:
-        return None
-    shrinkage = tables["shrinkage"]
-    return {
-        "budgets": tuning_findings.budgets(grid),
-        "equal": tuning_findings.equal_budgets(grid),
-        "sentences": tuning_findings.sentences(grid, tables),
-        "shrinkage": tuning_findings.shrinkage_rows(shrinkage),
-        "settings": tuning_findings.setting_rows(tables["tuning_settings"]),
-        "costs": tuning_findings.cost_rows(grid, shrinkage, tables["scores"]),
-    }
-
 
 VERDICTS = {  # what the page says of each
     "better": "better",
@@ -39,19 +22,35 @@ VERDICTS = {  # what the page says of each
 }
 
 
-def sentences(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
+def page(
+    grid: Grid, shrinkage: pd.DataFrame, tuning_settings: pd.DataFrame, scores: pd.DataFrame
+) -> dict[str, Any] | None:
+    """What tuning shows; None where the grid tunes nothing."""
+    if not grid.studies:
+        return None
+    return {
+        "budgets": budgets(grid),
+        "equal": equal_budgets(grid),
+        "sentences": sentences(grid, shrinkage, tuning_settings, scores),
+        "shrinkage": shrinkage_rows(shrinkage),
+        "settings": setting_rows(tuning_settings),
+        "costs": cost_rows(grid, shrinkage, scores),
+        "score": score,
+    }
+
+
+def sentences(grid: Grid, shrinkage: pd.DataFrame, settings: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
     """Whether tuning helped, how much of it was luck, what it cost, and what was not tuned."""
-    shrinkage = tables["shrinkage"]
     said = [*unfinished(grid, shrinkage)]
     if len(shrinkage):
         said += [
             *helped(grid, shrinkage),
             *few_seeds(shrinkage),
-            *twins(grid, tables),
+            *twins(grid, settings, scores),
             *shrank(shrinkage),
-            cost_sentence(grid, shrinkage, tables["scores"]),
+            cost_sentence(grid, shrinkage, scores),
             *diverged(shrinkage),
-            importance_sentence(shrinkage, tables["tuning_settings"]),
+            importance_sentence(shrinkage, settings),
         ]
     return [*said, *kept(grid)]
 
@@ -126,11 +125,11 @@ def sample(grid: Grid, shrinkage: pd.DataFrame) -> str:
     return f"n = {seeds} new random seed{'' if seeds == '1' else 's'} per task{length}"
 
 
-def twins(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
+def twins(grid: Grid, settings: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
     """Where the grid runs an algorithm with tuned settings and with those it had before: both at full budget, group by
     group.
     """
-    said, scores = [], tables["scores"]
+    said = []
     for study in grid.studies:
         tuned = study["algorithm"]
         for untuned in grid.algorithms:
@@ -140,7 +139,7 @@ def twins(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[str]:
                     for name in (tuned, untuned)
                 ]
                 for task in study["serves"]
-                if are_twins(grid, tables["tuning_settings"], study, untuned, task)
+                if are_twins(grid, settings, study, untuned, task)
             }
             sides = {task: runs for task, runs in sides.items() if all(map(len, runs))}
             if sides:
@@ -420,11 +419,11 @@ def cost_rows(grid: Grid, shrinkage: pd.DataFrame, scores: pd.DataFrame) -> list
     return rows
 
 
-def sample_text(name: str, shrinkage: pd.DataFrame) -> str:
+def sample_text(figure: str, shrinkage: pd.DataFrame) -> str:
     """n of a figure of tuning: new random seeds or trials, and how the intervals are made."""
     if shrinkage.empty:
         return ""
-    if name != "shrinkage":
+    if figure != "shrinkage":
         return f"n = {extent(shrinkage['trials'])} trials per study."
     seeds = extent(shrinkage["n"])
     said = f"n = {seeds} new random seed{'' if seeds == '1' else 's'} per task."
