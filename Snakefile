@@ -49,6 +49,7 @@ TUNED = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=JOBS.studies, file
 MEASURED = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=JOBS.probes, file=PROBE_FILES)
 BENCHMARK = sorted(glob(f"{RESULTS}/speed/*.*"))  # what is there: no rule makes it, so it goes stale by no edit
 TABLE_FILES = expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES)
+FIGURE_FILES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=FIGURES, kind=["svg", "png"])
 REPORT = expand(f"{RESULTS}/report/{{file}}", file=[*REPORT_FILES, MADE_OF])
 
 STAGES = stages(RESULTS)
@@ -68,9 +69,9 @@ localrules: manifest
 
 
 rule reproduce:
-    """The report and everything in it: a run, say, that somebody removed is done again although the report is there."""
+    """The report and everything in it: a run or a table that was removed is made again although the report is there."""
     input:
-        REPORT,
+        REPORT + TABLE_FILES + FIGURE_FILES,
         TUNED,
         RUNS,
         MEASURED,
@@ -236,7 +237,7 @@ rule report:
     input:
         f"{RESULTS}/grid.json",
         TABLE_FILES,
-        expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES),
+        FIGURE_FILES,
         BENCHMARK,
         stage_files("report"),
     output:

@@ -114,7 +114,7 @@ def what_determines(grid: Grid, job: Cell | Study | Probe) -> Determinants:
     if isinstance(job, Cell):
         task = grid.tasks[job.task].task
         files, versions = sources("run", (grid.algorithms[job.algorithm].file,), (place(task),))
-        asked = {"task": preprocessing(task), "checkpoints": grid.checkpoints, "compile": grid.compile}
+        asked = {"preprocessing": preprocessing(task), "checkpoints": grid.checkpoints, "compile": grid.compile}
         return Determinants(files, vars(job) | asked, versions)
     if isinstance(job, Study):
         tasks = tuple(place(grid.tasks[task].task) for task in job.tasks)

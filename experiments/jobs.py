@@ -123,7 +123,8 @@ def memory(wildcards: Any, threads: int, attempt: int) -> int:
     return attempt * threads * MEMORY_MB
 
 
-OF_SECTIONS = {"tables": "tables.py", "figures": "figures.py", "report": "sentences.py"}  # what a stage runs of each
+# The files of a section that a stage runs; the report asks the functions of figures what they are made from.
+OF_SECTIONS = {"tables": ("tables.py",), "figures": ("figures.py",), "report": ("figures.py", "sentences.py")}
 DATA = {"tables": ("*.csv", "*.yaml"), "figures": ("*.csv", "*.yaml"), "report": ("*.*",)}  # what a stage reads
 
 
@@ -134,7 +135,7 @@ def stage_files(stage: str) -> list[str]:
     that lie in them.
     """
     modules = [ROOT / f"analysis/{stage}.py"]
-    for name in ("__init__.py", OF_SECTIONS[stage]):
+    for name in ("__init__.py", *OF_SECTIONS[stage]):
         modules += ROOT.glob(f"analysis/sections/*/{name}")
     found = {file for module in modules for file in import_closure(module)}
     data = (file for pattern in DATA[stage] for file in ROOT.glob(f"analysis/**/{pattern}"))

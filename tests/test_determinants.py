@@ -5,6 +5,7 @@ import functools
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import gymnasium
 import pytest
@@ -12,6 +13,9 @@ import yaml
 from gymnasium.envs.classic_control import CartPoleEnv
 
 from algorithms.core.task import Task
+from analysis.reading.checks import ResultsError
+from analysis.reading.runs import check_task_code
+from analysis.verify import of_different_code
 from experiments import determinants, sources
 from experiments.checks import GridError
 from experiments.determinants import EXEMPT, Code, Determinants, code_of, what_determines
@@ -483,3 +487,28 @@ def test_so_does_an_edit_of_any_file_that_a_probe_opens(tmp_path, grid):
     other_reasons = {"experiments/claims.yaml"}  # read with the grid, and judged later
     assert unaccounted(opened, about) <= other_reasons
     assert json.loads((tmp_path / "probe" / "probe.json").read_text())["code"] == about.code().name
+
+
+# ------------------------------------------------------------------------------------ runs of different code
+
+
+def a_run(task, seed, **record):
+    """A cell, and what its run.json has of the code that made it."""
+    directory = f"runs/{task}/ppo/{seed}"
+    return {"task": task, "algorithm": "ppo", "seed": seed, "directory": directory}, record
+
+
+def test_runs_of_a_task_with_different_code_of_the_task_are_refused_with_both_names():
+    grid = SimpleNamespace(folder=Path("results/mine"))
+    first, second = {"gymnasium": "1.3.0"}, {"gymnasium": "1.4.0"}
+    check_task_code(grid, [a_run("A-v0", 0, task_code=first), a_run("B-v0", 0, task_code=second)])
+    check_task_code(grid, [a_run("A-v0", 0, task_code=first), a_run("A-v0", 1, task_code=first), a_run("A-v0", 2)])
+    with pytest.raises(ResultsError) as refused:
+        check_task_code(grid, [a_run("A-v0", 0, task_code=first), a_run("A-v0", 1, task_code=second)])
+    for part in ("results/mine/runs/A-v0/ppo/0/run.json", "results/mine/runs/A-v0/ppo/1/run.json", "1.3.0", "1.4.0"):
+        assert part in str(refused.value)
+
+
+def test_runs_of_an_algorithm_with_different_code_are_named():
+    runs = [a_run("A-v0", 0, code="x"), a_run("A-v0", 1, code="y"), a_run("B-v0", 0, code="x"), a_run("B-v0", 1)]
+    assert of_different_code(runs) == ["ppo on A-v0"]
