@@ -133,8 +133,9 @@ class Optimizer:
                 after = self._checked("step", algorithm.step(objective, gradient, batch), objective)
                 state[0].copy_(after)
         else:
-            for state, gradient in zip(states, gradients, strict=True):
-                take_adam_step(state, gradient, algorithm.adam_epsilon)
+            with torch.no_grad():
+                for state, gradient in zip(states, gradients, strict=True):
+                    take_adam_step(state, gradient, algorithm.adam_epsilon)
         self.recorded = tuple(record)
         return torch.stack([value.detach().float() for value in record.values()])
 
@@ -160,7 +161,8 @@ class Optimizer:
             return kl_from_old(distribution, batch).mean()
 
         def take_step(gradient: Tensor) -> Tensor:
-            take_adam_step(state, gradient, algorithm.adam_epsilon)
+            with torch.no_grad():
+                take_adam_step(state, gradient, algorithm.adam_epsilon)
             return state[0]
 
         return Objective(network.name, vector, loss, outputs_of(made), loss_at, kl_at, take_step)
@@ -177,7 +179,6 @@ class Optimizer:
         return result.detach()
 
 
-@torch.no_grad()
 def take_adam_step(state: State, gradient: Tensor, epsilon: float) -> None:
     """Move the parameters and Adam's state of them, which are `Trainable.tensors()`, along a gradient [P]."""
     vector, mean, square, step_count, learning_rate = state
