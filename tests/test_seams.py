@@ -1,9 +1,9 @@
 """What an algorithm may replace: settings while it runs, the regularizer, gradients, steps, critics, and `train`."""
 
-import ast
 import json
+import sys
+import types
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -19,18 +19,14 @@ from algorithms.core.divergence import kl_from_old, old_policy
 from algorithms.core.estimators import discounted_returns
 from algorithms.core.policies import SquashedGaussian
 from algorithms.core.rollout import collect
-from algorithms.core.run import Evaluation, Run
 from algorithms.core.task import Task
-from algorithms.core.vector_env import Episode
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
 from analysis.reading import grid as reading
-from analysis.reading.runs import read_run
-from experiments import run as run_command
+from analysis.reading.runs import read_episodes, read_run, read_updates
 from experiments.command import MISTAKES
-from experiments.grid import load_grid
-from experiments.record import write_record
-from experiments.sources import ROOT
+from experiments.grid import GridError, algorithm_class
+from tests.pipeline_fixtures import copy_of_the_project, run
 from tests.tasks import Bandit, Tabular, make_learner, needs_compiler, random_rollout
 
 SMALL = dict(num_envs=4, rollout_length=16, minibatch_size=32, epochs=2, policy_learning_rate=3e-3)
@@ -43,31 +39,6 @@ def prepared(algorithm, task="Match-v0", spread=30.0, steps=16, **options):
     envs, learner, rng = make_learner(algorithm, task, spread=spread, **options)
     length = {"episodes": steps} if algorithm.whole_episodes else {"steps": steps}
     return learner, learner.prepare(collect(envs, learner.policy, learner.normalizer, rng, **length))
-
-
-# ---- modules
-
-
-def imports(file: Path) -> set[str]:
-    """The project's modules that a file imports anywhere in it, also inside functions."""
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-def test_no_modules_import_each_other_in_a_circle():
-    files = [f for folder in ("algorithms", "experiments") for f in (ROOT / folder).rglob("*.py")]
-    names = {".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f for f in files}
-    graph = {name: imports(file) & set(names) - {name} for name, file in names.items()}
-    assert "algorithms.core.on_policy" in graph["algorithms.core.policy_gradient"]
-    while graph:  # take away what imports nothing that is left
-        free = {name for name, imported in graph.items() if not imported & set(graph)}
-        assert free, f"these import each other: {sorted(graph)}"
-        graph = {name: imported for name, imported in graph.items() if name not in free}
 
 
 # ---- after_update
@@ -627,17 +598,24 @@ def test_targets_of_another_shape_are_refused():
 # ---- another way to train
 
 
+RANDOM_SEARCH = '''
+"""Episodes of random lengths, made of NumPy alone."""
+from dataclasses import dataclass
+from typing import ClassVar
+import numpy as np
+from algorithms.core.algorithm import Algorithm, setting
+from algorithms.core.run import Evaluation, Run
+from algorithms.core.vector_env import Episode
+
 @dataclass(frozen=True)
 class RandomSearch(Algorithm):
-    """Counts what uniformly random actions bring; made of NumPy alone."""
-
+    """Learns nothing."""
     title: ClassVar[str] = "Random search"
     equation: ClassVar[str] = "a_t ∼ uniform"
     spread: float = setting(0.5, low=0)
 
     def train(self, task, seed, steps, *, on_update=lambda steps, episodes: None, **asked):
-        rng = np.random.default_rng(seed)
-        episodes, taken = [], 0
+        rng, episodes, taken = np.random.default_rng(seed), [], 0
         while taken < steps:
             length = int(rng.integers(9, 30))
             taken += length
@@ -645,32 +623,84 @@ class RandomSearch(Algorithm):
             on_update(taken, episodes)
         evaluation = {kind: Evaluation([20.0] * 20, [20] * 20) for kind in ("sampled", "mode")}
         return Run(episodes, [], [], evaluation, taken, 0)
+'''
+FOREIGN = """
+description: of another library
+seeds: [0]
+checkpoints: [1]
+tasks:
+  CartPole-v1: {steps: 300, random_score: 20, reference_score: 475, reference_source: registered}
+algorithms:
+  random_search: {settings: {spread: 1}}
+"""
 
 
-def test_what_trains_by_itself_is_run_written_and_read_like_any_other(tmp_path, monkeypatch):
-    grid = tmp_path / "foreign.yaml"
-    grid.write_text(
-        "description: of another library\nseeds: [0]\ntasks:\n  CartPole-v1: {steps: 300, random_score: 20, "
-        "reference_score: 475, reference_source: registered}\nalgorithms:\n  random_search: {settings: {spread: 1}}\n"
-    )
-    monkeypatch.setattr("experiments.grid.algorithm_class", lambda name: RandomSearch)
-    results = tmp_path / "results"
-    directory = results / "runs/CartPole-v1/random_search/0"
-    run_command.main(
-        f"--grid {grid} --algorithm random_search --task CartPole-v1 --seed 0 --output {directory}".split()
-    )
+@pytest.fixture
+def foreign(tmp_path):
+    """A copy of the project with an algorithm that trains by itself, and a grid for it."""
+    folder = copy_of_the_project(tmp_path)
+    (folder / "algorithms" / "random_search.py").write_text(RANDOM_SEARCH)
+    (folder / "foreign.yaml").write_text(FOREIGN)
+    return folder
+
+
+def test_what_trains_by_itself_is_run_written_and_read_like_any_other(foreign):
+    cell = "--algorithm random_search --task CartPole-v1 --seed 0"
+    directory = foreign / "results/runs/CartPole-v1/random_search/0"
+    writing = f"experiments.run --grid foreign.yaml {cell} --output {directory}"
+    for words in (writing, "experiments.grid --grid foreign.yaml --output results/grid.json"):
+        done = run(foreign, *words.split())
+        assert done.returncode == 0, done.stderr
     record = json.loads((directory / "run.json").read_text())
     assert record["status"] == "done"
     assert record["settings"] == {"spread": 1.0}
     assert record["steps_per_second"] > 0
     assert (directory / "episodes.csv").read_text().startswith("step,return,length\n")
     assert len((directory / "updates.csv").read_text().splitlines()) == 1
-    write_record(results / "grid.json", load_grid(str(grid)).manifest())
-    read = reading.read_grid(results)
-    (cell,) = read.cells
-    assert read_run(read, cell) is not None
+    grid = reading.read_grid(foreign / "results")
+    found = read_run(grid, grid.cells[0])
+    assert len(read_episodes(directory, found)) == found["episodes"]
+    assert len(read_updates(directory, found)) == 0
+
+
+def test_probes_are_of_policy_gradients(foreign):
+    probes = "probes: {source: random_search, seeds: [0], fractions: [1], batches: 8, exact: {batch_size: 2}}\n"
+    (foreign / "foreign.yaml").write_text(FOREIGN + probes)
+    done = run(foreign, "experiments.grid", "--grid", "foreign.yaml")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: foreign.yaml: source of probes is 'random_search', which is no PolicyGradient, so it has no policy to "
+        "measure at\n"
+    )
+
+
+def test_a_change_that_after_update_may_not_make_ends_a_run_with_one_sentence(foreign):
+    (foreign / "algorithms" / "random_search.py").write_text(
+        "from dataclasses import dataclass, replace\nfrom algorithms import a2c\n\n@dataclass(frozen=True)\n"
+        "class Changing(a2c.A2C):\n    def after_update(self, record):\n        return replace(self, epochs=2)\n"
+    )
+    (foreign / "foreign.yaml").write_text(FOREIGN.replace("{spread: 1}", "{}"))
+    cell = "--algorithm random_search --task CartPole-v1 --seed 0 --output out"
+    done = run(foreign, "experiments.run", "--grid", "foreign.yaml", *cell.split())
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "error: algorithms/random_search.py: Changing.after_update changed epochs from 1 to 2; while a run goes on, "
+        "only a setting that is a float may change, and only to another float"
+    )
+    assert not (foreign / "out").exists()
 
 
 def test_an_algorithm_that_cannot_train_says_so():
     with pytest.raises(NotImplementedError, match=r"algorithm.py: Algorithm has no method train"):
         Algorithm().train(Task("Match-v0"), 0, 10)
+
+
+def test_a_file_that_inherits_from_algorithm_and_does_not_train_is_told_what_to_inherit_from(tmp_path, monkeypatch):
+    (tmp_path / "earlier.py").write_text("")
+    module = types.ModuleType("algorithms.earlier")
+    names = {"__module__": module.__name__, "title": "Earlier", "equation": "Ψ_t"}
+    module.Earlier = dataclass(frozen=True)(type("Earlier", (Algorithm,), names))
+    monkeypatch.setattr("experiments.grid.ALGORITHMS", tmp_path)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    with pytest.raises(GridError, match=r"algorithms/earlier.py: Earlier needs a method train, or .* PolicyGradient"):
+        algorithm_class("earlier")

@@ -52,14 +52,14 @@ class InvalidSetting(ValueError):
 
 
 class InvalidAlgorithm(ValueError):
-    """A method of an algorithm returned what it must not return; the message names file, class and method."""
+    """A method of an algorithm returned something invalid; the message names the file, the class and the method."""
 
 
 def setting(default: T, *, low: float | None = None, high: float | None = None) -> T:
-    """A field of an algorithm with its default and, where it is a number, its smallest and largest value.
+    """A field of an algorithm: its default and, for a number, the smallest and the largest value that is allowed.
 
-    Both ends are allowed values; without them any finite number is. In a tuple they hold for each element. None is
-    allowed wherever the field's type allows it. A subclass that gives the field another default keeps the ends.
+    `low` and `high` are allowed themselves; without them, every finite number is. For a tuple they bound each element.
+    None is allowed if the type of the field has it. A subclass that gives the field another default keeps its bounds.
     """
     return field(default=default, metadata={"low": low, "high": high})
 
@@ -87,12 +87,15 @@ class Algorithm:
         evaluations: Sequence[str] = EVALUATIONS,
         on_update: OnUpdate = lambda steps, episodes: None,
     ) -> Run:
-        """Train for `steps` environment steps: a pure function of algorithm, task, seed and steps.
+        """Train for `steps` environment steps. The result depends on the algorithm, task, seed and steps alone.
 
-        `checkpoint_fractions` are the fractions of the budget, 0 to 1, at which the learner's arrays are kept.
-        `compile` is "auto", "always" or "never", and `runs` is how many runs share the compiled code; what has nothing
-        to compile ignores both. `evaluations` are the kinds of evaluation that the run ends with. `on_update` is told
-        the steps taken and all episodes so far whenever something was learnt.
+        - `checkpoint_fractions`: the fractions of the budget, in [0, 1], at which the learner's arrays are kept
+        - `compile`: "auto", "always" or "never"; `runs`: how many runs of this length share the machine code. An
+          algorithm that compiles nothing ignores both.
+        - `evaluations`: the kinds of evaluation that the run ends with (`run.EVALUATIONS`)
+        - `on_update`: is called after every update with the steps taken and a list of all episodes so far
+
+        An algorithm that another library trains overrides this method and returns the same Run.
         """
         raise NotImplementedError(f"{where(self)} has no method train")
 
@@ -100,8 +103,9 @@ class Algorithm:
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
         """The algorithm with `settings` in place of its defaults.
 
-        Raises InvalidSetting where a name is unknown (naming the one that is meant), a type is wrong or a value is out
-        of range. Integers are taken for floats and lists for tuples; text such as "1e-3" is not taken for a number.
+        An integer is accepted as a float and a list as a tuple; text such as "1e-3" is not accepted as a number. Raises
+        InvalidSetting if a name is unknown (the message has the name that is meant), if a type is wrong, or if a value
+        is out of its bounds.
         """
         names = [f.name for f in fields(cls)]
         for name in settings:
@@ -129,7 +133,7 @@ class Algorithm:
         return [f.name for f in fields(self) if type(getattr(self, f.name)) is float]
 
     def __post_init__(self) -> None:
-        """Check every setting's type and bounds. Raises InvalidSetting with its name and what was expected."""
+        """Check the type and the bounds of every setting. Raises InvalidSetting with its name and what is expected."""
         cls: Any = type(self)
         bounds = _bounds(cls)
         for name, hint in _hints(cls).items():

@@ -1,5 +1,6 @@
 """The steps of a rollout as a policy loss sees them: flat tensors, whole or in minibatches."""
 
+import copy
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -44,24 +45,19 @@ class Batch:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by name, those that are None left out; a critic's are called "critic_values.NAME"."""
-        tensors: dict[str, Tensor] = {}
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                tensors[name] = value
-            elif value:
-                tensors |= {f"{name}.{critic}": tensor for critic, tensor in value.items()}
+        tensors = {name: value for name, value in vars(self).items() if value is not None}
+        for name in ("critic_values", "critic_targets"):
+            for critic, tensor in tensors.pop(name).items():
+                tensors[f"{name}.{critic}"] = tensor
         return tensors
 
     @classmethod
     def from_tensors(cls, names: Iterable[str], tensors: Iterable[Tensor]) -> Self:
         """The batch whose `tensors()` have these names and are these."""
-        fields: dict[str, Any] = {}
-        for name, tensor in zip(names, tensors, strict=True):
-            if "." in name:
-                of_critics, _, critic = name.partition(".")
-                fields.setdefault(of_critics, {})[critic] = tensor
-            else:
-                fields[name] = tensor
+        fields: dict[str, Any] = dict(zip(names, tensors, strict=True))
+        for name in [name for name in fields if "." in name]:
+            of_critics, _, critic = name.partition(".")
+            fields.setdefault(of_critics, {})[critic] = fields.pop(name)
         return cls(**fields)
 
     @classmethod
@@ -101,7 +97,9 @@ class Batch:
 
     def with_advantages(self, advantages: Tensor) -> Self:
         """The same steps with other advantages [B]."""
-        return dataclasses.replace(self, advantages=advantages)
+        batch = copy.copy(self)  # a fifth of the time of dataclasses.replace
+        batch.advantages = advantages
+        return batch
 
     def with_normalized_advantages(self) -> Self:
         """The same steps with advantages of zero mean and unit deviation."""

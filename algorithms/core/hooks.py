@@ -1,4 +1,4 @@
-"""What the on-policy learner asks of an algorithm: its settings, and methods of which most have a default."""
+"""What the on-policy learner asks of an algorithm: settings, and methods that nearly all have a default."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -20,20 +20,24 @@ CriticKind = Literal["state", "actions"]  # V(s), or Q(s, ·) of all discrete ac
 
 @dataclass(frozen=True)
 class Hooks(Algorithm):
-    """The settings of every on-policy algorithm, and the methods that make one different from another.
+    """The settings of every on-policy algorithm, and the methods that make one algorithm different from another.
 
-    An algorithm inherits from `PolicyGradient`, which adds `train`. It defines `advantages` and `policy_loss`; the
-    others have defaults. Every method is a function of its arguments and the settings alone.
+    An algorithm inherits from `PolicyGradient`, which adds `train`. It defines `advantages` and `policy_loss`; every
+    other method has a default. A method depends on its arguments and on the settings alone: it keeps no state.
 
-    Two of them run as machine code where that repays: `policy_loss`, `regularizer`, and the critics' losses are run
-    once, compiled, and never run again. In that run the settings that are floats are 0-d tensors; where a method cannot
-    do with those, they are floats there too.
+    In shapes, T is the steps of a rollout, N the environments, B the steps of a batch, A the size of an action, K the
+    parts of an action (MultiDiscrete), P the parameters of a network.
+
+    `policy_loss`, `regularizer`, `value_loss` and `critic_loss` are written in Torch. Where a run is long enough, they
+    are run once, compiled, and not run again. In that one run the settings that are floats are 0-d tensors. If a method
+    cannot compute with those, it gets floats, and the machine code is for these values alone.
     """
 
     whole_episodes: ClassVar[bool] = False  # collect complete episodes only
-    value_function: ClassVar[bool] = True  # is there a critic
-    # The critics by name. That of the name "value" is V(s): its values are `values` in a rollout and in a batch. Those
-    # of the others are in `critic_values`, by name.
+    value_function: ClassVar[bool] = True  # False: no critic at all
+    # The critics by name, each of a kind: "state" is V(s), "actions" is Q(s, ·) of all discrete actions. The critic
+    # "value" is of states; its values are `values` in a rollout and in a batch. Those of every other critic are in
+    # `critic_values`, by its name.
     critics: ClassVar[Mapping[str, CriticKind]] = {VALUE: "state"}
 
     num_envs: int = setting(8, low=1)
@@ -56,30 +60,35 @@ class Hooks(Algorithm):
     activation: Literal["tanh", "relu"] = "tanh"  # after each hidden layer
 
     def advantages(self, rollout: Rollout) -> np.ndarray:
-        """Ψ_t, float [T, N]; where an action has K parts also [T, N, K], which gives each part its own."""
+        """Ψ_t, float [T, N]. Where an action has K parts, it may be [T, N, K]: each part has its own Ψ.
+
+        `rollout` has rewards (scaled, if the task says so) and values from before the update.
+        """
         raise NotImplementedError(f"{where(self)} has no method advantages")
 
     def policy_loss(self, log_prob: Tensor, batch: Batch) -> Tensor:
-        """The scalar whose gradient is minus the policy gradient; `log_prob` [B] is the current policy's log π(a|s).
+        """The scalar whose gradient is minus the policy gradient.
 
-        Where an action has K parts, it is called for each part with that part's log π_k(a_k|s), and the K scalars are
-        summed: the same formula serves both (`batch.sum_over_parts`).
+        `log_prob` [B] is log π(a|s) of the current policy, `batch.log_probs` [B] that of the policy that acted. Where
+        an action has K parts, the method is called once for each part with that part's log π_k(a_k|s), and the K
+        scalars are summed: one formula serves both (`batch.sum_over_parts`).
         """
         raise NotImplementedError(f"{where(self)} has no method policy_loss")
 
     def value_loss(self, values: Tensor, batch: Batch) -> Tensor:
-        """½ (V(s_t) − target)², averaged: the scalar that the critic "value" minimises.
+        """The scalar that the critic "value" minimises; by default the mean of ½ (V(s_t) − target)².
 
-        `values` [B] are its values now, `batch.values` those before the update, `batch.value_targets` the targets.
+        `values` [B] is V(s_t) of the current parameters, `batch.values` [B] that from before the update. The targets
+        are `batch.value_targets` [B].
         """
         return 0.5 * (values - batch.value_targets).square().mean()
 
     def critic_targets(self, rollout: Rollout, advantages: np.ndarray) -> dict[str, np.ndarray]:
-        """What each critic is to learn, float [T, N], by its name; of a critic of actions [T, N] or [T, N, A].
+        """The target of every critic, by the critic's name: float [T, N]; of kind "actions" also [T, N, A].
 
-        `advantages` are those of `advantages(rollout)`. By default the critic "value" learns Ψ_t + V(s_t), with V from
-        before the update, and with the mean Ψ_t where each part of an action has its own; an algorithm with other
-        critics says their targets too.
+        `advantages` is what `advantages(rollout)` returned. By default the critic "value" has the target Ψ_t + V(s_t),
+        with V from before the update. Where each part of an action has its own Ψ_t, that is their mean. An algorithm
+        with other critics adds their targets: `super().critic_targets(rollout, advantages) | {"cost": …}`.
         """
         if VALUE not in self.critic_kinds():
             return {}
@@ -87,10 +96,11 @@ class Hooks(Algorithm):
         return {VALUE: psi.astype(np.float32) + rollout.values.astype(np.float32)}
 
     def critic_loss(self, critic: str, values: Tensor, batch: Batch) -> Tensor:
-        """½ (V(s_t) − target)², averaged: the scalar that a critic other than "value" minimises.
+        """The scalar that a critic other than "value" minimises; by default the mean of ½ (V(s_t) − target)².
 
-        `values` are its values now: [B], or [B, A] of a critic of actions, of which Q(s_t, a_t) counts alone where the
-        targets `batch.critic_targets[critic]` are [B].
+        `critic` is its name; `values` [B], or [B, A] of kind "actions", is what it says with the current parameters.
+        The targets are `batch.critic_targets[critic]`. If they are [B] and the values [B, A], the value of the action
+        that was taken, Q(s_t, a_t), is compared with the target.
         """
         targets = batch.critic_targets[critic]
         if values.ndim > targets.ndim:
@@ -98,67 +108,78 @@ class Hooks(Algorithm):
         return 0.5 * (values - targets).square().mean()
 
     def regularizer(self, distribution: Distribution, batch: Batch) -> Tensor:
-        """A scalar that is added to the policy loss: by default −entropy_coefficient · mean entropy.
+        """The scalar that is added to the policy loss; by default −entropy_coefficient · mean entropy.
 
-        `distribution` has the current policy's actions at the batch's B steps; `log_prob` and `entropy` are [B]. Where
-        an action has K parts, `log_prob` is [B, K] and `entropy` is the whole action's.
-        `divergence.kl_from_old(distribution, batch)` [B] is its divergence from the policy that acted.
+        `distribution` is π(·|s) of the current policy at the B steps of the batch: `distribution.entropy()` is [B], and
+        `divergence.kl_from_old(distribution, batch)` [B] is KL(π_old ‖ π) in closed form. Raises InvalidAlgorithm, when
+        it is called, if what it returns is no scalar tensor.
         """
         entropy: Tensor = distribution.entropy().mean()
         return -self.entropy_coefficient * entropy
 
     def diagnostics(self, log_prob: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Further scalars to record, by column name; `log_prob`, [B] or of K parts [B, K], is from after the update."""
+        """Further scalars to record, by the name of their column in updates.csv.
+
+        `log_prob` is log π(a|s) of the policy after the update, [B]; where an action has K parts, [B, K].
+        """
         return {}
 
     def after_update(self, record: Mapping[str, float]) -> Self:
-        """The algorithm of the next update; by default this one. Only settings that are floats may change.
+        """The algorithm of the next update; by default this one. It is called after every update.
 
-        `record` says what the update did: everything that a row of `updates.csv` has, and
+        `record` has the scalars of the update by name: those of a row of updates.csv (without those that do not exist,
+        such as the explained variance of no critic), and
 
-        - `kl`: KL(π_old ‖ π) on the update's batch, estimated from its actions
-        - `mean_cost`: the mean of `info["cost"]` over the rollout's steps; 0 where the task names no cost
+        - `kl`: KL(π_old ‖ π) on the batch of the update, estimated from its actions
+        - `mean_cost`: the mean of `info["cost"]` over the steps of the rollout; 0 where the task reports no cost
         - `progress`: the share of the step budget that is used, in [0, 1]
 
-        An algorithm with this method compiles nothing that depends on a float's value, so nothing is compiled again.
+        The result is of the same class, `dataclasses.replace(self, beta=…)`, and differs in settings that are floats.
+        Any other change is refused with InvalidAlgorithm. Floats are inputs of the machine code, so nothing is compiled
+        again.
         """
         return self
 
     def gradients(self, objective: Objective, batch: Batch, generator: torch.Generator) -> Tensor:
-        """The gradient [P] of a network's loss, before its norm is clipped; called for each network and minibatch.
+        """The gradient [P] that a network learns from; by default that of its loss.
 
-        `objective.network` is "policy" or a critic's name, `objective.parameters` [P] are where it stands;
-        `objective.per_step` [B] are the pieces of the loss, whose episodes are `batch.episode_ids` [B]. `generator` is
-        the run's own: noise from it is the same whenever the run is repeated. An algorithm with this method is not
-        compiled.
+        It is called for each network and minibatch. `objective.network` is "policy" or the name of a critic.
+        `objective.per_step` [B] is the loss in pieces, one for each step, and `batch.episode_ids` [B] numbers the
+        episodes that the steps belong to: `objective.episode_gradients(batch.episode_ids)` [E, P] has the gradient of
+        each episode. Noise is drawn from `generator`, which is seeded by the run, so that the run can be repeated.
+
+        What is returned is clipped by `max_grad_norm` like any gradient, and `step` moves along it. An algorithm with
+        this method is not compiled.
         """
         return torch.autograd.grad(objective.loss, objective.parameters, retain_graph=True)[0]
 
     def step(self, objective: Objective, gradient: Tensor, batch: Batch) -> Tensor:
-        """The network's parameters [P] after a step; by default Adam's, along `gradient` [P].
+        """The parameters [P] of a network after a step; by default after Adam's along `gradient` [P].
 
-        `objective.loss_at(parameters)` and, of the policy, `objective.kl_at(parameters)` are the batch's loss and
-        KL(π_old ‖ π) at other parameters [P], differentiable; the policy's loss has its regularizer. An algorithm with
-        this method is not compiled.
+        It is called for each network and minibatch. `objective.parameters` [P] is where the network stands.
+        `objective.loss_at(parameters)` is its loss on the batch at other parameters [P] (the policy's with the
+        regularizer), and `objective.kl_at(parameters)` is the mean KL(π_old ‖ π), of the policy alone. Both are scalars
+        that can be differentiated twice. `super().step(objective, gradient, batch)` is Adam's step, for a critic say.
+        An algorithm with this method is not compiled.
         """
         return objective.adam(gradient)
 
     @classmethod
     def critic_kinds(cls) -> dict[str, CriticKind]:
-        """The critics by name, in the order in which they are made; none where `value_function` is False."""
+        """The kind of every critic by its name; none where `value_function` is False."""
         return dict(cls.critics) if cls.value_function else {}
 
     @classmethod
     def overrides(cls, *names: str) -> bool:
-        """Whether the class has any of the methods `names` of its own, in place of the default."""
+        """Whether the class defines one of the methods `names`, in place of its default."""
         return any(getattr(cls, name) is not getattr(Hooks, name) for name in names)
 
 
 def next_algorithm(algorithm: Hooks, record: Mapping[str, float]) -> Hooks:
-    """What `after_update` returned, checked.
+    """What the `after_update` of `algorithm` makes of an update's record, checked.
 
-    Raises InvalidAlgorithm, with a sentence that names file, class and setting, where it is of another class, a value
-    is out of its bounds, or anything but a float has changed.
+    Raises InvalidAlgorithm, with a sentence that names the file, the class and the setting, if it is of another class,
+    if a value is out of its bounds, or if another setting than a float has changed.
     """
     said = f"{where(algorithm)}.after_update"
     try:
@@ -181,7 +202,7 @@ def next_algorithm(algorithm: Hooks, record: Mapping[str, float]) -> Hooks:
 
 
 def checked_scalar(value: object, algorithm: Hooks, method: str) -> Tensor:
-    """`value`, which `method` returned. Raises InvalidAlgorithm where it is not a tensor of shape ()."""
+    """`value`, which `method` of the algorithm returned. Raises InvalidAlgorithm if it is no tensor of shape ()."""
     if not isinstance(value, Tensor) or value.ndim:
         found = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
         raise InvalidAlgorithm(f"{where(algorithm)}.{method} must return a scalar tensor; what it returned is {found}")

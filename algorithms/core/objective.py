@@ -1,4 +1,4 @@
-"""A network's loss on a minibatch, as an algorithm's own `gradients` and `step` see it."""
+"""The loss of a network on a minibatch: what the methods `gradients` and `step` of an algorithm are given."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ class Objective:
 
     @cached_property
     def per_step(self) -> Tensor:
-        """The loss in pieces, float32 [B]: the gradient of their sum is the loss's.
+        """The loss in pieces, one for each step, float32 [B]: the gradient of their sum is the gradient of the loss.
 
-        The piece of step t is Σ ∂L/∂y_t · y_t, where y_t is what the network puts out at that step. It holds for every
-        loss, also where a step's share depends on the others, as with normalised advantages.
+        The piece of step t is ∂L/∂y_t · y_t with ∂L/∂y_t held fixed, where y_t is the output of the network at step t.
+        So the pieces are right for every loss, also where steps depend on each other (normalised advantages).
         """
         slopes = torch.autograd.grad(
             self.loss, self.outputs, retain_graph=True, allow_unused=True, materialize_grads=True

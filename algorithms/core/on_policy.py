@@ -72,6 +72,8 @@ class Learner:
         for name in a.critic_kinds():
             actions = _actions_of(a, name, action_space)
             self.critics[name] = ValueFunction(observation_size, generator, *architecture, actions=actions)
+        # Whether there is more to minimise than the policy loss; otherwise the entropy needs no gradient.
+        self._regularized = a.entropy_coefficient != 0 or a.overrides("regularizer", "after_update")
         self.normalizer = RunningNormalizer(observation_size)
         self.reward_scaler = RewardScaler(a.num_envs)
         self.networks = {POLICY: Trainable(POLICY, self.policy, self._policy_loss)}
@@ -281,14 +283,9 @@ class Learner:
         entropies = distribution.entropy()
         distribution.entropy = lambda: entropies  # which a regularizer asks for too, is computed once
         record = {"policy_loss": loss, "entropy": entropies.mean()}
-        if self._is_regularized():
+        if self._regularized:
             loss = loss + checked_scalar(a.regularizer(distribution, batch), a, "regularizer")
         return loss, record, distribution
-
-    def _is_regularized(self) -> bool:
-        """Whether there is more to minimise than the policy loss; otherwise the entropy needs no gradient."""
-        a = self.algorithm  # whose settings are numbers, where those of the algorithm in a loss may be tensors
-        return a.entropy_coefficient != 0 or a.overrides("regularizer", "after_update")
 
     def _critic_loss_of(self, critic: str) -> LossFunction:
         def loss(a: Hooks, module: Module, batch: Batch) -> Loss:

@@ -61,10 +61,10 @@ class Trainable:
 class Optimizer:
     """Moves networks that learn from the same minibatches, each with its own learning rate.
 
-    Without an algorithm's own `gradients` and `step` that is Adam. Gradients are clipped by their norm: each network's
-    own, or that of all together. On a batch of `compiled_size` the whole step (forward, gradients, clipping, Adam) runs
-    as machine code, which is the same for all values of the algorithm's settings that are floats. With `gradients` or
-    `step` of its own nothing is compiled, and `generator` is what the first draws its noise from.
+    An algorithm may replace the gradient of the loss (`Hooks.gradients`, which draws its noise from `generator`) and
+    Adam's step (`Hooks.step`). Gradients are clipped by their norm: that of each network, or that of all together. On a
+    batch of `compiled_size` the whole step (forward, gradients, clipping, Adam) runs as machine code. It is the same
+    code for all values of the settings that are floats. An algorithm with one of the two methods is not compiled.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Optimizer:
         )
 
     def use(self, algorithm: Hooks) -> None:
-        """Go on with another algorithm, which differs from the one before in the values of its floats alone."""
+        """Use another algorithm from now on, which differs from the one before in settings that are floats alone."""
         self.algorithm = algorithm
         self.code.set_numbers(algorithm.numbers())
 
@@ -133,8 +133,9 @@ class Optimizer:
                 after = self._checked("step", algorithm.step(objective, gradient, batch), objective)
                 state[0].copy_(after)
         else:
-            for state, gradient in zip(states, gradients, strict=True):
-                take_adam_step(state, gradient, algorithm.adam_epsilon)
+            with torch.no_grad():
+                for state, gradient in zip(states, gradients, strict=True):
+                    take_adam_step(state, gradient, algorithm.adam_epsilon)
         self.recorded = tuple(record)
         return torch.stack([value.detach().float() for value in record.values()])
 
@@ -160,13 +161,14 @@ class Optimizer:
             return kl_from_old(distribution, batch).mean()
 
         def take_step(gradient: Tensor) -> Tensor:
-            take_adam_step(state, gradient, algorithm.adam_epsilon)
+            with torch.no_grad():
+                take_adam_step(state, gradient, algorithm.adam_epsilon)
             return state[0]
 
         return Objective(network.name, vector, loss, outputs_of(made), loss_at, kl_at, take_step)
 
     def _checked(self, method: str, result: object, objective: Objective) -> Tensor:
-        """What a method of the algorithm returned; InvalidAlgorithm where it is not a tensor like the parameters."""
+        """What a method of the algorithm returned. Raises InvalidAlgorithm if its shape is not the parameters'."""
         shape = tuple(objective.parameters.shape)
         if not isinstance(result, Tensor) or tuple(result.shape) != shape:
             found = f"a tensor of shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
@@ -177,7 +179,6 @@ class Optimizer:
         return result.detach()
 
 
-@torch.no_grad()
 def take_adam_step(state: State, gradient: Tensor, epsilon: float) -> None:
     """Move the parameters and Adam's state of them, which are `Trainable.tensors()`, along a gradient [P]."""
     vector, mean, square, step_count, learning_rate = state

@@ -31,8 +31,8 @@ class Checkpoint:
 class Run:
     """Everything that a run produced. `diverged_at` is the step at which something stopped being finite, or None.
 
-    Who trains with another library fills in `episodes`, `steps_taken` and `evaluation`. The rest may stay empty:
-    `updates` and `checkpoints` an empty list, `updates_made` 0, `seconds` as it is.
+    An algorithm that another library trains has to fill in `episodes`, `evaluation` and `steps_taken`. The other fields
+    may be empty: `updates` and `checkpoints` an empty list, `updates_made` 0, `seconds` as they are.
     """
 
     episodes: list[Episode]
