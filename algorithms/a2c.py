@@ -8,14 +8,17 @@ k runs to the rollout's end (or the episode's), which is generalised advantage e
 from dataclasses import dataclass
 from typing import ClassVar
 
-from algorithms.core.algorithm import Algorithm
+import numpy as np
+from torch import Tensor
+
 from algorithms.core.batch import Batch
 from algorithms.core.estimators import generalized_advantages
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.rollout import Rollout
 
 
 @dataclass(frozen=True)
-class A2C(Algorithm):
+class A2C(PolicyGradient):
     """Advantage actor-critic with k-step advantages (Mnih et al., 2016)."""
 
     title: ClassVar[str] = "A2C"
@@ -26,10 +29,10 @@ class A2C(Algorithm):
     value_learning_rate: float = 7e-4
     clip_together: bool = True  # Stable-Baselines3, openai/baselines
 
-    def advantages(self, rollout: Rollout):
+    def advantages(self, rollout: Rollout) -> np.ndarray:
         """Ψ_t = Σ_{i<k} γ^i r_{t+i} + γ^k V(s_{t+k}) − V(s_t)."""
         return generalized_advantages(rollout, self.gamma, gae_lambda=1.0)
 
-    def policy_loss(self, log_prob, batch: Batch):
+    def policy_loss(self, log_prob: Tensor, batch: Batch) -> Tensor:
         """−E[ log π(a_t|s_t) Ψ_t ]."""
         return -(log_prob * batch.advantages).mean()

@@ -6,14 +6,17 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from algorithms.core.algorithm import Algorithm
+import numpy as np
+from torch import Tensor
+
 from algorithms.core.batch import Batch
 from algorithms.core.estimators import td_errors
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.rollout import Rollout
 
 
 @dataclass(frozen=True)
-class ActorCritic(Algorithm):
+class ActorCritic(PolicyGradient):
     """One-step actor-critic, batched over parallel environments (Sutton & Barto, 2018, section 13.5)."""
 
     title: ClassVar[str] = "Actor-critic"
@@ -24,10 +27,10 @@ class ActorCritic(Algorithm):
     policy_learning_rate: float = 3e-4
     value_learning_rate: float = 1e-3
 
-    def advantages(self, rollout: Rollout):
+    def advantages(self, rollout: Rollout) -> np.ndarray:
         """Ψ_t = δ_t = r_t + γ V(s_{t+1}) − V(s_t)."""
         return td_errors(rollout, self.gamma)
 
-    def policy_loss(self, log_prob, batch: Batch):
+    def policy_loss(self, log_prob: Tensor, batch: Batch) -> Tensor:
         """−E[ log π(a_t|s_t) δ_t ]."""
         return -(log_prob * batch.advantages).mean()

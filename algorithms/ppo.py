@@ -6,16 +6,19 @@ L = E[ min( ρ_t Â_t, clip(ρ_t, 1 − ε, 1 + ε) Â_t ) ],   ρ_t = π(a_t|s_
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from algorithms.core.algorithm import Algorithm
+from algorithms.core.algorithm import setting
 from algorithms.core.batch import Batch
 from algorithms.core.estimators import generalized_advantages
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.rollout import Rollout
 
 
 @dataclass(frozen=True)
-class PPO(Algorithm):
+class PPO(PolicyGradient):
     """Proximal policy optimisation, clipped surrogate on generalised advantages (Schulman et al., 2017, eq. 7)."""
 
     title: ClassVar[str] = "PPO"
@@ -24,9 +27,9 @@ class PPO(Algorithm):
     # Schulman et al. 2017, Table 3: horizon 2048, Adam 3e-4, 10 epochs, minibatches of 64, γ 0.99, λ 0.95, ε 0.2.
     # Annealing, advantage normalisation and one norm to clip: openai/baselines ppo2 and CleanRL.
     rollout_length: int = 256  # 8 environments × 256 = 2048 steps
-    gae_lambda: float = 0.95
-    clip: float = 0.2
-    clip_values: float | None = None  # CleanRL and openai/baselines: 0.2
+    gae_lambda: float = setting(0.95, low=0, high=1)
+    clip: float = setting(0.2, low=0)
+    clip_values: float | None = setting(None, low=0)  # CleanRL and openai/baselines: 0.2
     policy_learning_rate: float = 3e-4
     value_learning_rate: float = 3e-4
     anneal_learning_rate: bool = True
@@ -35,25 +38,23 @@ class PPO(Algorithm):
     epochs: int = 10
     minibatch_size: int | None = 64
 
-    def advantages(self, rollout: Rollout):
+    def advantages(self, rollout: Rollout) -> np.ndarray:
         """Â_t = Σ_l (γλ)^l δ_{t+l}."""
         return generalized_advantages(rollout, self.gamma, self.gae_lambda)
 
-    def policy_loss(self, log_prob, batch: Batch):
+    def policy_loss(self, log_prob: Tensor, batch: Batch) -> Tensor:
         """−E[ min( ρ_t Â_t, clip(ρ_t, 1 − ε, 1 + ε) Â_t ) ]."""
         ratio = torch.exp(log_prob - batch.log_probs)
         clipped = torch.clamp(ratio, 1 - self.clip, 1 + self.clip)
         return -torch.min(ratio * batch.advantages, clipped * batch.advantages).mean()
 
-    def value_loss(self, values, batch: Batch):
+    def value_loss(self, values: Tensor, batch: Batch) -> Tensor:
         """½ max( (V − R)², (V_old + clip(V − V_old, ±ε_V) − R)² ), or the plain squared error."""
         if self.clip_values is None:
             return super().value_loss(values, batch)
         near = batch.values + torch.clamp(values - batch.values, -self.clip_values, self.clip_values)
-        errors = torch.max((values - batch.value_targets).square(), (near - batch.value_targets).square())
-        return 0.5 * errors.mean()
+        return 0.5 * torch.max((values - batch.value_targets).square(), (near - batch.value_targets).square()).mean()
 
-    def diagnostics(self, log_prob, batch: Batch):
+    def diagnostics(self, log_prob: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The share of steps whose ratio has left the clip range."""
-        ratio = torch.exp(log_prob - batch.log_probs)
-        return {"clip_fraction": ((ratio - 1).abs() > self.clip).float().mean()}
+        return {"clip_fraction": ((torch.exp(log_prob - batch.log_probs) - 1).abs() > self.clip).float().mean()}

@@ -9,14 +9,17 @@ unbiased as it stands (and before its norm is clipped).
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from algorithms.core.algorithm import Algorithm
+import numpy as np
+from torch import Tensor
+
 from algorithms.core.batch import Batch
 from algorithms.core.estimators import discounted_returns
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.rollout import Rollout
 
 
 @dataclass(frozen=True)
-class Reinforce(Algorithm):
+class Reinforce(PolicyGradient):
     """Monte Carlo policy gradient (Williams, 1992)."""
 
     title: ClassVar[str] = "REINFORCE"
@@ -30,11 +33,11 @@ class Reinforce(Algorithm):
     # scale that does not grow with the episodes, but short and long episodes no longer weigh as the equation says.
     steps_of_an_episode: Literal["sum", "mean"] = "sum"
 
-    def advantages(self, rollout: Rollout):
+    def advantages(self, rollout: Rollout) -> np.ndarray:
         """Ψ_t = G_t."""
         return discounted_returns(rollout, self.gamma)
 
-    def policy_loss(self, log_prob, batch: Batch):
+    def policy_loss(self, log_prob: Tensor, batch: Batch) -> Tensor:
         """−E[ Σ_t log π(a_t|s_t) Ψ_t ]."""
         if self.steps_of_an_episode == "mean":
             return -(log_prob * batch.advantages).mean()

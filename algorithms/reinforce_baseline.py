@@ -8,14 +8,17 @@ V is from before the update, so it does not depend on the actions that it is sub
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from algorithms.core.algorithm import Algorithm
+import numpy as np
+from torch import Tensor
+
 from algorithms.core.batch import Batch
 from algorithms.core.estimators import discounted_returns
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.rollout import Rollout
 
 
 @dataclass(frozen=True)
-class ReinforceBaseline(Algorithm):
+class ReinforceBaseline(PolicyGradient):
     """Monte Carlo policy gradient with a learned state-value baseline (Williams, 1992)."""
 
     title: ClassVar[str] = "REINFORCE + baseline"
@@ -29,11 +32,11 @@ class ReinforceBaseline(Algorithm):
     value_minibatch_size: int | None = 256
     steps_of_an_episode: Literal["sum", "mean"] = "sum"  # as in REINFORCE, so that the baseline is the only difference
 
-    def advantages(self, rollout: Rollout):
+    def advantages(self, rollout: Rollout) -> np.ndarray:
         """Ψ_t = G_t − V(s_t)."""
-        return discounted_returns(rollout, self.gamma) - rollout.values
+        return np.asarray(discounted_returns(rollout, self.gamma) - rollout.values)
 
-    def policy_loss(self, log_prob, batch: Batch):
+    def policy_loss(self, log_prob: Tensor, batch: Batch) -> Tensor:
         """−E[ Σ_t log π(a_t|s_t) Ψ_t ]."""
         if self.steps_of_an_episode == "mean":
             return -(log_prob * batch.advantages).mean()

@@ -14,6 +14,7 @@ from analysis.words import number
 
 
 def main() -> None:
+    """The command line."""
     arguments = results_argument("analysis.benchmark", "Make the benchmark's table alone.").parse_args()
     grid = read_grid(arguments.results)
     table = benchmark(read_benchmark(grid.folder))

@@ -1,4 +1,4 @@
-"""How every command line of the analysis begins and ends."""
+"""What all command lines of the analysis share: their option, and how a mistake ends them."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from analysis.sections import SectionError
 
 
 def run_command(main: Callable[[], None], module: str) -> None:
-    """Run a command line; a mistake in the results or in a section becomes its sentence on stderr and exit status 2."""
+    """Run a command line. A mistake in the results or in a section is reported in one sentence, with exit status 2."""
     try:
         sections.check()
         main()
@@ -21,7 +21,7 @@ def run_command(main: Callable[[], None], module: str) -> None:
 
 
 def results_argument(module: str, description: str) -> argparse.ArgumentParser:
-    """A parser with the option that all of analysis shares."""
+    """A parser with the option --results, which most commands of the analysis have."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     parser.add_argument("--results", type=Path, required=True, help="a grid's folder, e.g. results/smoke")
     return parser

@@ -23,6 +23,7 @@ KINDS = ("svg", "png")
 
 
 def main() -> None:
+    """The command line."""
     parser = results_argument("analysis.figures", "Draw figures from tables.")
     parser.add_argument("--figure", help=f"only this one of {', '.join(FIGURES)}")
     arguments = parser.parse_args()

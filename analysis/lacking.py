@@ -1,4 +1,4 @@
-"""What a table, a figure or an average lacks, and the words for it."""
+"""Says which runs, studies or probes a table, a figure or an average lacks."""
 
 from typing import Any
 
@@ -7,12 +7,15 @@ import pandas as pd
 from analysis.reading.grid import Grid
 from analysis.words import enumerate_text
 
-MARK = "†"  # of averages over fewer runs than were asked for
-JOBS = {"study": ("studies", "tuning"), "probe": ("probes", "gradients")}  # kind: plural, and what they tell of
+MARK = "†"  # stands behind averages over fewer runs than were asked for
+JOBS = {
+    "study": ("studies", "tuning"),
+    "probe": ("probes", "gradients"),
+}  # kind → its plural, and the subject that its results belong to
 
 
 def job_title(grid: Grid, directory: str) -> str:
-    """The study or probe of the grid that lies there, in words."""
+    """The title of the study or probe that lies in this directory of the grid."""
     for study in grid.studies:
         if study["directory"] == directory:
             return f"{grid.title(study['algorithm'])} on {study['group']}"
@@ -23,8 +26,10 @@ def job_title(grid: Grid, directory: str) -> str:
 
 
 def without_jobs(grid: Grid, jobs: pd.DataFrame, kind: str, exact: bool | None = None) -> str:
-    """Without …, which have no result: what a figure of studies or of probes (exact ones or others) lacks; empty where
-    nothing is lacking, or everything.
+    """The note on a figure that lacks some studies or probes: "Without …: no result". Empty where it lacks none or all.
+
+    jobs: the table ledger_jobs. kind: "study" or "probe". exact: only probes of exact problems (True), only others
+    (False), or all (None).
     """
     problems = {probe["directory"] for probe in grid.probes if probe["exact"]}
     asked = jobs[(jobs["kind"] == kind) & (exact is None or jobs["directory"].isin(problems) == exact)]
@@ -36,6 +41,7 @@ def without_jobs(grid: Grid, jobs: pd.DataFrame, kind: str, exact: bool | None =
 
 
 def unfinished(ledger: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a ledger that have no result: failed or missing."""
     return ledger[ledger["state"].isin(["failed", "missing"])]
 
 
@@ -45,22 +51,22 @@ def finished(ledger: pd.DataFrame) -> int:
 
 
 def state_counts(ledger: pd.DataFrame) -> str:
-    """2 failed, 1 missing."""
+    """How many rows of a ledger have each state: "2 failed, 1 missing"."""
     return ", ".join(f"{count} {state}" for state, count in ledger["state"].value_counts().items())
 
 
 def mark(row: Any) -> str:
-    """Of a row with n and requested: a dagger where runs are missing."""
+    """The MARK for a row with fewer runs, n, than requested; else empty."""
     return f" {MARK}" if row.n < row.requested else ""
 
 
 def shortfalls(summary: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the summary with fewer runs than were asked for; none where nothing has run at all."""
+    """The rows of the summary with fewer runs than were asked for. None of them where nothing has run at all."""
     return summary[(summary["n"] < summary["requested"]) & (summary["n"].sum() > 0)]
 
 
 def shortfall_text(grid: Grid, summary: pd.DataFrame) -> str:
-    """† fewer runs than asked for: PPO 3 of 5 on Hopper-v5; empty where no run is missing."""
+    """The note on averages that lack runs: "† fewer runs than asked for: PPO 3 of 5 on Hopper-v5"; else empty."""
     rows = list(shortfalls(summary).itertuples())
     if not rows:
         return ""

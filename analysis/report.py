@@ -19,16 +19,18 @@ from analysis.making import Maker
 from analysis.page import templates
 from analysis.page.images import image, no_image, read_figure
 from analysis.problems import Missing, made_tables, read_problems
-from analysis.reading.checks import FILES, digest, write_whole
+from analysis.reading.checks import digest, write_whole
 from analysis.reading.grid import Grid, read_grid
 from analysis.reading.tables import read_table, table_file
 from analysis.sections import FIGURES, ORDER, SECTION_OF_TABLE, TABLES, TITLES, SectionError
 from analysis.statistics import scores as statistics
 from analysis.summary import summary_json
 from analysis.words import enumerate_text, plural
+from experiments.schema import MADE_OF
 
 
 def main() -> None:
+    """Write the report of a results folder; exit status 1 where something of it is missing."""
     arguments = results_argument("analysis.report", "Make the report from tables and figures.").parse_args()
     missing = write_report(read_grid(arguments.results))
     path = arguments.results / "report" / "index.html"
@@ -51,7 +53,7 @@ def write_report(grid: Grid) -> list[str]:
     made += [table_file(grid.folder, name) for name in TABLES]
     made += [grid.folder / "figures" / f"{name}.{kind}" for name in FIGURES for kind in ("svg", "png")]
     files = {file.relative_to(grid.folder).as_posix(): digest(file) for file in made if file.exists()}
-    write_whole(folder / FILES, (json.dumps({"files": files}, indent=1) + "\n").encode())
+    write_whole(folder / MADE_OF, (json.dumps({"files": files}, indent=1) + "\n").encode())
     return missing
 
 
@@ -83,7 +85,7 @@ def texts(
     frame = {
         "grid": grid,
         "looks": theme.looks(list(grid.algorithms)),
-        "run_resamples": statistics.RESAMPLES,
+        "run_resamples": statistics.RUN_RESAMPLES,
         "unmade": unmade,
     }
     shown = [section_of(name, maker, frame, drawn, undrawn, missing) for name in ORDER]

@@ -1,10 +1,12 @@
-"""How far a grid is, what is running, how fast, and when it will end: from the files of its results alone.
+"""Says how far a grid is, what is running, how fast, and when it will end. It reads only the files of the results.
 
-A job is done when its result is there; whether that is out of date, `snakemake --dry-run` says. Before, its log tells:
-a job at work writes a line at least once a minute (a study also into its journal), an error is the end of it, and a log
-that has been silent for long is a dead process's, on whatever machine that was. What is left is counted in core seconds
-at the rates of what is done or running: of the same task and algorithm where there are any, else of the same task, else
-of all.
+A job is a study, a run or a probe. It is done when its result is there. (`snakemake --dry-run` says whether a result is
+out of date.) Before that, its log says what it does. A job at work writes a line at least once a minute, a study also
+into its journal. An error ends a job. If a log has been silent for long, its process is dead, on whatever machine.
+
+The work that remains is counted in core seconds, at the rates that were measured on the same task and algorithm; where
+none were measured, at those of the same task, else at those of all tasks. The estimate assumes that the remaining jobs
+run as fast, and as many at a time, as now.
 """
 
 import argparse
@@ -23,39 +25,39 @@ from typing import Any
 from analysis.command import run_command
 from analysis.reading.checks import ResultsError, check_keys, read_record
 from analysis.reading.grid import CELL_KEYS, GRID_KEYS, PROBE_KEYS, STUDY_KEYS, check_there
+from experiments.schema import JOURNAL, SNAKEMAKE_ENDED, WRITTEN_TO
 
 STATES = ("done", "running", "waiting", "failed", "stopped")
 KINDS = {"study": "studies", "run": "cells", "probe": "probes"}
 RESULT = {"study": "study.json", "run": "run.json", "probe": "probe.json"}
-SILENCE = {"study": 300, "run": 300, "probe": 1800}  # seconds; a probe says no more than what it begins
+SILENCE = {"study": 300, "run": 300, "probe": 1800}  # seconds; a probe writes a line only when it begins something
 TAIL = 16_384  # bytes of a log that are read
-LISTED = 20  # jobs of a state, in the text
+LISTED = 20  # jobs of a state that the text shows
 PROGRESS = re.compile(r"^.*: ([\d,]+) of [\d,]+ steps, .*?([\d,]+) steps/s$", re.MULTILINE)
 FAILURE = re.compile(r"^(?:error: .*|.*: error: .*|Fatal Python error.*|Traceback \(.*)$", re.MULTILINE)
-INTERRUPTION = re.compile(r"KeyboardInterrupt|Snakemake has ended")  # which is no fault of the job's
-END = "; written to "  # in the last line of a job that has written its result
-CLEAR = "\033[H\033[2J"  # the terminal
-Key = tuple[str, ...]  # what jobs have in common that take about equally long
+INTERRUPTION = re.compile(rf"KeyboardInterrupt|{SNAKEMAKE_ENDED}")  # from outside; the job itself has no fault
+CLEAR = "\033[H\033[2J"  # clears the terminal
+Key = tuple[str, ...]  # jobs with the same key take about equally long
 
 
 @dataclass
 class Job:
-    """One study, run or probe, and where it is."""
+    """One study, run or probe, and how far it is."""
 
     kind: str
     name: str
     directory: str
-    work: float  # environment steps, of a study those that are planned; of a probe 1
-    alike: list[Key]  # the nearest kin first
-    trial_work: float = 0.0  # of a study
+    work: float  # environment steps, in a study those that are planned; in a probe 1
+    alike: list[Key]  # the keys of the most similar jobs first
+    trial_work: float = 0.0  # steps of one trial of a study
     processes: int = 1
     state: str = "waiting"
-    done: float = 0.0  # of the work
-    measured: tuple[float, float] | None = None  # work, and the core seconds that it has taken
-    silent: float = 0.0  # seconds since it wrote something
-    progress: str = ""  # for a person
+    done: float = 0.0  # part of the work
+    measured: tuple[float, float] | None = None  # some work, and the core seconds that it took
+    silent: float = 0.0  # seconds since it wrote anything
+    progress: str = ""  # in words
     log: str = ""
-    because: str = ""  # it failed or stopped
+    because: str = ""  # why it failed or stopped
 
     @property
     def rate(self) -> float | None:
@@ -65,21 +67,21 @@ class Job:
 
 @dataclass
 class Status:
-    """A whole grid at a moment."""
+    """The state of a whole grid at one moment."""
 
     grid: str
     time: float  # seconds since the epoch
     jobs: list[Job]
     core_seconds_done: float
-    core_seconds_left: float  # of what is not done, failed or not, without what is uncounted
+    core_seconds_left: float  # of all jobs that are not done, also of failed ones; without uncounted jobs
     at_once: int  # processes that are running
-    end: float | None  # expected, in seconds since the epoch; None where nothing is running, or nothing tells
-    guessed: int  # jobs left that are counted at the rates of other tasks
-    uncounted: int  # jobs left of which nothing tells how long they take
+    end: float | None  # estimated, in seconds since the epoch; None where nothing is running or no rate is known
+    guessed: int  # remaining jobs that are counted at the rates of other tasks
+    uncounted: int  # remaining jobs that are not counted, since no rate is known
 
     @property
     def share_done(self) -> float | None:
-        """Of the core seconds; None where nothing tells them."""
+        """The share of all core seconds that is done; None where no rate is known."""
         total = self.core_seconds_done + self.core_seconds_left
         return self.core_seconds_done / total if total > 0 else None
 
@@ -88,16 +90,19 @@ class Status:
         return [job for job in self.jobs if job.state == state]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Studies, cells and probes → state → number; of those that the grid has."""
+        """Number of jobs: studies, cells or probes → state → number. Kinds of which the grid has none are left out."""
         found = {name: Counter(job.state for job in self.jobs if job.kind == kind) for kind, name in KINDS.items()}
         return {name: {state: of[state] for state in STATES} for name, of in found.items() if of}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line. arguments: its words, those of the process if None."""
     parser = argparse.ArgumentParser(prog="python -m analysis.status", description="Say how far a grid is.")
     parser.add_argument("results", type=Path, help="a grid's folder, e.g. results/default")
-    parser.add_argument("--watch", type=float, metavar="SECONDS", help="say it again and again until all is done")
-    parser.add_argument("--json", action="store_true", help="for programs: an object on one line")
+    parser.add_argument(
+        "--watch", type=float, metavar="SECONDS", help="repeat it after so many seconds, until all is done"
+    )
+    parser.add_argument("--json", action="store_true", help="for programs: a JSON object on one line")
     options = parser.parse_args(arguments)
     if options.watch is not None and not options.watch > 0:
         parser.error(f"--watch takes a number of seconds above 0, not {options.watch:g}")
@@ -113,14 +118,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def read_status(results: Path, now: float) -> Status:
-    """The status of the grid in a folder at a time, in seconds since the epoch.
+    """The status of the grid in a results folder. now: seconds since the epoch.
 
     Raises ResultsError where there is no such folder, or no valid grid.json in it.
     """
     check_there(results)
     path = results / "grid.json"
     if not path.exists():
-        raise ResultsError(f"{path}: not there yet; it is the first thing that snakemake makes.")
+        raise ResultsError(f"{path}: not there yet; snakemake makes it before anything else.")
     grid = read_record(path, GRID_KEYS)
     jobs = jobs_of(grid, path)
     for job in jobs:
@@ -129,7 +134,7 @@ def read_status(results: Path, now: float) -> Status:
 
 
 def jobs_of(grid: dict[str, Any], path: Path) -> list[Job]:
-    """Everything that a grid asks for, not yet looked at."""
+    """A job, in state waiting, for everything that a grid asks for."""
     jobs = []
     for index, study in enumerate(grid["studies"]):
         check_keys(study, STUDY_KEYS, path, f"studies[{index}]")
@@ -152,27 +157,27 @@ def jobs_of(grid: dict[str, Any], path: Path) -> list[Job]:
 
 
 def look_at(job: Job, results: Path, now: float) -> None:
-    """Say in a job where it is."""
+    """Set state, work done, measured rate and progress of a job, from its files."""
     folder, log = results / job.directory, results / "logs" / f"{job.directory}.log"
     result = modified(folder / RESULT[job.kind])
     written = modified(log) if result is None or job.kind == "study" else None
     text = "" if written is None else tail(log)
-    has_ended = END in last_line(text)
+    has_ended = WRITTEN_TO in last_line(text)
     if result is not None and (written is None or written <= result or has_ended):
         seconds = seconds_of(job, folder)
         job.state, job.done = "done", job.work
         job.measured = None if seconds is None else (job.work, seconds)
-        return  # otherwise a study goes on or was refused: what it has found before stays where it is
-    if written is None or has_ended:  # what it has written was removed
+        return  # else it is a study that goes on or was refused, beside the result of its earlier trials
+    if written is None or has_ended:  # its result was removed
         return
-    journal = folder / "journal.log"
+    journal = folder / JOURNAL
     job.silent = max(now - max(written, modified(journal) or 0), 0)
     job.log, failure = str(log), FAILURE.search(text)
     if failure:
         job.because = last_line(text) if failure[0].startswith("Traceback") else failure[0].removeprefix("error: ")
         job.state = "stopped" if INTERRUPTION.match(job.because) else "failed"
     elif job.silent > SILENCE[job.kind]:
-        job.state, job.because = "stopped", f"nothing written for {duration(job.silent)}"
+        job.state, job.because = "stopped", f"nothing written for {rough_duration(job.silent)}"
     else:
         job.state, job.progress = "running", "starting"
     if job.kind == "study":
@@ -184,7 +189,7 @@ def look_at(job: Job, results: Path, now: float) -> None:
 
 
 def look_into_log(job: Job, log: str) -> None:
-    """The steps and the rate that a run's log says; since then it has gone on as fast."""
+    """Set a run's work done from its log, supposing that it went on at the last rate since it wrote that."""
     lines = PROGRESS.findall(log)
     if not lines:
         return
@@ -196,7 +201,7 @@ def look_into_log(job: Job, log: str) -> None:
 
 
 def look_into_journal(job: Job, journal: Path) -> None:
-    """The trials and trainings in a study's journal: a study goes on with them, also where it was stopped."""
+    """Set a study's work done from the trials and trainings in its journal. A stopped study will go on from these."""
     lines = journal.read_text(encoding="utf-8", errors="replace").splitlines() if journal.exists() else []
     trainings, ended = {}, set()
     for line in lines:
@@ -209,7 +214,7 @@ def look_into_journal(job: Job, journal: Path) -> None:
                 ended.add(entry["trial_id"])
     taken = {key: sum(training["steps"] for training in of) for key, of in trainings.items()}
     unended = sum(steps for (_, trial), steps in taken.items() if trial not in ended)
-    job.done = min(len(ended) * job.trial_work + unended, job.work)  # a pruned trial has done all that it has to do
+    job.done = min(len(ended) * job.trial_work + unended, job.work)  # a pruned trial has no work left
     seconds = sum(training["seconds"] for of in trainings.values() for training in of)
     if trainings:
         job.measured = job.done, seconds
@@ -217,7 +222,7 @@ def look_into_journal(job: Job, journal: Path) -> None:
 
 
 def seconds_of(job: Job, folder: Path) -> float | None:
-    """Core seconds that a finished job took; None where its files do not say it, of which the tables say more."""
+    """Core seconds that a finished job took; None where its files do not say it (the tables say what is wrong)."""
     try:
         if job.kind == "study":
             header, *rows = (folder / "parts.csv").read_text(encoding="utf-8").splitlines()
@@ -229,7 +234,7 @@ def seconds_of(job: Job, folder: Path) -> float | None:
 
 
 def modified(path: Path) -> float | None:
-    """When a file was written last; None: it is not there."""
+    """When a file was last written, in seconds since the epoch; None where it is missing."""
     try:
         return path.stat().st_mtime
     except OSError:
@@ -237,7 +242,7 @@ def modified(path: Path) -> float | None:
 
 
 def tail(path: Path) -> str:
-    """The end of a text file."""
+    """The last TAIL bytes of a text file."""
     with path.open("rb") as file:
         file.seek(max(path.stat().st_size - TAIL, 0))
         return file.read().decode("utf-8", errors="replace")
@@ -249,7 +254,7 @@ def last_line(text: str) -> str:
 
 
 def summarise(grid: str, jobs: list[Job], now: float) -> Status:
-    """What the jobs come to."""
+    """The status of a grid with these jobs."""
     rates = rates_of(jobs)
     done = left = longest = 0.0
     guessed = uncounted = 0
@@ -272,7 +277,7 @@ def summarise(grid: str, jobs: list[Job], now: float) -> Status:
 
 
 def rates_of(jobs: Sequence[Job]) -> dict[Key, float]:
-    """Work per core second of jobs that are alike."""
+    """Work per core second that was measured on jobs with the same key."""
     totals = defaultdict(lambda: [0.0, 0.0])
     for job in jobs:
         if job.rate is not None:
@@ -283,17 +288,17 @@ def rates_of(jobs: Sequence[Job]) -> dict[Key, float]:
 
 
 def seconds_left(job: Job) -> float | None:
-    """Of a running job, at its own rate; None where it has none yet."""
+    """Seconds until a running job ends at its own rate; None where it has no rate yet."""
     return (job.work - job.done) / job.rate / job.processes if job.rate else None
 
 
 def as_text(status: Status) -> str:
-    """The status for a person."""
+    """The status as text."""
     return "\n".join(lines_of(status))
 
 
 def lines_of(status: Status) -> Iterator[str]:
-    """The lines of it."""
+    """The lines of the text."""
     share = status.share_done
     yield f"{status.grid}: {'nothing measured yet' if share is None else f'{rounded_down(share)} % of the work done'}"
     counts = status.counts()
@@ -302,17 +307,17 @@ def lines_of(status: Status) -> Iterator[str]:
     if all(job.state == "done" for job in status.jobs):
         yield "Every study, run and probe is done; snakemake makes tables, figures and report of them."
         return
-    left = duration(status.core_seconds_left)
+    left = rough_duration(status.core_seconds_left)
     if status.end is not None:
         until = datetime.fromtimestamp(status.end).strftime("%A %H:%M")
-        in_time = duration(status.end - status.time)
+        in_time = rough_duration(status.end - status.time)
         yield f"About {left} of core time left; with {status.at_once} at once it is done in {in_time}, {until}."
     elif status.at_once == 0:
         yield f"{f'About {left} of core time left. ' if status.core_seconds_left else ''}Nothing is running."
     if status.guessed:
-        yield f"  ({status.guessed} counted at the rates of other tasks, as nothing was measured on theirs)"
+        yield f"  ({status.guessed} counted at the rates of other tasks, since nothing was measured on their own)"
     if status.uncounted:
-        yield f"  ({status.uncounted} not counted, as nothing tells yet how long such take)"
+        yield f"  ({status.uncounted} not counted, since nothing like them was measured yet)"
     for state in ("running", "failed", "stopped"):
         jobs = status.of(state)
         if jobs:
@@ -323,23 +328,23 @@ def lines_of(status: Status) -> Iterator[str]:
 
 
 def job_lines(job: Job) -> Iterator[str]:
-    """A job that is running, or ended badly."""
+    """The lines about a job that is running, failed or stopped."""
     if job.state != "running":
         yield f"{job.name}: {job.because}"
         yield f"    {job.log}"
         return
     left = seconds_left(job)
     rate = f", {job.rate:,.0f} steps/s" if job.rate and job.kind != "probe" else ""
-    yield f"{job.name}: {job.progress}{rate}{'' if left is None else f', {duration(left)} left'}"
+    yield f"{job.name}: {job.progress}{rate}{'' if left is None else f', {rough_duration(left)} left'}"
 
 
 def rounded_down(share: float) -> int:
-    """In percent: 100 is all."""
+    """A share as whole percent, so that only all is 100."""
     return int(100 * share)
 
 
-def duration(seconds: float) -> str:
-    """Roughly, in one unit or two."""
+def rough_duration(seconds: float) -> str:
+    """Seconds as text, rounded to one or two units."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -350,7 +355,7 @@ def duration(seconds: float) -> str:
 
 
 def as_json(status: Status) -> dict[str, Any]:
-    """The status for a program; moments in seconds since the epoch, `share_done` between 0 and 1."""
+    """The status as data. Times are in seconds since the epoch, `share_done` is between 0 and 1."""
     whole = {name: value for name, value in vars(status).items() if name != "jobs"}
     running = [
         {"kind": job.kind, "name": job.name, "directory": job.directory, "share_done": job.done / job.work}

@@ -68,7 +68,7 @@ OF_PUBLISHED = (
 
 
 def summary_json(maker: Maker, missing: Missing | None = None) -> str:
-    """The summary as strict JSON, a key or a value a line."""
+    """The summary as strict JSON text, with one key or value on a line."""
     return json.dumps(summary(maker, missing), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
@@ -127,6 +127,7 @@ def tuning(shrinkage: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def completeness(ledger: pd.DataFrame) -> dict[str, Any]:
+    """How many runs there are of each state, and the cells that are not done."""
     counts = ledger["state"].value_counts()
     absent = ledger[ledger["state"] != "done"]
     return {
@@ -137,6 +138,7 @@ def completeness(ledger: pd.DataFrame) -> dict[str, Any]:
 
 
 def claims(claims: pd.DataFrame, claim_tasks: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every claim with its verdict and comparisons."""
     found = []
     for name, own in claims.groupby("claim", sort=False):
         about = own.iloc[0]
@@ -151,17 +153,19 @@ def claims(claims: pd.DataFrame, claim_tasks: pd.DataFrame) -> list[dict[str, An
 
 
 def pair(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the table of pairs; how many seeds are needed is infinite there above MOST_SEEDS, which JSON has not."""
+    """A row of the table of pairs. seeds_needed is infinite there above MOST_SEEDS, and JSON has no infinity."""
     many = row["seeds_needed"] is not None and np.isinf(row["seeds_needed"])
     return {**row, "seeds_needed_more_than": MOST_SEEDS if many else None}
 
 
 def scores(summary: pd.DataFrame, scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of the table summary, each with its runs from the table scores."""
     by_cell = {names: rows(own, OF_A_RUN, flags=["reached"]) for names, own in scores.groupby(["task", "algorithm"])}
     return [{**row, "runs": by_cell.get((row["task"], row["algorithm"]), [])} for row in rows(summary)]
 
 
 def laboratory(gradients: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every probe with its estimators, at the main batch size and with raw advantages."""
     main = gradients[(gradients["main"] == 1) & (gradients["advantages"] == "raw")]
     return [
         {**rows(own.head(1), OF_A_PROBE, flags=["exact"])[0], "estimators": rows(own, OF_AN_ESTIMATOR)}
@@ -170,6 +174,7 @@ def laboratory(gradients: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def provenance(provenance: pd.DataFrame) -> dict[str, Any]:
+    """Versions, commits and machines, each value with its number of runs."""
     return {
         f"{kind}s": rows(provenance[provenance["kind"] == kind], ("name", "value", "runs"))
         for kind in ("version", "commit", "machine")
@@ -196,15 +201,17 @@ def rows(table: pd.DataFrame, columns: Iterable[str] | None = None, flags: Itera
 
 
 def count(value: float) -> float:
+    """A number of things as an integer; infinity stays."""
     return int(value) if np.isfinite(value) else value
 
 
 def without(table: pd.DataFrame, *columns: str) -> list[str]:
+    """The names of all other columns."""
     return [name for name in table.columns if name not in columns]
 
 
 def finite(value: Any) -> Any:
-    """The same with None in place of every number that JSON does not have."""
+    """The value with None in place of every number that JSON lacks: NaN and the infinities."""
     if isinstance(value, dict):
         return {key: finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

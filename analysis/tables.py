@@ -15,6 +15,7 @@ from analysis.sections import TABLES, SectionError
 
 
 def main() -> None:
+    """The command line."""
     arguments = results_argument("analysis.tables", "Make tables from runs.").parse_args()
     grid = read_grid(arguments.results)
     maker = Maker({"grid": grid})

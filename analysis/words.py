@@ -1,4 +1,4 @@
-"""Numbers, lists and settings as text."""
+"""Writes numbers, lists and settings as text, the same everywhere on the page."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from analysis.statistics.comparison import MOST_SEEDS
 
 
 def number(value: float) -> str:
-    """Three significant digits, but every digit before the point; an en dash for what does not exist."""
+    """Three significant digits, but every digit before the point. An en dash stands for NaN."""
     if pd.isna(value):
         return "–"
     size = abs(value)
@@ -22,41 +22,43 @@ def number(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as the unit that suits them."""
+    """Seconds as hours, minutes or seconds."""
     if seconds >= 3600:
         return f"{number(seconds / 3600)} hours"
     return f"{number(seconds / 60)} minutes" if seconds >= 60 else f"{number(seconds)} seconds"
 
 
 def count(value: float) -> str:
-    """A number of things, or an en dash."""
+    """A number of things with thousands separators. An en dash stands for NaN."""
     return "–" if pd.isna(value) else f"{value:,.0f}"
 
 
 def fixed(value: float) -> str:
-    """Two decimals, for normalised scores; no sign where these are 0."""
+    """Two decimals, for normalised scores. Zero has no sign, and an en dash stands for NaN."""
     return "–" if pd.isna(value) else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def interval(middle: float, low: float, high: float, form=number) -> str:
-    """0.71 [0.65, 0.78], or 0.71 alone where there is no interval."""
+    """A value with its interval, "0.71 [0.65, 0.78]", or the value alone where there is no interval. form: writes a
+    number.
+    """
     return form(middle) if pd.isna(low) else f"{form(middle)} [{form(low)},\N{NO-BREAK SPACE}{form(high)}]"
 
 
 def seeds_text(seeds: float) -> str:
-    """How many seeds an undecided pair needs."""
+    """How many seeds an undecided pair needs, in words. NaN: no difference was seen."""
     if pd.isna(seeds):
         return "no difference seen"
     return f"more than {count(MOST_SEEDS)} seeds needed" if seeds > MOST_SEEDS else f"about {count(seeds)} seeds needed"
 
 
 def plural(n: int, noun: str) -> str:
-    """So many of something, with thousands separators."""
+    """A number and its noun: "1 run", "2,000 runs"."""
     return f"{count(n)} {noun}{'' if n == 1 else 's'}"
 
 
 def enumerate_text(parts: Iterable[str]) -> str:
-    """a, b and c."""
+    """A list as text: "a, b and c". Raises ValueError for an empty one."""
     *first, last = parts
     return f"{', '.join(first)} and {last}" if first else last
 
@@ -70,11 +72,12 @@ SMALLEST_SHOWN = 0.001  # percent
 
 
 def percents(value: float) -> str:
+    """A share as percent with its sign. An en dash stands for NaN."""
     return "–" if pd.isna(value) else f"{number_of(value)}\N{NO-BREAK SPACE}%"
 
 
 def number_of(value: float) -> str:
-    """A share in percent: whole, but two digits where it is small."""
+    """A share as a number of percent: whole, but with one digit below 10 and one significant digit below 1."""
     value = 100 * value
     if 0 < value < SMALLEST_SHOWN:
         return f"< {SMALLEST_SHOWN}"
@@ -83,21 +86,21 @@ def number_of(value: float) -> str:
 
 
 def p_text(p: float) -> str:
-    """A p-value with two significant digits, none below 0.0001."""
+    """A p-value with two digits, or "< 0.0001". An en dash stands for NaN."""
     if pd.isna(p):
         return "–"
     return "< 0.0001" if p < 0.0001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
 
 
 def setting_text(value: Any) -> str:
-    """A setting as a person would write it in the grid; a number that a study found, with five digits."""
+    """A setting as a person would write it in the grid. Numbers have five significant digits."""
     if isinstance(value, float):
         return f"{value:.5g}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).replace("null", "none")
 
 
 def equation(text: str) -> Markup:
-    """Subscripts and superscripts of `a_t`, `a_{t+1}`, `γ^l` as HTML."""
+    """An equation as HTML, with the subscripts and superscripts of `a_t`, `a_{t+1}` and `γ^l`."""
     tags = {"_": "sub", "^": "sup"}
 
     def script(match: re.Match) -> str:

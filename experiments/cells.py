@@ -1,12 +1,9 @@
-"""What a grid is: tasks, algorithms, cells, probes, and what determines each."""
+"""What a grid is: tasks, algorithms, cells and probes."""
 
-import hashlib
 import inspect
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from algorithms.core.algorithm import Algorithm, InvalidSetting, nearest_first
@@ -14,11 +11,9 @@ from algorithms.core.task import Task
 from experiments import exact
 from experiments.checks import GridError
 from experiments.claims import Claim
-from experiments.record import SCHEMA
+from experiments.schema import SCHEMA
 from experiments.search import SearchSpace, Study, Tuning
 
-ROOT = Path(__file__).resolve().parent.parent
-ALGORITHMS = ROOT / "algorithms"
 INITIALISATION = "initialisation"  # instead of a source: a policy of random parameters
 
 
@@ -58,36 +53,22 @@ class GridAlgorithm:
 
     @property
     def title(self) -> str:
-        """The name for tables and figures: the grid's, or the class's with the entry's name where that is another."""
+        """The name for tables and figures: the one that the grid gives, or else that of the class.
+
+        Where the entry is not called like its module, the class's title is followed by the entry's name.
+        """
         by_class = self.algorithm.title if self.name == self.module else f"{self.algorithm.title} ({self.name})"
         return self.own_title or by_class
 
     @property
-    def files(self) -> list[str]:
-        """The files of the class and of what it inherits from, outside `core/`; relative to the project."""
-        paths = [Path(inspect.getfile(c)) for c in self.algorithm.__mro__ if c.__module__.startswith("algorithms.")]
-        return [str(p.relative_to(ROOT)) for p in paths if p.parent == ALGORITHMS]
-
-    def code(self, project: Path = ROOT) -> str:
-        """Names the code that a run's numbers depend on, as it is on the disk now: these files and those of `core/`."""
-        files = [*(project / file for file in self.files), *sorted((project / "algorithms" / "core").glob("*.py"))]
-        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
-
-    def check_code(self, code: str) -> None:
-        """Refuse a result of `code` that would pass for a result of what stands on the disk now.
-
-        Raises GridError where that is another code.
-        """
-        if self.code() != code:
-            raise GridError(
-                f"{', '.join(self.files)} or algorithms/core/ has been changed since this was begun, and it would pass "
-                "for a result of the changed code; nothing is written, and the same command does it again"
-            )
+    def file(self) -> str:
+        """The class's file, relative to the project."""
+        return f"algorithms/{self.module}.py"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One (algorithm, task, seed) with everything that determines its run."""
+    """One (algorithm, task, seed) with its budget and settings. A run is an executed cell."""
 
     algorithm: str
     task: str
@@ -100,7 +81,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Probe:
-    """One frozen policy at which every algorithm's gradient is measured, and how."""
+    """One policy that is not trained further, at which the gradient of every algorithm is measured, and how."""
 
     task: str
     source: str  # the algorithm whose checkpoint it is, or INITIALISATION on an exact problem
@@ -154,7 +135,7 @@ class Grid:
         return self._cells(algorithm, task, [seed])[0]
 
     def _cells(self, algorithm: str, task: str, seeds: Iterable[int]) -> list[Cell]:
-        """Cells that differ in nothing but the seed; their settings are resolved once."""
+        """Cells that differ only in the seed; their settings are resolved once."""
         settings, steps = self.resolved(algorithm, task).settings(), self.tasks[task].steps
         directory = f"runs/{directory_name(task)}/{algorithm}"
         study = self.study_of(algorithm, task)
@@ -195,7 +176,11 @@ class Grid:
         return next((self._study(algorithm, group) for group in serving), None)
 
     def resolved(self, algorithm: str, task: str, tuned: Mapping[str, Any] | None = None) -> Algorithm:
-        """An algorithm with its settings for a task, which need not be one of the grid's; `tuned` come last."""
+        """An algorithm with its settings for a task, which need not be one of the grid's.
+
+        `tuned` are the settings that a study has found; they replace those of the grid. Raises GridError where a
+        setting is unknown or has an invalid value.
+        """
         entry = self.algorithms[algorithm]
         try:
             settings = entry.settings | entry.task_settings.get(task, {}) | dict(tuned or {})
@@ -218,39 +203,11 @@ class Grid:
         raise GridError(f"{self.path}: no probe of {wanted}; {nearest_first(wanted, known)}")
 
     def limit(self, task: str) -> float | None:
-        """The seconds that a run, a training of a study or a probe on a task may take, if there is a limit."""
+        """The time limit of a run, a probe or one training of a study on a task, in seconds; None without a limit."""
         return self.tasks[task].time_limit if task in self.tasks else self.time_limit
 
-    def what_determines_probe(self, probe: Probe) -> str:
-        """Everything that the grid says about a probe, as one line of JSON; its source's run is another matter."""
-        task = None if probe.exact else preprocessing(self.tasks[probe.task].task)
-        settings = {name: self.resolved(name, probe.task).settings() for name in self.algorithms}
-        return json.dumps(asdict(probe) | {"task_settings": task, "settings": settings}, sort_keys=True)
-
-    def what_determines_study(self, study: Study) -> dict[str, Any]:
-        """Everything that the grid says about a study's trials: with anything else it would be another study."""
-        tasks = {
-            task: {
-                "task": preprocessing(self.tasks[task].task),
-                "steps": steps,
-                "random_score": self.tasks[task].random_score,
-                "reference_score": self.tasks[task].reference_score,
-                "settings": self.resolved(study.algorithm, task).settings(),
-            }
-            for task, steps in study.tasks.items()
-        }
-        of_study = study.description()
-        parts = ("algorithm", "group", "space", "seeds", "spread_penalty", "sampler", "pruner")
-        return {name: of_study[name] for name in parts} | {"tasks": tasks, "compile": self.compile}
-
-    def what_determines(self, cell: Cell) -> str:
-        """Everything that the grid says about a cell's run, as one line of JSON."""
-        task = preprocessing(self.tasks[cell.task].task)
-        run = {"task": task, "checkpoints": self.checkpoints, "compile": self.compile}
-        return json.dumps(vars(cell) | run, sort_keys=True)
-
     def manifest(self) -> dict[str, Any]:
-        """The grid as the analysis reads it (`grid.json`): nothing in it depends on what has been run."""
+        """The grid as the analysis reads it in `grid.json`. Nothing in it depends on results."""
         return {
             "schema": SCHEMA,
             "grid": self.name,
@@ -283,10 +240,11 @@ class Grid:
 
 
 def preprocessing(task: Task) -> dict[str, Any]:
-    """A task's settings without its id."""
+    """A task's settings by name, without its id; `variants` only where there are some."""
     settings = asdict(task)
     del settings["id"]
-    return settings
+    variants = settings.pop("variants")
+    return settings | ({"variants": list(variants)} if variants else {})
 
 
 def directory_name(task: str) -> str:

@@ -1,4 +1,4 @@
-"""What a part of a grid file may hold: its keys, what each must be, and the sentence for what it is not."""
+"""Checks of the parts of a grid file: which keys they may have, what each value must be, and how a mistake is said."""
 
 import math
 import re
@@ -15,7 +15,7 @@ UNITS = {"s": 1, "min": 60, "h": 3600}  # of a duration, in seconds
 
 
 class GridError(ValueError):
-    """A grid file that says something it cannot mean; the message names file, key and what was expected."""
+    """A mistake in a grid file. The message names the file, the key and what is expected there."""
 
 
 class GridLoader(yaml.SafeLoader):
@@ -36,9 +36,9 @@ GridLoader.add_implicit_resolver(
 
 
 def read_yaml(path: Path, shown: str) -> Any:
-    """What a YAML file holds.
+    """What a YAML file holds. `shown` is its name in a message.
 
-    Raises GridError, with one sentence that calls the file `shown`.
+    Raises GridError where the file cannot be read or is not valid YAML.
     """
     try:
         return yaml.load(path.read_text(encoding="utf-8"), GridLoader)
@@ -58,7 +58,10 @@ def is_number(value: Any) -> bool:
 
 
 def seconds(value: Any) -> float | None:
-    """A duration above 0 in seconds: of a number of them, or of text such as "90 s", "30 min" or "1.5 h"; else None."""
+    """The seconds of a duration: a number of seconds, or text such as "90 s", "30 min" or "1.5 h".
+
+    Returns None for anything else, and for a duration that is not above 0.
+    """
     if isinstance(value, str):
         parts = re.fullmatch(rf"(\d+(?:\.\d+)?) ?({'|'.join(UNITS)})", value)
         value = parts and float(parts[1]) * UNITS[parts[2]]
@@ -85,9 +88,12 @@ DURATION = (
 
 
 def section(path: str, where: str, data: Any, keys: Mapping[str, Check], *, further: bool = False) -> dict[str, Any]:
-    """The entries of one mapping, checked, with the defaults of those that are absent.
+    """The entries of one mapping of a grid file, checked; an absent one has its default.
 
-    Raises GridError. `further` lets the mapping have more entries than `keys`, which are taken as they are.
+    path: the file, where: the mapping, as messages name them. data: what the file has there.
+    keys: for every key a test of its value, a description of valid values, and a default, or REQUIRED.
+    further: whether other keys are allowed; their values are taken as they are.
+    Raises GridError where a key is unknown or missing, or where a value fails its test.
     """
     if not isinstance(data, dict):
         raise GridError(f"{path}: {where} must be a mapping with the keys {', '.join(keys)}")

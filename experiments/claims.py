@@ -21,15 +21,19 @@ from experiments.checks import (
     read_yaml,
     section,
 )
+from experiments.metrics import (
+    CRITICS,
+    DIRECTIONS,
+    GRADIENT_METRICS,
+    PAIRED_METRICS,
+    RATIO_METRICS,
+    RULES,
+    RUN_METRICS,
+    TASK_GROUPS,
+)
 
 CLAIMS = Path(__file__).with_name("claims.yaml")
 SHIPPED = Path(__file__).with_name("grids")
-RUN_METRICS = ("final_score", "auc", "learning_per_step", "drop", "steps_to_threshold")
-GRADIENT_METRICS = ("variance", "relative_bias", "bias_squared", "cosine")  # of the gradient laboratory
-RATIO_METRICS = ("variance",)  # whose effect is a ratio; of the others it is a difference
-PAIRED_METRICS = ("steps_to_threshold",)  # which say nothing of one side alone
-DIRECTIONS = ("higher", "lower", "equal")
-CRITICS = ("trained", "fitted", "exact", "wrong")
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One test of a claim: is the metric of the first side higher or lower than, or equal to, that of the second?"""
+    """One test of a claim: is the metric of the first side higher than, lower than or equal to that of the second?"""
 
     metric: str
     sides: tuple[Side, ...]  # one alone is held against 0, or against REINFORCE's variance
@@ -69,9 +73,9 @@ class Claim:
 
 
 def read_all_claims(paths: list[tuple[Path, str]]) -> tuple[Claim, ...]:
-    """The claims of several files, each with the name that errors call it by.
+    """The claims of several files. A path comes with the name that messages call the file by.
 
-    Raises GridError for a file that cannot be read, a mistake in it, or an id that two of them have.
+    Raises GridError where a file cannot be read, has a mistake, or has a claim whose name is in another file.
     """
     claims: dict[str, Claim] = {}
     for path, shown in paths:
@@ -85,9 +89,9 @@ def read_all_claims(paths: list[tuple[Path, str]]) -> tuple[Claim, ...]:
 
 
 def read_claims(path: Path, shown: str) -> list[Claim]:
-    """The claims of one file.
+    """The claims of one file, which messages call `shown`.
 
-    Raises GridError, with one sentence that names the file, the claim and the key.
+    Raises GridError, which names the file, the claim and the key.
     """
     if not path.is_file():
         raise GridError(f"there is no file of claims {shown}")
@@ -117,7 +121,7 @@ def _comparison(path: str, where: str, entry: Any) -> Comparison:
     for key, valid in (("metric", (*RUN_METRICS, *GRADIENT_METRICS)), ("direction", DIRECTIONS)):
         if keys[key] not in valid:
             raise GridError(f"{path}: {key} of {where} is {keys[key]!r}; {nearest_first(keys[key], list(valid))}")
-    if isinstance(tasks, str) and tasks not in ("all", "exact"):
+    if isinstance(tasks, str) and tasks not in TASK_GROUPS:
         raise GridError(f"{path}: tasks of {where} is {tasks!r}; it is all, exact, or a list of tasks")
     if of_runs and tasks == "exact":
         raise GridError(f"{path}: tasks of {where} is exact, which is for {' and '.join(GRADIENT_METRICS)} alone")
@@ -144,7 +148,7 @@ def _side(path: str, where: str, entry: Any, of_runs: bool) -> Side:
         raise GridError(f"{path}: a side of {where} must have one of algorithm and gae_lambda")
     if of_runs and (keys["algorithm"] is None or keys["critic"] is not None):
         raise GridError(
-            f"{path}: a side of {where} must be an algorithm alone; runs have no other critic and no other λ"
+            f"{path}: a side of {where} must be an algorithm alone; runs have no other critic or λ to choose"
         )
     return Side(**keys)
 
@@ -153,7 +157,7 @@ LIST_OF_TEXT = (lambda v: all_different(v, lambda x: isinstance(x, str)), "a lis
 CLAIM_KEYS: dict[str, Check] = {
     "statement": (*TEXT, REQUIRED),
     "source": (*TEXT, REQUIRED),
-    "rule": (lambda v: v in ("all", "any"), "all or any", "all"),
+    "rule": (lambda v: v in RULES, " or ".join(RULES), "all"),
     "comparisons": (lambda v: isinstance(v, list) and len(v) > 0, "a list of at least one comparison", REQUIRED),
     "variants": (
         lambda v: MAPPING[0](v) and all(MAPPING[0](entry) for entry in v.values()),

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from algorithms.core.algorithm import InvalidSetting
+from algorithms.core.algorithm import InvalidAlgorithm, InvalidSetting
 from algorithms.core.on_policy import InvalidCheckpoint
 from algorithms.core.task import UnsupportedTask
 from experiments.checks import GridError
@@ -13,21 +13,20 @@ from experiments.process import end_with_snakemake
 from experiments.record import UnusableFolder
 from experiments.search import InvalidStudy
 
+# Mistakes of the user: reported in one sentence, without a traceback.
 MISTAKES = (
-    GridError,
-    InvalidSetting,
-    InvalidCheckpoint,
-    InvalidStudy,
-    UnsupportedTask,
-    UnusableFolder,
-)  # a user's: one sentence, no traceback
+    *(GridError, InvalidSetting, InvalidAlgorithm, InvalidCheckpoint, InvalidStudy),
+    *(UnsupportedTask, UnusableFolder),
+)
 FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def exit_with_sentence(main: Callable[[], None]) -> None:
-    """Run a command line; a user's mistake ends it with one sentence and status 2 instead of a traceback.
+    """Run a command line, and end it as every command line of this project ends.
 
-    So does a disk that takes nothing more, and Ctrl-C ends it with a word and the status of a shell.
+    A mistake of the user is reported in one sentence, and so is a disk that is full or cannot be written; the exit
+    status is 2. Ctrl-C is reported in one word, with the exit status that a shell gives. Any other exception is a fault
+    of the program and leaves its traceback.
     """
     end_with_snakemake()
     try:
@@ -39,7 +38,7 @@ def exit_with_sentence(main: Callable[[], None]) -> None:
         if error.errno not in FULL_OR_READ_ONLY:
             raise
         what = "what was to be written" if error.filename is None else error.filename
-        print(f"error: {what} cannot be written: {error.strerror}; the same command goes on from here", file=sys.stderr)
+        print(f"error: {what} cannot be written: {error.strerror}; the same command goes on later", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)

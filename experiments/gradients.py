@@ -20,18 +20,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from algorithms.core.algorithm import Algorithm
 from algorithms.core.batch import Batch
 from algorithms.core.estimators import discounted_returns, generalized_advantages
 from algorithms.core.mlp import ValueFunction
 from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.policies import Policy
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.rollout import Rollout, collect
 from algorithms.core.task import Task
 from algorithms.core.vector_env import VectorEnv
 from algorithms.reinforce import Reinforce
 from algorithms.reinforce_baseline import ReinforceBaseline
-from experiments.grid import FEWEST_BATCHES
+from experiments.metrics import FEWEST_BATCHES
 
 PARALLEL_ENVS = 16
 BATCHES_OF_OTHER_SIZES = 64  # at most; the main size has as many as the grid asks for
@@ -208,7 +208,7 @@ class Estimator:
     """An algorithm with a critic; the names of what it is compared with are those of other estimators."""
 
     id: str
-    algorithm: Algorithm
+    algorithm: PolicyGradient
     kind: str  # "algorithm", "gae", "compatible" or "reference"
     name: str | None = None  # the algorithm's in the grid
     critic: str = "none"
@@ -225,7 +225,7 @@ class Estimator:
 
 
 def estimators_of(
-    algorithms: Mapping[str, Algorithm],
+    algorithms: Mapping[str, PolicyGradient],
     critics: Sequence[str],
     baseline: str,
     gae_lambdas: Sequence[float],
@@ -258,7 +258,7 @@ def estimators_of(
     return found
 
 
-def bootstraps(algorithm: Algorithm, rollout: Rollout) -> bool:
+def bootstraps(algorithm: PolicyGradient, rollout: Rollout) -> bool:
     """Whether Ψ_t depends on the value of another state than s_t: found by changing the values of half of the states.
 
     A baseline's Ψ_t does not, nor that of generalised advantages with λ = 1, whose other values cancel, unless a time

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from algorithms.core.algorithm import Algorithm, nearest_first
-from algorithms.core.task import Task, UnsupportedTask
+from algorithms.core.policy_gradient import PolicyGradient
+from algorithms.core.task import Task, UnsupportedTask, action_parts, check_variants, make_env
 from algorithms.core.vector_env import check_task
 from experiments import exact
-from experiments.cells import ALGORITHMS, INITIALISATION, ROOT, Grid, GridAlgorithm, GridTask, Probe, preprocessing
+from experiments.cells import INITIALISATION, Grid, GridAlgorithm, GridTask, Probe, preprocessing
 from experiments.checks import (
     DURATION,
     FLAG,
@@ -36,17 +37,20 @@ from experiments.checks import (
 )
 from experiments.claims import CLAIMS, Claim, read_all_claims
 from experiments.command import exit_with_sentence
+from experiments.metrics import FEWEST_BATCHES
 from experiments.record import write_record
 from experiments.search import read_space, read_tuning
+from experiments.sources import ROOT
 
 GRIDS = ROOT / "experiments" / "grids"
-FEWEST_BATCHES = 8  # of a probe: a variance from fewer says nothing
+ALGORITHMS = ROOT / "algorithms"
 
 
 def algorithm_class(name: str) -> type[Algorithm]:
-    """The Algorithm defined in algorithms/NAME.py.
+    """The class of the algorithm in algorithms/NAME.py.
 
-    Raises GridError where there is no such file, or where it does not define exactly one.
+    Raises GridError where there is no such file, where it does not define exactly one Algorithm, or where that lacks
+    its title, its equation, or a type of a setting.
     """
     names = sorted(p.stem for p in ALGORITHMS.glob("*.py") if p.stem != "__init__")
     if name not in names:
@@ -62,6 +66,11 @@ def algorithm_class(name: str) -> type[Algorithm]:
     for attribute in ("title", "equation"):
         if not isinstance(getattr(own[0], attribute, None), str):
             raise GridError(f"algorithms/{name}.py: {own[0].__name__} needs a class attribute {attribute!r} (text)")
+    if own[0].train is Algorithm.train:
+        raise GridError(
+            f"algorithms/{name}.py: {own[0].__name__} needs a method train, or to inherit from PolicyGradient "
+            "(algorithms.core.policy_gradient), which has one"
+        )
     parameters = vars(own[0]).get("__dataclass_params__")
     if parameters is None or not parameters.frozen:
         raise GridError(f"algorithms/{name}.py: {own[0].__name__} needs the decorator @dataclass(frozen=True)")
@@ -75,10 +84,12 @@ def algorithm_class(name: str) -> type[Algorithm]:
 
 
 def load_grid(name: str, only: str | None = None) -> Grid:
-    """Read and check a grid: a name under experiments/grids/ or a path to a YAML file.
+    """Read and check a grid.
 
-    With `only`, it has that algorithm alone, and neither probes nor claims: no other algorithm's file is imported, in
-    which somebody may be writing. Raises GridError, with one sentence that names the file and the key.
+    name: of a file under experiments/grids/, or the path of a YAML file.
+    only: an algorithm of the grid. The grid then has no other one, and neither probes nor claims. The files of the
+    other algorithms are not imported, so that a mistake in one of them does no harm.
+    Raises GridError, which names the file and the key.
     """
     path = Path(name) if "/" in name or name.endswith((".yaml", ".yml")) else GRIDS / f"{name}.yaml"
     shipped = sorted(p.stem for p in GRIDS.glob("*.yaml"))
@@ -136,6 +147,9 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
         *(tasks, algorithms, probes, tuning, claims, time_limit),
     )
     cells = grid.cells()  # resolves, and so checks, every setting
+    for cell in cells:
+        if "num_envs" in cell.settings:
+            check_variants(tasks[cell.task].task, cell.settings["num_envs"])
     directories = [cell.directory for cell in cells]
     if len(set(directories)) < len(directories):
         raise GridError(f"{path}: two tasks would be written to the same folder, {_first_repeated(directories)}")
@@ -145,7 +159,8 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
 def _task(path: str, name: str, entry: Any, time_limit: float | None) -> GridTask:
     keys = section(path, f"task {name}", entry, TASK_KEYS)
     keys["time_limit"] = seconds(keys["time_limit"]) if "time_limit" in entry else time_limit
-    task = Task(name, **{key: keys.pop(key) for key in preprocessing(Task(name))})
+    variants = tuple(keys.pop("variants"))
+    task = Task(name, variants=variants, **{key: keys.pop(key) for key in preprocessing(Task(name))})
     if keys["steps"] < 1:
         raise GridError(f"{path}: steps of task {name} must be at least 1, not {keys['steps']}")
     if keys["reference_score"] == keys["random_score"]:
@@ -168,7 +183,7 @@ def _algorithm(path: str, name: str, entry: Any, tasks: Mapping[str, GridTask]) 
         if task not in tasks:
             raise GridError(f"{path}: algorithm {name} has settings for {task!r}; {nearest_first(task, list(tasks))}")
         if not MAPPING[0](settings):
-            raise GridError(f"{path}: algorithm {name} has for {task} not a mapping but {settings!r}")
+            raise GridError(f"{path}: the settings of algorithm {name} for {task} must be a mapping, not {settings!r}")
     space = read_space(path, name, keys["search_space"], algorithm)
     if keys["tuned"] and not space:
         raise GridError(f"{path}: algorithm {name} is to be tuned and has no search_space")
@@ -188,6 +203,10 @@ def _probes(
     source = keys["source"]
     if source not in algorithms:
         raise GridError(f"{path}: source of probes is {source!r}; {nearest_first(source, list(algorithms))}")
+    if not issubclass(algorithms[source].algorithm, PolicyGradient):
+        raise GridError(
+            f"{path}: source of probes is {source!r}, which is no PolicyGradient, so it has no policy to measure at"
+        )
     if algorithms[source].tuned and "gamma" in algorithms[source].space:
         raise GridError(
             f"{path}: source of probes is {source!r}, whose γ is tuned: its critic would value other returns than "
@@ -205,6 +224,7 @@ def _probes(
             raise GridError(
                 f"{path}: tasks of probes has {task!r}; exact problems are probed by 'exact: {{batch_size: …}}'"
             )
+        _check_probed_task(path, tasks[task].task)
         sizes[task] = section(path, f"probes on {task}", entry, PROBE_TASK_KEYS)
     shared = {"batches": keys["batches"], "gae_lambdas": tuple(keys["gae_lambdas"])}
     places = [(seed, fraction) for seed in keys["seeds"] for fraction in keys["fractions"]]
@@ -219,8 +239,19 @@ def _probes(
     return tuple(probes)
 
 
+def _check_probed_task(path: str, task: Task) -> None:
+    """Raise GridError where the laboratory cannot measure gradients on a task."""
+    env = make_env(task)
+    env.close()
+    for has, what in ((action_parts(env.action_space), "actions with several parts"), (task.variants, "variants")):
+        if has:
+            raise GridError(
+                f"{path}: tasks of probes has {task.id!r}, which has {what}; the laboratory takes no such task"
+            )
+
+
 def _claims(grid: Path, named: str | list[str]) -> tuple[Claim, ...]:
-    """Those of every grid, then those of the files that this one names; relative to the grid's folder."""
+    """The claims of every grid, then those of the files that this grid names, relative to its folder."""
     files = [CLAIMS, *(grid.parent / name for name in ([named] if isinstance(named, str) else named))]
     return read_all_claims([(file, os.path.relpath(file, ROOT)) for file in files])
 
@@ -249,6 +280,11 @@ TASK_KEYS: dict[str, Check] = {
     "normalize_rewards": (*FLAG, False),
     "action_bounds": (lambda v: v in ("clip", "squash"), "clip or squash", "clip"),
     "max_episode_steps": (lambda v: v is None or (type(v) is int and v > 0), "a whole number above 0, or null", None),
+    "variants": (
+        lambda v: isinstance(v, list) and all(_is_json_mapping(x) for x in v),
+        "a list of mappings of keyword arguments for gymnasium.make, or [] for none",
+        [],
+    ),
     "random_score": (is_number, "a number (python -m experiments.random_score measures it)", REQUIRED),
     "reference_score": (is_number, "a number", REQUIRED),
     "reference_source": (*TEXT, REQUIRED),
@@ -285,6 +321,15 @@ ALGORITHM_KEYS: dict[str, Check] = {
     "search_space": (*MAPPING, {}),
     "tuned": (lambda v: v is None or isinstance(v, bool), "true or false", None),  # None: where there is a space
 }
+
+
+def _is_json_mapping(value: Any) -> bool:
+    """Whether this is a mapping with text as keys that JSON can hold: no date, no NaN."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return MAPPING[0](value)
 
 
 def _first_repeated(names: list[str]) -> str:

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from experiments.process import age, peak_memory_mb
+from experiments.schema import LOOP_PHASES
 
 DRAWN_ACTIONS = 10_000  # drawn beforehand and taken in turn, so that drawing them costs nothing
 ENVPOOL_ENVS = 8  # as many as this project's algorithms step
 
 
 class CannotRun(Exception):
-    """What this contestant needs is not there; the message is the reason that the table shows."""
+    """Something that a contestant needs is missing. The message is the reason that the table shows."""
 
 
 class Stopwatch:
@@ -32,7 +34,7 @@ class Stopwatch:
         self.seconds: dict[str, float] = {}
 
     def time(self, owner: Any, method: str, name: str) -> None:
-        """Replace a method of one object by itself, timed."""
+        """Count the seconds of every call of `method` of `owner` under `name`."""
         function = getattr(owner, method)
         self.seconds[name] = 0.0
 
@@ -46,18 +48,18 @@ class Stopwatch:
 
 
 class Measurement:
-    """The record of one measurement, in the words of a run's `run.json`."""
+    """The record of one measurement, with the keys of a run's `run.json`."""
 
     def __init__(self) -> None:
         self.start_up = 0.0
 
     def ready(self) -> None:
-        """Everything is imported and made: what follows is no part of the start-up."""
+        """End the start-up: everything is imported and made."""
         self.start_up = age()
 
     def record(self, steps: int, training: float, **phases: float) -> dict[str, Any]:
         """The record of `steps` steps in `training` seconds, of which `phases` are parts."""
-        seconds = dict.fromkeys(("stepping", "acting", "learning", "compiling", "evaluating"), 0.0) | phases
+        seconds = dict.fromkeys((*LOOP_PHASES, "evaluating"), 0.0) | phases
         seconds |= {"training": training, "start_up": self.start_up, "total": age()}
         return {
             "steps_taken": steps,
@@ -140,8 +142,10 @@ def envpool_stepping(task: dict[str, Any], steps: int, seed: int, settings: dict
     return measurement.record(taken, training, stepping=training)
 
 
-def stable_baselines3(task: dict[str, Any], steps: int, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
-    """Stable-Baselines3's PPO, or its A2C where the settings have no clip range, inside `learn`.
+def stable_baselines3(
+    task: dict[str, Any], steps: int, seed: int, settings: dict[str, Any], *, algorithm: str
+) -> dict[str, Any]:
+    """Stable-Baselines3's algorithm of that name, ppo or a2c, inside `learn`.
 
     Same networks, optimiser (Adam, also for A2C, whose default here is RMSprop) and hyperparameters as this project's,
     and VecNormalize exactly where the task normalises. Acting is the policy's forward pass, which also gives values,
@@ -172,8 +176,7 @@ def stable_baselines3(task: dict[str, Any], steps: int, seed: int, settings: dic
         "device": "cpu",
         "seed": seed,
     }
-    algorithm = PPO if "clip" in settings else A2C
-    if algorithm is PPO:
+    if algorithm == "ppo":
         options |= {
             "batch_size": settings["minibatch_size"],
             "n_epochs": settings["epochs"],
@@ -186,7 +189,7 @@ def stable_baselines3(task: dict[str, Any], steps: int, seed: int, settings: dic
         env = make_vec_env(task["id"], n_envs=settings["num_envs"], seed=seed, env_kwargs=keywords)
         if task["normalize_observations"] or task["normalize_rewards"]:
             env = VecNormalize(env, norm_obs=task["normalize_observations"], norm_reward=task["normalize_rewards"])
-        return algorithm("MlpPolicy", env, **options)
+        return {"ppo": PPO, "a2c": A2C}[algorithm]("MlpPolicy", env, **options)
 
     warm_up = new_model()
     measurement.ready()
@@ -213,7 +216,7 @@ def stable_baselines3(task: dict[str, Any], steps: int, seed: int, settings: dic
 
 
 def write_episodes(envs: Any) -> None:
-    """The training episodes as a run of this project has them: `episodes.csv` with step, return and length."""
+    """Write the training episodes to `episodes.csv` with the columns of a run: step, return and length."""
     episodes = []
     for i, (returns, lengths) in enumerate(
         zip(envs.env_method("get_episode_rewards"), envs.env_method("get_episode_lengths"), strict=True)
@@ -224,7 +227,7 @@ def write_episodes(envs: Any) -> None:
     Path("episodes.csv").write_text("step,return,length\n" + "".join(lines), encoding="utf-8")
 
 
-MEASURES: dict[str, Callable[[dict[str, Any], int, int, dict[str, Any]], dict[str, Any]]] = {
+MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     "simulator": simulator,
     "unwrapped": unwrapped_stepping,
     "gymnasium": gymnasium_stepping,
@@ -269,10 +272,11 @@ def _import(package: str, extra: str) -> Any:
 
 
 def main() -> None:
-    """Measure one contestant that is not this project's, once; exit status 2 and a sentence where it cannot run."""
+    """Measure one contestant once. Where it cannot run, the exit status is 2, with the reason in one sentence."""
     parser = argparse.ArgumentParser(prog="python -m experiments.peers", description=main.__doc__)
     parser.add_argument("--measure", required=True, choices=MEASURES)
     parser.add_argument("--task", required=True, type=json.loads, help="id and preprocessing, as JSON")
+    parser.add_argument("--algorithm", choices=("ppo", "a2c"), help="that a peer trains")
     parser.add_argument("--settings", type=json.loads, default={}, help="this project's hyperparameters, as JSON")
     parser.add_argument("--steps", required=True, type=int)
     parser.add_argument("--seed", required=True, type=int)
@@ -280,10 +284,15 @@ def main() -> None:
         "--output", required=True, type=Path, metavar="DIR", help="of run.json; and of a peer, episodes.csv"
     )
     options = parser.parse_args()
+    measure = MEASURES[options.measure]
+    if measure is stable_baselines3:
+        if options.algorithm is None:
+            parser.error("--measure stable_baselines3 needs --algorithm")
+        measure = partial(measure, algorithm=options.algorithm)
     options.output.mkdir(parents=True)
     os.chdir(options.output)  # where MuJoCo writes its log
     try:
-        record = MEASURES[options.measure](options.task, options.steps, options.seed, options.settings)
+        record = measure(options.task, options.steps, options.seed, options.settings)
     except CannotRun as reason:
         print(f"error: {reason}", file=sys.stderr)
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""What the Snakefile needs where something went wrong: a start after one that was killed, and words for failures."""
+"""What the Snakefile needs where something went wrong: a new start after a killed one, and words for failures."""
 
 import fcntl
 import shutil
@@ -17,12 +17,14 @@ held = []  # files whose locks are this process's until it ends
 
 
 def go_on(workflow: Any, results: str) -> None:
-    """Let Snakemake, about to make something of `results`, go on where one that was killed has stopped.
+    """Let this Snakemake go on where an earlier one that was killed has stopped.
 
-    Which is what `--rerun-incomplete` does, and `--unlock`: a lock that is left is removed where no other Snakemake is
-    at work on these results. That is known by a lock which the system releases when its holder is killed, and only to
-    the machine where the last one was at work. Where the results cannot be written, or another Snakemake is at work on
-    them, this one ends with a sentence.
+    It does what `--rerun-incomplete` and `--unlock` do. The lock of the killed Snakemake is removed only where no other
+    Snakemake is at work on the same results. This is known by a lock of the system's, which is released when its holder
+    is killed; it is known only on the machine where the last Snakemake was at work. Where the results cannot be
+    written, or another Snakemake is at work on them, this one ends with a sentence.
+
+    workflow: Snakemake's. results: the grid's folder, relative to the project.
     """
     workflow.dag_settings.force_incomplete = True
     executes = workflow.execution_settings is not None and workflow.is_main_process and not workflow.dryrun
@@ -51,8 +53,25 @@ def go_on(workflow: Any, results: str) -> None:
     file.flush()
 
 
+def keep_going(workflow: Any) -> None:
+    """Let a cell that fails not stop the others, and Snakemake look for work no more often than it must.
+
+    The first is `--keep-going`, which Snakemake takes from the command line or from a profile, and it finds a profile
+    by itself only at the top level. The second: with a limit on jobs a second Snakemake 9.27 looks for work again a
+    second after every look, and each job that ends adds another such chain, in the end hundreds of looks a second. Its
+    default limit holds nothing back here; that of a user, for the queue of a cluster say, stays.
+    """
+    workflow.scheduler.keepgoing = True
+    limiter = workflow.scheduler.job_rate_limiter
+    if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
+
+
 def words_for_failures(logs: Iterable[str], results: str, grid: str) -> str:
-    """What has failed, by the last lines of the logs, and what to do, to be read on a terminal."""
+    """What is said on the terminal where jobs have failed: the last line of each log, and what to do.
+
+    logs: of the failed jobs. results: the grid's folder. grid: as it is named on the command line.
+    """
     logs = sorted(logs)
     has = "job has" if len(logs) == 1 else "jobs have"
     lines = [f"{len(logs)} {has} failed; their logs end:"] if logs else []
@@ -62,8 +81,8 @@ def words_for_failures(logs: Iterable[str], results: str, grid: str) -> str:
     free = shutil.disk_usage(results).free / 1e6
     if free < LEAST_FREE_MB:
         lines.append(f"The disk of {results} is full, with {free:.1f} MB left: make room first.")
-    lines.append("The same command again does what is missing, and nothing else. A report of what is there, which says")
-    lines.append(f"what is missing:  snakemake --cores 1 partial_report --config grid={grid}")
+    lines.append("Run the same command again: it does what is missing and nothing else. A report of what is there now,")
+    lines.append(f"which names what is missing:  snakemake --cores 1 partial_report --config grid={grid}")
     return "\n".join(lines)
 
 
@@ -73,4 +92,4 @@ def last_line(log: Path) -> str:
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    return next((line.strip() for line in reversed(lines) if line.strip()), "ended without a word")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "the log is empty")

@@ -16,17 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.core.algorithm import Algorithm
+from algorithms.core.batch import VALUE
 from algorithms.core.mlp import ValueFunction
 from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.on_policy import InvalidCheckpoint, Learner
 from algorithms.core.policies import Policy
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.task import Task
 from algorithms.core.training import use_one_thread
 from algorithms.core.vector_env import VectorEnv
 from experiments import exact
-from experiments.cells import ROOT, Grid, Probe
+from experiments.cells import Grid, Probe
+from experiments.checks import GridError
 from experiments.command import exit_with_sentence
+from experiments.determinants import what_determines
 from experiments.gradients import (
     Critic,
     Episodes,
@@ -39,11 +42,13 @@ from experiments.gradients import (
     measure_gradients,
     returns_of,
 )
-from experiments.grid import GridError, load_grid
+from experiments.grid import load_grid
 from experiments.process import age, end_at_once, peak_memory_mb, time_limit
-from experiments.record import SCHEMA, check_folder, provenance, whole_folder, write_record
+from experiments.record import check_folder, provenance, whole_folder, write_record
+from experiments.schema import PROBE_FILES, SCHEMA, WRITTEN_TO
+from experiments.sources import ROOT
 
-PROBE_FILES = ("probe.json", "grams.npz")
+ARCHITECTURE = ("hidden_sizes", "activation")  # which a study may have found; runs of earlier builds have none
 PROBING = 2  # beside the seed: the random numbers of a probe are not those of a training
 Products = dict[str, np.ndarray]
 
@@ -61,8 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     grid = load_grid(options.grid)
-    code = {name: algorithm.code() for name, algorithm in grid.algorithms.items()}
     probe = grid.probe(options.task, options.seed, options.fraction)
+    determinants = what_determines(grid, probe)
+    code = determinants.code()
     if not probe.exact and options.run is None:
         raise GridError(f"a probe on {probe.task} needs --run, the folder of {probe.source}'s run with its checkpoints")
     check_folder(options.output, PROBE_FILES, "probe")
@@ -71,13 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     frozen = initialised(probe) if probe.exact else trained(grid, probe, options.run)
     with time_limit(grid.limit(probe.task), grid.path):
         record, products = measure(grid, probe, frozen, clock)
-    for name, algorithm in grid.algorithms.items():
-        algorithm.check_code(code[name])
+    determinants.check_code(code)
     with whole_folder(options.output) as unfinished:
         np.savez(unfinished / "grams.npz", **products)
         cost = {"seconds": clock.seconds(), "peak_memory_mb": round(peak_memory_mb(), 1)}
-        write_record(unfinished / "probe.json", record | provenance(ROOT) | cost, ["grams.npz"])
-    print(f"{record['steps']:,} steps; seconds: {clock}; written to {options.output}")
+        made_by = {"code": code.name} | provenance(ROOT)
+        write_record(unfinished / "probe.json", record | made_by | cost, ["grams.npz"])
+    print(f"{record['steps']:,} steps; seconds: {clock}{WRITTEN_TO}{options.output}")
 
 
 class Clock:
@@ -133,12 +139,12 @@ def trained(grid: Grid, probe: Probe, run: Path) -> Frozen:
     task = grid.tasks[probe.task].task
     envs = VectorEnv(task, 1, np.random.SeedSequence(0))  # says the sizes of the networks
     envs.close()
-    algorithm = grid.resolved(probe.source, probe.task)
+    path, step, architecture = find_checkpoint(run, probe)
+    algorithm = grid.resolved(probe.source, probe.task, architecture)
     unused = np.random.SeedSequence(0)
     learner = Learner(
         algorithm, task, envs.observation_size, envs.action_space, initialisation=unused, minibatches=unused
     )
-    path, step = find_checkpoint(run, probe)
     try:
         with zipfile.ZipFile(path) as archive:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
@@ -155,12 +161,13 @@ def trained(grid: Grid, probe: Probe, run: Path) -> Frozen:
     return Frozen(task, learner.policy, learner.normalizer, scale, learner.value_function, step)
 
 
-def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int]:
-    """The file and the step of a run's checkpoint at the probe's fraction."""
+def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int, dict[str, Any]]:
+    """The file and the step of a run's checkpoint at the probe's fraction, and the settings that size its networks."""
     try:
         record = json.loads((run / "run.json").read_text(encoding="utf-8"))
         checkpoints = {float(c["fraction"]): (run / c["file"], c["step"]) for c in record["checkpoints"]}
         cell = tuple(record["cell"][key] for key in ("algorithm", "task", "seed"))
+        architecture = {name: record["settings"][name] for name in ARCHITECTURE if name in record["settings"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidCheckpoint(f"{run / 'run.json'} is not the record of a run: {error}") from error
     if cell != (probe.source, probe.task, probe.seed):
@@ -173,7 +180,7 @@ def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int]:
     path, step = checkpoints[probe.fraction]
     if not path.resolve().is_relative_to(run.resolve()):
         raise InvalidCheckpoint(f"{run / 'run.json'}: the checkpoint {path} is not in {run}; it is not read")
-    return path, step
+    return path, step, architecture
 
 
 def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dict[str, Any], Products]:
@@ -181,12 +188,14 @@ def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dic
     drawing, *fitting = np.random.SeedSequence([probe.seed, PROBING, round(1e6 * probe.fraction)]).spawn(3)
     with clock("drawing"):
         episodes = frozen.draw(probe.batches * probe.batch_size, drawing)
-    algorithms: dict[str, Algorithm] = {}
+    algorithms: dict[str, PolicyGradient] = {}
     for name in grid.algorithms:
         algorithm = grid.resolved(name, probe.task)
-        if algorithm not in algorithms.values():  # an entry that differs by being tuned is the same estimator
+        if not isinstance(algorithm, PolicyGradient) or set(algorithm.critic_kinds()) - {VALUE}:
+            print(f"{name} is not measured: only a policy gradient is that has no critic but V(s)")
+        elif algorithm not in algorithms.values():  # an entry that differs by being tuned is the same estimator
             algorithms[name] = algorithm
-    gae_gamma = Algorithm.gamma if probe.exact else grid.resolved(probe.source, probe.task).gamma
+    gae_gamma = PolicyGradient.gamma if probe.exact else grid.resolved(probe.source, probe.task).gamma
     gammas = sorted({algorithm.gamma for algorithm in algorithms.values()} | {gae_gamma})
     critics: dict[tuple[str, float], Critic] = {}
     fitted_on = 0

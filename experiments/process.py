@@ -1,4 +1,4 @@
-"""What this process has cost until now, and its end."""
+"""Measures the time and memory of this process, and ends it: at a time limit, or together with its Snakemake."""
 
 import contextlib
 import faulthandler
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import psutil
+
+from experiments.schema import SNAKEMAKE_ENDED
 
 SNAKEMAKE = "SNAKEMAKE_PROCESS"  # in the environment of a job: the number of the process that started it
 ENDED = 1  # the status of a process that has ended itself
@@ -37,7 +39,7 @@ if at_work(seconds):
 def age() -> float:
     """Seconds since this process was started.
 
-    Where there is /proc, both ends are of one clock: psutil's start is rounded with the time at which the system began.
+    With /proc both times are of the same clock; psutil's time of the start is rounded.
     """
     try:
         fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
@@ -50,7 +52,7 @@ def age() -> float:
 def peak_memory_mb() -> float:
     """The most physical memory that this process has held, in MiB.
 
-    Where there is /proc, its VmHWM: Linux carries what `getrusage` counts over from the process that started this one.
+    On Linux this is VmHWM of /proc: there, what `getrusage` says includes the memory of the process that started this.
     """
     try:
         status = Path("/proc/self/status").read_text(encoding="utf-8")
@@ -69,17 +71,17 @@ def end_at_once() -> NoReturn:
 
 @contextlib.contextmanager
 def time_limit(limit: float | None, where: str) -> Iterator[None]:
-    """Let what is done in it take `limit` seconds; None: as many as it needs.
+    """A context whose body may take `limit` seconds; None: no limit.
 
-    Whatever this process does then, it is killed, and where it was and a sentence stand on its standard error; `where`
-    names the file that says the limit.
+    At the limit this process is killed, also where it hangs in code that is not Python's. Its standard error has the
+    stack of every thread and a sentence, in which `where` is the file that says the limit.
     """
     if limit is None:
         yield
         return
     sentence = (
-        f"error: time limit of {limit:g} s reached, which is no result; "
-        f"raise time_limit in {where}, and the same command does it again"
+        f"error: time limit of {limit:g} s reached, so there is no result; "
+        f"raise time_limit in {where} and run the same command again"
     )
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     watch = [sys.executable, "-I", "-c", WATCH, str(os.getpid()), str(limit), sentence]
@@ -92,10 +94,10 @@ def time_limit(limit: float | None, where: str) -> Iterator[None]:
 
 
 def end_with_snakemake() -> None:
-    """End this process, if it is a job of Snakemake's, at the moment when Snakemake is killed.
+    """End this process when the Snakemake that started it is killed; does nothing in a process of its own.
 
-    Snakemake ends its jobs in every other case. Left alone, they would go on beside those that the next one starts.
-    Where the system cannot tell when a process has ended (other than Linux), they do.
+    Snakemake itself ends its jobs in every other case. Without this, the jobs of a killed Snakemake would run beside
+    those of the next one. They still do on systems other than Linux, which do not say when a process has ended.
     """
     if SNAKEMAKE in os.environ and hasattr(os, "pidfd_open"):
         threading.Thread(target=_end_with, args=(int(os.environ[SNAKEMAKE]),), daemon=True).start()
@@ -104,5 +106,5 @@ def end_with_snakemake() -> None:
 def _end_with(process: int) -> None:
     with contextlib.suppress(ProcessLookupError):  # it has ended already
         select.select([os.pidfd_open(process)], [], [])
-    print("error: Snakemake has ended, and so does this job of it", file=sys.stderr, flush=True)
+    print(f"error: {SNAKEMAKE_ENDED}, and so does this job of it", file=sys.stderr, flush=True)
     os._exit(ENDED)

@@ -11,18 +11,21 @@ EPISODES = 100
 
 
 def random_returns(task: Task, episodes: int = EPISODES, seed: int = 0) -> np.ndarray:
-    """Returns [episodes] of uniformly random actions."""
-    env = make_env(task)
-    env.action_space.seed(seed)
+    """Returns [episodes] of uniformly random actions; episode i is of variant i mod K where the task has K variants."""
+    envs = [make_env(task, variant) for variant in range(len(task.variants) or 1)]
+    for env in envs:
+        env.action_space.seed(seed)
     returns = np.zeros(episodes)
     for i in range(episodes):
-        env.reset(seed=seed if i == 0 else None)
+        env = envs[i % len(envs)]
+        env.reset(seed=seed if i < len(envs) else None)
         done = False
         while not done:
             _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
             returns[i] += float(reward)
             done = terminated or truncated
-    env.close()
+    for env in envs:
+        env.close()
     return returns
 
 

@@ -10,41 +10,25 @@ import contextlib
 import csv
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from algorithms.core.training import Checkpoint, Run
+from algorithms.core.run import Checkpoint, Run
 from experiments.process import peak_memory_mb
+from experiments.schema import CHECKPOINTS, EPISODE_COLUMNS, NO_DIGEST, RUN_FILES, UPDATE_COLUMNS
 
-SCHEMA = 3
-NO_DIGEST = "0" * 64  # in place of a record's own SHA-256 when that is computed
 PACKAGES = ("policy-gradient-ladder", "torch", "numpy", "gymnasium", "mujoco")
 OPTIONAL_PACKAGES = ("envpool",)  # recorded where they are installed
-RUN_FILES = ("run.json", "episodes.csv", "updates.csv", "checkpoints")
-UPDATE_COLUMNS = (
-    "step",
-    "updates",
-    "policy_loss",
-    "value_loss",
-    "entropy",
-    "approx_kl",
-    "clip_fraction",
-    "explained_variance",
-    "policy_gradient_norm",
-    "value_gradient_norm",
-    "advantage_mean",
-    "advantage_std",
-    "learning_rate",
-)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -58,6 +42,14 @@ def write_whole(path: Path, text: str) -> None:
 def write_json(path: Path, data: Any) -> None:
     """Write a JSON file whole or not at all."""
     write_whole(path, json_text(data))
+
+
+def csv_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table as text; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([columns, *rows])
+    return text.getvalue()
 
 
 def json_text(data: Any) -> str:
@@ -83,8 +75,8 @@ class UnusableFolder(ValueError):
     """A place where a run cannot or must not be written."""
 
 
-def check_folder(directory: Path, files: Iterable[str] = RUN_FILES, what: str = "run") -> None:
-    """Refuse, before any work, a folder that could not be written or that holds anything but a run's files."""
+def check_folder(directory: Path, files: Iterable[str] = (*RUN_FILES, CHECKPOINTS), what: str = "run") -> None:
+    """Raise UnusableFolder where a folder cannot be written, or holds anything but `files`; before any work is done."""
     if directory.exists() and not directory.is_dir():
         raise UnusableFolder(f"{directory} is a file; a {what} is written into a folder of its own")
     strangers = sorted({p.name for p in directory.iterdir()} - set(files)) if directory.exists() else []
@@ -97,7 +89,7 @@ def check_folder(directory: Path, files: Iterable[str] = RUN_FILES, what: str = 
 
 
 def check_writable(folder: Path, what: Path) -> None:
-    """Refuse, before any work, a place where no file can be written; the message names `what` was to be written."""
+    """Raise UnusableFolder, before any work is done, where `folder` takes no file; `what` was to be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -108,7 +100,7 @@ def check_writable(folder: Path, what: Path) -> None:
 
 @contextlib.contextmanager
 def whole_folder(directory: Path) -> Iterator[Path]:
-    """An empty folder beside `directory`, which takes its place when it is filled."""
+    """A context with an empty folder, which replaces `directory` at its end; an exception leaves that as it was."""
     directory = directory.resolve()
     unfinished = directory.with_name(f".{directory.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)  # of an attempt that was killed
@@ -125,8 +117,8 @@ def whole_folder(directory: Path) -> Iterator[Path]:
 def write_run(directory: Path, run: Run, description: dict[str, Any]) -> None:
     """Write a run's folder, replacing an earlier run of the same cell."""
     with whole_folder(directory) as unfinished:
-        (unfinished / "checkpoints").mkdir()
-        _write_csv(unfinished / "episodes.csv", ("step", "return", "length"), run.episodes)
+        (unfinished / CHECKPOINTS).mkdir()
+        _write_csv(unfinished / "episodes.csv", EPISODE_COLUMNS, run.episodes)
         further = sorted({name for row in run.updates for name in row} - set(UPDATE_COLUMNS))
         columns = (*UPDATE_COLUMNS, *further)
         _write_csv(unfinished / "updates.csv", columns, ([row.get(c, "") for c in columns] for row in run.updates))
@@ -138,11 +130,11 @@ def write_run(directory: Path, run: Run, description: dict[str, Any]) -> None:
 
 def checkpoint_file(checkpoint: Checkpoint) -> str:
     """Where a checkpoint lies in its run's folder: named by its step."""
-    return f"checkpoints/{checkpoint.step}.npz"
+    return f"{CHECKPOINTS}/{checkpoint.step}.npz"
 
 
 def outcome(run: Run) -> dict[str, Any]:
-    """What a run gave, as it stands in `run.json`."""
+    """The results of a run as they stand in `run.json`."""
     loop_seconds = run.seconds["training"] - run.seconds["compiling"]
     return {
         "status": "done" if run.diverged_at is None else "diverged",

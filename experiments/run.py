@@ -1,30 +1,24 @@
 """Run one cell: train, evaluate, and write the run's folder."""
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import yaml
-from tqdm import tqdm
 
-from algorithms.core.training import train
-from algorithms.core.vector_env import Episode
-from experiments.cells import ROOT, Cell, Grid, preprocessing
+from experiments.cells import preprocessing
 from experiments.checks import GridError, GridLoader
 from experiments.command import exit_with_sentence
+from experiments.determinants import code_of, what_determines
 from experiments.grid import load_grid
 from experiments.process import age, end_at_once, time_limit
-from experiments.record import SCHEMA, check_folder, provenance, write_run
-from experiments.search import BEST, read_best
-
-SHOWN_EPISODES = 20  # the return that is shown is the mean of the latest
-LINES_IN_A_LOG = 10
-SECONDS_WITHOUT_A_LINE = (
-    60  # the most: analysis.status takes a log that is silent for minutes for that of a dead process
-)
+from experiments.progress import Progress
+from experiments.record import check_folder, provenance, write_run
+from experiments.schema import BEST, SCHEMA, TASK_CODE, WRITTEN_TO
+from experiments.sources import ROOT
+from experiments.tuned import best_of_study
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,8 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise GridError(f"--steps must be at least 1, not {options.steps}")
 
     grid = load_grid(options.grid, options.algorithm)
-    code = grid.algorithms[options.algorithm].code()
     cell = grid.cell(options.algorithm, options.task, options.seed)
+    determinants = what_determines(grid, cell)
+    code = determinants.code()
     best = best_of_study(grid, cell, options.tuned)
     further = read_settings(options.set)
     algorithm = grid.resolved(cell.algorithm, cell.task, (best["settings"] if best else {}) | further)
@@ -59,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_folder(options.output)
     start_up = age()
     progress = Progress(f"{grid.name} {cell.algorithm} {cell.task} {cell.seed}", steps)
+    began = time.perf_counter()
     with time_limit(grid.limit(cell.task), grid.path):
-        run = train(
-            algorithm,
+        run = algorithm.train(
             task,
             cell.seed,
             steps,
@@ -70,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             on_update=progress,
         )
     progress.close()
-    grid.algorithms[options.algorithm].check_code(code)
+    determinants.check_code(code)
+    run.seconds["training"] = run.seconds["training"] or time.perf_counter() - began  # of who does not measure it
     run.seconds |= {"start_up": start_up, "total": age()}
     write_run(
         options.output,
@@ -82,27 +78,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "settings": algorithm.settings(),
             "tuned": best,
             "task_settings": preprocessing(task),
+            TASK_CODE: code_of(task).record(),
+            "code": code.name,
             **provenance(ROOT),
         },
     )
     print(summary(run, options.output))
 
 
-def best_of_study(grid: Grid, cell: Cell, path: Path | None) -> dict | None:
-    """What the cell's study has found, if it is asked for."""
-    study = grid.study_of(cell.algorithm, cell.task)
-    if path is not None and study is None:
-        raise GridError(f"{grid.path} does not tune {cell.algorithm} for {cell.task}; leave out --tuned")
-    if path is None and study is not None:
-        print(
-            f"note: untuned settings; --tuned results/{grid.name}/{study.directory}/{BEST} takes what was found",
-            file=sys.stderr,
-        )
-    return None if path is None else read_best(path, study)
-
-
 def read_settings(pairs: Sequence[str]) -> dict:
-    """Settings from NAME=VALUE words, values read as in a grid file."""
+    """Settings from words NAME=VALUE; values are read as in a grid file. Raises GridError for any other word."""
     settings = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -118,44 +103,12 @@ def read_settings(pairs: Sequence[str]) -> dict:
 def summary(run, output: Path) -> str:
     """One line about a finished run."""
     if run.evaluation is None:
-        return f"diverged at step {run.diverged_at:,} ({run.diverged_because}); written to {output}"
+        return f"diverged at step {run.diverged_at:,} ({run.diverged_because}){WRITTEN_TO}{output}"
     sampled, mode = (np.mean(run.evaluation[kind].returns) for kind in ("sampled", "mode"))
     return (
         f"{run.steps_taken:,} steps in {run.seconds['total']:.1f} s; "
-        f"final score {sampled:.1f} (mode action {mode:.1f}); written to {output}"
+        f"final score {sampled:.1f} (mode action {mode:.1f}){WRITTEN_TO}{output}"
     )
-
-
-def recent_return(episodes: Sequence[Episode]) -> str:
-    """The mean return of the latest episodes, for a person to read."""
-    return f"{np.mean([e.return_ for e in episodes[-SHOWN_EPISODES:]]):.1f}" if episodes else "no episode yet"
-
-
-class Progress:
-    """A bar on a terminal; in a log a line for each tenth of the budget, and one where a minute has passed without."""
-
-    def __init__(self, name: str, steps: int, lines: int = LINES_IN_A_LOG) -> None:
-        self.name, self.steps, self.lines = name, steps, lines
-        self.began = self.latest = time.perf_counter()
-        self.due = 1  # of the lines
-        silent = lines == 0 or not sys.stderr.isatty()
-        self.bar = tqdm(total=steps, desc=name, unit=" steps", unit_scale=True, disable=silent)
-
-    def __call__(self, step: int, episodes: list[Episode]) -> None:
-        """Show where the run is."""
-        if not self.bar.disable:
-            self.bar.set_postfix({"return": recent_return(episodes)}, refresh=False)
-            self.bar.update(min(step, self.steps) - self.bar.n)
-            return
-        now = time.perf_counter()
-        if step * self.lines >= self.due * self.steps or now - self.latest >= SECONDS_WITHOUT_A_LINE:
-            self.due, self.latest = step * self.lines // self.steps + 1, now
-            place, rate = f"{step:,} of {self.steps:,} steps", step / (now - self.began)
-            print(f"{self.name}: {place}, return {recent_return(episodes)}, {rate:,.0f} steps/s", flush=True)
-
-    def close(self) -> None:
-        """Leave the bar as it is."""
-        self.bar.close()
 
 
 if __name__ == "__main__":

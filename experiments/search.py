@@ -1,16 +1,13 @@
 """What of a grid is tuned: search spaces over an algorithm's settings, and the studies that search them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from algorithms.core.algorithm import Algorithm, InvalidSetting, nearest_first
 from experiments.checks import MAPPING, REQUIRED, Check, GridError, all_different, is_name, is_number, section
+from experiments.schema import SCALES
 
-BEST = "best.json"
-SCALES = ("linear", "log", "log_one_minus")
 # Those that decide by what trials have reported alone. SuccessiveHalvingPruner notes in the trial that it was asked
 # before it decides, so that a study killed in between would go on otherwise.
 PRUNERS = ("MedianPruner", "PercentilePruner", "ThresholdPruner", "NopPruner")
@@ -18,7 +15,7 @@ FEWEST_SEEDS = 2  # of tuning: the score of one seed is as much luck as settings
 
 
 class InvalidStudy(ValueError):
-    """A study's files that are not whole, or of another study; the message says which and what to do."""
+    """Files of a study that are damaged or belong to another study. The message names them and says what to do."""
 
 
 @dataclass(frozen=True)
@@ -103,40 +100,13 @@ class Study:
         }
 
 
-def read_best(path: Path, study: Study) -> dict[str, Any]:
-    """What a study has found, from its `best.json`: number of the trial, its score, and the settings that it changes.
-
-    Raises InvalidStudy where the file is missing, not whole, of another study, or of another search space.
-    """
-    if not path.is_file():
-        raise InvalidStudy(f"there is no {path}; python -m experiments.tune makes it, and so does Snakemake")
-    try:
-        best = json.loads(path.read_text(encoding="utf-8"))
-        whose = best["algorithm"], best["group"]
-        valid = isinstance(best["settings"], dict) and type(best["trial"]) is int and is_number(best["score"])
-    except KeyError as error:
-        raise InvalidStudy(f"{path} is not what a study has found: it has no {error}") from error
-    except (OSError, ValueError, TypeError) as error:
-        raise InvalidStudy(f"{path} is not what a study has found: {error}") from error
-    if whose != (study.algorithm, study.group):
-        raise InvalidStudy(f"{path} is of {whose[0]} on {whose[1]}, not of {study.algorithm} on {study.group}")
-    if not valid:
-        raise InvalidStudy(f"{path} is not what a study has found; remove it to tune again")
-    for name, value in best["settings"].items():
-        if name not in study.space:
-            raise InvalidStudy(f"{path} has {name!r}, which is not searched; remove it to tune again")
-        if not study.space[name].holds(value):
-            raise InvalidStudy(f"{path} has {name} = {value!r}, which the search space does not hold; tune anew")
-    return {key: best[key] for key in ("trial", "score", "settings")}
-
-
 # ------------------------------------------------------------------------------------ from a grid file
 
 
 def read_tuning(path: str, data: Any, seeds: Sequence[int], tasks: Sequence[str]) -> Tuning:
-    """The section `tuning` of a grid with these evaluation seeds and tasks.
+    """The section `tuning` of a grid. `path` is the grid's file in messages, `seeds` and `tasks` are the grid's.
 
-    Raises GridError, also where a seed is used twice: for tuning and for evaluation, say.
+    Raises GridError, also where one seed has two uses, such as tuning and evaluation.
     """
     keys = section(path, "tuning", data, TUNING_KEYS)
     purposes = {
@@ -177,7 +147,7 @@ def _group(path: str, name: str, entry: Any, tasks: Sequence[str]) -> Group:
 
 
 def read_space(path: str, name: str, data: Mapping[str, Any], algorithm: type[Algorithm]) -> SearchSpace:
-    """The search space of the grid's algorithm `name`, whose ends and choices its class takes.
+    """The search space of the grid's algorithm `name`, whose class is `algorithm`; `path` is the file in messages.
 
     Raises GridError where a setting is unknown, a value is of the wrong type or out of range, or a range is empty.
     """
@@ -192,7 +162,8 @@ def read_space(path: str, name: str, data: Mapping[str, Any], algorithm: type[Al
             raise GridError(f"{path}: {where} has choices; a scale is for numbers from low to high")
         try:
             values = [
-                getattr(algorithm.from_settings({setting: v}), setting) for v in choices or (keys["low"], keys["high"])
+                algorithm.from_settings({setting: v}).settings()[setting]
+                for v in choices or (keys["low"], keys["high"])
             ]
         except InvalidSetting as error:
             raise GridError(f"{path}: search space of {name}: {error}") from error
@@ -217,11 +188,11 @@ def _problem(dimension: Dimension) -> str | None:
     if low >= high:
         return f"is empty: low is {low} and high is {high}"
     if scale == "log" and low <= 0:
-        return f"has low = {low}, which no logarithmic scale has"
+        return f"has low = {low}; the scale log needs a number above 0"
     if scale == "log_one_minus" and high >= 1:
-        return f"has high = {high}; 1 − {high} is not on a logarithmic scale"
+        return f"has high = {high}; the scale log_one_minus needs a number below 1"
     if scale == "log_one_minus" and type(low) is int:
-        return "has whole numbers, of which 1 − x is not searched on a logarithmic scale"
+        return "has whole numbers; the scale log_one_minus needs numbers between whole ones"
     return None
 
 

@@ -21,27 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from algorithms.core.algorithm import nearest_first
-from algorithms.core.training import PHASES
-from experiments.cells import ROOT, GridTask, directory_name, preprocessing
+from experiments.cells import GridTask, directory_name, preprocessing
+from experiments.checks import GridError
 from experiments.command import exit_with_sentence
-from experiments.grid import GridError, algorithm_class, load_grid
-from experiments.record import PACKAGES, SCHEMA, UnusableFolder, provenance, write_json, write_record, write_whole
+from experiments.grid import algorithm_class, load_grid
+from experiments.record import PACKAGES, UnusableFolder, provenance, write_json, write_record, write_whole
+from experiments.schema import MEASUREMENT_COLUMNS, SCHEMA, SECONDS
+from experiments.sources import ROOT
 
 TASKS = ("CartPole-v1", "Hopper-v5", "HalfCheetah-v5")  # of the default grid, which has their preprocessing
-SECONDS = ("start_up", *PHASES)  # of run.json
-COLUMNS = (
-    "task",
-    "contestant",
-    "repetition",
-    "status",  # done; unavailable: an optional package or the task is missing; failed
-    "reason",  # of what is not done
-    "core",  # that the process was pinned to; empty where processes cannot be pinned
-    "steps",
-    "steps_per_second",  # of the training loop, compiling left out
-    *(f"seconds_{part}" for part in SECONDS),
-    "seconds_total",  # of the process, from its start to its end
-    "peak_memory_mb",
-)
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
 CANNOT_RUN = 2  # the exit status with which a command line of this project says in a sentence what is missing
 
@@ -124,7 +112,7 @@ def default_tasks(names: Sequence[str]) -> dict[str, GridTask]:
 
 
 def cell_grid(task: GridTask, backend: str) -> dict[str, Any]:
-    """The grid of one task whose cells this project's measurements are: compiled however short the run."""
+    """The grid of one task, whose cells are the measurements of this project. Everything in it is compiled."""
     entry = preprocessing(task.task) | {key: value for key, value in vars(task).items() if key != "task"}
     entry["backend"] = backend
     ours = {n: c for n, c in CONTESTANTS.items() if c.side == "ours" and c.backend == backend}
@@ -138,7 +126,7 @@ def cell_grid(task: GridTask, backend: str) -> dict[str, Any]:
 
 
 class Bench:
-    """Runs measurements one after the other, in a folder of its own for what they write."""
+    """Runs measurements one after the other; what they write lies in `folder`."""
 
     def __init__(self, folder: Path, tasks: Mapping[str, GridTask], scale: float) -> None:
         self.folder, self.tasks, self.scale = folder, tasks, scale
@@ -157,7 +145,8 @@ class Bench:
             return ["experiments.run", "--grid", grid, "--algorithm", name, "--task", task, *common]
         words = ["experiments.peers", "--measure", contestant.measure, *common]
         words += ["--task", json.dumps({"id": task, **preprocessing(self.tasks[task].task)})]
-        return [*words, "--settings", json.dumps(contestant.resolved())]
+        of_peer = ["--algorithm", contestant.algorithm] if contestant.side == "peer" else []
+        return [*words, *of_peer, "--settings", json.dumps(contestant.resolved())]
 
     def fill_the_cache(self) -> None:
         """One discarded rollout of whatever is compiled, so that measurements load compiled code instead."""
@@ -196,7 +185,7 @@ class Bench:
                 return row | {"status": "unavailable" if unavailable else "failed", "reason": reason}
             record = json.loads((output / "run.json").read_text(encoding="utf-8"))
         self.compiled |= record.get("compiled", False)
-        seconds = {f"seconds_{part}": record["seconds"][part] for part in SECONDS} | {"seconds_total": total}
+        seconds = {f"seconds_{part}": (record["seconds"] | {"total": total})[part] for part in SECONDS}
         measured = {key: record[key] for key in ("steps_per_second", "peak_memory_mb")}
         return row | {"steps": record["steps_taken"]} | measured | seconds
 
@@ -205,7 +194,7 @@ class Bench:
 
 
 def pin() -> int | None:
-    """Keep this process, and so every process that it starts, on one core; None where that cannot be asked for."""
+    """Keep this process and those that it starts on one core. Returns its number, or None where that is impossible."""
     if not hasattr(os, "sched_setaffinity"):
         return None
     core = max(os.sched_getaffinity(0))  # the lowest cores are those that a system's own work is often found on
@@ -227,9 +216,9 @@ def line(row: Mapping[str, Any]) -> str:
 
 
 def write_measurements(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The rows as CSV; an empty cell is a quantity that does not exist."""
+    """Write the rows as CSV. A cell is empty where a quantity does not exist."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, MEASUREMENT_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_whole(path, text.getvalue())

@@ -10,8 +10,6 @@ With several workers, trials do not wait for each other, and what a sampler sees
 
 import argparse
 import contextlib
-import csv
-import io
 import json
 import subprocess
 import sys
@@ -29,25 +27,34 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from algorithms.core.training import train
-from experiments.cells import ROOT, Grid
+from experiments.cells import Grid
 from experiments.checks import GridError
 from experiments.command import exit_with_sentence
+from experiments.determinants import identity, what_determines
 from experiments.grid import load_grid
 from experiments.process import age, end_at_once, time_limit
-from experiments.record import PACKAGES, SCHEMA, check_writable, provenance, write_json, write_record, write_whole
-from experiments.run import Progress
-from experiments.search import BEST, Dimension, InvalidStudy, Study
+from experiments.progress import Progress
+from experiments.record import PACKAGES, check_writable, csv_text, provenance, write_json, write_record, write_whole
+from experiments.schema import (
+    BEST,
+    JOURNAL,
+    LOCKS,
+    PART_COLUMNS,
+    SCHEMA,
+    SUPERSEDED,
+    TRIAL_COLUMNS,
+    UNTUNED,
+    WRITTEN_TO,
+)
+from experiments.search import Dimension, InvalidStudy, Study
+from experiments.sources import ROOT
 
-JOURNAL = "journal.log"
-LOCKS = ".locks"
-UNTUNED = 0  # the number of the trial with the untuned settings
 FEWEST_FOR_IMPORTANCE = 4  # complete trials
 SECONDS_BETWEEN_LOOKS = 1.0  # at whether other workers have ended their trials
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Tune an algorithm on a group of tasks; a study that was interrupted goes on where it stopped."""
+    """Tune an algorithm on a group of tasks. A study that was interrupted goes on where it stopped."""
     parser = argparse.ArgumentParser(prog="python -m experiments.tune", description=main.__doc__)
     parser.add_argument("--grid", required=True, help="a name under experiments/grids/ or a path to a YAML file")
     parser.add_argument("--algorithm", required=True)
@@ -79,11 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 helper.wait()
             worker.work_until_all_have_ended()
             worker.compare_on_fresh_seeds()
-            grid.algorithms[study.algorithm].check_code(worker.optuna.user_attrs["code"])
+            worker.determinants.check_code(worker.code)
             write_study(options.output, worker)
     except Timeout as error:
         raise InvalidStudy(f"another process is at work in {options.output}") from error
-    print(f"{worker.summary()}; {age():.0f} s; written to {options.output}")
+    print(f"{worker.summary()}; {age():.0f} s{WRITTEN_TO}{options.output}")
 
 
 class KernelLock:
@@ -103,15 +110,15 @@ class KernelLock:
 
 
 def lock_of(directory: Path, what: str) -> FileLock:
-    """The lock on a part of a study: "study", "claim" or "journal", or on a trial."""
+    """The lock on `what`: "study", "claim", "journal" or a trial."""
     (directory / LOCKS).mkdir(parents=True, exist_ok=True)
     return FileLock(directory / LOCKS / what)
 
 
 def open_journal(journal: Path) -> JournalStorage:
-    """Optuna's storage in a file. A last line that was cut off when its writer was killed is removed.
+    """Optuna's storage in a file. Where the last line was cut off because its writer was killed, it is removed.
 
-    Raises InvalidStudy, and changes nothing, where any other line is not whole.
+    Raises InvalidStudy, and changes nothing, where any other line is damaged.
     """
     lock = KernelLock(journal.parent)
     lock.acquire()
@@ -152,7 +159,7 @@ def distribution(dimension: Dimension) -> BaseDistribution:
     """What Optuna draws from."""
     low, high, log = dimension.low, dimension.high, dimension.scale == "log"
     if dimension.choices:
-        return CategoricalDistribution(dimension.choices)
+        return CategoricalDistribution([as_choice(choice) for choice in dimension.choices])
     if dimension.scale == "log_one_minus":
         return FloatDistribution(1 - high, 1 - low, log=True)
     return IntDistribution(low, high, log=log) if type(low) is int else FloatDistribution(low, high, log=log)
@@ -161,7 +168,12 @@ def distribution(dimension: Dimension) -> BaseDistribution:
 def to_parameters(study: Study, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as Optuna has them."""
     ends = {name: 1 - value for name, value in settings.items() if study.space[name].scale == "log_one_minus"}
-    return {parameter(name, study.space[name]): ends.get(name, value) for name, value in settings.items()}
+    return {parameter(name, study.space[name]): ends.get(name, as_choice(value)) for name, value in settings.items()}
+
+
+def as_choice(value: Any) -> Any:
+    """A setting's value as Optuna's journal can hold it: a list, of hidden sizes say, as JSON."""
+    return json.dumps(value) if isinstance(value, list) else value
 
 
 def to_settings(study: Study, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,12 +184,14 @@ def to_settings(study: Study, parameters: Mapping[str, Any]) -> dict[str, Any]:
             value = parameters[parameter(name, dimension)]
             if dimension.scale == "log_one_minus":
                 value = min(max(1 - value, dimension.low), dimension.high)  # rounded, an end may lie outside
+            lists = {as_choice(choice): choice for choice in dimension.choices if isinstance(choice, list)}
+            value = lists.get(value, value)
             settings[name] = value
     return settings
 
 
 def make_pruner(path: str, study: Study) -> optuna.pruners.BasePruner:
-    """What the grid in `path` chose among Optuna's pruners. Raises GridError where it does not take the arguments."""
+    """The pruner of Optuna's that the grid in `path` names. Raises GridError where it does not take the arguments."""
     name, arguments = study.tuning.pruner["name"], {k: v for k, v in study.tuning.pruner.items() if k != "name"}
     try:
         return getattr(optuna.pruners, name)(**arguments)
@@ -203,6 +217,8 @@ class Worker:
 
     def __init__(self, grid: Grid, study: Study, directory: Path) -> None:
         self.grid, self.study, self.directory = grid, study, directory
+        self.determinants = what_determines(grid, study)
+        self.code = self.determinants.code()
         self.untuned = {task: grid.resolved(study.algorithm, task) for task in study.tasks}
         self.places = [(seed, task) for seed in study.tuning.seeds for task in study.tasks]
         self.optuna = self._open()
@@ -210,11 +226,11 @@ class Worker:
     def _open(self) -> optuna.Study:
         """The study in the folder's journal, begun if it is not there.
 
-        One that was made by other code is put aside and begun anew, since settings' defaults are code. Raises
-        InvalidStudy where it is by the same code another study, with another search space, say, or another objective.
+        A study that was made by other code is put aside and begun anew. Raises InvalidStudy where the code is the same
+        and the grid asks for another study, with another search space for example.
         """
-        journal, determines = self.directory / JOURNAL, self.grid.what_determines_study(self.study)
-        determines, code = json.loads(json.dumps(determines)), self.grid.algorithms[self.study.algorithm].code()
+        journal, code = self.directory / JOURNAL, self.code.name
+        determines = json.loads(json.dumps(identity(self.grid, self.study)))
         name = f"{self.study.algorithm} on {self.study.group}"
         storage = open_journal(journal)
         names = {found.study_name for found in storage.get_all_studies()}
@@ -240,7 +256,7 @@ class Worker:
             return study
         if self.study.tuning.workers > 1:
             raise InvalidStudy(f"{journal} was made by other code. To tune anew, move {self.directory} away")
-        aside = next(p for i in range(1, 10**6) if not (p := journal.with_name(f"superseded-{i}.log")).exists())
+        aside = next(p for i in range(1, 10**6) if not (p := journal.with_name(SUPERSEDED.format(i))).exists())
         journal.rename(aside)
         print(f"the code has changed since {journal} was begun; it is kept as {aside.name}, and tuning begins anew")
         return self._open()
@@ -255,19 +271,19 @@ class Worker:
                 lock.release()
 
     def work_until_all_have_ended(self) -> None:
-        """Evaluate what workers that were killed have left, and wait for those that are at work, elsewhere say."""
+        """Evaluate what killed workers have left, and wait for the workers that are still running."""
         self.work()
         while self.trials(TrialState.RUNNING):
             time.sleep(SECONDS_BETWEEN_LOOKS)
             self.work()
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """The trials in some state, or all: as many as the grid asks for, also where it has asked for more before."""
+        """The trials in one of these states, or all. No more than the grid asks for, also where there are more."""
         trials = self.optuna.get_trials(deepcopy=False)[: self.study.tuning.trials]
         return [trial for trial in trials if not states or trial.state in states]
 
     def _claim(self) -> tuple[FrozenTrial, FileLock] | None:
-        """A trial that is left to do and not another worker's: one whose worker was killed, or else a new one."""
+        """The next trial to evaluate, with its lock: one whose worker was killed, or a new one. None: all are done."""
         with lock_of(self.directory, "claim"):
             for trial in self.trials(TrialState.RUNNING):
                 lock = lock_of(self.directory, f"trial {trial.number}")
@@ -315,7 +331,7 @@ class Worker:
         }
 
     def settings_of(self, trial: FrozenTrial) -> dict[str, Any]:
-        """What a trial sets; nothing in that of the untuned settings, which may differ between tasks."""
+        """The settings of a trial; empty for the trial with the untuned settings, which may differ between tasks."""
         return {} if trial.number == UNTUNED else to_settings(self.study, trial.params)
 
     def _evaluate(self, frozen: FrozenTrial) -> None:
@@ -346,8 +362,7 @@ class Worker:
         algorithm = self.grid.resolved(self.study.algorithm, task, settings)
         began = time.perf_counter()
         with time_limit(of_grid.time_limit, self.grid.path):
-            run = train(
-                algorithm,
+            run = algorithm.train(
                 of_grid.task,
                 seed,
                 steps,
@@ -371,7 +386,7 @@ class Worker:
                 self.optuna.set_user_attr(f"fresh {trial.number}", [vars(part) for part in parts])
 
     def fresh_parts(self, trial: FrozenTrial) -> list[Part]:
-        """What was measured of a trial's settings with fresh seeds, as far as that goes by the grid's list of them."""
+        """The parts of a trial on fresh seeds; none where they are not the beginning of what the grid asks for."""
         parts = [Part(**part) for part in self.optuna.user_attrs.get(f"fresh {trial.number}", [])]
         as_asked = [p for p, place in zip(parts, self._fresh_places(), strict=False) if (p.seed, p.task) == place]
         return as_asked if len(as_asked) == len(parts) else []
@@ -381,12 +396,15 @@ class Worker:
 
     @property
     def best(self) -> FrozenTrial:
-        """The complete trial of the highest score; of equals the first."""
+        """The complete trial with the highest score; the first of equal ones."""
         complete = self.trials(TrialState.COMPLETE)
         return max(complete, key=lambda trial: (trial.value, -trial.number))
 
     def importances(self) -> dict[str, float] | None:
-        """The share of each setting in what sets the best trials apart; None where few are complete, or all equal."""
+        """The importance of each setting by PED-ANOVA; the sum is 1.
+
+        None where fewer than FEWEST_FOR_IMPORTANCE trials are complete, or where all have the same score.
+        """
         space, complete = self.study.space, self.trials(TrialState.COMPLETE)
         complete = [trial for trial in complete if len(trial.params) == len(space)]
         if len(complete) < FEWEST_FOR_IMPORTANCE or len({trial.value for trial in complete}) == 1:
@@ -418,9 +436,9 @@ def parts_of(trial: FrozenTrial) -> list[Part]:
 
 
 def objective(parts: Sequence[Part], tasks: int, spread_penalty: float) -> float:
-    """Mean over seeds of the mean normalised score over tasks, less the penalty times its deviation over seeds.
+    """Mean over seeds of the mean normalised score over tasks, minus the penalty times its deviation over seeds.
 
-    `parts` are those of the first seed's tasks, then of the second's; the last seed may lack some.
+    parts: of the first seed's tasks, then of the second's; the last seed may lack some. tasks: how many there are.
     """
     scores = [part.normalized for part in parts]
     by_seed = [np.mean(scores[i : i + tasks]) for i in range(0, len(scores), tasks)]
@@ -428,7 +446,7 @@ def objective(parts: Sequence[Part], tasks: int, spread_penalty: float) -> float
 
 
 def differing(found: Any, asked: Any, where: str = "") -> Iterator[str]:
-    """Where two nested mappings differ, as half-sentences."""
+    """The differences between two nested mappings, each as half a sentence."""
     if isinstance(found, dict) and isinstance(asked, dict):
         for key in [*found, *(key for key in asked if key not in found)]:
             yield from differing(found.get(key, "nothing"), asked.get(key, "nothing"), f"{where}.{key}".lstrip("."))
@@ -437,7 +455,7 @@ def differing(found: Any, asked: Any, where: str = "") -> Iterator[str]:
 
 
 def write_study(directory: Path, worker: Worker) -> None:
-    """Write what the analysis reads: every trial, every part, the winner, and last what was asked for and by what."""
+    """Write what the analysis reads: trials, parts, the winner, and last the record with what was asked for."""
     study, trials, best = worker.study, worker.trials(), worker.best
     untuned = worker.untuned_settings()
     fields = list(study.space)
@@ -449,13 +467,12 @@ def write_study(directory: Path, worker: Worker) -> None:
         cost = sum(part.steps for part in parts), round(sum(part.seconds for part in parts), 3)
         state = "complete" if trial.state == TrialState.COMPLETE else "pruned"
         rows.append([trial.number, state, trial.value, len(parts), diverged, *cost, *(settings[f] for f in fields)])
-    columns = ("trial", "state", "value", "parts", "diverged", "steps", "seconds", *fields)
-    write_whole(directory / "trials.csv", csv_text(columns, rows))
+    write_whole(directory / "trials.csv", csv_text((*TRIAL_COLUMNS, *fields), rows))
     evaluated = [("trial", trial.number, "tuning", part) for trial in trials for part in parts_of(trial)]
     for settings, trial in (("tuned", best), ("untuned", trials[UNTUNED])):
         evaluated += [(settings, trial.number, "fresh", part) for part in worker.fresh_parts(trial)]
-    columns = ("settings", "trial", "seeds", "task", "seed", "status", "score", "normalized", "steps", "seconds")
-    write_whole(directory / "parts.csv", csv_text(columns, [[*of, *vars(part).values()] for *of, part in evaluated]))
+    parts = [[*of, *vars(part).values()] for *of, part in evaluated]
+    write_whole(directory / "parts.csv", csv_text(PART_COLUMNS, parts))
     found = {"schema": SCHEMA, "algorithm": study.algorithm, "group": study.group, "trial": best.number}
     found |= {"score": best.value, "settings": worker.settings_of(best)}
     write_json(directory / BEST, found)
@@ -466,17 +483,10 @@ def write_study(directory: Path, worker: Worker) -> None:
     }
     asked = study.description() | {"tasks": of_tasks, "repeatable": worker.optuna.user_attrs.get("repeatable", True)}
     result = {"untuned": untuned, "best": found, "importances": worker.importances(), "importance_method": "PED-ANOVA"}
-    made_by = provenance(ROOT, (*PACKAGES, "optuna"))
-    files = ("trials.csv", "parts.csv", BEST, JOURNAL)  # a journal that goes on begins with what is described here
+    made_by = {"code": worker.code.name} | provenance(ROOT, (*PACKAGES, "optuna"))
+    # The journal goes on growing; what is described here is how it begins.
+    files = ("trials.csv", "parts.csv", BEST, JOURNAL)
     write_record(directory / "study.json", {"schema": SCHEMA} | asked | result | made_by, files)
-
-
-def csv_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table as text; None is an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([columns, *rows])
-    return text.getvalue()
 
 
 if __name__ == "__main__":

@@ -16,3 +16,20 @@ def place_for_compiled_code(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist's
+def pytest_xdist_make_scheduler(config, log):
+    """For `--dist loadfile`: a file's tests stay together, for what is made once for all of them, but for the longest
+    file's, which come last and one by one, so that no process waits for another at the end.
+    """
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneByOneAtTheEnd(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return nodeid if file.endswith("test_pipeline.py") else file
+
+    return OneByOneAtTheEnd(config, log)

@@ -1,5 +1,6 @@
 """Copies of the project, in one of which the smoke grid is run once for all tests, and its command lines."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -36,13 +38,63 @@ def snakemake(folder, *words, grid="smoke"):
     return run(folder, "snakemake", "--cores", "2", *words, "--config", *f"grid={grid}".split())
 
 
+# Every file of a project that a process opens, by Python's audit events. Compiled files are neither read nor written.
+WATCHED = """
+import json, os, runpy, sys
+project, report, prelude, module = sys.argv[1:5]
+opened = set()
+def hook(event, arguments):
+    if event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
+        path = os.path.realpath(os.fsdecode(arguments[0]))
+        if path.startswith(project + os.sep) and os.path.isfile(path):
+            opened.add(os.path.relpath(path, project))
+sys.addaudithook(hook)
+leave = os._exit
+def report_and_leave(status):
+    with open(report, "w") as file:
+        json.dump(sorted(opened), file)
+    leave(status)
+os._exit = report_and_leave
+exec(prelude)
+sys.argv = [module, *sys.argv[5:]]
+try:
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+except SystemExit as error:
+    report_and_leave(error.code or 0)
+report_and_leave(0)
+"""
+
+
+def files_opened(project, folder, module, *words, prelude="", **variables):
+    """The sources of a project that a command line opens, relative to it; it must succeed.
+
+    `folder` is for what is noted, `prelude` is run before the command line, `variables` are of the environment.
+    """
+    report = folder / "opened.json"
+    command = [sys.executable, "-c", WATCHED, str(project), str(report), prelude, module, *map(str, words)]
+    variables |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": str(folder / "none")}
+    done = subprocess.run(
+        command, cwd=project, env=environment() | variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {file for file in json.loads(report.read_text()) if not file.startswith((".git/", "results/"))}
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A copy of the project in which the smoke grid has been run."""
-    folder = copy_of_the_project(tmp_path_factory.mktemp("finished"))
-    done = snakemake(folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    """A copy of the project in which the smoke grid has been run: once, also for tests in several processes."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent  # of all of them
+    made = place / "smoke"
+    with FileLock(place / "smoke.lock"):
+        if not made.exists():
+            folder = copy_of_the_project(tmp_path_factory.mktemp("unfinished"))
+            done = snakemake(folder)
+            assert done.returncode == 0, done.stdout + done.stderr
+            folder.rename(made)
+    # Each process has its own, since Snakemake writes also where it makes nothing.
+    return Path(shutil.copytree(made, tmp_path_factory.mktemp("finished") / "project", symlinks=True))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 
 import algorithms
 from algorithms.core.algorithm import Algorithm
@@ -208,13 +208,57 @@ class NotANumber(Match):
         return observation, reward if self.taken < 60 else float("nan"), *rest
 
 
+class Reporting(Counting):
+    """Counting, whose step t reports `infos[t]` (the last one again and again)."""
+
+    def __init__(self, infos, **kwargs):
+        super().__init__(**kwargs)
+        self.infos = infos
+
+    def step(self, action):
+        *transition, _ = super().step(action)
+        return *transition, dict(self.infos[min(self.t, len(self.infos)) - 1])
+
+
+class Junctions(gymnasium.Env):
+    """Shows one of two numbers for each of three junctions, which have 2, 3 and 2 choices: Match in three parts.
+
+    A part gets 1 where it is right (choices are counted from 0, −1 and 4); the reward is the sum over the parts.
+    `masked` allows the right choice and the first one only, said part by part.
+    """
+
+    SIZES, STARTS = np.array([2, 3, 2]), np.array([0, -1, 4])
+
+    def __init__(self, masked=False, part_rewards=True):
+        self.observation_space = Box(0, 1, (3,), np.float32)
+        self.action_space = MultiDiscrete(self.SIZES, start=self.STARTS)
+        self.masked, self.part_rewards = masked, part_rewards
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self._show()
+
+    def step(self, action):
+        assert action in self.action_space
+        right = (action - self.STARTS == self.shown).astype(float)
+        observation, info = self._show()
+        if self.part_rewards:
+            info["part_rewards"] = right
+        return observation, float(right.sum()), False, False, info
+
+    def _show(self):
+        self.shown = self.np_random.integers(0, 2, 3)
+        masks = tuple(np.isin(np.arange(n), [0, right]) for n, right in zip(self.SIZES, self.shown, strict=True))
+        return self.shown.astype(np.float32), {"action_mask": masks} if self.masked else {}
+
+
 class Unsupported(Counting):
     """Spaces that nobody can act or learn in."""
 
     def __init__(self, observations=None, actions=None):
         super().__init__()
         self.observation_space = observations or self.observation_space
-        self.action_space = actions or self.action_space
+        self.action_space = self.action_space if actions is None else actions
 
 
 def _register(name, cls, limit=None, **kwargs):
@@ -236,6 +280,23 @@ _register("AlwaysZero", Constant, reward=0.0, actions=3)
 _register("AlwaysTheSame", Constant, reward=0.1, actions=3)  # 0.1: whose mean over many is not it to the last digit
 _register("OneAction", Constant, reward=0.1, actions=1)
 _register("NotANumber", NotANumber, limit=10)
+_register("Costs", Reporting, limit=5, infos=[{}, {"cost": 2}, {"cost": 0.5}, {}])
+_register("CostIsNotANumber", Reporting, limit=5, infos=[{"cost": 1.0}] * 3 + [{"cost": float("nan")}])
+_register("CostIsText", Reporting, infos=[{"cost": "1.0"}])
+_register("CostIsNothing", Reporting, infos=[{"cost": None}])
+_register("CostIsAList", Reporting, infos=[{"cost": [1.0, 2.0]}])
+_register("MaskedBox", Reporting, infos=[{"action_mask": [1, 0]}], action_space=Box(-1, 2, (2,), np.float32))
+_register("Junctions", Junctions, limit=10)
+_register("MaskedJunctions", Junctions, limit=10, masked=True)
+_register("JunctionsInOne", Junctions, limit=10, part_rewards=False)
+for _name, _infos in {
+    "LatePartRewards": [{}, {"part_rewards": [1, 2]}],
+    "MissingPartRewards": [{"part_rewards": [1, 2]}, {}],
+    "TooManyPartRewards": [{"part_rewards": [1, 2, 3]}],
+    "TextualPartRewards": [{"part_rewards": ["a", "b"]}],
+}.items():
+    _register(_name, Reporting, infos=_infos, action_space=MultiDiscrete([2, 2]))
+_register("TableOfActions", Unsupported, actions=MultiDiscrete([[2, 2], [3, 3]]))
 _register("DictObservations", Unsupported, observations=Dict({"x": Discrete(2)}))
 _register("ImageObservations", Unsupported, observations=Box(0, 255, (8, 8, 3), np.uint8))
 _register("BinaryActions", Unsupported, actions=MultiBinary(3))

@@ -20,7 +20,7 @@ from analysis.drawing import theme
 from analysis.reading import checks as results
 from analysis.reading.grid import read_grid
 from analysis.reading.tables import read_table, write_table
-from analysis.sections import FIGURES, ORDER
+from analysis.sections import FIGURES, ORDER, TABLES
 from analysis.sections.settings import sentences as settings
 from tests.analysis_fixtures import (
     CARTPOLE,
@@ -176,6 +176,27 @@ def test_before_its_first_episode_has_ended_a_curve_is_the_random_score(small):
     edit_json(folder / "run.json", episodes=3)
     curves = tables.make_tables(read_grid(small))["curves"].query("seed == 0")["return"].tolist()
     assert curves == [22.0] * 4 + [50.0] * 90 + [100.0] * 6
+
+
+def test_what_an_algorithm_records_beside_the_others_has_a_column_and_a_panel(small):
+    grid = read_grid(small)
+    cell = grid.cells[0]
+    path = small / cell["directory"] / "updates.csv"
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    further = [f"{header},penalty_weight", *(f"{row},0.5" for row in rows)]
+    path.write_text("\n".join(further) + "\n", encoding="utf-8")
+    made = tables.make_tables(grid)["diagnostics"]
+    assert list(made.columns) == [*TABLES["diagnostics"], "a_column_of_its_own", "penalty_weight"]
+    own = (made["algorithm"] == cell["algorithm"]) & (made["seed"] == cell["seed"]) & (made["task"] == cell["task"])
+    assert (made["penalty_weight"][own] == 0.5).all()
+    assert made["penalty_weight"][~own].isna().all()
+    write_table(small, "diagnostics", made)
+    pd.testing.assert_frame_equal(read_table(small, "diagnostics"), made, check_dtype=False)
+    for name, table in tables.make_tables(grid).items():
+        write_table(small, name, table)
+    figure = figures.draw(grid, "diagnostics")
+    assert [axes.get_ylabel() for axes in figure.axes[-2:]] == ["a column of its own", "penalty weight"]
+    plt.close(figure)
 
 
 def test_a_diverged_run_is_a_row_at_the_random_score_from_where_it_diverged(small):
@@ -517,7 +538,7 @@ def drop_key(path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "mistake", "said"),
     [
-        ("run.json", truncate, "not whole JSON"),
+        ("run.json", truncate, "incomplete or invalid JSON"),
         ("run.json", change_setting, "settings.gamma is 0.9, but"),
         ("run.json", drop_key, "has no key 'steps_taken'; it has steps"),
         ("episodes.csv", truncate, "ends in the middle of a line"),

@@ -91,6 +91,12 @@ def test_an_equal_seed_gives_an_equal_interval():
     assert first == second
 
 
+@pytest.mark.parametrize("shape", [(1,), (4,), (5,), (3, 7), (50, 10)])
+def test_the_interquartile_mean_is_scipys_trimmed_mean(shape):
+    values = np.random.default_rng(2).normal(size=shape)
+    assert statistics.iqm(values) == pytest.approx(scipy.stats.trim_mean(values, 0.25, axis=-1))
+
+
 def test_the_t_interval_is_scipys_and_defined_where_nothing_varies():
     rng = np.random.default_rng(3)
     first = rng.normal(1.0, 2.0, size=4)

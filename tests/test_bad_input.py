@@ -235,7 +235,7 @@ EDITED = {
     unknown_rule: "claims[0].rule is 'most'; valid are all, any",
     no_side: "claims[0].comparisons[0] has 0 sides; expected one or two",
     unknown_algorithm: "cells[0].algorithm is 'pp0', which is not among its algorithms: ppo",
-    the_same_cell_twice: "cells[4] is there before: reinforce, CartPole-v1, seed 0",
+    the_same_cell_twice: "cells[4] repeats an earlier cell: reinforce, CartPole-v1, seed 0",
 }
 
 

@@ -16,7 +16,8 @@ from analysis.sections.speed import tables as benchmark
 from analysis.sections.speed.sentences import TARGETS
 from analysis.sections.speed.sentences import verdicts as benchmark_verdicts
 from experiments import speed
-from experiments.grid import GridError, algorithm_class
+from experiments.checks import GridError
+from experiments.grid import algorithm_class
 from tests.analysis_fixtures import CARTPOLE, says_nan, write_benchmark, write_grid
 from tests.test_analysis import make, visible_text
 
@@ -100,11 +101,11 @@ def test_what_is_started_after_pinning_stays_on_one_core():
     assert asked == got
 
 
-def peer(folder, measure, steps, **settings):
+def peer(folder, measure, steps, *further, **settings):
     """The record of one measurement of experiments.peers on Hopper."""
     task = {"id": "Hopper-v5", "max_episode_steps": None, "normalize_observations": True, "normalize_rewards": True}
     words = ["--measure", measure, "--task", json.dumps(task), "--settings", json.dumps(settings)]
-    command = [sys.executable, "-m", "experiments.peers", *words, "--steps", str(steps), "--seed", "0"]
+    command = [sys.executable, "-m", "experiments.peers", *words, "--steps", str(steps), "--seed", "0", *further]
     subprocess.run([*command, "--output", str(folder / "run")], cwd=ROOT, capture_output=True, check=True)
     return json.loads((folder / "run" / "run.json").read_text())
 
@@ -119,7 +120,7 @@ def test_the_simulator_replays_what_was_recorded(tmp_path):
 def test_stable_baselines3_takes_the_steps_and_its_parts_are_within_its_loop(tmp_path):
     pytest.importorskip("stable_baselines3")
     settings = algorithm_class("ppo").from_settings({"rollout_length": 32, "epochs": 1}).settings()
-    record = peer(tmp_path, "stable_baselines3", 512, **settings)
+    record = peer(tmp_path, "stable_baselines3", 512, "--algorithm", "ppo", **settings)
     assert record["steps_taken"] == 512
     parts = [record["seconds"][phase] for phase in ("stepping", "acting", "learning")]
     assert all(part > 0 for part in parts)
@@ -129,6 +130,18 @@ def test_stable_baselines3_takes_the_steps_and_its_parts_are_within_its_loop(tmp
     assert steps == sorted(set(steps))
     assert 0 < sum(int(episode["length"]) for episode in episodes) <= 512
     assert int(episodes[0]["length"]) == (steps[0] + 7) // 8  # the first to end began at the beginning, as one of eight
+
+
+def test_a_peer_is_told_which_algorithm_it_trains(tmp_path, monkeypatch):
+    """It is not guessed from the names of the settings."""
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        peer(tmp_path, "stable_baselines3", 512, clip=0.2)
+    assert b"--measure stable_baselines3 needs --algorithm" in failed.value.stderr
+    task = speed.default_tasks(["Hopper-v5"])
+    monkeypatch.setattr(speed, "pin", lambda: None)  # this process is for other tests, too
+    for name in ("sb3_ppo_8x256", "sb3_a2c_8x5"):
+        words = speed.Bench(tmp_path, task, 1.0).command("Hopper-v5", name, 512, 0, tmp_path)
+        assert words[words.index("--algorithm") + 1] == speed.CONTESTANTS[name].algorithm
 
 
 def test_an_unknown_task_is_refused_with_the_valid_ones():
@@ -249,5 +262,5 @@ def test_a_contestant_that_the_benchmark_does_not_describe_is_refused(tmp_path):
     write_benchmark(tmp_path, {"CartPole-v1": {"gymnasium": [1.0]}})
     path = tmp_path / "speed" / "measurements.csv"
     path.write_text(path.read_text().replace("gymnasium", "gymnasion"))
-    with pytest.raises(results.ResultsError, match=r"line 2 has contestant = 'gymnasion'; .* has gymnasium"):
+    with pytest.raises(results.ResultsError, match=r"line 2 has contestant = 'gymnasion'; valid are gymnasium"):
         read_benchmark(tmp_path)

@@ -14,9 +14,9 @@ from analysis.sections import TABLES
 from analysis.sections.claims import sentences as claim_findings
 from analysis.sections.claims import verdicts as claims
 from analysis.sections.claims.gradients import effect_at
-from analysis.sections.claims.verdicts import CONTRADICTED, SUPPORTED, UNDECIDED, UNTESTABLE
+from analysis.sections.claims.verdicts import CONTRADICTED, METRICS, SUPPORTED, UNDECIDED, UNTESTABLE, effect_of_runs
 from analysis.statistics import scores as statistics
-from analysis.statistics.comparison import welch_over_tasks
+from analysis.statistics.comparison import difference
 from analysis.statistics.gradients import Estimate
 from tests.analysis_fixtures import (
     CARTPOLE,
@@ -148,18 +148,31 @@ def test_the_verdict_is_what_the_interval_says_of_the_effects_that_are_claimed(
 def test_the_interval_of_one_task_is_welchs():
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=5), rng.normal(size=8) * 3
-    found = welch_over_tasks([(first, second)])
+    found = difference([first], [second])
     expected = scipy.stats.ttest_ind(first, second, equal_var=False)
     assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
-    alone = welch_over_tasks([(first,)])
+    alone = difference([first])
     assert (alone.low, alone.high) == pytest.approx(statistics.t_interval(first))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("first", "second"), [([0.1] * 5, [0.1] * 3), ([0.1] * 5, None), ([0.7] * 6, [0.1] * 5)])
+def test_where_no_run_differs_from_another_the_interval_is_the_effect_itself(first, second):
+    """0.1 has no exact mean of several: a variance by rounding alone must not make an interval."""
+    sides = [[np.array(side)] * 3 for side in (first, second) if side is not None]
+    effect = effect_of_runs(list(zip(*sides, strict=True)), METRICS["final_score"])
+    expected = first[0] - (second[0] if second else 0.0)
+    assert effect.value == pytest.approx(expected)
+    assert effect.low == effect.value == effect.high
+    assert difference(*sides).p == float(expected == 0)
 
 
 def test_the_interval_over_tasks_covers_the_truth_in_95_of_100_cases():
     rng, spreads = np.random.default_rng(1), [(0.1, 0.3), (0.2, 0.1), (0.05, 0.1), (0.4, 0.2)]
     covered = []
     for _ in range(2000):
-        found = welch_over_tasks([(rng.normal(0.3, a, size=5), rng.normal(0.1, b, size=5)) for a, b in spreads])
+        pairs = [(rng.normal(0.3, a, size=5), rng.normal(0.1, b, size=5)) for a, b in spreads]
+        found = difference(*map(list, zip(*pairs, strict=True)))
         covered.append(found.low <= 0.2 <= found.high)
     assert 0.93 <= np.mean(covered) <= 0.97
 
@@ -286,7 +299,7 @@ def test_a_task_on_which_neither_side_reaches_the_threshold_is_counted(tmp_path)
     stated = claim("a", comparison("steps_to_threshold", "ppo", "reinforce", direction="lower"))
     grid = grid_of(tmp_path, stated, tasks=tasks)
     first, second = [0.2, 0.3, 0.2, 0.3, 0.25], [0.9, None, 0.8, None, None]
-    alone = welch_over_tasks([(np.array(first), np.array([1.0 if share is None else share for share in second]))])
+    alone = difference([np.array(first)], [np.array([1.0 if share is None else share for share in second])])
     made = thresholds(grid, first, second, censored=["Hopper-v5"])
     row, places = only(made), made["claim_tasks"].set_index("task")
     assert row[["effect", "low", "high"]].tolist() == pytest.approx([alone.value / 2, alone.low / 2, alone.high / 2])

@@ -9,8 +9,10 @@ import yaml
 
 from analysis.sections.claims import verdicts as analysis_claims
 from experiments import claims
-from experiments.cells import ROOT
-from experiments.grid import GRIDS, GridError, load_grid
+from experiments.checks import GridError
+from experiments.determinants import what_determines
+from experiments.grid import GRIDS, load_grid
+from experiments.sources import ROOT
 from tests.test_grid import GRID, write
 
 MINE = {
@@ -75,11 +77,11 @@ def test_a_grids_own_claims_stand_after_those_of_every_grid(tmp_path):
 
 def test_claims_determine_no_run_and_no_probe(tmp_path):
     without, grid = load_grid(write(tmp_path / "mine.yaml", GRID)), load(tmp_path, MINE)
-    assert [grid.what_determines(cell) for cell in grid.cells()] == [
-        without.what_determines(cell) for cell in without.cells()
+    assert [what_determines(grid, cell) for cell in grid.cells()] == [
+        what_determines(without, cell) for cell in without.cells()
     ]
-    assert [grid.what_determines_probe(probe) for probe in grid.probes] == [
-        without.what_determines_probe(probe) for probe in without.probes
+    assert [what_determines(grid, probe) for probe in grid.probes] == [
+        what_determines(without, probe) for probe in without.probes
     ]
     assert grid.manifest() != without.manifest()
 
@@ -207,8 +209,8 @@ def test_the_ablation_of_ppo_can_test_the_claim_about_it():
             assert {key for key in first if first[key] != second[key]} == set(comparison.differing_in)
 
 
-def test_the_example_in_the_readme_is_a_claim(tmp_path):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_example_in_the_document_is_a_claim(tmp_path):
+    text = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
     example = re.search(r"<!-- claim -->\n```yaml\n(.*?)```", text, re.DOTALL)[1]
     assert load(tmp_path, example).claims[8].id == "small_clip_range_is_safer"
     table = text.split("<!-- claim -->")[1].split("\n## ")[0]

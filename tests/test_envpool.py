@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from algorithms.core.envpool_backend import TASKS, EnvPoolBackend
+from algorithms.core.envpool_backend import TASKS, EnvPoolBackend, costs_of
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task, make_env
-from algorithms.core.training import train
 from algorithms.core.vector_env import VectorEnv
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
@@ -113,7 +112,7 @@ def both(task, steps, put_at_every_step=False, solver_tolerance=None):
         if restart or (put_at_every_step and shows_its_state(task, pool.observations[0])):
             put(env, pool.observations[0], pool.info)
         action = act(task, pool.observations[0], env.action_space, rng)
-        observations, rewards, terminated, truncated = backend.step(np.array([action]), alone)
+        observations, rewards, terminated, truncated, *_ = backend.step(np.array([action]), alone)
         expected, reward, *expected_ends, _ = env.step(action)
         np.testing.assert_array_equal(observations, pool.observations.astype(np.float32))
         assert [terminated[0], truncated[0]] == expected_ends
@@ -264,6 +263,30 @@ def test_only_active_environments_are_stepped_and_the_others_wait():
     assert some.steps == everyone.steps == 9
 
 
+def test_costs_follow_the_conventions_of_vector_environments():
+    assert costs_of({"elapsed_step": np.array([1])}) is None
+    assert costs_of({"cost": np.array([1, 2], np.float32)}).tolist() == [1, 2]
+    assert costs_of({"cost": np.array([1, 2, 3]), "_cost": np.array([True, False, True])}).tolist() == [1, 0, 3]
+
+
+class Costly(Watched):
+    """A pool whose step costs as much as its reward."""
+
+    def step(self, actions, ids=None):
+        *transition, info = super().step(actions, ids)
+        return *transition, info | {"cost": transition[1]}
+
+
+def test_costs_of_a_pool_are_put_in_the_rows_of_the_environments_that_were_stepped():
+    envs = make("CartPole-v1", num_envs=3)
+    assert envs.step(np.zeros(3, np.int64)).costs is None
+    envs.backend.pool = Costly(envs.backend.pool)
+    assert envs.step(np.zeros(3, np.int64)).costs.tolist() == [1, 1, 1]
+    costs = envs.step(np.zeros(3, np.int64), np.array([True, False, True])).costs
+    assert costs.tolist() == [1, 0, 1]
+    assert costs.dtype == np.float64
+
+
 def test_environments_of_one_run_differ_and_the_same_seed_repeats_them():
     def numbers(seed):
         return make("Hopper-v5", num_envs=6, seed=seed).observations[:, 0].tolist()
@@ -288,7 +311,7 @@ def test_a_rollout_of_whole_episodes_has_as_many_from_every_environment():
 def test_same_seed_gives_identical_runs(task):
     task = Task(task, backend="envpool", normalize_observations=True, normalize_rewards=True)
     algorithm = PPO(num_envs=4, rollout_length=64, minibatch_size=64, epochs=2)
-    runs = [train(algorithm, task, 5, 1024, checkpoint_fractions=[1], compile="never") for _ in range(2)]
+    runs = [algorithm.train(task, 5, 1024, checkpoint_fractions=[1], compile="never") for _ in range(2)]
     first, second = runs
     assert first.steps_taken == 1024
     assert len(first.episodes) > 5

@@ -115,6 +115,38 @@ def test_padding_rows_are_zero_and_change_nothing_before_them():
             np.testing.assert_array_equal(estimator(alone, GAMMA)[:, 0], padded[:length, i])
 
 
+ESTIMATORS = [
+    discounted_returns,
+    td_errors,
+    lambda rollout, gamma, *given: generalized_advantages(rollout, gamma, 0.9, *given),
+]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("values_of_parts", [False, True])
+def test_the_estimate_of_each_part_is_the_estimate_from_its_rewards(rollout, estimator, values_of_parts):
+    rng = np.random.default_rng(1)
+    shape = (*rollout.rewards.shape, 3)
+    given = [rng.normal(size=shape)]
+    if values_of_parts and estimator is not discounted_returns:
+        given += [rng.normal(size=shape), rng.normal(size=shape)]
+    parts = estimator(rollout, GAMMA, *given)
+    assert parts.shape == shape
+    for k in range(3):
+        np.testing.assert_array_equal(parts[..., k], estimator(rollout, GAMMA, *(x[..., k] for x in given)))
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_rewards_and_values_are_the_rollouts_where_no_others_are_given(rollout, estimator):
+    other = random_rollout(np.random.default_rng(9), *rollout.rewards.shape)
+    given = [other.rewards] if estimator is discounted_returns else [other.rewards, other.values, other.next_values]
+    estimate = estimator(rollout, GAMMA, *given)
+    assert not np.array_equal(estimate, estimator(rollout, GAMMA))
+    rollout.rewards, rollout.values, rollout.next_values = other.rewards, other.values, other.next_values
+    np.testing.assert_array_equal(estimator(rollout, GAMMA), estimate)
+    np.testing.assert_array_equal(estimator(rollout, GAMMA, None), estimate)  # rollout.part_rewards may be None
+
+
 def test_a_backward_sum_leaves_its_arguments_alone_and_keeps_double_precision():
     x, discount = np.arange(6, dtype=np.float32).reshape(3, 2), np.full((3, 2), 0.5, np.float32)
     y = backward_sum(x, discount)

@@ -208,7 +208,7 @@ def test_a_closed_form_reference_has_ceiling_1_and_cosines_with_it_need_no_corre
     cosines = estimator @ truth / np.linalg.norm(estimator, axis=1) / np.linalg.norm(truth)
     assert statistics.ceiling(reference_gram, reference_gram) == pytest.approx(1)
     assert found.value == pytest.approx(cosines.mean())
-    assert found.high - found.value == pytest.approx(statistics.critical_value(N) * cosines.std(ddof=1) / np.sqrt(N))
+    assert found.high - found.value == pytest.approx(statistics.quantile_of_t(N - 1) * cosines.std(ddof=1) / np.sqrt(N))
     assert astuple(statistics.true_cosine(self_gram, cross, reference_gram)) == pytest.approx(astuple(found))
 
 

@@ -223,11 +223,11 @@ def test_advantages_are_normalised_per_minibatch_and_only_where_asked():
     learner, _, batch = collected(PPO(num_envs=4, normalize_advantages=True), "RandomEnding-v0")
     psi = batch.advantages.double().numpy()
     normalized = batch.with_advantages(torch.from_numpy(((psi - psi.mean()) / psi.std()).astype(np.float32)))
-    loss, _ = learner._policy_loss(learner.algorithm, learner.policy, batch)
+    loss, *_ = learner._policy_loss(learner.algorithm, learner.policy, batch)
     gradient = torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, list(learner.policy.parameters()))])
     expected = gradient_of_loss(learner, normalized)
     np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
     without = PPO(num_envs=4, normalize_advantages=False)
-    plain, _ = collected(without, "RandomEnding-v0")[0]._policy_loss(without, learner.policy, batch)
+    plain, *_ = collected(without, "RandomEnding-v0")[0]._policy_loss(without, learner.policy, batch)
     assert loss.item() == pytest.approx(0.0, abs=1e-5)  # the mean of a normalised advantage, at ratio 1
     assert plain.item() == pytest.approx(-psi.mean(), rel=1e-4)

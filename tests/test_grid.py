@@ -7,11 +7,13 @@ import pytest
 import yaml
 
 from algorithms.core.algorithm import InvalidSetting
-from experiments.cells import ROOT
+from experiments.checks import GridError
 from experiments.command import exit_with_sentence
-from experiments.grid import GridError, load_grid
+from experiments.determinants import identity, what_determines
+from experiments.grid import load_grid
 from experiments.run import main as run_main
 from experiments.run import read_settings
+from experiments.sources import ROOT
 
 GRID = {
     "description": "A grid for tests.",
@@ -120,9 +122,9 @@ def test_what_determines_a_probe_is_every_algorithms_settings_and_its_own_and_no
         change(data)
         other = load_grid(write(tmp_path / "mine.yaml", data))
         pairs = list(zip(grid.probes, other.probes, strict=True))
-        changed[name] = [grid.what_determines_probe(p) != other.what_determines_probe(q) for p, q in pairs]
+        changed[name] = [what_determines(grid, p) != what_determines(other, q) for p, q in pairs]
         cells = zip(grid.cells(), other.cells(), strict=False)
-        trained_again[name] = any(grid.what_determines(c) != other.what_determines(d) for c, d in cells)
+        trained_again[name] = any(what_determines(grid, c) != what_determines(other, d) for c, d in cells)
     both, first, none = [True] * 5, [True] * 2 + [False] * 3, [False] * 5
     assert changed == {
         **{"batches": both, "lambdas": both, "batch size": first, "a setting": both, "an algorithm": both},
@@ -220,7 +222,7 @@ MISTAKES = {
     ),
     "an override that is no mapping": (
         set_at("algorithms", "ppo", "tasks", value={"CartPole-v1": [1]}),
-        ["algorithm ppo has for CartPole-v1 not a mapping but [1]"],
+        ["the settings of algorithm ppo for CartPole-v1 must be a mapping, not [1]"],
     ),
     "a name that is no text": (set_at("algorithms", 5, value={"module": "ppo"}), ["algorithms", "keys are text", "5"]),
     "an entry that is no mapping": (set_at("algorithms", "ppo", value=False), ["algorithm ppo must be a mapping"]),
@@ -429,7 +431,7 @@ TUNING_MISTAKES = {
         ["policy_learning_rate in the search space of ppo is empty: low is 0.0001 and high is 0.0001"],
     ),
     "a range from the wrong end": (set_at(*SPACE, "epochs", "low", value=9), ["epochs", "low is 9 and high is 8"]),
-    "a logarithm of zero": (set_at(*RATE, "low", value=0), ["policy_learning_rate", "low = 0.0, which no logarithmic"]),
+    "a logarithm of zero": (set_at(*RATE, "low", value=0), ["policy_learning_rate", "low = 0.0; the scale log needs"]),
     "a gamma of one on a logarithmic scale": (
         set_at("algorithms", "a2c", "search_space", "gamma", "high", value=1),
         ["gamma in the search space of a2c has high = 1.0"],
@@ -561,7 +563,7 @@ def test_what_is_tuned_is_part_of_what_determines_a_study_and_how_much_is_not(tm
     for key, value in (same | other).items():
         data = TUNED_GRID | {"tuning": TUNED_GRID["tuning"] | {key: value}}
         second = load_grid(write(tmp_path / "mine.yaml", data))
-        before, after = (g.what_determines_study(g.study("ppo", "classic")) for g in (first, second))
+        before, after = (identity(g, g.study("ppo", "classic")) for g in (first, second))
         assert (before != after) == (key in other), key
 
 
@@ -593,7 +595,7 @@ def test_the_backend_of_a_task_is_part_of_what_determines_its_cells(tmp_path, gr
     data["tasks"]["CartPole-v1"]["backend"] = "envpool"
     pooled = load_grid(write(tmp_path / "mine.yaml", data))
     for before, after in zip(grid.cells(), pooled.cells(), strict=True):
-        assert grid.what_determines(before) != pooled.what_determines(after)
+        assert what_determines(grid, before) != what_determines(pooled, after)
     backends = [g.manifest()["tasks"]["CartPole-v1"]["backend"] for g in (grid, pooled)]
     assert backends == ["gymnasium", "envpool"]
 
@@ -616,9 +618,9 @@ def test_a_tasks_time_limit_comes_before_the_grids_and_determines_no_run(tmp_pat
         limited = load_grid(write(tmp_path / "mine.yaml", GRID | {"time_limit": "2h", "tasks": tasks}))
         assert [limited.limit(name) for name in (*tasks, "experiments.exact:TabularMDP-v0")] == [seconds, 7200, 7200]
         for cell in grid.cells():
-            assert limited.what_determines(cell) == grid.what_determines(cell)
+            assert what_determines(limited, cell) == what_determines(grid, cell)
         for probe in grid.probes:
-            assert limited.what_determines_probe(probe) == grid.what_determines_probe(probe)
+            assert what_determines(limited, probe) == what_determines(grid, probe)
     assert grid.limit("CartPole-v1") is None
 
 
@@ -635,7 +637,7 @@ def test_what_is_no_time_limit_is_refused(limit, tmp_path):
 def test_a_grid_of_one_algorithm_alone_has_the_same_cells_and_imports_no_other_file(tmp_path, grid):
     alone = load_grid(write(tmp_path / "mine.yaml", GRID), "ppo")
     assert alone.cells() == [cell for cell in grid.cells() if cell.algorithm == "ppo"]
-    assert [alone.what_determines(c) for c in alone.cells()] == [grid.what_determines(c) for c in alone.cells()]
+    assert [what_determines(alone, c) for c in alone.cells()] == [what_determines(grid, c) for c in alone.cells()]
     data = GRID | {"algorithms": GRID["algorithms"] | {"nowhere": None}}
     assert load_grid(write(tmp_path / "mine.yaml", data), "ppo").cells() == alone.cells()
     with pytest.raises(GridError, match="no algorithm 'pppo'; did you mean 'ppo'"):

@@ -396,19 +396,19 @@ def edit_probe(**changes):
 
 
 MISTAKES = {
-    "cut json": ("probe.json", truncate, "not whole JSON"),
+    "cut json": ("probe.json", truncate, "incomplete or invalid JSON"),
     "schema": ("probe.json", lambda path: edit_json(path, schema=99), "schema is 99, this version reads"),
     "task": ("probe.json", edit_probe(task="Hopper-v5"), "task is 'Hopper-v5', the grid has 'CartPole-v1'"),
     "seed": ("probe.json", edit_probe(seed=3), "seed is 3, the grid has 0"),
     "exact": ("probe.json", lambda path: edit_json(path, exact=True), "exact is True, the grid has False"),
     "size": ("probe.json", lambda path: edit_json(path, batch_size=5), "batch_size is 5; sizes has 1, 8"),
-    "kind": ("probe.json", edit_estimator(kind="gea"), "has 'gea'; there is gae"),
-    "algorithm": ("probe.json", edit_estimator(algorithm="pop"), "has 'pop'; there is ppo"),
-    "reference": ("probe.json", edit_estimator(bias_reference="exact 0.9"), "has 'exact 0.9'; there is"),
+    "kind": ("probe.json", edit_estimator(kind="gea"), "has 'gea'; valid are gae"),
+    "algorithm": ("probe.json", edit_estimator(algorithm="pop"), "has 'pop'; valid are ppo"),
+    "reference": ("probe.json", edit_estimator(bias_reference="exact 0.9"), "has 'exact 0.9'; valid are"),
     "lambda": ("probe.json", edit_estimator(gae_lambda=None), "has gae_lambda = None; expected int or float"),
     "bootstraps": ("probe.json", edit_estimator(bootstraps="yes"), "has bootstraps = 'yes'; expected bool or null"),
-    "cut arrays": ("grams.npz", truncate, "not a whole file of arrays"),
-    "empty arrays": ("grams.npz", lambda path: path.write_bytes(b""), "not a whole file of arrays"),
+    "cut arrays": ("grams.npz", truncate, "incomplete or invalid file of arrays"),
+    "empty arrays": ("grams.npz", lambda path: path.write_bytes(b""), "incomplete or invalid file of arrays"),
     "no arrays": ("grams.npz", Path.unlink, "no such file; delete its folder"),
     "array": (
         "grams.npz",
@@ -428,7 +428,7 @@ MISTAKES = {
     "objects": (
         "grams.npz",
         lambda path: change_arrays(path, lambda grams: grams.update({"return 0.99/1": np.array([{}], dtype=object)})),
-        "not a whole file of arrays",
+        "incomplete or invalid file of arrays",
     ),
 }
 
@@ -451,7 +451,7 @@ def test_a_damaged_byte_in_the_middle_of_the_arrays_is_noticed(one):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
-    with pytest.raises(results.ResultsError, match=r"grams\.npz: not a whole file of arrays"):
+    with pytest.raises(results.ResultsError, match=r"grams\.npz: incomplete or invalid file of arrays"):
         section_tables("laboratory", grid=read_grid(folder))
 
 

@@ -10,13 +10,14 @@ import torch
 from platformdirs import user_cache_path
 
 from algorithms.a2c import A2C
-from algorithms.core.algorithm import Algorithm, InvalidSetting
+from algorithms.core.algorithm import ALIASES, InvalidAlgorithm, InvalidSetting, setting
 from algorithms.core.batch import Batch
 from algorithms.core.compiled import CannotCompile, fingerprint
 from algorithms.core.mlp import ValueFunction
 from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.on_policy import InvalidCheckpoint
 from algorithms.core.optimizer import Optimizer, Trainable
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.reward_scaler import RewardScaler
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
@@ -62,6 +63,69 @@ def test_a_wrong_setting_is_refused_with_its_name_and_what_was_expected(settings
         PPO.from_settings(settings)
     for part in ["PPO", *parts]:
         assert part in str(refusal.value)
+
+
+@dataclass(frozen=True)
+class Bounded(A2C):
+    """Has settings of its own, and gives one of its base another default."""
+
+    title: ClassVar[str] = "Bounded"
+    temperature: float = setting(1.0, low=0.5, high=4)
+    offset: float = setting(0.0, low=-1)
+    ceiling: float | None = setting(None, high=2)
+    anything: float = -3.0
+    layers: int = setting(2, low=0, high=3)
+    gamma: float = 0.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"temperature": 0.4}, "temperature of Bounded must be between 0.5 and 4, not 0.4"),
+        ({"temperature": 5}, "temperature of Bounded must be between 0.5 and 4, not 5"),
+        ({"offset": -2}, "offset of Bounded must be finite and at least -1, not -2"),
+        ({"ceiling": 3.0}, "ceiling of Bounded must be finite and at most 2, not 3"),
+        ({"anything": math.inf}, "anything of Bounded must be finite, not inf"),
+        ({"layers": 4}, "layers of Bounded must be between 0 and 3, not 4"),
+        ({"gamma": 1.5}, "gamma of Bounded must be between 0 and 1, not 1.5"),
+        ({"rollout_length": 0}, "rollout_length of Bounded must be at least 1, not 0"),
+        ({"policy_learning_rate": -1.0}, "policy_learning_rate of Bounded must be finite and not negative, not -1"),
+    ],
+)
+def test_a_setting_has_the_bounds_of_its_field_or_of_the_field_that_it_replaces(settings, sentence):
+    with pytest.raises(InvalidSetting, match=sentence):
+        Bounded.from_settings(settings)
+    with pytest.raises(InvalidSetting, match=sentence):
+        replace(Bounded(), **settings)
+
+
+def test_values_at_the_bounds_and_none_are_settings():
+    for settings in ({"temperature": 0.5, "ceiling": 2}, {"temperature": 4, "ceiling": None, "anything": -1e9}):
+        assert Bounded.from_settings(settings).settings().items() >= settings.items()
+    assert type(Bounded(temperature=np.float32(2.0)).temperature) is type(Bounded(offset=1).offset) is float
+
+
+@pytest.mark.parametrize(
+    ("alias", "meant"),
+    [
+        ("learning_rate", "'policy_learning_rate' or 'value_learning_rate'"),
+        ("lr", "'policy_learning_rate' or 'value_learning_rate'"),
+        ("n_steps", "'rollout_length'"),
+        ("ent_coef", "'entropy_coefficient'"),
+        ("batch_size", "'minibatch_size'"),
+        ("clip_range", "'clip'"),
+        ("net_arch", "'hidden_sizes'"),
+    ],
+)
+def test_the_name_that_another_library_gives_a_setting_is_refused_with_the_name_that_it_has_here(alias, meant):
+    with pytest.raises(InvalidSetting, match=rf"PPO has no setting '{alias}'; did you mean {meant}\? Others are: "):
+        PPO.from_settings({alias: 1})
+
+
+def test_an_alias_of_a_setting_that_the_algorithm_lacks_is_an_unknown_name():
+    with pytest.raises(InvalidSetting, match=r"A2C has no setting .clip_range.; (?!did you mean .clip.)"):
+        A2C.from_settings({"clip_range": 0.2})
+    assert all(hasattr(PPO, name) for names in ALIASES.values() for name in names)
 
 
 def test_a_choice_outside_the_choices_is_refused_with_the_choices():
@@ -239,7 +303,7 @@ def test_advantages_of_another_shape_are_refused_by_name():
             return super().advantages(rollout).sum(axis=0)
 
     envs, learner, rng = make_learner(Summed(), "Match-v0")
-    with pytest.raises(ValueError, match=r"Summed.advantages returned an array of shape \(8,\)"):
+    with pytest.raises(InvalidAlgorithm, match=r"test_learner.py: Summed.advantages returned .* shape \(8,\)"):
         learner.prepare(collect(envs, learner.policy, learner.normalizer, rng, steps=4))
 
 
@@ -247,13 +311,14 @@ def test_advantages_of_another_shape_are_refused_by_name():
 
 
 def squared_error(_, module, batch):
-    loss = 100.0 * (module(batch.observations) - batch.value_targets).square().mean()
-    return loss, {"loss": loss}
+    values = module(batch.observations)
+    loss = 100.0 * (values - batch.value_targets).square().mean()
+    return loss, {"loss": loss}, values
 
 
 def optimizer_of(*networks, max_grad_norm, clip_together=False):
-    algorithm = Algorithm(max_grad_norm=max_grad_norm, clip_together=clip_together, adam_epsilon=1e-5)
-    return Optimizer(networks, algorithm, 1, None, None)
+    algorithm = PolicyGradient(max_grad_norm=max_grad_norm, clip_together=clip_together, adam_epsilon=1e-5)
+    return Optimizer(networks, algorithm)
 
 
 @pytest.mark.parametrize("max_grad_norm", [None, 0.5, 1e9])
@@ -273,7 +338,7 @@ def test_a_step_is_torchs_adam_after_torchs_clipping(max_grad_norm):
         record = dict(zip(optimizer.recorded, recorded, strict=True))
         reference.param_groups[0]["lr"] = rate
         reference.zero_grad()
-        loss, _ = squared_error(None, theirs, batch)
+        loss, *_ = squared_error(None, theirs, batch)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(theirs.parameters(), max_grad_norm or torch.inf)
         reference.step()
@@ -290,8 +355,9 @@ def test_networks_of_one_optimiser_are_clipped_together_or_each_by_itself_and_ke
     first, second, *theirs = (ValueFunction(2, torch.Generator().manual_seed(seed)) for seed in (0, 1, 0, 1))
 
     def small_error(_, module, batch):
-        loss = module(batch.observations).square().mean()
-        return loss, {"small": loss}
+        values = module(batch.observations)
+        loss = values.square().mean()
+        return loss, {"small": loss}, values
 
     networks = Trainable("first", first, squared_error), Trainable("second", second, small_error)
     optimizer = optimizer_of(*networks, max_grad_norm=0.5, clip_together=clip_together)
@@ -355,7 +421,7 @@ def counting_steps(optimizer):
 def test_epochs_and_minibatches_of_policy_and_critic_are_as_set():
     algorithm = PPO(epochs=3, minibatch_size=32, value_epochs=2, value_minibatch_size=100)
     envs, learner, rng = make_learner(algorithm, "Match-v0")
-    policy, value = map(counting_steps, learner.optimizers)
+    policy, value = map(counting_steps, learner.optimizers.values())
     learner.update(learner.prepare(collect(envs, learner.policy, learner.normalizer, rng, steps=16)), 0.0)
     assert policy == [32] * 4 * 3
     assert value == [100, 28] * 2
@@ -363,7 +429,7 @@ def test_epochs_and_minibatches_of_policy_and_critic_are_as_set():
 
 def test_the_critic_does_as_the_policy_where_nothing_else_is_set():
     envs, learner, rng = make_learner(PPO(epochs=3, minibatch_size=64), "Match-v0")
-    (optimizer,) = learner.optimizers  # for both: they learn from the same minibatches
+    (optimizer,) = learner.optimizers.values()  # for both: they learn from the same minibatches
     steps = counting_steps(optimizer)
     learner.update(learner.prepare(collect(envs, learner.policy, learner.normalizer, rng, steps=16)), 0.0)
     assert steps == [64] * 6
@@ -374,7 +440,7 @@ def test_the_critic_does_as_the_policy_where_nothing_else_is_set():
 def test_a_target_kl_stops_the_policys_epochs_and_not_the_critics(target_kl, epochs):
     algorithm = PPO(epochs=5, minibatch_size=None, target_kl=target_kl, policy_learning_rate=1e-2)
     envs, learner, rng = make_learner(algorithm, "Match-v0")
-    policy, value = map(counting_steps, learner.optimizers)
+    policy, value = map(counting_steps, learner.optimizers.values())
     learner.update(learner.prepare(collect(envs, learner.policy, learner.normalizer, rng, steps=16)), 0.0)
     assert len(policy) == epochs
     assert len(value) == 5
@@ -579,7 +645,7 @@ def compiled_and_eager(algorithm, task):
         learner, _, record, before = one_update(algorithm, task, spread=30.0, updates=4, compile=compile)
         results[compile] = learner.policy.parameter_vector, learner.value_function.parameter_vector, record
         assert not torch.equal(learner.policy.parameter_vector, before)
-        codes = [learner._log_prob, *(optimizer.code for optimizer in learner.optimizers)]
+        codes = [learner._log_prob, *(optimizer.code for optimizer in learner.optimizers.values())]
         assert all(code.compiled == (compile == "always") for code in codes)
     (policy, value, record), (eager_policy, eager_value, eager_record) = results["always"], results["never"]
     # 4 updates × 2 epochs × (2 compiled minibatches of 24, an eager one of 16), rounding differently
@@ -607,8 +673,10 @@ def fingerprints(algorithm, general=True):
     task = Task("BoxRandomEnding-v0")
     _, learner, _ = make_learner(algorithm, task)
     batch = learner.prepare(collected(learner, task))
-    for optimizer in learner.optimizers:
-        tensors = [x for network in optimizer.networks for x in network.tensors()] + batch.tensors()
+    for optimizer in learner.optimizers.values():
+        tensors = [x for network in optimizer.networks for x in network.tensors()]
+        tensors += batch.tensors().values()
+        optimizer.step(batch)  # after which it knows what the tensors of a batch are
         code = optimizer.code
         yield fingerprint(code.general, [code.numbers, *tensors]) if general else fingerprint(code.function, tensors)
 
@@ -657,4 +725,4 @@ def test_a_loss_that_needs_numbers_is_compiled_with_them(caplog):
 
 def test_an_algorithm_without_its_two_methods_says_so():
     with pytest.raises(NotImplementedError):
-        Algorithm().policy_loss(torch.zeros(1), make_batch(1))
+        PolicyGradient().policy_loss(torch.zeros(1), make_batch(1))

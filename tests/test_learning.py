@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from algorithms.core.task import Task
-from algorithms.core.training import train
 from tests.tasks import ALGORITHMS
 
 
@@ -29,7 +28,7 @@ def quick(algorithm, learning_rate):
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_algorithm_solves_the_identity(name):
     """Ten steps that pay 1 each for the right one of three actions: 10 at most, 3.3 by chance."""
-    run = train(quick(ALGORITHMS[name], 3e-3), Task("Match-v0"), 0, 12_000, compile="never")
+    run = quick(ALGORITHMS[name], 3e-3).train(Task("Match-v0"), 0, 12_000, compile="never")
     assert np.mean(run.evaluation["mode"].returns) > 9.5
     assert np.mean(run.evaluation["sampled"].returns) > 9.0
 
@@ -38,7 +37,7 @@ def test_every_algorithm_solves_the_identity(name):
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_algorithm_hits_a_continuous_target(name, bounds):
     """Ten steps that pay 1 each less what the action misses by: 10 at most, about −25 at the start."""
-    run = train(quick(ALGORITHMS[name], 1e-2), Task("Hit-v0", action_bounds=bounds), 0, 16_000, compile="never")
+    run = quick(ALGORITHMS[name], 1e-2).train(Task("Hit-v0", action_bounds=bounds), 0, 16_000, compile="never")
     assert np.mean(run.evaluation["mode"].returns) > 8.5
     assert np.mean(run.evaluation["sampled"].returns) > 5.0
 
@@ -84,7 +83,7 @@ CARTPOLE = {
 @pytest.mark.parametrize("name", CARTPOLE)
 def test_each_algorithm_of_the_ladder_learns_cartpole(name):
     settings, steps, least = CARTPOLE[name]
-    run = train(ALGORITHMS[name].from_settings(settings), Task("CartPole-v1"), 0, steps, compile="never")
+    run = ALGORITHMS[name].from_settings(settings).train(Task("CartPole-v1"), 0, steps, compile="never")
     assert np.mean(run.evaluation["sampled"].returns) >= least
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from scipy.integrate import quad
 from torch.distributions import (
     AffineTransform,
@@ -15,8 +15,9 @@ from torch.distributions import (
     kl_divergence,
 )
 
+from algorithms.core import divergence
 from algorithms.core.mlp import ValueFunction
-from algorithms.core.policies import Policy, SquashedGaussian
+from algorithms.core.policies import Parts, Policy, SquashedGaussian
 
 LOW, HIGH = np.array([-0.3, -2.0], np.float32), np.array([0.4, 6.0], np.float32)
 
@@ -46,6 +47,21 @@ def gaussian():
 
 def squashed():
     return make_policy(Box(LOW, HIGH), "squash", log_std=[-0.7, 0.4])
+
+
+SIZES = (2, 4, 3)
+
+
+def in_parts():
+    return make_policy(MultiDiscrete(SIZES, start=[0, 7, -1]))
+
+
+def categoricals(policy, x, mask=None):
+    """Torch's categorical of each part, over what the mask allows."""
+    logits = policy.network(x).detach().double()
+    if mask is not None:
+        logits = torch.where(torch.from_numpy(mask), logits, -torch.inf)
+    return [Categorical(logits=part) for part in logits.split(SIZES, dim=-1)]
 
 
 def test_a_categorical_policy_agrees_with_torch_distributions(observations):
@@ -198,6 +214,87 @@ def test_sampled_actions_have_the_frequencies_that_forward_gives(observations, m
         assert statistic <= freedom + 5 * np.sqrt(2 * freedom) + 5
 
 
+PART_MASK = np.ones((6, 9), bool)
+PART_MASK[0, 1] = PART_MASK[1, 2:4] = PART_MASK[2, 2:5] = PART_MASK[3, 6:8] = PART_MASK[4, 0] = False
+
+
+@pytest.mark.parametrize("mask", [None, PART_MASK], ids=["all allowed", "masked"])
+def test_a_policy_of_parts_is_the_product_of_a_categorical_for_each_part(observations, mask):
+    policy, x = in_parts(), torch.from_numpy(observations)
+    references = categoricals(policy, x, mask)
+    distribution = policy(x, None if mask is None else torch.from_numpy(mask))
+    actions = torch.stack([reference.probs.argmax(-1) for reference in references], dim=-1)
+    log_prob = distribution.log_prob(actions)
+    assert log_prob.shape == (6, 3)
+    expected = torch.stack([r.log_prob(a) for r, a in zip(references, actions.T, strict=True)], dim=-1)
+    torch.testing.assert_close(log_prob.double(), expected, rtol=1e-5, atol=1e-5)
+    entropies = torch.stack([reference.probs.xlogy(reference.probs).sum(-1) for reference in references])
+    torch.testing.assert_close(distribution.entropy().double(), -entropies.sum(0), rtol=1e-4, atol=1e-5)
+    gradients = torch.autograd.grad(log_prob.sum() + distribution.entropy().sum(), list(policy.parameters()))
+    assert all(g.isfinite().all() for g in gradients)
+
+
+@pytest.mark.parametrize("mask", [None, PART_MASK], ids=["all allowed", "masked"])
+def test_sampled_parts_have_the_frequencies_that_forward_gives_and_are_independent(observations, mask):
+    policy, n = in_parts(), 20_000
+    many = None if mask is None else np.repeat(mask, n, axis=0)
+    actions = policy.act(np.repeat(observations, n, axis=0), np.random.default_rng(0), many)
+    assert actions.shape == (6 * n, 3)
+    assert actions.dtype == np.int64
+    actions = actions.reshape(6, n, 3)
+    references = categoricals(policy, torch.from_numpy(observations), mask)
+    for row in range(6):
+        first, second, third = (reference.probs[row].numpy() for reference in references)
+        joint = np.einsum("i,j,k->ijk", first, second, third).ravel()
+        counts = np.bincount(np.ravel_multi_index(actions[row].T, SIZES), minlength=len(joint))
+        statistic, freedom = chi_square(counts, joint)
+        assert counts[joint == 0].sum() == 0
+        assert statistic <= freedom + 5 * np.sqrt(2 * freedom) + 5
+
+
+def test_the_mode_of_parts_is_the_most_likely_choice_of_each(observations):
+    policy, rng = in_parts(), np.random.default_rng(0)
+    for mask in (None, PART_MASK):
+        references = categoricals(policy, torch.from_numpy(observations), mask)
+        expected = np.stack([reference.probs.argmax(-1) for reference in references], axis=-1)
+        np.testing.assert_array_equal(policy.act(observations, rng, mask, mode=True), expected)
+    actions = policy.act(observations, rng)
+    np.testing.assert_array_equal(policy.to_environment(actions), actions)
+
+
+def test_one_part_alone_is_the_categorical_policy(observations):
+    one, alone = make_policy(MultiDiscrete([5])), categorical()
+    np.testing.assert_array_equal(one.parameter_vector, alone.parameter_vector)
+    actions = one.act(observations, np.random.default_rng(0))
+    np.testing.assert_array_equal(actions[:, 0], alone.act(observations, np.random.default_rng(0)))
+    x, chosen = torch.from_numpy(observations), torch.from_numpy(actions)
+    torch.testing.assert_close(one(x).log_prob(chosen)[:, 0], alone(x).log_prob(chosen[:, 0]))
+    torch.testing.assert_close(one(x).entropy(), alone(x).entropy())
+
+
+def test_the_divergence_of_parts_is_that_of_the_joint_distributions():
+    p, q = (Parts(torch.randn(4, 9, generator=torch.Generator().manual_seed(seed)), SIZES) for seed in (0, 1))
+    joint = [
+        Categorical(logits=(a[:, :2, None, None] + a[:, None, 2:6, None] + a[:, None, None, 6:]).flatten(1))
+        for a in (torch.randn(4, 9, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    ]
+    torch.testing.assert_close(kl_divergence(p, q), kl_divergence(*joint), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(p.entropy(), joint[0].entropy(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_divergence_of_squashed_gaussians_is_the_mean_difference_of_their_log_probabilities():
+    p, q = (
+        SquashedGaussian(Normal(torch.tensor([[m, 0.1]]), torch.tensor([[s, 0.5]])), torch.tensor([0.35, 4.0]))
+        for m, s in ((0.3, 0.6), (-0.2, 0.9))
+    )
+    torch.manual_seed(0)
+    u = p.gaussian.sample((200_000,))[:, 0]
+    differences = p.log_prob(u) - q.log_prob(u)
+    error = float(differences.std()) / np.sqrt(len(u))
+    assert divergence.kl_divergence(p, q).shape == (1,)
+    assert float(divergence.kl_divergence(p, q)) == pytest.approx(float(differences.mean()), abs=5 * error)
+
+
 @pytest.mark.parametrize("make", [gaussian, squashed])
 def test_sampled_gaussian_actions_have_the_mean_and_deviation_that_forward_gives(observations, make):
     policy, n = make(), 40_000
@@ -252,7 +349,7 @@ def test_a_clipped_policy_takes_unbounded_actions_as_they_are():
     np.testing.assert_array_equal(policy.to_environment(actions), actions)
 
 
-@pytest.mark.parametrize("make", [categorical, gaussian, squashed])
+@pytest.mark.parametrize("make", [categorical, in_parts, gaussian, squashed])
 def test_acting_and_learning_share_the_parameters_memory(observations, make):
     policy = make()
     before = policy.act(observations, np.random.default_rng(0), mode=True)
@@ -265,7 +362,11 @@ def test_acting_and_learning_share_the_parameters_memory(observations, make):
     with torch.no_grad():
         outputs = policy.network(torch.from_numpy(observations)).numpy()
     after = policy.act(observations, np.random.default_rng(0), mode=True)
-    np.testing.assert_allclose(after, outputs.argmax(axis=1) if policy.discrete else outputs, rtol=1e-5, atol=1e-5)
+    if policy.parts:
+        outputs = np.stack([part.argmax(axis=1) for part in np.split(outputs, np.cumsum(SIZES)[:-1], axis=1)], axis=1)
+    elif policy.discrete:
+        outputs = outputs.argmax(axis=1)
+    np.testing.assert_allclose(after, outputs, rtol=1e-5, atol=1e-5)
     noise_after = policy.act(observations, np.random.default_rng(0))
     assert (noise_before != noise_after).any()
     if not policy.discrete:  # the deviation changed as well

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from algorithms.core.rollout import collect
+from algorithms.core.task import Task
 from algorithms.ppo import PPO
 from tests.tasks import make_learner
 
@@ -105,3 +106,69 @@ def test_the_mode_is_taken_where_asked():
     with torch.no_grad():
         logits = learner.policy.network(torch.from_numpy(rollout.observations))
     np.testing.assert_array_equal(rollout.actions, logits.argmax(dim=-1))
+
+
+def test_costs_are_those_of_the_steps_and_zero_before_the_first_and_in_padding():
+    envs, collected = prepared("Costs-v0")  # reports nothing, 2, ½, nothing, nothing
+    rollout = collected(steps=7)
+    np.testing.assert_array_equal(rollout.costs, np.tile([[0.0], [2], [0.5], [0], [0], [0], [2]], 3))
+    assert rollout.costs.dtype == np.float64
+    assert rollout.mean_cost == pytest.approx(4.5 / 7)
+    rollout = collected(episodes=1)
+    assert rollout.costs.sum() == pytest.approx(3 * 0.5)
+    assert envs.episode_costs == [2.5] * 6
+
+
+def test_a_task_without_costs_has_zeros():
+    _, collected = prepared("RandomEnding-v0")
+    rollout = collected(episodes=2)
+    assert rollout.reported_costs is None
+    assert rollout.costs.shape == rollout.rewards.shape
+    assert not rollout.costs.any()
+    assert rollout.mean_cost == 0.0
+
+
+def test_the_mean_cost_is_over_valid_steps_and_not_finite_where_a_cost_is_not():
+    _, collected = prepared("CostIsNotANumber-v0")
+    assert collected(steps=3).mean_cost == 1.0
+    rollout = collected(steps=1)
+    assert np.isnan(rollout.mean_cost)
+    rollout.valid = np.zeros_like(rollout.valid)
+    rollout.valid[0, 0], rollout.reported_costs[0, 0] = True, 7.0
+    assert rollout.mean_cost == 7.0
+
+
+def test_costs_are_recorded_and_one_that_is_not_finite_ends_the_run_as_diverged():
+    run = PPO(num_envs=4, rollout_length=8).train(Task("Costs-v0"), 0, 64, compile="never", evaluations=())
+    assert [row["mean_cost"] for row in run.updates] == [5 / 8, 2.5 / 8]  # of the steps 1 to 8, and 9 to 16
+    run = PPO(num_envs=4, rollout_length=2).train(Task("CostIsNotANumber-v0"), 0, 64, compile="never")
+    assert (run.diverged_at, run.diverged_because) == (16, "not finite: mean_cost")
+    run = PPO(num_envs=4, rollout_length=8).train(Task("Match-v0"), 0, 64, compile="never", evaluations=())
+    assert all("mean_cost" not in row for row in run.updates)
+
+
+def test_parts_have_their_actions_rewards_and_masks():
+    _, collected = prepared("MaskedJunctions-v0")
+    rollout = collected(steps=25)
+    assert rollout.parts == 3
+    assert rollout.actions.shape == rollout.part_rewards.shape == (25, 3, 3)
+    assert rollout.actions.dtype == np.int64
+    assert rollout.action_masks.shape == (25, 3, 2 + 3 + 2)
+    np.testing.assert_array_equal(rollout.part_rewards, rollout.actions == rollout.observations)
+    np.testing.assert_array_equal(rollout.rewards, rollout.part_rewards.sum(axis=-1))
+    assert ((rollout.actions == 0) | (rollout.actions == rollout.observations)).all()  # what the masks allow
+
+
+@pytest.mark.parametrize("task", ["Match-v0", "BoxRandomEnding-v0"])
+def test_other_actions_have_no_parts(task):
+    rollout = prepared(task)[1](steps=3)
+    assert rollout.parts is None
+    assert rollout.part_rewards is None
+
+
+def test_a_rollout_knows_the_variant_of_each_environment():
+    task = Task("AlwaysTheSame-v0", variants=({"reward": 1.0}, {"reward": 2.0}))
+    rollout = prepared(task, num_envs=5)[1](steps=2)
+    assert rollout.variants.tolist() == [0, 1, 0, 1, 0]
+    np.testing.assert_array_equal(rollout.rewards, np.tile(rollout.variants + 1.0, (2, 1)))
+    assert prepared("Match-v0")[1](steps=1).variants.tolist() == [0, 0, 0]

@@ -9,7 +9,7 @@ import pytest
 
 from analysis import status
 from analysis.command import run_command
-from experiments import run as running
+from experiments import progress as running
 from experiments.probe import Clock
 from tests.analysis_fixtures import probe, study, write_grid
 from tests.test_tune import FRESH, GRID, PARTS, Folder
@@ -255,4 +255,4 @@ def command(*words):
     ],
 )
 def test_durations_are_rough(seconds, text):
-    assert status.duration(seconds) == text
+    assert status.rough_duration(seconds) == text

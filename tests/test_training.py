@@ -10,7 +10,7 @@ import torch
 from algorithms.a2c import A2C
 from algorithms.core.on_policy import STEPS_THAT_REPAY_COMPILING
 from algorithms.core.task import Task
-from algorithms.core.training import RECORDED_ROWS, UpdateTable, evaluate, train
+from algorithms.core.training import RECORDED_ROWS, UpdateTable, evaluate
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
 from tests.tasks import ALGORITHMS, make_learner, needs_compiler
@@ -40,7 +40,7 @@ def test_the_same_arguments_give_the_same_run(name):
     for disturbance in (0, 1):  # global generators belong to nobody
         torch.manual_seed(disturbance)
         np.random.seed(disturbance)  # noqa: NPY002
-        runs.append(train(algorithm, EVERYTHING, 5, 600, checkpoint_fractions=(0, 0.5, 1), compile="never"))
+        runs.append(algorithm.train(EVERYTHING, 5, 600, checkpoint_fractions=(0, 0.5, 1), compile="never"))
     assert runs[0].episodes
     assert runs[0].updates
     same(*runs)
@@ -52,7 +52,7 @@ def test_a_compiled_run_does_not_depend_on_what_its_process_compiled_before():
     other = replace(algorithm, clip=0.3, entropy_coefficient=0.02, max_grad_norm=0.7, adam_epsilon=1e-7)
 
     def compiled(algorithm):
-        run = train(algorithm, EVERYTHING, 5, 256, checkpoint_fractions=(1,), compile="always")
+        run = algorithm.train(EVERYTHING, 5, 256, checkpoint_fractions=(1,), compile="always")
         assert run.compiled
         return run
 
@@ -64,7 +64,7 @@ def test_a_compiled_run_does_not_depend_on_what_its_process_compiled_before():
 
 def test_another_seed_gives_another_run():
     first, second = (
-        train(SMALL["ppo"], EVERYTHING, seed, 600, checkpoint_fractions=(0, 1), compile="never") for seed in (0, 1)
+        SMALL["ppo"].train(EVERYTHING, seed, 600, checkpoint_fractions=(0, 1), compile="never") for seed in (0, 1)
     )
     assert first.episodes[:5] != second.episodes[:5]
     assert first.evaluation != second.evaluation
@@ -74,13 +74,13 @@ def test_another_seed_gives_another_run():
 
 def test_the_step_budget_is_used_to_within_a_step_of_each_environment():
     for steps in (1, 127, 128, 129, 600):
-        run = train(SMALL["ppo"], Task("Match-v0"), 0, steps, compile="never")
+        run = SMALL["ppo"].train(Task("Match-v0"), 0, steps, compile="never")
         assert steps <= run.steps_taken < steps + 4
         assert run.updates_made == -(-steps // 128)
 
 
 def test_whole_episodes_are_finished_and_every_one_is_counted():
-    run = train(SMALL["reinforce"], Task("RandomEnding-v0"), 0, 500, compile="never")
+    run = SMALL["reinforce"].train(Task("RandomEnding-v0"), 0, 500, compile="never")
     assert run.steps_taken >= 500
     assert len(run.episodes) == run.updates_made * 4 * 2
     assert sum(e.length for e in run.episodes) == run.steps_taken == run.episodes[-1].step
@@ -90,7 +90,7 @@ def test_whole_episodes_are_finished_and_every_one_is_counted():
 
 def test_recorded_returns_are_raw_and_steps_ascend():
     task = Task("Terminating-v0", normalize_observations=True, normalize_rewards=True)
-    run = train(SMALL["ppo"], task, 0, 512, compile="never")
+    run = SMALL["ppo"].train(task, 0, 512, compile="never")
     assert {(e.return_, e.length) for e in run.episodes} == {(1.0 + 2 + 3 + 4, 4)}
     assert run.evaluation["sampled"].returns == run.evaluation["mode"].returns == [10.0] * 20
     steps = [e.step for e in run.episodes]
@@ -101,17 +101,17 @@ def test_recorded_returns_are_raw_and_steps_ascend():
 def test_checkpoints_are_taken_at_their_fractions_and_hold_the_policy_of_the_time():
     fractions = (1, 0.0, 0.5, 0.25)
     algorithm = replace(SMALL["ppo"], anneal_learning_rate=False)  # annealing looks at the whole budget
-    run = train(algorithm, EVERYTHING, 0, 1280, checkpoint_fractions=fractions, compile="never")
+    run = algorithm.train(EVERYTHING, 0, 1280, checkpoint_fractions=fractions, compile="never")
     assert [(c.fraction, c.step) for c in run.checkpoints] == [(0.0, 0), (0.25, 384), (0.5, 640), (1, 1280)]
     vectors = [c.state["policy/network.0.weight"] for c in run.checkpoints]
     assert all((a != b).any() for a, b in pairwise(vectors))
     assert [int(c.state["observation_statistics/count"]) for c in run.checkpoints] == [0, 384, 640, 1280]
-    reached = train(algorithm, EVERYTHING, 0, 640, checkpoint_fractions=[1], compile="never")
+    reached = algorithm.train(EVERYTHING, 0, 640, checkpoint_fractions=[1], compile="never")
     np.testing.assert_array_equal(reached.checkpoints[0].state["policy/network.0.weight"], vectors[2])
 
 
 def test_no_checkpoints_unless_asked_for():
-    assert train(SMALL["ppo"], Task("Match-v0"), 0, 128, compile="never").checkpoints == []
+    assert SMALL["ppo"].train(Task("Match-v0"), 0, 128, compile="never").checkpoints == []
 
 
 def test_an_evaluation_is_twenty_whole_episodes_of_each_kind_and_changes_nothing():
@@ -131,7 +131,7 @@ def test_an_evaluation_is_twenty_whole_episodes_of_each_kind_and_changes_nothing
 @pytest.mark.parametrize("kind", ["sampled", "mode"])
 def test_a_run_ends_with_the_evaluations_asked_for_and_they_do_not_depend_on_each_other(kind):
     both, one = (
-        train(SMALL["ppo"], EVERYTHING, 0, 128, compile="never", evaluations=kinds)
+        SMALL["ppo"].train(EVERYTHING, 0, 128, compile="never", evaluations=kinds)
         for kinds in (("mode", "sampled"), (kind,))
     )
     assert list(both.evaluation) == ["sampled", "mode"]
@@ -140,7 +140,7 @@ def test_a_run_ends_with_the_evaluations_asked_for_and_they_do_not_depend_on_eac
 
 def test_an_unknown_evaluation_is_refused_before_training_with_the_valid_ones():
     with pytest.raises(ValueError, match="no evaluation 'median'; valid are: sampled, mode"):
-        train(SMALL["ppo"], EVERYTHING, 0, 10**12, evaluations=("sampled", "median"))
+        SMALL["ppo"].train(EVERYTHING, 0, 10**12, evaluations=("sampled", "median"))
 
 
 def test_the_mode_evaluation_takes_the_mode():
@@ -161,7 +161,7 @@ def test_the_mode_evaluation_takes_the_mode():
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_rewards_that_are_no_numbers_end_the_run_as_diverged(name):
     algorithm = SMALL.get(name) or ALGORITHMS[name]()
-    run = train(algorithm, Task("NotANumber-v0"), 0, 4000, checkpoint_fractions=(0, 1), compile="never")
+    run = algorithm.train(Task("NotANumber-v0"), 0, 4000, checkpoint_fractions=(0, 1), compile="never")
     assert "loss" in run.diverged_because
     assert "not finite" in run.diverged_because
     assert run.diverged_at == run.steps_taken < 4000
@@ -176,14 +176,14 @@ def test_an_absurd_learning_rate_ends_the_run_as_diverged(name, task):
     algorithm = type(SMALL.get(name) or ALGORITHMS[name]()).from_settings(
         (SMALL.get(name) or ALGORITHMS[name]()).settings() | {"policy_learning_rate": 1e38, "value_learning_rate": 1e38}
     )
-    run = train(algorithm, Task(task), 0, 4000, compile="never")
+    run = algorithm.train(Task(task), 0, 4000, compile="never")
     assert run.diverged_because is not None
     assert run.diverged_at == run.steps_taken < 4000
     assert run.evaluation is None
 
 
 def test_a_run_that_is_fine_has_not_diverged_and_was_evaluated():
-    run = train(SMALL["ppo"], Task("Match-v0"), 0, 256, compile="never")
+    run = SMALL["ppo"].train(Task("Match-v0"), 0, 256, compile="never")
     assert run.diverged_at is None
     assert run.diverged_because is None
     assert run.evaluation.keys() == {"sampled", "mode"}
@@ -196,7 +196,7 @@ def test_a_run_that_is_fine_has_not_diverged_and_was_evaluated():
 
 def test_the_update_table_has_at_most_two_hundred_rows_and_covers_the_run():
     algorithm = A2C(num_envs=4, rollout_length=1)
-    run = train(algorithm, Task("Match-v0"), 0, 2000, compile="never")
+    run = algorithm.train(Task("Match-v0"), 0, 2000, compile="never")
     assert run.updates_made == 500
     assert len(run.updates) == RECORDED_ROWS == 200
     assert sum(row["updates"] for row in run.updates) == 500
@@ -223,15 +223,14 @@ def test_no_update_is_lost_from_the_table_at_any_budget(budget, stride):
 
 
 def test_an_update_longer_than_a_row_has_a_row_of_its_own():
-    run = train(SMALL["ppo"], Task("Match-v0"), 0, 1280, compile="never")
+    run = SMALL["ppo"].train(Task("Match-v0"), 0, 1280, compile="never")
     assert [row["step"] for row in run.updates] == list(range(128, 1281, 128))
     assert {row["updates"] for row in run.updates} == {1}
 
 
 def test_progress_is_told_after_every_update():
     told = []
-    run = train(
-        SMALL["ppo"],
+    run = SMALL["ppo"].train(
         Task("Match-v0"),
         0,
         512,
@@ -244,14 +243,14 @@ def test_progress_is_told_after_every_update():
 
 def test_learning_rates_are_annealed_from_the_first_update_to_the_last():
     algorithm = PPO(num_envs=4, rollout_length=32, minibatch_size=64, epochs=1, policy_learning_rate=0.01)
-    run = train(algorithm, Task("Match-v0"), 0, 512, compile="never")
+    run = algorithm.train(Task("Match-v0"), 0, 512, compile="never")
     assert [row["learning_rate"] for row in run.updates] == pytest.approx([0.01, 0.0075, 0.005, 0.0025])
 
 
 def test_a_run_on_a_masked_task_never_takes_a_forbidden_action():
     """The environment raises at one; and allowed actions are learnt: 3 pays, where it is allowed."""
-    run = train(
-        PPO(num_envs=4, rollout_length=32, policy_learning_rate=3e-3), Task("Masked-v0"), 0, 3000, compile="never"
+    run = PPO(num_envs=4, rollout_length=32, policy_learning_rate=3e-3).train(
+        Task("Masked-v0"), 0, 3000, compile="never"
     )
     allowed = 0.5 + 0.5 / 4  # how often action 3 is
     assert np.mean(run.evaluation["sampled"].returns) > 0.85 * 7 * allowed
@@ -260,11 +259,11 @@ def test_a_run_on_a_masked_task_never_takes_a_forbidden_action():
 @needs_compiler
 def test_a_compiled_run_diverges_as_any_other():
     algorithm = PPO(num_envs=4, rollout_length=32, minibatch_size=32, epochs=2, normalize_advantages=False)
-    run = train(algorithm, Task("NotANumber-v0"), 0, 4000, compile="always")
+    run = algorithm.train(Task("NotANumber-v0"), 0, 4000, compile="always")
     assert run.compiled
     assert run.diverged_at is not None
     assert "not finite: policy_loss" in run.diverged_because
-    assert run.diverged_at == train(algorithm, Task("NotANumber-v0"), 0, 4000, compile="never").diverged_at
+    assert run.diverged_at == algorithm.train(Task("NotANumber-v0"), 0, 4000, compile="never").diverged_at
 
 
 RUNS = 250
@@ -277,7 +276,7 @@ LONG_ENOUGH = STEPS_THAT_REPAY_COMPILING * 32 // 2 // RUNS  # steps, with miniba
     [(LONG_ENOUGH - 32, RUNS, False), (LONG_ENOUGH, RUNS, True), (LONG_ENOUGH, RUNS - 1, False)],
 )
 def test_runs_are_compiled_where_together_they_are_long_enough_to_repay_it(steps, runs, compiled):
-    run = train(SMALL["ppo"], EVERYTHING, 0, steps, compile="auto", runs=runs, evaluations=())
+    run = SMALL["ppo"].train(EVERYTHING, 0, steps, compile="auto", runs=runs, evaluations=())
     assert run.compiled == compiled
     assert (run.seconds["compiling"] > 0) == compiled
 
@@ -286,10 +285,10 @@ def test_runs_are_compiled_where_together_they_are_long_enough_to_repay_it(steps
 def test_where_nothing_can_be_compiled_a_run_says_so_and_is_the_run_that_never_compiles(
     monkeypatch, tmp_path, caplog, compile
 ):
-    monkeypatch.setattr("algorithms.core.learner.STEPS_THAT_REPAY_COMPILING", 0)
+    monkeypatch.setattr("algorithms.core.on_policy.STEPS_THAT_REPAY_COMPILING", 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # nothing was compiled before
     monkeypatch.setenv("CXX", "no-such-compiler")
-    run = train(SMALL["ppo"], EVERYTHING, 5, 256, checkpoint_fractions=(1,), compile=compile)
+    run = SMALL["ppo"].train(EVERYTHING, 5, 256, checkpoint_fractions=(1,), compile=compile)
     assert not run.compiled
     assert "no C++ compiler (no-such-compiler)" in caplog.text
-    same(run, train(SMALL["ppo"], EVERYTHING, 5, 256, checkpoint_fractions=(1,), compile="never"))
+    same(run, SMALL["ppo"].train(EVERYTHING, 5, 256, checkpoint_fractions=(1,), compile="never"))

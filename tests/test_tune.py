@@ -8,7 +8,6 @@ import csv
 import json
 import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,15 +20,18 @@ import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from algorithms.core.training import Evaluation, Run, train
+from algorithms.core.policy_gradient import PolicyGradient
+from algorithms.core.run import Evaluation, Run
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
 from experiments import tune
-from experiments.cells import ROOT, GridAlgorithm
+from experiments.checks import GridError
 from experiments.command import exit_with_sentence
-from experiments.grid import GridError, load_grid
+from experiments.determinants import Code, Determinants
+from experiments.grid import load_grid
 from experiments.run import main as run_main
-from experiments.search import InvalidStudy, read_best, read_space
+from experiments.search import InvalidStudy, read_space
+from experiments.tuned import read_best
 
 TASK = {"steps": 400, "random_score": 20, "reference_score": 120, "reference_source": "none", "threshold": None}
 GRID = {
@@ -59,6 +61,7 @@ GRID = {
     },
 }
 PARTS = 4  # of a trial: two seeds on two tasks
+OTHER = Code({"algorithms/ppo.py": "other"}, {})
 FRESH = 8  # parts on fresh seeds where a trial other than the first has won
 
 
@@ -107,14 +110,21 @@ PRUNED_LATE = changed(trials=4, pruner={"name": "PercentilePruner", "percentile"
 KINDS = {"pruned": (GRID, by_rate), "never pruned but by mistake": (PRUNED_LATE, apart_at_the_end)}
 
 
+def train_with(patch, training):
+    """Let `training(algorithm, task, …)` take the place of every policy gradient's `train`."""
+    patch.setattr(PolicyGradient, "train", lambda algorithm, *args, **options: training(algorithm, *args, **options))
+
+
 class RealTraining:
     """`train`, whose runs are kept."""
+
+    train = staticmethod(PolicyGradient.train)
 
     def __init__(self):
         self.calls = []
 
     def __call__(self, *arguments, **options):
-        self.calls.append(train(*arguments, **options))
+        self.calls.append(self.train(*arguments, **options))
         return self.calls[-1]
 
 
@@ -144,7 +154,7 @@ class Folder:
         """The command line in this process; what it trained."""
         training = training or Training(self.score, killed_at)
         with self.monkeypatch.context() as patch:
-            patch.setattr(tune, "train", training)
+            train_with(patch, training)
             tune.main([*self.words, *further])
         return training.calls
 
@@ -594,7 +604,7 @@ def test_the_trial_of_a_helper_that_is_killed_is_finished_by_another(another, mo
         def __init__(self, command):
             assert command[-1] == "--join"
             with monkeypatch.context() as patch:
-                patch.setattr(tune, "train", after(2, Training(by_rate)))
+                train_with(patch, after(2, Training(by_rate)))
                 in_a_process_that_is_killed(lambda: tune.main(command[3:]))
             assert [len(tune.parts_of(trial)) for trial in running(folder)] == [2]
 
@@ -631,7 +641,7 @@ def test_a_trial_that_ends_while_another_worker_reaches_for_it_is_not_evaluated_
             lock.release()
         return lock_of(directory, what)
 
-    monkeypatch.setattr(tune, "train", Training(by_rate))
+    train_with(monkeypatch, Training(by_rate))
     monkeypatch.setattr(tune, "lock_of", ends_it_meanwhile)
     claimed, _ = second._claim()
     assert first.optuna.trials[0].state == optuna.trial.TrialState.COMPLETE
@@ -641,7 +651,7 @@ def test_a_trial_that_ends_while_another_worker_reaches_for_it_is_not_evaluated_
 def test_a_study_is_not_written_before_a_worker_elsewhere_has_ended_its_trial(another, monkeypatch):
     folder = another("elsewhere", changed(workers=2, trials=3, pruner={"name": "NopPruner"}))
     training, elsewhere = Training(by_rate), folder.worker()
-    monkeypatch.setattr(tune, "train", training)
+    train_with(monkeypatch, training)
     trial, lock = elsewhere._claim()
 
     def ends_when_the_others_have_nothing_left(seconds):
@@ -870,7 +880,7 @@ def test_a_study_of_other_code_is_kept_aside_and_begun_anew(folder, monkeypatch,
     folder.tune()
     before, journal = folder.outcome(), folder.journal.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(GridAlgorithm, "code", lambda self: "other")
+        patch.setattr(Determinants, "code", lambda self: OTHER)
         calls = folder.tune()
         assert len(calls) > 5
         assert "kept as superseded-1.log, and tuning begins anew" in capsys.readouterr().out
@@ -887,7 +897,7 @@ def test_a_study_is_begun_anew_where_a_default_in_the_code_has_changed(folder, m
     default = PPO.__init__.__defaults__
     assert default.count(0.2) == 1  # clip, which the grid does not set
     monkeypatch.setattr(PPO.__init__, "__defaults__", tuple(0.1 if value == 0.2 else value for value in default))
-    monkeypatch.setattr(GridAlgorithm, "code", lambda self: "other")
+    monkeypatch.setattr(Determinants, "code", lambda self: OTHER)
     assert {algorithm.clip for algorithm, *_ in folder.tune()} == {0.1}
     assert "kept as superseded-1.log" in capsys.readouterr().out
 
@@ -903,25 +913,12 @@ def test_a_journal_that_optuna_made_for_something_else_is_refused_and_not_change
     assert folder.content() == before
 
 
-def test_code_is_the_algorithms_files_and_its_core(folder, tmp_path):
-    ppo, project = load_grid(str(folder.grid)).algorithms["ppo"], tmp_path / "project"
-    shutil.copytree(ROOT / "algorithms", project / "algorithms")
-    before = ppo.code(project)
-    assert before == ppo.code()
-    for file, changes in (("ppo.py", True), ("core/learner.py", True), ("a2c.py", False)):
-        path = project / "algorithms" / file
-        content = path.read_bytes()
-        path.write_bytes(content + b"# changed\n")
-        assert (ppo.code(project) != before) == changes, file
-        path.write_bytes(content)
-
-
 def test_several_workers_do_not_put_a_study_of_other_code_aside(another, monkeypatch):
     folder = another("workers", changed(workers=2))
     _, lock = folder.worker()._claim()
     lock.release()
     before = folder.journal.read_bytes()
-    monkeypatch.setattr(GridAlgorithm, "code", lambda self: "other")
+    monkeypatch.setattr(Determinants, "code", lambda self: OTHER)
     with pytest.raises(InvalidStudy, match=r"made by other code\. To tune anew, move .* away"):
         folder.worker()
     assert folder.journal.read_bytes() == before
@@ -1009,7 +1006,7 @@ def test_a_cell_that_is_not_tuned_takes_no_tuned_settings(cell, folder, best):
 
 
 WRONG_BEST = {
-    "truncated": (lambda text: text[:40], "is not what a study has found"),
+    "truncated": (lambda text: text[:40], "is not the winner of a study"),
     "of another algorithm": (
         lambda text: text.replace('"ppo"', '"a2c"'),
         "is of a2c on classic, not of ppo on classic",
@@ -1024,9 +1021,9 @@ WRONG_BEST = {
     ),
     "with a value outside of the space": (lambda text: text.replace("0.93", "0.5"), "has gamma = 0.5"),
     "with a value of another kind": (lambda text: text.replace("0.93", '"high"'), "has gamma = 'high'"),
-    "without settings": (lambda text: text.replace('"settings"', '"found"'), "is not what a study has found"),
-    "of settings that are no mapping": (lambda text: text.replace('{"gamma": 0.93}', "[]"), "is not what a study"),
-    "a list": (lambda text: "[]", "is not what a study has found"),
+    "without settings": (lambda text: text.replace('"settings"', '"found"'), "is not the winner of a study"),
+    "of settings that are no mapping": (lambda text: text.replace('{"gamma": 0.93}', "[]"), "is not the winner"),
+    "a list": (lambda text: "[]", "is not the winner of a study"),
 }
 
 

@@ -5,7 +5,7 @@ import pytest
 from gymnasium.spaces import Discrete
 
 from algorithms.core.task import Task, UnsupportedTask
-from algorithms.core.vector_env import Episode, VectorEnv
+from algorithms.core.vector_env import Episode, VectorEnv, check_task
 from tests import tasks
 
 EVERYONE = np.ones(2, bool)
@@ -145,6 +145,7 @@ def test_a_task_without_masks_has_none():
         ("ImageObservations-v0", "Box(0, 255, (8, 8, 3), uint8)"),
         ("BinaryActions-v0", "MultiBinary(3)"),
         ("IntegerBoxActions-v0", "Box(0, 5, (2,), int64)"),
+        ("TableOfActions-v0", "MultiDiscrete([[2 2]"),
     ],
 )
 def test_a_space_that_is_not_supported_is_refused_by_name(task, space):
@@ -178,3 +179,143 @@ def test_a_time_limit_given_to_the_task_replaces_the_registered_one():
         transition = envs.step(np.array([0]), np.array([True]))
         assert transition.truncated[0] == expected
         assert not transition.terminated[0]
+
+
+def test_costs_are_what_the_infos_report_and_zero_where_they_report_none():
+    envs = make("Costs-v0")  # reports nothing, 2, ½, nothing, nothing
+    costs = [transition.costs for transition in step(envs, 7)]
+    assert costs[0] is None  # no cost was reported until now
+    assert np.array(costs[1:]).tolist() == [[2, 2], [0.5, 0.5], [0, 0], [0, 0], [0, 0], [2, 2]]
+    assert costs[1].dtype == np.float64
+    (transition,) = step(envs, active=np.array([False, True]))
+    assert transition.costs.tolist() == [0, 0.5]
+    assert envs.episode_costs == [2.5, 2.5]
+    assert len(envs.episodes) == 2
+
+
+def test_a_task_without_costs_reports_none_and_its_episodes_cost_nothing():
+    envs = make("Terminating-v0")
+    assert all(transition.costs is transition.part_rewards is None for transition in step(envs, 4))
+    assert envs.episode_costs == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("task", "value"), [("CostIsText-v0", "'1.0'"), ("CostIsNothing-v0", "None"), ("CostIsAList-v0", "[1.0, 2.0]")]
+)
+def test_a_cost_that_is_no_number_is_refused_with_what_it_is(task, value):
+    with pytest.raises(UnsupportedTask) as refusal:
+        step(make(task))
+    assert str(refusal.value) == f"task {task!r} gives info['cost'] = {value}, which is not a number"
+
+
+def test_the_parts_of_an_action_start_where_the_space_starts_and_each_has_its_own_reward():
+    envs = make("Junctions-v0")
+    for t in range(12):
+        right = envs.observations.astype(np.int64)
+        actions = right.copy()
+        actions[0, t % 3] = 1 - actions[0, t % 3]
+        (transition,) = step(envs, actions=actions)
+        assert transition.part_rewards.tolist() == (actions == right).tolist()
+        assert transition.rewards.tolist() == [2, 3]
+    (transition,) = step(envs, actions=envs.observations.astype(np.int64), active=np.array([True, False]))
+    assert transition.part_rewards.tolist() == [[1, 1, 1], [0, 0, 0]]
+    assert [e.return_ for e in envs.episodes] == [20, 30]
+
+
+def test_a_task_may_have_parts_and_one_reward():
+    (transition,) = step(make("JunctionsInOne-v0"), actions=[[0, 0, 0]] * 2)
+    assert transition.part_rewards is None
+
+
+@pytest.mark.parametrize("task", ["LatePartRewards-v0", "MissingPartRewards-v0"])
+def test_rewards_of_the_parts_come_at_every_step_or_never(task):
+    with pytest.raises(UnsupportedTask) as refusal:
+        step(make(task), 2, actions=[[0, 0]] * 2)
+    assert task in str(refusal.value)
+    assert "it must give them at every step, or never" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "value"), [("TooManyPartRewards-v0", "[1, 2, 3]"), ("TextualPartRewards-v0", "['a', 'b']")]
+)
+def test_rewards_of_the_parts_are_as_many_numbers_as_parts(task, value):
+    with pytest.raises(UnsupportedTask) as refusal:
+        step(make(task), actions=[[0, 0]] * 2)
+    expected = (
+        f"task {task!r} gives info['part_rewards'] = {value}; its actions have 2 parts, so it must give 2 numbers"
+    )
+    assert str(refusal.value) == expected
+
+
+def test_masks_of_the_parts_are_one_after_another():
+    envs = make("MaskedJunctions-v0")
+    for _ in range(12):
+        for mask, shown in zip(envs.action_masks, envs.observations, strict=True):
+            assert mask.tolist() == [True, shown[0] == 1, True, shown[1] == 1, False, True, shown[2] == 1]
+        step(envs, actions=[[0, 0, 0]] * 2)
+
+
+def test_a_mask_of_actions_in_a_box_is_refused():
+    with pytest.raises(UnsupportedTask, match="only actions in Discrete or MultiDiscrete can be masked"):
+        step(make("MaskedBox-v0"), actions=[[0.0, 0.0]] * 2)
+
+
+def variants(*arguments, task="AlwaysTheSame-v0", **options):
+    return Task(task, variants=arguments, **options)
+
+
+REWARDS = [{"reward": 1.0}, {"reward": 2.0}, {"reward": 4.0}]
+
+
+@pytest.mark.parametrize("num_envs", [3, 6, 8])
+def test_environment_i_belongs_to_variant_i_mod_k(num_envs):
+    envs = VectorEnv(variants(*REWARDS), num_envs, np.random.SeedSequence(0))
+    expected = [i % 3 for i in range(num_envs)]
+    assert envs.variants.tolist() == expected
+    (transition,) = step(envs, actions=[0] * num_envs, active=None)
+    assert transition.rewards.tolist() == [2.0**k for k in expected]
+    assert envs.episode_envs == list(range(num_envs))
+
+
+def test_one_variant_gives_every_environment_its_arguments():
+    envs = VectorEnv(variants({"reward": 3.0}), 2, np.random.SeedSequence(0))
+    assert envs.variants.tolist() == [0, 0]
+    assert step(envs)[0].rewards.tolist() == [3, 3]
+
+
+def test_the_environments_of_a_task_without_variants_are_all_of_variant_0():
+    assert make("Match-v0", num_envs=3).variants.tolist() == [0, 0, 0]
+
+
+def test_fewer_environments_than_variants_are_refused():
+    with pytest.raises(UnsupportedTask) as refusal:
+        VectorEnv(variants(*REWARDS), 2, np.random.SeedSequence(0))
+    assert str(refusal.value) == (
+        "task 'AlwaysTheSame-v0' has 3 variants, but there are only 2 environments (num_envs); "
+        "each variant needs at least one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        (variants({"reward": 1.0}, {"no_such_argument": 1}), "with the variant {'no_such_argument': 1} cannot be made"),
+        (
+            variants({"reward": 1.0}, {"max_episode_steps": 3}),
+            "with the variant {'max_episode_steps': 3} cannot be made",
+        ),
+        (variants({"actions": 3}, {"actions": 4}), "{'actions': 3} has actions in Discrete(3)"),
+        (
+            variants({"reset_noise_scale": 0.1}, task="InvertedPendulum-v5", backend="envpool"),
+            "has variants, whose keyword arguments are Gymnasium's and unknown to EnvPool",
+        ),
+    ],
+    ids=["an unknown argument", "the task's own", "other spaces", "envpool"],
+)
+def test_variants_that_cannot_be_are_refused(task, words):
+    with pytest.raises(UnsupportedTask) as refusal:
+        check_task(task)
+    assert task.id in str(refusal.value)
+    assert words in str(refusal.value)
+    with pytest.raises(UnsupportedTask):
+        VectorEnv(task, 2, np.random.SeedSequence(0))

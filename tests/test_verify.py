@@ -74,11 +74,11 @@ def write_page(folder):
 
 
 def faults(folder, **options):
-    return [fault for section in verify.verify(folder, **options) for fault in section.faults]
+    return [fault for check in verify.verify(folder, **options) for fault in check.faults]
 
 
 def notes(folder):
-    return [note for section in verify.verify(folder) for note in section.notes]
+    return [note for check in verify.verify(folder) for note in check.notes]
 
 
 def only_fault(folder, **options):
@@ -190,7 +190,7 @@ def test_figures_that_the_page_does_not_show_are_found(copy):
         ({"evaluation": {"sampled": {"returns": [1.0], "lengths": []}, "mode": {}}}, "mode has no key 'returns'"),
         ({"evaluation": {k: {"returns": [1.0], "lengths": [1, 2]} for k in ("sampled", "mode")}}, "1 returns and 2 le"),
         ({"evaluation": {k: {"returns": [1.0], "lengths": [1]} for k in ("sampled", "mode")}}, "on 1 and 1 episodes"),
-        ({"status": "diverged", "diverged_at": 3}, "diverged, and yet it has an evaluation"),
+        ({"status": "diverged", "diverged_at": 3}, "diverged, but it has an evaluation"),
         ({"versions": None}, "has versions = None"),
     ],
 )
@@ -231,10 +231,10 @@ def test_commits_versions_and_machines_that_differ_are_listed(copy):
     run |= {"commit": "f" * 40, "uncommitted_changes": True, "versions": {**run["versions"], "torch": "2.14.0"}}
     add_digest(path, run)
     assert faults(copy) == []
-    line = next(section.line for section in verify.verify(copy) if section.name == "made by")
+    line = next(check.line for check in verify.verify(copy) if check.name == "made by")
     assert line == "2 different values of commit: 0123456789 (6), ffffffffff (1)"
     assert notes(copy) == [
-        "1 of 7 were made with changes that are in no commit.",
+        "1 of 7 were made with uncommitted changes.",
         "2 different values of torch: 2.13.0 (3), 2.14.0 (1).",
     ]
 

@@ -1,96 +1,118 @@
-"""What an algorithm is: a frozen set of hyperparameters, an advantage and a policy loss."""
+"""What an algorithm is: settings that are checked, a title, an equation, and a way to train."""
 
 import copy
 import dataclasses
 import difflib
+import functools
 import math
 import types
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from algorithms.core.batch import Batch
-from algorithms.core.rollout import Rollout
+from algorithms.core.run import EVALUATIONS, Run
+from algorithms.core.task import Task
+from algorithms.core.vector_env import Episode
 
-AT_MOST_ONE = ("gamma", "gae_lambda")
+T = TypeVar("T")
+OnUpdate = Callable[[int, list[Episode]], None]  # is told the steps taken and all episodes so far
+
+# What other libraries call a setting, and what it is called here.
+ALIASES = {
+    "learning_rate": ("policy_learning_rate", "value_learning_rate"),
+    "lr": ("policy_learning_rate", "value_learning_rate"),
+    "actor_lr": ("policy_learning_rate",),
+    "critic_lr": ("value_learning_rate",),
+    "anneal_lr": ("anneal_learning_rate",),
+    "n_steps": ("rollout_length",),
+    "num_steps": ("rollout_length",),
+    "n_envs": ("num_envs",),
+    "n_epochs": ("epochs",),
+    "update_epochs": ("epochs",),
+    "batch_size": ("minibatch_size",),
+    "ent_coef": ("entropy_coefficient",),
+    "clip_range": ("clip",),
+    "clip_coef": ("clip",),
+    "clip_range_vf": ("clip_values",),
+    "discount": ("gamma",),
+    "lam": ("gae_lambda",),
+    "normalize_advantage": ("normalize_advantages",),
+    "norm_adv": ("normalize_advantages",),
+    "net_arch": ("hidden_sizes",),
+    "activation_fn": ("activation",),
+}
 
 
 class InvalidSetting(ValueError):
-    """A hyperparameter that does not exist, has the wrong type, or is out of range."""
+    """A setting that does not exist, has the wrong type, or is out of range."""
+
+
+class InvalidAlgorithm(ValueError):
+    """A method of an algorithm returned what it must not return; the message names file, class and method."""
+
+
+def setting(default: T, *, low: float | None = None, high: float | None = None) -> T:
+    """A field of an algorithm with its default and, where it is a number, its smallest and largest value.
+
+    Both ends are allowed values; without them any finite number is. In a tuple they hold for each element. None is
+    allowed wherever the field's type allows it. A subclass that gives the field another default keeps the ends.
+    """
+    return field(default=default, metadata={"low": low, "high": high})
 
 
 @dataclass(frozen=True)
 class Algorithm:
-    """The hyperparameters that every algorithm has. A subclass adds its own and says what makes it different.
+    """A frozen set of settings that can be trained on a task.
 
-    A subclass defines `advantages` and `policy_loss`; `equation` and the docstring's first line appear in the report.
+    A subclass is a frozen dataclass: its fields are its settings, each with a type and a default. `title`, `equation`
+    and the first line of its docstring appear in the report.
     """
 
     title: ClassVar[str]
     equation: ClassVar[str]
-    whole_episodes: ClassVar[bool] = False  # collect complete episodes only
-    value_function: ClassVar[bool] = True  # is there a critic
 
-    num_envs: int = 8
-    rollout_length: int = 128  # per environment: steps, or complete episodes where `whole_episodes`
-    gamma: float = 0.99
-    policy_learning_rate: float = 3e-4
-    value_learning_rate: float = 1e-3
-    anneal_learning_rate: bool = False  # both rates fall linearly to zero over the run
-    adam_epsilon: float = 1e-5
-    max_grad_norm: float | None = 0.5
-    clip_together: bool = False  # the norm of policy's and critic's gradients as one, where they share minibatches
-    entropy_coefficient: float = 0.0
-    normalize_advantages: bool = False  # per minibatch, to zero mean and unit deviation
-    epochs: int = 1  # passes of the policy over a rollout
-    minibatch_size: int | None = None  # None: the whole rollout
-    value_epochs: int | None = None  # passes of the critic; None: as many as the policy's
-    value_minibatch_size: int | None = None  # None: as the policy's
-    target_kl: float | None = None  # no further epoch of the policy once KL(π_old, π) is above this
+    def train(
+        self,
+        task: Task,
+        seed: int,
+        steps: int,
+        *,
+        checkpoint_fractions: Sequence[float] = (),
+        compile: str = "auto",
+        runs: int = 5,
+        evaluations: Sequence[str] = EVALUATIONS,
+        on_update: OnUpdate = lambda steps, episodes: None,
+    ) -> Run:
+        """Train for `steps` environment steps: a pure function of algorithm, task, seed and steps.
 
-    def advantages(self, rollout: Rollout) -> np.ndarray:
-        """Ψ_t, float [T, N]."""
-        raise NotImplementedError
-
-    def policy_loss(self, log_prob: Tensor, batch: Batch) -> Tensor:
-        """The scalar whose gradient is minus the policy gradient; `log_prob` [B] is the current policy's log π(a|s).
-
-        A function of its arguments and the settings alone, in Torch: it is run once, compiled, and never run again. In
-        that run the settings that are floats are 0-d tensors; where it cannot do with those, they are floats there too.
+        `checkpoint_fractions` are the fractions of the budget, 0 to 1, at which the learner's arrays are kept.
+        `compile` is "auto", "always" or "never", and `runs` is how many runs share the compiled code; what has nothing
+        to compile ignores both. `evaluations` are the kinds of evaluation that the run ends with. `on_update` is told
+        the steps taken and all episodes so far whenever something was learnt.
         """
-        raise NotImplementedError
-
-    def value_loss(self, values: Tensor, batch: Batch) -> Tensor:
-        """½ (V(s_t) − target)², the target being Ψ_t + V(s_t) from before the update; scalar. `values` is [B]."""
-        return 0.5 * (values - batch.value_targets).square().mean()
-
-    def diagnostics(self, log_prob: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Further scalars to record after an update, by column name."""
-        return {}
+        raise NotImplementedError(f"{where(self)} has no method train")
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
         """The algorithm with `settings` in place of its defaults.
 
-        Raises InvalidSetting where a name is unknown (naming the nearest valid one), a type is wrong or a value is out
-        of range. Integers are taken for floats, and text such as "1e-3" is not.
+        Raises InvalidSetting where a name is unknown (naming the one that is meant), a type is wrong or a value is out
+        of range. Integers are taken for floats and lists for tuples; text such as "1e-3" is not taken for a number.
         """
-        hints = get_type_hints(cls)
         names = [f.name for f in fields(cls)]
-        for name, value in settings.items():
+        for name in settings:
             if name not in names:
-                raise InvalidSetting(f"{cls.__name__} has no setting {name!r}; {nearest_first(name, names)}")
-            if not _is_a(value, hints[name]):
-                raise InvalidSetting(f"{name} of {cls.__name__} must be {_describe(hints[name])}, not {value!r}")
-        return cls(**{n: float(v) if type(v) is int and _is_a(0.5, hints[n]) else v for n, v in settings.items()})
+                raise InvalidSetting(f"{cls.__name__} has no setting {name!r}; {_meant(name, names)}")
+        return cls(**settings)
 
     def settings(self) -> dict[str, Any]:
-        """Every hyperparameter by name."""
-        return dataclasses.asdict(self)
+        """Every setting by name, as JSON and YAML have it: a tuple is a list."""
+        values = dataclasses.asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def numbers(self) -> Tensor:
         """The settings whose values are floats, in the order of the fields; float64 [K]."""
@@ -107,55 +129,109 @@ class Algorithm:
         return [f.name for f in fields(self) if type(getattr(self, f.name)) is float]
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for f in fields(self):
-            whole = float not in _options(hints[f.name])
-            value = getattr(self, f.name)
-            rule = _broken_rule(f.name, value, whole)
-            if rule and not _broken_rule(f.name, f.default, whole):
-                raise InvalidSetting(f"{f.name} of {type(self).__name__} must be {rule}, not {value}")
+        """Check every setting's type and bounds. Raises InvalidSetting with its name and what was expected."""
+        cls: Any = type(self)
+        bounds = _bounds(cls)
+        for name, hint in _hints(cls).items():
+            value = getattr(self, name)
+            if not _is_a(value, hint):
+                raise InvalidSetting(f"{name} of {cls.__name__} must be {_describe(hint)}, not {value!r}")
+            value = _converted(value, hint)
+            object.__setattr__(self, name, value)
+            rule = _broken_rule(value, *bounds[name])
+            if rule is not None:
+                raise InvalidSetting(f"{name} of {cls.__name__} must be {rule}, not {value}")
 
 
-def _broken_rule(name: str, value: Any, whole: bool) -> str | None:
-    """What a number should be and is not; a setting whose own default breaks the rule is not bound by it."""
-    if type(value) not in (int, float):
-        return None
-    if whole and value < 1:
-        return "at least 1"
-    if not (math.isfinite(value) and value >= 0):
-        return "finite and not negative"
-    if name in AT_MOST_ONE and value > 1:
-        return "between 0 and 1"
-    return None
+def where(algorithm: Algorithm) -> str:
+    """The file and the class of an algorithm, as the beginning of a sentence about it."""
+    cls = type(algorithm)
+    return f"{cls.__module__.replace('.', '/')}.py: {cls.__name__}"
 
 
 def nearest_first(name: str, names: list[str]) -> str:
     """A half-sentence with the valid names, the nearest to `name` first."""
-    nearest = difflib.get_close_matches(name, names, n=1)
-    others = ", ".join([n for n in names if n not in nearest])
-    if not nearest:
+    return _did_you_mean(difflib.get_close_matches(name, names, n=1), names)
+
+
+def _meant(name: str, names: list[str]) -> str:
+    """A half-sentence with the valid settings, first those that other libraries call `name`, or else the nearest."""
+    known = [n for n in ALIASES.get(name, ()) if n in names]
+    return _did_you_mean(known, names) if known else nearest_first(name, names)
+
+
+def _did_you_mean(first: list[str], names: list[str]) -> str:
+    others = ", ".join([n for n in names if n not in first])
+    if not first:
         return f"valid are: {others}"
-    return f"did you mean {nearest[0]!r}?" + (f" Others are: {others}" if others else "")
+    return f"did you mean {' or '.join(map(repr, first))}?" + (f" Others are: {others}" if others else "")
 
 
-def _options(hint: Any) -> tuple:
+@functools.cache
+def _hints(cls: Any) -> dict[str, Any]:
+    """The type of each setting by its name."""
+    hints = get_type_hints(cls)
+    return {f.name: hints[f.name] for f in fields(cls)}
+
+
+@functools.cache
+def _bounds(cls: Any) -> dict[str, tuple[float | None, float | None]]:
+    """The smallest and the largest value of each setting by its name, as the class or what it inherits from says."""
+    bounds: dict[str, tuple[float | None, float | None]] = {}
+    for base in reversed(cls.__mro__):
+        for name, of_field in vars(base).get("__dataclass_fields__", {}).items():
+            said = of_field.metadata  # empty where a subclass gives another default and says no bounds
+            bounds[name] = (said["low"], said["high"]) if said else bounds.get(name, (None, None))
+    return bounds
+
+
+def _broken_rule(value: Any, low: float | None, high: float | None) -> str | None:
+    """What a number, or each number of a tuple, should be and is not; None where nothing is wrong."""
+    numbers = [x for x in (value if isinstance(value, tuple) else (value,)) if type(x) in (int, float)]
+    if all(math.isfinite(x) and (low is None or x >= low) and (high is None or x <= high) for x in numbers):
+        return None
+    if low is not None and high is not None:
+        return f"between {low:g} and {high:g}"
+    if low == 0:
+        return "finite and not negative"
+    ends = [f"at least {low:g}"] if low is not None else [f"at most {high:g}"] if high is not None else []
+    return " and ".join([*(["finite"] if type(numbers[0]) is float else []), *ends])
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
 def _is_a(value: Any, hint: Any) -> bool:
-    """Whether a setting's value fits its annotation; a bool is no number, an int is a float."""
+    """Whether a setting's value fits its annotation; a bool is no number, an int is a float, a list is a tuple."""
     for option in _options(hint):
         if get_origin(option) is Literal:
             if value in get_args(option):
                 return True
-        elif type(value) is option or (option is float and type(value) is int):
+        elif get_origin(option) is tuple:
+            if isinstance(value, list | tuple) and all(_is_a(x, get_args(option)[0]) for x in value):
+                return True
+        elif type(value) is option or (option is float and (type(value) is int or isinstance(value, np.floating))):
             return True
     return False
 
 
+def _converted(value: Any, hint: Any) -> Any:
+    """A setting's value in the type of its annotation."""
+    if isinstance(value, list):
+        return tuple(value)
+    is_number = type(value) is int or isinstance(value, np.floating)
+    return float(value) if is_number and float in _options(hint) and int not in _options(hint) else value
+
+
 def _describe(hint: Any) -> str:
+    """A type, for a person to read."""
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
     return " or ".join(
-        " or ".join(map(repr, get_args(option))) if get_origin(option) is Literal else names.get(option, str(option))
+        " or ".join(map(repr, get_args(option)))
+        if get_origin(option) is Literal
+        else "a list of whole numbers"
+        if get_origin(option) is tuple
+        else names.get(option, str(option))
         for option in _options(hint)
     )

@@ -2,17 +2,19 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from algorithms.core.algorithm import InvalidAlgorithm, where
 from algorithms.core.rollout import Rollout
 
 SMALLEST_DEVIATION = 1e-8
+VALUE = "value"  # the critic whose values are V(s_t) in every formula that names no critic
 
 
 @dataclass
@@ -20,45 +22,81 @@ class Batch:
     """The valid steps of a rollout as flat Torch tensors [B, …]; what a policy loss sees, whole or in minibatches."""
 
     observations: Tensor  # float32 [B, D], normalised with the statistics of the rollout
-    actions: Tensor  # int64 [B] or float32 [B, A]
-    log_probs: Tensor  # float32 [B], log π_old(a|s) of the policy that acted
-    advantages: Tensor  # float32 [B], Ψ_t
+    actions: Tensor  # int64 [B], int64 [B, K] of an action with K parts, or float32 [B, A]
+    log_probs: Tensor  # float32 [B], log π_old(a|s) of the policy that acted; [B, K] of each part
+    advantages: Tensor  # float32 [B], Ψ_t; or [B, K], one for each part
     values: Tensor  # float32 [B], V(s_t) before the update; zero without a critic
-    value_targets: Tensor  # float32 [B], Ψ_t + V(s_t), taken before any normalisation of Ψ
+    value_targets: Tensor  # float32 [B], by default Ψ_t (of K parts the mean) + V(s_t), before Ψ is normalised
     episodes: Tensor  # float32 scalar: the episodes in the rollout if it holds whole episodes, else the number of envs
     action_masks: Tensor | None = None  # bool [B, A]
+    # float32 [B, K], what the policy that acted put out: see `divergence.old_policy`. Only for an algorithm with a
+    # `regularizer`, `gradients` or `step` of its own, because carrying it through the minibatches costs time.
+    policy_outputs: Tensor | None = None
+    # int64 [B], from 0: which episode, or part of an episode, of the rollout a step belongs to. Only for an algorithm
+    # with `gradients` or `step` of its own.
+    episode_ids: Tensor | None = None
+    # Of the critics other than "value", by name: float32 [B] for V(s), [B, A] for Q(s, ·).
+    critic_values: dict[str, Tensor] = field(default_factory=dict)
+    critic_targets: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.advantages)
 
-    def tensors(self) -> list[Tensor]:
-        """The fields in their order, without those that are None: `Batch(*batch.tensors())` is the same batch."""
-        return [value for value in vars(self).values() if value is not None]
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by name, those that are None left out; a critic's are called "critic_values.NAME"."""
+        tensors: dict[str, Tensor] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                tensors[name] = value
+            elif value:
+                tensors |= {f"{name}.{critic}": tensor for critic, tensor in value.items()}
+        return tensors
+
+    @classmethod
+    def from_tensors(cls, names: Iterable[str], tensors: Iterable[Tensor]) -> Self:
+        """The batch whose `tensors()` have these names and are these."""
+        fields: dict[str, Any] = {}
+        for name, tensor in zip(names, tensors, strict=True):
+            if "." in name:
+                of_critics, _, critic = name.partition(".")
+                fields.setdefault(of_critics, {})[critic] = tensor
+            else:
+                fields[name] = tensor
+        return cls(**fields)
 
     @classmethod
     def of(cls, algorithm: Any, rollout: Rollout, observations: np.ndarray, log_probs: Tensor) -> Self:
-        """The valid steps of a rollout whose values are filled in, with the algorithm's Ψ_t.
+        """The valid steps of a rollout whose values are filled in, with the Ψ_t and targets of a PolicyGradient.
 
-        `observations` float32 [B, D] are those of its valid steps, normalised; `log_probs` [B] their actions'.
+        `observations` float32 [B, D] are those of its valid steps, normalised; `log_probs` [B] their actions'. Raises
+        InvalidAlgorithm where `advantages` or `critic_targets` returns an array of another shape than the rollout's.
         """
         valid = rollout.valid
         advantages = np.asarray(algorithm.advantages(rollout))
-        if advantages.shape != valid.shape:
-            raise ValueError(
-                f"{type(algorithm).__name__}.advantages returned an array of shape {advantages.shape}; "
-                f"the rollout's is {valid.shape}"
+        of_parts = None if rollout.parts is None else (*valid.shape, rollout.parts)
+        if advantages.shape not in (valid.shape, of_parts):
+            raise InvalidAlgorithm(
+                f"{where(algorithm)}.advantages returned an array of shape {advantages.shape}; "
+                f"the rollout's is {valid.shape}" + (f", or {of_parts} with one for each part" if of_parts else "")
             )
-        advantages = advantages[valid].astype(np.float32)
-        values = rollout.values[valid].astype(np.float32)
+        targets = _targets(algorithm, rollout, advantages)
+        ids = torch.from_numpy(episode_ids(rollout)[valid]) if algorithm.overrides("gradients", "step") else None
+        psi = advantages[valid].astype(np.float32)
         return cls(
             observations=torch.from_numpy(observations),
             actions=torch.from_numpy(rollout.actions[valid]),
             log_probs=log_probs,
-            advantages=torch.from_numpy(advantages),
-            values=torch.from_numpy(values),
-            value_targets=torch.from_numpy(advantages + values),
+            advantages=torch.from_numpy(psi),
+            values=torch.from_numpy(rollout.values[valid].astype(np.float32)),
+            value_targets=targets.pop(VALUE) if VALUE in targets else torch.from_numpy(mean_over_parts(psi, 1)),
             episodes=torch.scalar_tensor(rollout.done.sum() if algorithm.whole_episodes else valid.shape[1]),
             action_masks=None if rollout.action_masks is None else torch.from_numpy(rollout.action_masks[valid]),
+            episode_ids=ids,
+            critic_values={
+                name: torch.from_numpy(values[valid].astype(np.float32))
+                for name, values in rollout.critic_values.items()
+            },
+            critic_targets=targets,
         )
 
     def with_advantages(self, advantages: Tensor) -> Self:
@@ -70,6 +108,15 @@ class Batch:
         std, mean = torch.std_mean(self.advantages, correction=0)
         return self.with_advantages((self.advantages - mean) / (std + SMALLEST_DEVIATION))
 
+    def part(self, k: int) -> Self:
+        """The same steps as part `k` of their actions sees them: its actions, log-probabilities and advantages, [B]."""
+        return dataclasses.replace(
+            self,
+            actions=self.actions[:, k],
+            log_probs=self.log_probs[:, k],
+            advantages=self.advantages[:, k] if self.advantages.ndim > 1 else self.advantages,
+        )
+
     def minibatches(self, size: int | None, rng: np.random.Generator) -> Iterator[Self]:
         """The steps in random order, `size` at a time (the last may be smaller); one whole batch where size is None.
 
@@ -79,8 +126,53 @@ class Batch:
             yield self
             return
         order = torch.from_numpy(rng.permutation(len(self)))
-        columns = (x[order].split(size) if x.ndim else itertools.repeat(x) for x in self.tensors())
+        tensors = self.tensors()
+        columns = (torch.split(x[order], size) if x.ndim else itertools.repeat(x) for x in tensors.values())
         for rows in zip(*columns, strict=False):
-            part = type(self)(*rows)
+            part = self.from_tensors(tensors, rows)
             part.episodes = self.episodes * (len(part) / len(self))
             yield part
+
+
+def sum_over_parts(loss: Callable[[Tensor, Batch], Tensor], log_prob: Tensor, batch: Batch) -> Tensor:
+    """loss(log_prob, batch); where an action has K parts, Σ_k loss(log_prob_k, batch.part(k)). Returns a scalar.
+
+    `log_prob` is [B] or [B, K]. So `loss` always gets [B], and its formula is the same with and without parts, whether
+    it is a mean or a sum over the steps.
+    """
+    if log_prob.ndim == 1:
+        return loss(log_prob, batch)
+    return torch.stack([loss(of_part, batch.part(k)) for k, of_part in enumerate(log_prob.unbind(1))]).sum()
+
+
+def mean_over_parts(advantages: np.ndarray, axes: int) -> np.ndarray:
+    """The mean over the parts of Ψ, whose first `axes` axes are of steps; Ψ itself where all parts share it."""
+    return np.asarray(advantages.mean(axis=-1)) if advantages.ndim > axes else advantages
+
+
+def episode_ids(rollout: Rollout) -> np.ndarray:
+    """int64 [T, N]: numbers the rollout's episodes, and the parts of those that it cuts, from 0."""
+    ended = np.zeros(rollout.done.shape, np.int64)
+    ended[1:] = rollout.done[:-1].cumsum(axis=0)  # episodes that the environment has finished before this step
+    first = np.concatenate([[0], (ended[-1] + 1).cumsum()[:-1]])
+    return np.asarray(ended + first)
+
+
+def _targets(algorithm: Any, rollout: Rollout, advantages: np.ndarray) -> dict[str, Tensor]:
+    """What each critic is to learn at the valid steps, float32 [B] or [B, A], by the critic's name."""
+    targets: Mapping[str, np.ndarray] = algorithm.critic_targets(rollout, advantages)
+    expected = algorithm.critic_kinds()
+    if set(targets) != set(expected):
+        raise InvalidAlgorithm(
+            f"{where(algorithm)}.critic_targets returned targets of {sorted(targets)}; "
+            f"its critics are {sorted(expected)}"
+        )
+    shape = rollout.valid.shape
+    for name, target in targets.items():
+        allowed = [shape] if expected[name] == "state" else [shape, rollout.critic_values[name].shape]
+        if np.shape(target) not in allowed:
+            raise InvalidAlgorithm(
+                f"{where(algorithm)}.critic_targets returned for {name!r} an array of shape {np.shape(target)}; "
+                f"expected is {' or '.join(map(str, allowed))}"
+            )
+    return {name: torch.from_numpy(t[rollout.valid].astype(np.float32)) for name, t in targets.items()}

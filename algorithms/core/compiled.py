@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -39,7 +40,8 @@ class MachineCode:
     function runs operation by operation. `name` says what it is in that warning.
 
     `general(numbers, *tensors)` is the same function with some of its constants taken from a tensor. Its code serves
-    all of their values, so it is what is compiled, unless it cannot be.
+    all of their values, so it is what is compiled, unless it cannot be. Then the function itself is compiled, with its
+    constants as they are; where `numbers_change` it is not, because it would be another function after a change.
     """
 
     def __init__(
@@ -49,9 +51,10 @@ class MachineCode:
         size: int | None,
         general: Callable[..., Tensor] | None = None,
         numbers: Tensor | None = None,
+        numbers_change: bool = False,
     ) -> None:
         self.name, self.function, self.size = name, function, size
-        self.general, self.numbers = general, numbers
+        self.general, self.numbers, self.numbers_change = general, numbers, numbers_change
         self.seconds = 0.0  # that compiling, or loading what was compiled before, took
         self._code: Callable[..., Tensor] | None = None
         self._inputs = 0
@@ -65,7 +68,13 @@ class MachineCode:
         """The function of `tensors`, contiguous, which hold a batch of `size`."""
         if size == self.size and len(tensors) != self._inputs:  # at first, and when a task begins to mask actions
             self._compile(tensors)
-        return self._code(*tensors) if size == self.size else self.function(*tensors)
+        code = self._code if size == self.size else None
+        return self.function(*tensors) if code is None else code(*tensors)
+
+    def set_numbers(self, numbers: Tensor) -> None:
+        """Take other numbers [K] from now on; the machine code that is there serves them too."""
+        assert self.numbers is not None
+        self.numbers.copy_(numbers)
 
     def _compile(self, tensors: Sequence[Tensor]) -> None:
         began = time.perf_counter()
@@ -78,11 +87,13 @@ class MachineCode:
         self.seconds += time.perf_counter() - began
 
     def _general_code(self, tensors: Sequence[Tensor]) -> Callable[..., Tensor] | None:
-        if self.general is None:
+        if self.general is None or self.numbers is None:
             return None
         try:
             return partial(ahead_of_time(self.general, [self.numbers, *tensors]), self.numbers)
         except Exception as error:  # whatever can be done with a number and not with a tensor
+            if self.numbers_change:
+                raise CannotCompile(f"after_update changes numbers that are no inputs of the code: {error}") from error
             logging.getLogger(__name__).info("%s: compiled for these settings alone: %s", self.name, error)
             return None
 
@@ -129,20 +140,22 @@ def fingerprint(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> st
     return hashlib.sha256("\n".join(map(str, [*machine, how, *operations.lines])).encode()).hexdigest()
 
 
-class Operations(TorchDispatchMode):
+class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes down each Torch operation that is run: its name, its constants, and which tensors it read and made."""
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._seen: list[Tensor] = []  # held, so that no later tensor takes the memory of an earlier one
-        self._names: dict[tuple, str] = {}
+        self._names: dict[tuple[Any, ...], str] = {}
         self.lines = [self._describe(x, constant=False) for x in inputs]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # or else Torch imports its compiler to keep it away from the next method
 
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         if depends_on_numbers(operation, args):
             raise CannotCompile(f"what {operation} gives, and so what follows, depends on the numbers in a tensor")
         if torch.Tag.nondeterministic_seeded in operation.tags:
@@ -169,7 +182,7 @@ class Operations(TorchDispatchMode):
         return self._names[key]
 
 
-def depends_on_numbers(operation: torch._ops.OpOverload, args: Sequence) -> bool:
+def depends_on_numbers(operation: torch._ops.OpOverload, args: Sequence[Any]) -> bool:
     """Whether an operation leads out of Torch (a test of a tensor, say) or its result's shape is not known before."""
     if operation is torch.ops.aten.index.Tensor:
         return any(x.dtype == torch.bool for x in args[1] if x is not None)

@@ -1,17 +1,18 @@
 """N environments stepped by EnvPool (Weng et al., 2022): the same tasks in C++, without Python between their steps.
 
-EnvPool brings a MuJoCo of its own (1.2.5: MuJoCo 3.6). The tasks here are those for which the tests find that it gives
-what Gymnasium gives from the same states and actions: to rounding, except that in about one step of 1,000 MuJoCo 4.0
-stops its solver of contacts earlier, which moves an observation by up to 2e-5. Random numbers are others, so a seed has
-other first states; rewards are in single precision. Spaces and time limits are taken from Gymnasium.
+EnvPool brings its own MuJoCo (1.2.5: MuJoCo 3.6). `TASKS` are those for which the tests compare EnvPool with Gymnasium
+from the same states and actions. They agree to rounding, except that in about one step of 1,000 MuJoCo 4.0 stops its
+solver of contacts earlier, which moves an observation by up to 2e-5. The random numbers differ, so a seed has other
+first states. Rewards are in single precision. Spaces and time limits are Gymnasium's.
 """
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from algorithms.core.task import Task, UnsupportedTask, make_env
+from algorithms.core.task import Task, Transition, UnsupportedTask, make_env
 
 TASKS = (
     "CartPole-v1",
@@ -30,11 +31,18 @@ TASKS = (
 
 
 def check(task: Task) -> None:
-    """Refuse with a sentence, in UnsupportedTask, a task that is not among `TASKS`, or any where EnvPool is missing."""
+    """Raise UnsupportedTask, with a sentence, for a task that is not among `TASKS`, that has variants, or where EnvPool
+    is not installed.
+    """
     if task.id not in TASKS:
         raise UnsupportedTask(
             f"task {task.id!r} cannot have backend 'envpool', which is for tasks that EnvPool has and that are tested "
             f"to be the same as Gymnasium's: {', '.join(TASKS)}; use backend 'gymnasium'"
+        )
+    if task.variants:
+        raise UnsupportedTask(
+            f"task {task.id!r} has variants, whose keyword arguments are Gymnasium's and unknown to EnvPool; "
+            "use backend 'gymnasium'"
         )
     if importlib.util.find_spec("envpool") is None:
         raise UnsupportedTask(
@@ -44,26 +52,30 @@ def check(task: Task) -> None:
 
 
 class EnvPoolBackend:
-    """N environments of one pool, which steps them on one thread: parallelism is by cells.
+    """N environments of one pool, which steps them on one thread, since parallelism is by cells; a Backend.
 
-    EnvPool restarts an episode by itself at the step after its end, and says of an episode that terminates at its time
-    limit that it was truncated only. So the pool gets a limit that is never reached, the time limit is applied here,
-    and every restart is asked for.
+    EnvPool restarts an episode by itself at the step after its end, and reports an episode that terminates at its time
+    limit as truncated only. So the pool gets a limit that is never reached, the time limit is applied here, and every
+    restart is asked for.
     """
 
-    action_masks = None  # none of the tasks has any
+    action_masks: np.ndarray | None = None  # no task among `TASKS` masks actions
 
-    def __init__(self, task: Task, seeds: Sequence[int]):
+    def __init__(self, task: Task, seeds: Sequence[int]) -> None:
         check(task)
         import envpool  # here, because it takes most of a second, and only for tasks that name it
 
         env = make_env(task)
+        observations, spec = env.observation_space, env.spec
+        assert observations.shape is not None  # every task among `TASKS` has a flat Box of observations
+        assert spec is not None  # and was made by gymnasium.make
+        assert spec.max_episode_steps is not None  # and has a time limit
         self.action_space = env.action_space
-        self.observation_size = env.observation_space.shape[0]
-        self.time_limit = env.spec.max_episode_steps
+        self.observation_size = observations.shape[0]
+        self.time_limit: int = spec.max_episode_steps
         env.close()
         self._num_envs = len(seeds)
-        self.pool = envpool.make_gymnasium(
+        self.pool: Any = envpool.make_gymnasium(
             task.id,
             num_envs=len(seeds),
             num_threads=1,
@@ -73,29 +85,43 @@ class EnvPoolBackend:
 
     def reset(self, ids: np.ndarray) -> np.ndarray:
         """Begin an episode in the environments `ids` (int [k]); returns their first observations, float32 [k, D]."""
-        observations, _ = self.pool.reset(ids.astype(np.int32))
-        return observations.astype(np.float32)
+        observations: np.ndarray = self.pool.reset(ids.astype(np.int32))[0].astype(np.float32)
+        return observations
 
-    def step(
-        self, actions: np.ndarray, active: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """The fields of a Transition; an environment whose episode has ended waits for its reset."""
+    def step(self, actions: np.ndarray, active: np.ndarray | None) -> Transition:
+        """As Backend.step."""
         if active is None:
             return self._step(actions)
         ids = active.nonzero()[0]
-        fields = []
-        for values in self._step(actions[ids], ids):
-            field = np.zeros((self._num_envs, *values.shape[1:]), values.dtype)
-            field[ids] = values
-            fields.append(field)
-        return tuple(fields)
+        return Transition(*(self._in_their_rows(ids, values) for values in self._step(actions[ids], ids)))
 
     def close(self) -> None:
         """End the pool's threads."""
         self.pool.close()
         del self.pool
 
-    def _step(self, actions: np.ndarray, ids: np.ndarray | None = None):
+    def _step(self, actions: np.ndarray, ids: np.ndarray | None = None) -> Transition:
+        """The transition of the environments `ids` (int [k]; None: all) alone, in k rows."""
         observations, rewards, terminated, _, info = self.pool.step(actions, ids)
         truncated = info["elapsed_step"] >= self.time_limit
-        return observations.astype(np.float32), rewards.astype(np.float64), terminated, truncated
+        return Transition(
+            observations.astype(np.float32), rewards.astype(np.float64), terminated, truncated, costs_of(info)
+        )
+
+    def _in_their_rows(self, ids: np.ndarray, values: np.ndarray | None) -> Any:
+        """`values` [k, …] of the environments `ids` in an array [N, …] that is zero elsewhere; None stays None."""
+        if values is None:
+            return None
+        result = np.zeros((self._num_envs, *values.shape[1:]), values.dtype)
+        result[ids] = values
+        return result
+
+
+def costs_of(info: Mapping[str, Any]) -> np.ndarray | None:
+    """info["cost"] of a vector environment, float64 [k]: 0 where info["_cost"] (bool [k], if given) says there is none.
+
+    Returns None where the info has no cost. `_cost` is Gymnasium's convention for an entry that some environments lack.
+    """
+    if "cost" not in info:
+        return None
+    return np.where(info.get("_cost", True), np.asarray(info["cost"], np.float64), 0.0)

@@ -1,24 +1,38 @@
-"""A tanh network: made and trained in Torch, evaluated in NumPy, on the same memory."""
+"""A multilayer perceptron: made and trained in Torch, evaluated in NumPy, on the same memory."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-HIDDEN_UNITS = 64
+HIDDEN_SIZES = (64, 64)
+ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
+Layers = list[tuple[np.ndarray, np.ndarray]]
 
 
-def multilayer_perceptron(inputs: int, outputs: int, last_gain: float, generator: torch.Generator) -> nn.Sequential:
-    """inputs → 64 tanh → 64 tanh → outputs, orthogonal weights (gain √2, the last layer `last_gain`), zero biases."""
-    sizes = [inputs, HIDDEN_UNITS, HIDDEN_UNITS, outputs]
-    gains = [math.sqrt(2), math.sqrt(2), last_gain]
+def multilayer_perceptron(
+    inputs: int,
+    outputs: int,
+    last_gain: float,
+    generator: torch.Generator,
+    hidden_sizes: Sequence[int] = HIDDEN_SIZES,
+    activation: str = "tanh",
+) -> nn.Sequential:
+    """A network of linear layers with an activation after each but the last; `hidden_sizes` may be empty.
+
+    Weights are orthogonal, of gain √2 and in the last layer `last_gain`; biases are zero. `activation` is one of
+    ACTIVATIONS.
+    """
+    sizes = [inputs, *hidden_sizes, outputs]
+    gains = [math.sqrt(2)] * len(hidden_sizes) + [last_gain]
     layers: list[nn.Module] = []
     for size_in, size_out, gain in zip(sizes[:-1], sizes[1:], gains, strict=True):
         linear = nn.Linear(size_in, size_out)
         nn.init.orthogonal_(linear.weight, gain, generator=generator)
         nn.init.zeros_(linear.bias)
-        layers += [linear, nn.Tanh()]
+        layers += [linear, ACTIVATIONS[activation]()]
     return nn.Sequential(*layers[:-1])
 
 
@@ -30,24 +44,38 @@ def flatten_parameters(module: nn.Module) -> Tensor:
 
 
 class ValueFunction(nn.Module):
-    """V(s): the same architecture as the policy, with its own parameters."""
+    """A critic: V(s), or Q(s, ·) of `actions` discrete actions; the policy's architecture, its own parameters."""
 
-    def __init__(self, observation_size: int, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        observation_size: int,
+        generator: torch.Generator,
+        hidden_sizes: Sequence[int] = HIDDEN_SIZES,
+        activation: str = "tanh",
+        *,
+        actions: int | None = None,
+    ) -> None:
         super().__init__()
-        self.network = multilayer_perceptron(observation_size, 1, 1.0, generator)
+        self.actions = actions
+        self.network = multilayer_perceptron(
+            observation_size, 1 if actions is None else actions, 1.0, generator, hidden_sizes, activation
+        )
         self.parameter_vector = flatten_parameters(self)
         self._layers = numpy_layers(self.network)
+        self._activation = activation
 
     def values(self, observations: np.ndarray) -> np.ndarray:
-        """Values [B] of observations [B, D], without Torch's cost per call."""
-        return forward_in_numpy(self._layers, observations)[:, 0]
+        """float32 [B], or [B, A] of actions, at observations [B, D]; without Torch's cost per call."""
+        outputs = forward_in_numpy(self._layers, observations, self._activation)
+        return outputs[:, 0] if self.actions is None else outputs
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Values [B] of observations [B, D]."""
-        return self.network(observations).squeeze(-1)
+        """float32 [B], or [B, A] of actions, at observations [B, D]."""
+        outputs: Tensor = self.network(observations)
+        return outputs.squeeze(-1) if self.actions is None else outputs
 
 
-def numpy_layers(network: nn.Sequential) -> list[tuple[np.ndarray, np.ndarray]]:
+def numpy_layers(network: nn.Sequential) -> Layers:
     """(weight [in, out], bias [out]) of each linear layer: views of the parameters' own memory."""
     return [
         (layer.weight.detach().numpy().T, layer.bias.detach().numpy())
@@ -56,13 +84,16 @@ def numpy_layers(network: nn.Sequential) -> list[tuple[np.ndarray, np.ndarray]]:
     ]
 
 
-def forward_in_numpy(layers: list[tuple[np.ndarray, np.ndarray]], x: np.ndarray) -> np.ndarray:
-    """The outputs [B, O] of a tanh network for x [B, D]: a tenth of the cost of the same call in Torch."""
+def forward_in_numpy(layers: Layers, x: np.ndarray, activation: str = "tanh") -> np.ndarray:
+    """The outputs [B, O] of a network at x [B, D]: a tenth of the cost of the same call in Torch."""
     *hidden, (last_weight, last_bias) = layers
     for weight, bias in hidden:
         x = x.dot(weight)
         x += bias
-        np.tanh(x, out=x)
+        if activation == "tanh":
+            np.tanh(x, out=x)
+        else:
+            np.maximum(x, 0.0, out=x)
     x = x.dot(last_weight)
     x += last_bias
     return x

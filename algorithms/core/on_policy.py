@@ -1,19 +1,22 @@
-"""The on-policy learner: a policy and perhaps a critic, updated on one rollout at a time."""
+"""The on-policy learner: a policy and its critics, updated on one rollout at a time."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from gymnasium.spaces import Space
+from gymnasium.spaces import Discrete, Space
 from torch import Tensor
 
-from algorithms.core.algorithm import Algorithm
-from algorithms.core.batch import Batch
+from algorithms.core.algorithm import InvalidAlgorithm, where
+from algorithms.core.batch import VALUE, Batch, sum_over_parts
 from algorithms.core.compiled import MachineCode
+from algorithms.core.divergence import outputs_of
+from algorithms.core.hooks import Hooks, checked_scalar, next_algorithm
 from algorithms.core.mlp import ValueFunction
 from algorithms.core.normalizer import RunningNormalizer
-from algorithms.core.optimizer import Optimizer, Trainable
+from algorithms.core.optimizer import Loss, LossFunction, Module, Optimizer, Trainable
 from algorithms.core.policies import Policy
 from algorithms.core.reward_scaler import RewardScaler
 from algorithms.core.rollout import Rollout
@@ -22,10 +25,20 @@ from algorithms.core.task import Task
 # Gradient steps, of all runs that share the compiled code, from which compiling repays: each of a network is 0.6 ms
 # faster for it, and so many save what compiling takes once for all of these runs, some fifteen seconds.
 STEPS_THAT_REPAY_COMPILING = 25_000
+POLICY = "policy"
+VALUE_FUNCTION = "value_function"  # what the critic "value" is called in a checkpoint
+STATISTICS = ("observation_statistics", "reward_statistics")
 
 
 class InvalidCheckpoint(ValueError):
     """Arrays that are not those of this learner's networks."""
+
+
+class Pass(NamedTuple):
+    """How often a network goes over a rollout, and how many steps of it at a time."""
+
+    epochs: int
+    minibatch_size: int | None  # None: the whole rollout
 
 
 class Learner:
@@ -38,10 +51,10 @@ class Learner:
 
     def __init__(
         self,
-        algorithm: Algorithm,
+        algorithm: Hooks,
         task: Task,
         observation_size: int,
-        action_space: Space,
+        action_space: Space[Any],
         *,
         initialisation: np.random.SeedSequence,
         minibatches: np.random.SeedSequence,
@@ -50,56 +63,86 @@ class Learner:
         runs: int = 5,
     ) -> None:
         self.algorithm, self.task = algorithm, task
-        generator = torch.Generator().manual_seed(int(initialisation.generate_state(1)[0]))
-        self.rng = np.random.default_rng(minibatches)
-        self.policy = Policy(observation_size, action_space, task.action_bounds, generator)
-        self.value_function = ValueFunction(observation_size, generator) if algorithm.value_function else None
-        self.normalizer = RunningNormalizer(observation_size)
-        self.reward_scaler = RewardScaler(algorithm.num_envs)
         a = algorithm
-        self.networks = {"policy": Trainable("policy", self.policy, self._policy_loss)}
-        passes = [(["policy"], a.epochs, a.minibatch_size)]
-        if self.value_function is not None:
-            self.networks["value_function"] = Trainable("value", self.value_function, self._value_loss)
-            alone = (["value_function"], a.value_epochs or a.epochs, a.value_minibatch_size or a.minibatch_size)
-            if alone[1:] == passes[0][1:] and a.target_kl is None:
-                passes = [(["policy", "value_function"], *alone[1:])]
-            else:
-                passes.append(alone)
-        self.optimizers = [
-            Optimizer(
-                [self.networks[name] for name in names],
+        generator = torch.Generator().manual_seed(int(initialisation.generate_state(1)[0]))
+        architecture = a.hidden_sizes, a.activation
+        self.rng = np.random.default_rng(minibatches)
+        self.policy = Policy(observation_size, action_space, task.action_bounds, generator, *architecture)
+        self.critics: dict[str, ValueFunction] = {}
+        for name in a.critic_kinds():
+            actions = _actions_of(a, name, action_space)
+            self.critics[name] = ValueFunction(observation_size, generator, *architecture, actions=actions)
+        self.normalizer = RunningNormalizer(observation_size)
+        self.reward_scaler = RewardScaler(a.num_envs)
+        self.networks = {POLICY: Trainable(POLICY, self.policy, self._policy_loss)}
+        for name, critic in self.critics.items():
+            self.networks[_key(name)] = Trainable(name, critic, self._critic_loss_of(name))
+        critics = [_key(name) for name in self.critics]
+        self.passes = {
+            "policy": Pass(a.epochs, a.minibatch_size),
+            "critics": Pass(a.value_epochs or a.epochs, a.value_minibatch_size or a.minibatch_size),
+        }
+        if not critics:
+            del self.passes["critics"]
+            members = {"policy": [POLICY]}
+        elif self.passes["critics"] == self.passes["policy"] and a.target_kl is None:
+            self.passes = {"policy and critics": self.passes["policy"]}
+            members = {"policy and critics": [POLICY, *critics]}
+        else:
+            members = {"policy": [POLICY], "critics": critics}
+        noise = torch.Generator().manual_seed(int(minibatches.spawn(1)[0].generate_state(1)[0]))
+        self.optimizers = {
+            name: Optimizer(
+                [self.networks[key] for key in keys],
                 a,
-                epochs,
-                minibatch_size,
-                self._compiled_size(minibatch_size, epochs, steps * runs, compile),
+                self._compiled_size(self.passes[name], steps * runs, compile),
+                noise,
             )
-            for names, epochs, minibatch_size in passes
-        ]
-        size = self._compiled_size(None, 1, steps * runs, compile)
+            for name, keys in members.items()
+        }
+        size = self._compiled_size(Pass(1, None), steps * runs, compile)
         self._log_prob = MachineCode("log-probabilities", self._log_prob_with, size)
+
+    @property
+    def value_function(self) -> ValueFunction | None:
+        """The critic of the name "value", V(s)."""
+        return self.critics.get(VALUE)
 
     @property
     def compiled(self) -> bool:
         """Whether gradient steps run as machine code."""
-        return any(optimizer.code.compiled for optimizer in self.optimizers)
+        return any(optimizer.code.compiled for optimizer in self.optimizers.values())
 
     @property
     def compiling_seconds(self) -> float:
         """Seconds that compiling, or loading what was compiled before, took until now."""
-        return self._log_prob.seconds + sum(optimizer.code.seconds for optimizer in self.optimizers)
+        return self._log_prob.seconds + sum(optimizer.code.seconds for optimizer in self.optimizers.values())
 
-    def _compiled_size(self, minibatch_size: int | None, epochs: int, steps: int, compile: str) -> int | None:
+    @property
+    def adapts(self) -> bool:
+        """Whether the algorithm has an `after_update` of its own."""
+        return self.algorithm.overrides("after_update")
+
+    def adapt(self, record: Mapping[str, float]) -> None:
+        """Go on with the algorithm that `after_update` makes of the update's record.
+
+        Raises InvalidAlgorithm where it may not take this one's place.
+        """
+        self.algorithm = next_algorithm(self.algorithm, record)
+        for optimizer in self.optimizers.values():
+            optimizer.use(self.algorithm)
+
+    def _compiled_size(self, passes: Pass, steps: int, compile: str) -> int | None:
         """The one batch size that is compiled, or None where compiling is not wanted or would not repay its cost.
 
         `steps` are environment steps, of all runs that share what is compiled.
         """
         a = self.algorithm
         rollout = None if a.whole_episodes else a.num_envs * a.rollout_length
-        size = min(minibatch_size or math.inf, rollout or math.inf)
+        size = min(passes.minibatch_size or math.inf, rollout or math.inf)
         if size == math.inf or compile == "never":
             return None
-        repays = epochs * steps / size >= STEPS_THAT_REPAY_COMPILING
+        repays = passes.epochs * steps / size >= STEPS_THAT_REPAY_COMPILING
         return int(size) if repays or compile == "always" else None
 
     def prepare(self, rollout: Rollout) -> Batch:
@@ -110,15 +153,27 @@ class Learner:
         if self.task.normalize_rewards:
             self.reward_scaler.update(rollout)
             rollout.rewards = self.reward_scaler(rollout.rewards)
+            if rollout.part_rewards is not None:
+                rollout.part_rewards = self.reward_scaler(rollout.part_rewards)
         valid = rollout.valid
         observations = self.normalizer(rollout.observations[valid])
         rollout.values, rollout.next_values = np.zeros(valid.shape), np.zeros(valid.shape)
-        if self.value_function is not None:
-            rollout.values[valid] = self.value_function.values(observations)
+        if self.critics:
             next_observations = self.normalizer(rollout.next_observations[valid])
-            rollout.next_values[valid] = self.value_function.values(next_observations)
+        for name, critic in self.critics.items():
+            values, next_values = critic.values(observations), critic.values(next_observations)
+            if name == VALUE:
+                rollout.values[valid], rollout.next_values[valid] = values, next_values
+            else:
+                rollout.critic_values[name] = np.zeros((*valid.shape, *values.shape[1:]))
+                rollout.critic_next_values[name] = np.zeros((*valid.shape, *values.shape[1:]))
+                rollout.critic_values[name][valid], rollout.critic_next_values[name][valid] = values, next_values
         batch = Batch.of(self.algorithm, rollout, observations, log_probs=torch.empty(0))
         batch.log_probs = self._log_probs(batch)
+        if self.algorithm.overrides("regularizer", "gradients", "step"):
+            with torch.no_grad():
+                acted = outputs_of(self.policy(batch.observations, batch.action_masks))
+            batch.policy_outputs = torch.cat(acted, dim=-1)
         return batch
 
     def update(self, batch: Batch, progress: float) -> dict[str, float]:
@@ -128,17 +183,18 @@ class Learner:
         """
         a = self.algorithm
         rate = 1 - progress if a.anneal_learning_rate else 1.0
-        rates = {"policy": a.policy_learning_rate, "value_function": a.value_learning_rate}
-        for name, network in self.networks.items():
-            network.learning_rate.fill_(rate * rates[name])
-        result = {}
-        for optimizer in self.optimizers:
-            records = []
-            for _ in range(optimizer.epochs):
-                parts = batch.minibatches(optimizer.minibatch_size, self.rng)
+        for network in self.networks.values():
+            of_network = a.policy_learning_rate if network.name == POLICY else a.value_learning_rate
+            network.learning_rate.fill_(rate * of_network)
+        result: dict[str, float] = {}
+        for name, optimizer in self.optimizers.items():
+            records: list[Tensor] = []
+            epochs, minibatch_size = self.passes[name]
+            for _ in range(epochs):
+                parts = batch.minibatches(minibatch_size, self.rng)
                 records += [optimizer.step(part) for part in parts]
-                if a.target_kl is not None and optimizer is self.optimizers[0] and self.kl(batch) > a.target_kl:
-                    break  # the policy's epochs; the critic's have an optimiser of their own
+                if name == "policy" and a.target_kl is not None and self.kl(batch) > a.target_kl:
+                    break
             means = torch.stack(records).mean(dim=0).tolist()
             result |= dict(zip(optimizer.recorded, means, strict=True))
         result["learning_rate"] = rate * a.policy_learning_rate
@@ -210,24 +266,69 @@ class Learner:
 
     def _log_prob_with(self, vector: Tensor, actions: Tensor, *inputs: Tensor) -> Tensor:
         with torch.no_grad():
-            return self.networks["policy"].module_with(vector)(*inputs).log_prob(actions)
+            log_probs: Tensor = self.networks[POLICY].module_with(vector)(*inputs).log_prob(actions)
+            return log_probs
 
-    def _policy_loss(self, a: Algorithm, policy: Callable, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def _policy_loss(self, a: Hooks, policy: Module, batch: Batch) -> Loss:
         if a.normalize_advantages:
             batch = batch.with_normalized_advantages()
         distribution = policy(batch.observations, batch.action_masks)
-        loss = a.policy_loss(distribution.log_prob(batch.actions), batch)
-        entropy = distribution.entropy().mean()
-        without = self.algorithm.entropy_coefficient == 0  # a number here, where `a`'s may be a tensor
-        objective = loss if without else loss - a.entropy_coefficient * entropy
-        return objective, {"policy_loss": loss, "entropy": entropy}
 
-    def _value_loss(self, a: Algorithm, value_function: Callable, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        loss = a.value_loss(value_function(batch.observations), batch)
-        return loss, {"value_loss": loss}
+        def policy_loss(log_prob: Tensor, batch: Batch) -> Tensor:
+            return checked_scalar(a.policy_loss(log_prob, batch), a, "policy_loss")
+
+        loss = sum_over_parts(policy_loss, distribution.log_prob(batch.actions), batch)
+        entropies = distribution.entropy()
+        distribution.entropy = lambda: entropies  # which a regularizer asks for too, is computed once
+        record = {"policy_loss": loss, "entropy": entropies.mean()}
+        if self._is_regularized():
+            loss = loss + checked_scalar(a.regularizer(distribution, batch), a, "regularizer")
+        return loss, record, distribution
+
+    def _is_regularized(self) -> bool:
+        """Whether there is more to minimise than the policy loss; otherwise the entropy needs no gradient."""
+        a = self.algorithm  # whose settings are numbers, where those of the algorithm in a loss may be tensors
+        return a.entropy_coefficient != 0 or a.overrides("regularizer", "after_update")
+
+    def _critic_loss_of(self, critic: str) -> LossFunction:
+        def loss(a: Hooks, module: Module, batch: Batch) -> Loss:
+            values = module(batch.observations)
+            method = "value_loss" if critic == VALUE else "critic_loss"
+            found = a.value_loss(values, batch) if critic == VALUE else a.critic_loss(critic, values, batch)
+            return checked_scalar(found, a, method), {f"{critic}_loss": found}, values
+
+        return loss
+
+
+def _key(critic: str) -> str:
+    """What a critic is called among the networks, and so in a checkpoint."""
+    return VALUE_FUNCTION if critic == VALUE else critic
+
+
+def _actions_of(algorithm: Hooks, critic: str, action_space: Space[Any]) -> int | None:
+    """How many actions a critic tells apart; None where it is of states.
+
+    Raises InvalidAlgorithm where it cannot be called so, or be of actions that are not discrete.
+    """
+    kind = algorithm.critic_kinds()[critic]
+    said = f"{where(algorithm)}: critics has {critic!r}"
+    if critic in (POLICY, VALUE_FUNCTION, *STATISTICS) or not critic.isidentifier():
+        raise InvalidAlgorithm(f"{said}; a critic needs another name, of letters, digits and _")
+    if kind not in ("state", "actions") or (critic == VALUE and kind != "state"):
+        valid = "'state'" if critic == VALUE else "'state' or 'actions'"
+        raise InvalidAlgorithm(f"{said} of the kind {kind!r}; valid is {valid}")
+    if kind == "state":
+        return None
+    if not isinstance(action_space, Discrete):
+        raise InvalidAlgorithm(f"{said} of the kind 'actions', and the task's actions are in {action_space}")
+    return int(action_space.n)
 
 
 def approximate_kl(log_prob: Tensor, batch: Batch) -> float:
-    """KL(π_old ‖ π) on the batch: mean of (ρ − 1) − log ρ, which is never negative (Schulman, 2020)."""
+    """KL(π_old ‖ π) on the batch: mean of (ρ − 1) − log ρ, which is never negative (Schulman, 2020).
+
+    Of actions with K parts, `log_prob` is [B, K], and the divergences of the parts are summed: they are independent.
+    """
     log_ratio = log_prob - batch.log_probs
-    return float((torch.expm1(log_ratio) - log_ratio).mean())
+    divergence = torch.expm1(log_ratio) - log_ratio
+    return float((divergence if divergence.ndim == 1 else divergence.sum(1)).mean())

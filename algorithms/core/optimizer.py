@@ -1,45 +1,49 @@
-"""Parameters with their Adam states, and the step that moves them along a loss's gradient."""
+"""Parameters with their Adam states, and the step that moves them: along a loss's gradient, or as an algorithm says."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.optim.adam import adam
 
-from algorithms.core.algorithm import Algorithm
+from algorithms.core.algorithm import InvalidAlgorithm, where
 from algorithms.core.batch import Batch
 from algorithms.core.compiled import MachineCode
+from algorithms.core.divergence import kl_from_old, outputs_of
+from algorithms.core.hooks import Hooks
+from algorithms.core.objective import Objective
 
 ADAM_BETAS = (0.9, 0.999)
+Module = Callable[..., Any]  # a network as a function of its inputs
+# The scalar to minimise, scalars to record by name, and what the network put out: a distribution or values.
+Loss = tuple[Tensor, dict[str, Tensor], Distribution | Tensor]
+LossFunction = Callable[[Hooks, Module, Batch], Loss]
+State = tuple[Tensor, ...]
 
 
 class Trainable:
     """A network's parameters as one vector [P], Adam's state of them, and the loss that they are to minimise.
 
-    `loss(algorithm, module, batch)` returns the scalar to minimise and a dict of scalars to record.
+    `loss(algorithm, module, batch)` computes it with the network `module`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        module: nn.Module,
-        loss: Callable[[Algorithm, Callable, Batch], tuple[Tensor, dict[str, Tensor]]],
-    ) -> None:
+    def __init__(self, name: str, module: nn.Module, loss: LossFunction) -> None:
         self.name, self.module, self.loss = name, module, loss
-        self.vector: Tensor = module.parameter_vector
+        self.vector: Tensor = module.parameter_vector  # type: ignore[assignment]
         self.mean, self.square = torch.zeros_like(self.vector), torch.zeros_like(self.vector)
         self.step_count, self.learning_rate = torch.zeros(()), torch.zeros(())
         self._shapes = {name: p.shape for name, p in module.named_parameters()}
 
-    def tensors(self) -> tuple[Tensor, ...]:
+    def tensors(self) -> State:
         """What a step reads and changes."""
         return self.vector, self.mean, self.square, self.step_count, self.learning_rate
 
-    def module_with(self, vector: Tensor) -> Callable:
+    def module_with(self, vector: Tensor) -> Module:
         """The module as a function of its inputs, with its parameters taken from `vector` [P]."""
-        pieces = vector.split([shape.numel() for shape in self._shapes.values()])
+        pieces = torch.split(vector, [shape.numel() for shape in self._shapes.values()])
         parameters = {n: x.view(shape) for (n, shape), x in zip(self._shapes.items(), pieces, strict=True)}
         return lambda *inputs: torch.func.functional_call(self.module, parameters, inputs)
 
@@ -55,47 +59,68 @@ class Trainable:
 
 
 class Optimizer:
-    """Adam on networks that learn from the same minibatches, each with its own learning rate.
+    """Moves networks that learn from the same minibatches, each with its own learning rate.
 
-    Gradients are clipped by their norm: each network's own, or that of all together. On a batch of `compiled_size` the
-    whole step (forward, gradients, clipping, Adam) runs as machine code, which is the same for all values of the
-    algorithm's settings that are floats.
+    Without an algorithm's own `gradients` and `step` that is Adam. Gradients are clipped by their norm: each network's
+    own, or that of all together. On a batch of `compiled_size` the whole step (forward, gradients, clipping, Adam) runs
+    as machine code, which is the same for all values of the algorithm's settings that are floats. With `gradients` or
+    `step` of its own nothing is compiled, and `generator` is what the first draws its noise from.
     """
 
     def __init__(
         self,
         networks: Sequence[Trainable],
-        algorithm: Algorithm,
-        epochs: int,
-        minibatch_size: int | None,
-        compiled_size: int | None,
+        algorithm: Hooks,
+        compiled_size: int | None = None,
+        generator: torch.Generator | None = None,
     ) -> None:
-        self.networks, self.epochs, self.minibatch_size = networks, epochs, minibatch_size
+        self.networks, self.algorithm = networks, algorithm
+        self.generator = generator or torch.Generator()
         self.recorded: tuple[str, ...] = ()
+        self._own_gradients, self._own_step = (algorithm.overrides(name) for name in ("gradients", "step"))
+        self._fields: tuple[str, ...] = ()  # of the batch, by the order of their tensors
         self.code = MachineCode(
             f"{' and '.join(n.name for n in networks)} steps",
-            partial(self._step, algorithm),
-            compiled_size,
-            general=lambda numbers, *tensors: self._step(algorithm.with_numbers(numbers), *tensors),
+            lambda *tensors: self._step(self.algorithm, *tensors),
+            None if self._own_gradients or self._own_step else compiled_size,
+            general=lambda numbers, *tensors: self._step(self.algorithm.with_numbers(numbers), *tensors),
             numbers=algorithm.numbers(),
+            numbers_change=algorithm.overrides("after_update"),
         )
 
-    def step(self, batch: Batch) -> Tensor:
-        """One gradient step; returns the scalars `recorded`: the losses', and the gradients' norms before clipping."""
-        states = [tensor for network in self.networks for tensor in network.tensors()]
-        return self.code(len(batch), *states, *batch.tensors())
+    def use(self, algorithm: Hooks) -> None:
+        """Go on with another algorithm, which differs from the one before in the values of its floats alone."""
+        self.algorithm = algorithm
+        self.code.set_numbers(algorithm.numbers())
 
-    def _step(self, algorithm: Algorithm, *tensors: Tensor) -> Tensor:
+    def step(self, batch: Batch) -> Tensor:
+        """One step; returns the scalars `recorded`: the losses', and the gradients' norms before clipping."""
+        states = [tensor for network in self.networks for tensor in network.tensors()]
+        tensors = batch.tensors()
+        self._fields = tuple(tensors)
+        return self.code(len(batch), *states, *tensors.values())
+
+    def _step(self, algorithm: Hooks, *tensors: Tensor) -> Tensor:
         size = len(self.networks[0].tensors())
         states = [tensors[i * size : (i + 1) * size] for i in range(len(self.networks))]
-        batch = Batch(*tensors[len(states) * size :])
+        batch = Batch.from_tensors(self._fields, tensors[len(states) * size :])
         parameters = [vector.detach().requires_grad_() for vector, *_ in states]
-        losses, record = [], {}
-        for network, vector in zip(self.networks, parameters, strict=True):
-            loss, scalars = network.loss(algorithm, network.module_with(vector), batch)
+        losses: list[Tensor] = []
+        objectives: list[Objective] = []
+        record: dict[str, Tensor] = {}
+        for network, state, vector in zip(self.networks, states, parameters, strict=True):
+            loss, scalars, made = network.loss(algorithm, network.module_with(vector), batch)
             losses.append(loss)
             record |= scalars
-        gradients = torch.autograd.grad(losses, parameters)
+            if self._own_gradients or self._own_step:
+                objectives.append(self._objective(algorithm, network, state, vector, loss, made, batch))
+        if self._own_gradients:
+            gradients = [
+                self._checked("gradients", algorithm.gradients(objective, batch, self.generator), objective)
+                for objective in objectives
+            ]
+        else:
+            gradients = list(torch.autograd.grad(losses, parameters))
         norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
         record |= {f"{n.name}_gradient_norm": norm for n, norm in zip(self.networks, norms, strict=True)}
         if algorithm.max_grad_norm is not None:
@@ -103,24 +128,73 @@ class Optimizer:
                 norms = [torch.linalg.vector_norm(torch.stack(norms))] * len(norms)
             scales = [torch.clamp(algorithm.max_grad_norm / (norm + 1e-6), max=1.0) for norm in norms]
             gradients = [gradient * scale for gradient, scale in zip(gradients, scales, strict=True)]
-        with torch.no_grad():
-            for (vector, mean, square, step_count, learning_rate), gradient in zip(states, gradients, strict=True):
-                adam(
-                    [vector],
-                    [gradient],
-                    [mean],
-                    [square],
-                    [],
-                    [step_count],
-                    foreach=False,
-                    differentiable=True,  # computes with the step count as a tensor, which a compiler cannot know
-                    amsgrad=False,
-                    beta1=ADAM_BETAS[0],
-                    beta2=ADAM_BETAS[1],
-                    lr=learning_rate,
-                    weight_decay=0.0,
-                    eps=algorithm.adam_epsilon,
-                    maximize=False,
-                )
+        if self._own_step:
+            for objective, state, gradient in zip(objectives, states, gradients, strict=True):
+                after = self._checked("step", algorithm.step(objective, gradient, batch), objective)
+                state[0].copy_(after)
+        else:
+            for state, gradient in zip(states, gradients, strict=True):
+                take_adam_step(state, gradient, algorithm.adam_epsilon)
         self.recorded = tuple(record)
         return torch.stack([value.detach().float() for value in record.values()])
+
+    def _objective(
+        self,
+        algorithm: Hooks,
+        network: Trainable,
+        state: State,
+        vector: Tensor,
+        loss: Tensor,
+        made: Distribution | Tensor,
+        batch: Batch,
+    ) -> Objective:
+        """The network's loss on the batch as `gradients` and `step` see it."""
+
+        def loss_at(parameters: Tensor) -> Tensor:
+            return network.loss(algorithm, network.module_with(parameters), batch)[0]
+
+        def kl_at(parameters: Tensor) -> Tensor:
+            if isinstance(made, Tensor):
+                raise ValueError(f"the critic {network.name!r} is no policy, so it has no KL divergence")
+            distribution = network.module_with(parameters)(batch.observations, batch.action_masks)
+            return kl_from_old(distribution, batch).mean()
+
+        def take_step(gradient: Tensor) -> Tensor:
+            take_adam_step(state, gradient, algorithm.adam_epsilon)
+            return state[0]
+
+        return Objective(network.name, vector, loss, outputs_of(made), loss_at, kl_at, take_step)
+
+    def _checked(self, method: str, result: object, objective: Objective) -> Tensor:
+        """What a method of the algorithm returned; InvalidAlgorithm where it is not a tensor like the parameters."""
+        shape = tuple(objective.parameters.shape)
+        if not isinstance(result, Tensor) or tuple(result.shape) != shape:
+            found = f"a tensor of shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
+            raise InvalidAlgorithm(
+                f"{where(self.algorithm)}.{method} returned {found} for the network {objective.network!r}; expected is "
+                f"a tensor of shape {shape}, that of its parameters"
+            )
+        return result.detach()
+
+
+@torch.no_grad()
+def take_adam_step(state: State, gradient: Tensor, epsilon: float) -> None:
+    """Move the parameters and Adam's state of them, which are `Trainable.tensors()`, along a gradient [P]."""
+    vector, mean, square, step_count, learning_rate = state
+    adam(
+        [vector],
+        [gradient],
+        [mean],
+        [square],
+        [],
+        [step_count],
+        foreach=False,
+        differentiable=True,  # computes with the step count as a tensor, which a compiler cannot know
+        amsgrad=False,
+        beta1=ADAM_BETAS[0],
+        beta2=ADAM_BETAS[1],
+        lr=learning_rate,
+        weight_decay=0.0,
+        eps=epsilon,
+        maximize=False,
+    )

@@ -1,14 +1,23 @@
 """π(a|s), categorical or Gaussian: acts in NumPy, learns in Torch, on the same memory."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium.spaces import Discrete, Space
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, Independent, Normal
+from torch.distributions import Categorical, Distribution, Independent, Normal, kl_divergence, register_kl
 
-from algorithms.core.mlp import flatten_parameters, forward_in_numpy, multilayer_perceptron, numpy_layers
+from algorithms.core.mlp import (
+    HIDDEN_SIZES,
+    flatten_parameters,
+    forward_in_numpy,
+    multilayer_perceptron,
+    numpy_layers,
+)
+from algorithms.core.task import action_parts
 
 QUADRATURE_NODES = 32  # Gauss–Hermite, for a squashed Gaussian's entropy; exact to 2e-5 for std ≤ 1.5, to 2e-4 at 2
 NODES, WEIGHTS = (  # made here, because what calls NumPy cannot be compiled
@@ -20,27 +29,40 @@ WEIGHTS /= WEIGHTS.sum()
 class Policy(nn.Module):
     """π(a|s): categorical for Discrete, diagonal Gaussian with a state-independent log-std for Box.
 
+    For MultiDiscrete([n_1, …, n_K]) it is a product of K categoricals, one for each part of the action; the network has
+    Σ n_k outputs, those of the first part first.
+
     With `action_bounds` "clip" the environment receives the Gaussian's sample clipped to the task's bounds; with
     "squash" it receives low + (tanh(u) + 1)/2 · (high − low) of the Gaussian's sample u. In both cases the action that
     is stored and whose probability is asked for is the sample before the bounds: u, not its image.
     """
 
     def __init__(
-        self, observation_size: int, action_space: Space, action_bounds: str, generator: torch.Generator
+        self,
+        observation_size: int,
+        action_space: Space[Any],
+        action_bounds: str,
+        generator: torch.Generator,
+        hidden_sizes: Sequence[int] = HIDDEN_SIZES,
+        activation: str = "tanh",
     ) -> None:
         super().__init__()
-        self.discrete = isinstance(action_space, Discrete)
+        space: Any = action_space  # of a kind that check_task accepts
+        self.parts = action_parts(action_space)  # (n_1, …, n_K), or None
+        self.discrete = self.parts is not None or isinstance(action_space, Discrete)
         self.squash = action_bounds == "squash" and not self.discrete
-        outputs = int(action_space.n) if self.discrete else action_space.shape[0]
-        self.network = multilayer_perceptron(observation_size, outputs, 0.01, generator)
+        outputs = sum(self.parts) if self.parts else int(space.n) if self.discrete else space.shape[0]
+        self.network = multilayer_perceptron(observation_size, outputs, 0.01, generator, hidden_sizes, activation)
         if not self.discrete:
             self.log_std = nn.Parameter(torch.zeros(outputs))
-            self.low, self.high = (np.asarray(x, np.float32) for x in (action_space.low, action_space.high))
+            self.low, self.high = (np.asarray(x, np.float32) for x in (space.low, space.high))
+        self.half_range: Tensor
         if self.squash:
             self.register_buffer("half_range", torch.from_numpy((self.high - self.low) / 2))
         self.parameter_vector = flatten_parameters(self)
-        self._layers = numpy_layers(self.network)
-        self._numpy_log_std = None if self.discrete else self.log_std.detach().numpy()
+        self._layers, self._activation = numpy_layers(self.network), activation
+        self._part_ends = np.cumsum(self.parts)[:-1] if self.parts else None  # where one part's outputs end
+        self._numpy_log_std: np.ndarray = np.zeros(0) if self.discrete else self.log_std.detach().numpy()
 
     def act(
         self,
@@ -52,15 +74,19 @@ class Policy(nn.Module):
     ) -> np.ndarray:
         """Sample an action for each row of `observations` [N, D], or take the likeliest one or the Gaussian's mean.
 
-        Returns int64 [N] or float32 [N, A], before the bounds. `action_masks` [N, A] is True where allowed.
+        Returns int64 [N] for Discrete, int64 [N, K] for MultiDiscrete, or float32 [N, A] for Box, before the bounds.
+        `action_masks` (bool [N, A]) is True where an action is allowed; for MultiDiscrete A is Σ n_k.
         """
-        outputs = forward_in_numpy(self._layers, observations)
+        outputs = forward_in_numpy(self._layers, observations, self._activation)
         if self.discrete:
             if action_masks is not None:
                 outputs = np.where(action_masks, outputs, -np.inf)
             if not mode:
                 outputs = outputs + rng.gumbel(size=outputs.shape)  # argmax of logits + Gumbel noise is a sample
-            return outputs.argmax(axis=-1)
+            if self._part_ends is not None:
+                return np.stack([part.argmax(axis=-1) for part in np.split(outputs, self._part_ends, -1)], axis=-1)
+            choices: np.ndarray = outputs.argmax(axis=-1)
+            return choices
         if mode:
             return outputs
         noise = rng.standard_normal(outputs.shape, np.float32)
@@ -74,14 +100,20 @@ class Policy(nn.Module):
             return actions
         if self.squash:
             actions = self.low + (np.tanh(actions) + 1) / 2 * (self.high - self.low)  # rounding may leave the bounds
-        return np.minimum(np.maximum(actions, self.low), self.high)
+        bounded: np.ndarray = np.minimum(np.maximum(actions, self.low), self.high)
+        return bounded
 
     def forward(self, observations: Tensor, action_masks: Tensor | None = None) -> Distribution:
-        """The distribution over actions at each of `observations` [B, D]; `log_prob` and `entropy` are [B]."""
+        """The distribution over actions at each of `observations` [B, D]; `log_prob` and `entropy` are [B].
+
+        For MultiDiscrete `log_prob` is [B, K], of each part (`Parts`).
+        """
         outputs = self.network(observations)
         if self.discrete:
             if action_masks is not None:
                 outputs = torch.where(action_masks, outputs, torch.finfo(outputs.dtype).min)
+            if self.parts:
+                return Parts(outputs, self.parts)
             return Categorical(logits=outputs, validate_args=False)
         gaussian = Normal(outputs, self.log_std.exp().expand_as(outputs), validate_args=False)
         if self.squash:
@@ -89,12 +121,40 @@ class Policy(nn.Module):
         return Independent(gaussian, 1, validate_args=False)
 
 
+class Parts(Distribution):
+    """A product of K categoricals with n_1, …, n_K choices, given by their logits one after another [B, Σ n_k].
+
+    log π(a|s) = Σ_k log π_k(a_k|s). `log_prob` is [B, K]: the log-probability of each part, whose sum over the parts is
+    that of the action. The parts are independent, so the entropy and the KL divergence [B] are sums over them.
+    """
+
+    def __init__(self, logits: Tensor, parts: tuple[int, ...]) -> None:
+        super().__init__(logits.shape[:-1], torch.Size([len(parts)]), validate_args=False)
+        self.logits, self.parts = logits, parts
+        lowest, widest = torch.finfo(logits.dtype).min, max(parts)  # choices that a part lacks have probability 0
+        columns = [
+            nn.functional.pad(x, (0, widest - x.shape[-1]), value=lowest)
+            for x in torch.split(logits, list(parts), dim=-1)
+        ]
+        self.categorical = Categorical(logits=torch.stack(columns, dim=-2), validate_args=False)  # [B, K, max n_k]
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """log π_k(a_k|s) [B, K] of each part of `actions`, int64 [B, K]."""
+        log_probs: Tensor = self.categorical.log_prob(actions)  # type: ignore[no-untyped-call]
+        return log_probs
+
+    def entropy(self) -> Tensor:
+        """The entropy [B] of the whole action: Σ_k of the parts' entropies."""
+        entropies: Tensor = self.categorical.entropy()  # type: ignore[no-untyped-call]
+        return entropies.sum(-1)
+
+
 class SquashedGaussian(Distribution):
     """The distribution of a = centre + half_range · tanh(u) with u Gaussian, asked about by u.
 
     log p(a) = log N(u) − Σ log(half_range · (1 − tanh²(u))), the change of variables (Haarnoja et al., 2018, app. C).
-    The entropy has no closed form; E[log(1 − tanh²(u))] is computed by Gauss–Hermite quadrature, so it is deterministic
-    and differentiable.
+    The entropy has no closed form. E[log(1 − tanh²(u))] is computed by Gauss–Hermite quadrature, so the entropy is
+    deterministic and differentiable.
     """
 
     def __init__(self, gaussian: Normal, half_range: Tensor) -> None:
@@ -108,10 +168,18 @@ class SquashedGaussian(Distribution):
 
     def log_prob(self, u: Tensor) -> Tensor:
         """log p(a) [B] of the action whose pre-image is u [B, A]."""
-        return (self.gaussian.log_prob(u) - self._log_slope(u)).sum(-1)
+        log_density: Tensor = self.gaussian.log_prob(u)  # type: ignore[no-untyped-call]
+        return (log_density - self._log_slope(u)).sum(-1)
 
     def entropy(self) -> Tensor:
         """−E[log p(a)] [B]."""
         u = self.gaussian.loc[..., None] + self.gaussian.scale[..., None] * NODES
         log_slope = (self._log_slope(u.movedim(-1, 0)).movedim(0, -1) * WEIGHTS).sum(-1)
-        return (self.gaussian.entropy() + log_slope).sum(-1)
+        entropy: Tensor = self.gaussian.entropy()  # type: ignore[no-untyped-call]
+        return (entropy + log_slope).sum(-1)
+
+
+@register_kl(Parts, Parts)  # type: ignore[no-untyped-call, untyped-decorator]
+def _kl_of_parts(p: Parts, q: Parts) -> Tensor:
+    """KL(p ‖ q) [B] of whole actions: Σ_k of the parts' divergences."""
+    return kl_divergence(p.categorical, q.categorical).sum(-1)

@@ -30,4 +30,5 @@ class RewardScaler:
     def __call__(self, rewards: np.ndarray) -> np.ndarray:
         """Scaled rewards [...]."""
         scaled = rewards / np.sqrt(self.statistics.variance[0] + SMALLEST_VARIANCE)
-        return np.clip(scaled, -REWARD_CLIP, REWARD_CLIP)
+        clipped: np.ndarray = np.clip(scaled, -REWARD_CLIP, REWARD_CLIP)
+        return clipped

@@ -1,40 +1,71 @@
 """The steps collected under one policy, and the one loop that collects them."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.policies import Policy
+from algorithms.core.task import Transition
 from algorithms.core.vector_env import VectorEnv
+
+
+def _not_yet() -> np.ndarray:
+    """The values of a rollout before Learner.prepare has filled them in: an array that fits no other."""
+    return np.zeros((0, 0))
 
 
 @dataclass
 class Rollout:
-    """T consecutive steps of N environments, time first.
+    """T consecutive steps of N environments. Arrays of steps are [T, N, …], time first; K is an action's parts.
 
-    In a rollout of whole episodes the environments finish at different times; the rows after an environment's last
-    episode have `valid` = False, zero reward and no done, so that they add nothing to any sum over time.
+    In a rollout of whole episodes the environments finish at different times. The rows after an environment's last
+    episode are padding: `valid` is False there, rewards and costs are 0 and no episode ends, so that they add nothing
+    to any sum over time.
     """
 
     observations: np.ndarray  # float32 [T, N, D], as the task gives them (flattened, not normalised)
-    actions: np.ndarray  # int64 [T, N] for Discrete, float32 [T, N, A] for Box, before bounds are applied
-    rewards: np.ndarray  # float64 [T, N]
-    terminated: np.ndarray  # bool [T, N], the task ended the episode
-    truncated: np.ndarray  # bool [T, N], the time limit ended the episode
-    next_observations: np.ndarray  # float32 [T, N, D], the true successor, also at an episode's end
-    valid: np.ndarray  # bool [T, N], a step that was really taken
-    action_masks: np.ndarray | None = None  # bool [T, N, A], True where an action is allowed
-    values: np.ndarray | None = None  # float64 [T, N], V(s_t) before the update; zero without a critic
-    next_values: np.ndarray | None = None  # float64 [T, N], V(s_{t+1}) of the true successor
+    actions: np.ndarray  # int64 for Discrete; int64 [T, N, K] for MultiDiscrete; float32 [T, N, A] for Box, not bounded
+    rewards: np.ndarray  # float64
+    terminated: np.ndarray  # bool: the task ended the episode
+    truncated: np.ndarray  # bool: the time limit ended the episode
+    next_observations: np.ndarray  # float32 [T, N, D], the true successor, also at the end of an episode
+    valid: np.ndarray  # bool: a step that was really taken
+    action_masks: np.ndarray | None = None  # bool [T, N, A], True where an action is allowed (of all parts: A = Σ n_k)
+    values: np.ndarray = field(default_factory=_not_yet)  # float64, V(s_t) before the update; zero without a critic
+    next_values: np.ndarray = field(default_factory=_not_yet)  # float64, V(s_{t+1}) of the true successor
+    reported_costs: np.ndarray | None = None  # float64, info["cost"]; None where the task has reported none
+    part_rewards: np.ndarray | None = None  # float64 [T, N, K], info["part_rewards"]; None where the task reports none
+    variants: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # int64 [N], of each environment
     acting_seconds: float = 0.0  # spent on choosing the actions
-    stepping_seconds: float = 0.0  # spent in the environments and on their episodes' accounts
+    stepping_seconds: float = 0.0  # spent in the environments and on counting their episodes
+    # Of the critics other than "value", by name: float64 [T, N] for V(s), [T, N, A] for Q(s, ·); zero where not valid.
+    critic_values: dict[str, np.ndarray] = field(default_factory=dict)
+    critic_next_values: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def done(self) -> np.ndarray:
         """bool [T, N]: the episode ended here, for either reason."""
-        return self.terminated | self.truncated
+        result: np.ndarray = self.terminated | self.truncated
+        return result
+
+    @property
+    def costs(self) -> np.ndarray:
+        """float64 [T, N]: the cost of each step; 0 where the task reports none."""
+        return np.zeros(self.rewards.shape) if self.reported_costs is None else self.reported_costs
+
+    @property
+    def mean_cost(self) -> float:
+        """Cost per step: the mean over the valid steps. Not finite where a cost is not."""
+        return 0.0 if self.reported_costs is None else float(self.reported_costs[self.valid].mean())
+
+    @property
+    def parts(self) -> int | None:
+        """K, the number of parts of an action; None where actions are in Discrete or Box."""
+        has_parts = self.actions.ndim == 3 and np.issubdtype(self.actions.dtype, np.integer)
+        return self.actions.shape[2] if has_parts else None
 
 
 def collect(
@@ -49,10 +80,14 @@ def collect(
 ) -> Rollout:
     """Collect `steps` steps, or `episodes` complete episodes, from each environment.
 
-    `mode` takes the mode action (`Policy.act`) instead of a sampled one. An environment that has finished its episodes
-    waits, already reset, for the next rollout: nothing is stepped that is not counted.
+    Exactly one of the two is given. `mode` takes the mode action (`Policy.act`) instead of a sampled one. An
+    environment that has finished its episodes waits, already reset, for the next rollout: every step taken is counted.
     """
-    observations, actions, transitions, masks, actives = [], [], [], [], []
+    observations: list[np.ndarray] = []
+    actions: list[np.ndarray] = []
+    transitions: list[Transition] = []
+    masks: list[np.ndarray | None] = []
+    actives: list[np.ndarray] = []
     active = None if episodes is None else np.ones(envs.num_envs, bool)
     episodes_left = np.full(envs.num_envs, episodes or 0)
     acting_seconds = stepping_seconds = 0.0
@@ -68,14 +103,15 @@ def collect(
         stepping_seconds += time.perf_counter() - acted
         acting_seconds += acted - began
         transitions.append(transition)
-        if episodes is None:
+        if active is None:
             finished = len(observations) == steps
         else:
             actives.append(active)
             episodes_left = episodes_left - (transition.terminated | transition.truncated)
             active = episodes_left > 0
             finished = not np.count_nonzero(active)
-    next_observations, rewards, terminated, truncated = (np.array(x) for x in zip(*transitions, strict=True))
+    *fields, costs, part_rewards = zip(*transitions, strict=True)
+    next_observations, rewards, terminated, truncated = (np.array(x) for x in fields)
     return Rollout(
         np.array(observations),
         np.array(actions),
@@ -84,14 +120,21 @@ def collect(
         truncated,
         next_observations,
         np.array(actives) if actives else np.ones(rewards.shape, bool),
-        action_masks=_stack_masks(masks),
+        action_masks=_stack(masks, np.ones_like),  # everything is allowed until the first mask
+        reported_costs=_stack(costs, np.zeros_like),  # nothing has a cost until the first one
+        part_rewards=_stack(part_rewards, np.zeros_like),
+        variants=envs.variants,
         acting_seconds=acting_seconds,
         stepping_seconds=stepping_seconds,
     )
 
 
-def _stack_masks(masks: list[np.ndarray | None]) -> np.ndarray | None:
-    """[T, N, A], or None where the task has never masked; everything is allowed until its first mask."""
-    if masks[-1] is None:
+def _stack(rows: Sequence[np.ndarray | None], missing: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | None:
+    """The rows as one array [T, …], or None where the last is None.
+
+    A task may begin to report something at any step, and then goes on: earlier rows are `missing(last row)`.
+    """
+    last = rows[-1]
+    if last is None:
         return None
-    return np.array([np.ones_like(masks[-1]) if mask is None else mask for mask in masks])
+    return np.array([missing(last) if row is None else row for row in rows])

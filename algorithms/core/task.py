@@ -1,23 +1,29 @@
-"""A task: a Gymnasium id, its preprocessing, and what steps it."""
+"""A task: a Gymnasium id with its preprocessing and its variants, and what a backend gives at each of its steps."""
 
 import logging
-from dataclasses import KW_ONLY, dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
 
 import gymnasium
 import mujoco
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 
 SUPPORTED_SPACES = (
-    "supported are actions in Discrete or in a flat Box of floats, "
+    "supported are actions in Discrete, in MultiDiscrete with one row of parts, or in a flat Box of floats, "
     "and observations in Discrete (one-hot) or in a flat Box"
 )
 
 
 @dataclass(frozen=True)
 class Task:
-    """A Gymnasium id and its preprocessing, which is the same for every algorithm."""
+    """A Gymnasium id and its preprocessing, which is the same for every algorithm.
+
+    `variants` makes it K variants of one environment (other dynamics, say): each is a mapping of keyword arguments for
+    `gymnasium.make`. Of N environments, environment i belongs to variant i mod K. All variants have the same spaces.
+    Without variants there is one environment, which gets no keyword arguments.
+    """
 
     id: str
     _: KW_ONLY
@@ -26,16 +32,51 @@ class Task:
     normalize_rewards: bool = False  # divide by the running deviation of the discounted return, clip at ±10
     action_bounds: Literal["clip", "squash"] = "clip"
     max_episode_steps: int | None = None  # a time limit instead of the registered one; needed where there is none
+    variants: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)  # mappings have no hash; the rest has
 
 
 class UnsupportedTask(ValueError):
-    """A task that cannot be made, or whose spaces or backend are not supported."""
+    """A task that cannot be made, whose spaces, variants or backend are not supported, or that gives unusable infos."""
+
+
+class Transition(NamedTuple):
+    """The result of one step of all environments; the rows of environments that were not stepped are zero."""
+
+    next_observations: np.ndarray  # float32 [N, D]
+    rewards: np.ndarray  # float64 [N]
+    terminated: np.ndarray  # bool [N]
+    truncated: np.ndarray  # bool [N]
+    costs: np.ndarray | None = None  # float64 [N]; None as long as the task has reported no cost
+    part_rewards: np.ndarray | None = None  # float64 [N, K]; None where the task reports none
+
+
+class Backend(Protocol):
+    """N environments that a VectorEnv steps and restarts."""
+
+    action_space: Space[Any]
+    observation_size: int  # D
+
+    @property
+    def action_masks(self) -> np.ndarray | None:
+        """bool [N, A], True where an action is allowed now; None where the task has never masked."""
+
+    def reset(self, ids: np.ndarray) -> np.ndarray:
+        """Begin an episode in the environments `ids` (int [k]); returns their first observations, float32 [k, D]."""
+
+    def step(self, actions: np.ndarray, active: np.ndarray | None) -> Transition:
+        """Step the environments where `active` (bool [N]; None: all) with `actions` [N, …].
+
+        An environment whose episode has ended is not restarted: it waits for `reset`.
+        """
+
+    def close(self) -> None:
+        """Close every environment."""
 
 
 def send_mujoco_warnings_to_logging() -> None:
     """Let MuJoCo warn through Python's logging instead of a MUJOCO_LOG.TXT in the working directory.
 
-    That Gymnasium's own model files use deprecated attributes is nothing that a user could act on: debug level.
+    Gymnasium's own model files use deprecated attributes. A user cannot change that: those warnings have debug level.
     """
     logger = logging.getLogger("mujoco")
 
@@ -45,25 +86,46 @@ def send_mujoco_warnings_to_logging() -> None:
     mujoco.set_mju_user_warning(warn)
 
 
-def make_env(task: Task) -> gymnasium.Env:
-    """One Gymnasium environment of the task, which also says what its spaces and its time limit are.
+def make_env(task: Task, variant: int = 0) -> gymnasium.Env[Any, Any]:
+    """One Gymnasium environment of the task, which also has its spaces and its time limit.
 
-    Raises UnsupportedTask, with a sentence, where the id is unknown or a space is not supported.
+    `variant` is an index of `task.variants`; it has no meaning where there are none. Raises UnsupportedTask, with a
+    sentence, where the environment cannot be made (an unknown id, say) or one of its spaces is not supported.
     """
     send_mujoco_warnings_to_logging()
+    arguments = task.variants[variant] if task.variants else {}
     try:
-        env = gymnasium.make(task.id, max_episode_steps=task.max_episode_steps, disable_env_checker=True)
-    except Exception as error:  # whatever its constructor does
-        raise UnsupportedTask(f"task {task.id!r} cannot be made: {type(error).__name__}: {error}") from error
-    actions, observations = env.action_space, env.observation_space
-    flat_actions = isinstance(actions, Box) and len(actions.shape) == 1 and np.issubdtype(actions.dtype, np.floating)
-    if not (isinstance(actions, Discrete) or flat_actions):
+        env = gymnasium.make(task.id, max_episode_steps=task.max_episode_steps, disable_env_checker=True, **arguments)
+    except Exception as error:  # an environment's constructor may raise anything
+        name = f"task {task.id!r}" + (f" with the variant {dict(arguments)}" if task.variants else "")
+        raise UnsupportedTask(f"{name} cannot be made: {type(error).__name__}: {error}") from error
+    _check_spaces(task, env.action_space, env.observation_space)
+    return env
+
+
+def check_variants(task: Task, num_envs: int) -> None:
+    """Raise UnsupportedTask where the task has more variants than there are environments, `num_envs`."""
+    if num_envs < len(task.variants):
+        raise UnsupportedTask(
+            f"task {task.id!r} has {len(task.variants)} variants, but there are only {num_envs} environments "
+            "(num_envs); each variant needs at least one"
+        )
+
+
+def action_parts(space: Space[Any]) -> tuple[int, ...] | None:
+    """How many choices each part of an action has, (n_1, …, n_K); None where the action is not MultiDiscrete."""
+    return tuple(int(n) for n in space.nvec) if isinstance(space, MultiDiscrete) else None
+
+
+def _check_spaces(task: Task, actions: Space[Any], observations: Space[Any]) -> None:
+    flat_box = isinstance(actions, Box) and len(actions.shape) == 1 and np.issubdtype(actions.dtype, np.floating)
+    row_of_parts = isinstance(actions, MultiDiscrete) and actions.nvec.ndim == 1
+    if not (isinstance(actions, Discrete) or row_of_parts or flat_box):
         raise UnsupportedTask(f"task {task.id!r} has actions in {actions}; {SUPPORTED_SPACES}")
     if not (isinstance(observations, Discrete) or (isinstance(observations, Box) and len(observations.shape) == 1)):
         raise UnsupportedTask(f"task {task.id!r} has observations in {observations}; {SUPPORTED_SPACES}")
-    if task.action_bounds == "squash" and not (flat_actions and actions.is_bounded()):
+    if task.action_bounds == "squash" and not (isinstance(actions, Box) and actions.is_bounded()):
         raise UnsupportedTask(
-            f"task {task.id!r} has actions in {actions}: action_bounds "
-            "'squash' needs a Box with finite bounds; use 'clip'"
+            f"task {task.id!r} has actions in {actions}, but action_bounds 'squash' needs a Box with finite bounds; "
+            "use 'clip'"
         )
-    return env

@@ -1,57 +1,27 @@
-"""The only training loop: collect, learn, observe, until the step budget is used; then evaluate."""
+"""The only on-policy training loop: collect, learn, observe, until the step budget is used; then evaluate."""
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from algorithms.core.algorithm import Algorithm
-from algorithms.core.on_policy import Learner
-from algorithms.core.rollout import collect
+from algorithms.core.algorithm import OnUpdate
+from algorithms.core.batch import Batch
+from algorithms.core.hooks import Hooks
+from algorithms.core.normalizer import RunningNormalizer
+from algorithms.core.policies import Policy
+from algorithms.core.rollout import Rollout, collect
+from algorithms.core.run import EVALUATIONS, Checkpoint, Evaluation, Run
 from algorithms.core.task import Task
-from algorithms.core.vector_env import Episode, VectorEnv
+from algorithms.core.vector_env import VectorEnv
 
 EVALUATION_EPISODES = 20
-EVALUATIONS = ("sampled", "mode")
-PHASES = ("stepping", "acting", "learning", "compiling", "training", "evaluating")  # training holds the four before it
 RECORDED_ROWS = 200  # rows of the update table at most; each holds the means over an equal share of the budget
-
-
-@dataclass
-class Evaluation:
-    """Raw returns and lengths of complete episodes on freshly seeded environments, statistics frozen."""
-
-    returns: list[float]
-    lengths: list[int]
-
-
-@dataclass
-class Checkpoint:
-    """The learner's arrays by name at a fraction of the budget."""
-
-    fraction: float
-    step: int
-    state: dict[str, np.ndarray]
-
-
-@dataclass
-class Run:
-    """Everything that a run produced. `diverged_at` is the step at which something stopped being finite, or None."""
-
-    episodes: list[Episode]
-    updates: list[dict[str, float]]  # rows of the update table
-    checkpoints: list[Checkpoint]
-    evaluation: dict[str, Evaluation] | None  # by kind; None for a diverged run
-    steps_taken: int
-    updates_made: int
-    compiled: bool = False  # whether gradient steps ran as machine code, whose last digits differ from the eager path's
-    diverged_at: int | None = None
-    diverged_because: str | None = None
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
 
 
 @dataclass(frozen=True)
@@ -70,40 +40,68 @@ class Seeds:
         return cls(*np.random.SeedSequence(seed).spawn(5))
 
 
+class Learner(Protocol):
+    """What the loop needs of a learner; `on_policy.Learner` is one, and says more of each."""
+
+    policy: Policy
+    normalizer: RunningNormalizer
+
+    @property
+    def compiled(self) -> bool:
+        """Whether it runs machine code."""
+
+    @property
+    def compiling_seconds(self) -> float:
+        """Seconds that compiling took until now."""
+
+    @property
+    def adapts(self) -> bool:
+        """Whether `adapt` is to be called after every update."""
+
+    def prepare(self, rollout: Rollout) -> Batch:
+        """Make a batch of a rollout."""
+
+    def update(self, batch: Batch, progress: float) -> dict[str, float]:
+        """Learn from the batch; returns the update's scalars by name."""
+
+    def diagnose(self, batch: Batch) -> dict[str, float]:
+        """Measure on the batch what the update did."""
+
+    def adapt(self, record: Mapping[str, float]) -> None:
+        """Change the algorithm's settings according to an update's scalars."""
+
+    def observe(self, rollout: Rollout) -> None:
+        """Take the rollout into the statistics."""
+
+    def is_finite(self) -> bool:
+        """Whether every parameter is finite."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Its arrays by name."""
+
+
 def train(
-    algorithm: Algorithm,
+    algorithm: Hooks,
+    make_learner: Callable[[VectorEnv, Seeds], Learner],
     task: Task,
     seed: int,
     steps: int,
     *,
     checkpoint_fractions: Sequence[float] = (),
-    compile: str = "auto",
-    runs: int = 5,
     evaluations: Sequence[str] = EVALUATIONS,
-    on_update: Callable[[int, list[Episode]], None] = lambda steps, episodes: None,
+    on_update: OnUpdate = lambda steps, episodes: None,
 ) -> Run:
-    """Train for `steps` environment steps: a pure function of algorithm, task, seed and steps.
+    """Train the learner that is made for the environments, for `steps` environment steps; see `Algorithm.train`.
 
     The last rollout of a step-based algorithm is cut to the budget (up to one step per environment); whole episodes are
-    finished, so `steps_taken` may exceed `steps` by part of a rollout. `compile` and `runs` are the learner's.
-    `evaluations` are the kinds of evaluation that the run ends with; one that is none raises ValueError at once.
-    `on_update` is told the steps taken and all episodes so far after every update.
+    finished, so `steps_taken` may exceed `steps` by part of a rollout. An unknown kind among `evaluations` raises
+    ValueError before anything is trained.
     """
     check_evaluations(evaluations)
     use_one_thread()
     seeds = Seeds.of(seed)
     envs = VectorEnv(task, algorithm.num_envs, seeds.environments)
-    learner = Learner(
-        algorithm,
-        task,
-        envs.observation_size,
-        envs.action_space,
-        initialisation=seeds.initialisation,
-        minibatches=seeds.minibatches,
-        steps=steps,
-        compile=compile,
-        runs=runs,
-    )
+    learner = make_learner(envs, seeds)
     rng = np.random.default_rng(seeds.acting)
     table = UpdateTable(steps)
     run = Run(envs.episodes, table.rows, [], None, 0, 0)
@@ -116,15 +114,23 @@ def train(
         if envs.steps >= steps:
             break
         progress = envs.steps / steps
-        rollout = collect(envs, learner.policy, learner.normalizer, rng, **_length(algorithm, steps - envs.steps))
+        length, episodes = _length(algorithm, steps - envs.steps)
+        rollout = collect(envs, learner.policy, learner.normalizer, rng, steps=length, episodes=episodes)
         began = time.perf_counter()
         batch = learner.prepare(rollout)
         record = learner.update(batch, progress)
+        if rollout.reported_costs is not None:
+            record["mean_cost"] = rollout.mean_cost  # recorded, and a cost that is not finite ends the run as diverged
         run.updates_made += 1
         run.diverged_because = _what_is_not_finite(record, learner)
         table.add(record)
-        if run.diverged_because is None and table.row_is_due(envs.steps):
-            table.close_row(envs.steps, learner.diagnose(batch))
+        row_is_due = table.row_is_due(envs.steps)
+        if run.diverged_because is None and (row_is_due or learner.adapts):
+            diagnostics = learner.diagnose(batch)
+            if row_is_due:
+                table.close_row(envs.steps, diagnostics)
+            if learner.adapts:
+                learner.adapt(record | diagnostics | _of_update(rollout, diagnostics, envs.steps / steps))
         learner.observe(rollout)
         seconds["learning"] += time.perf_counter() - began
         seconds["acting"] += rollout.acting_seconds
@@ -164,7 +170,8 @@ def evaluate(
 ) -> dict[str, Evaluation]:
     """20 complete episodes of each of `kinds`, with sampled actions or the mode action, on freshly seeded environments.
 
-    What one kind gives does not depend on whether the other is asked for.
+    What one kind gives does not depend on whether the other is asked for. A task with K variants gets the next multiple
+    of K, an equal number for each; there, the i-th return and length are those of variant i mod K.
     """
     check_evaluations(kinds)
     result = {}
@@ -172,11 +179,15 @@ def evaluate(
         if kind not in kinds:
             continue
         environments, acting = child.spawn(2)
-        envs = VectorEnv(task, EVALUATION_EPISODES, environments)
+        variants = len(task.variants) or 1
+        envs = VectorEnv(task, math.ceil(EVALUATION_EPISODES / variants) * variants, environments)
         rng = np.random.default_rng(acting)
         collect(envs, learner.policy, learner.normalizer, rng, episodes=1, mode=kind == "mode")
         envs.close()
-        result[kind] = Evaluation([e.return_ for e in envs.episodes], [e.length for e in envs.episodes])
+        episodes = envs.episodes
+        if task.variants:  # in the order of the environments instead of the order of the ends
+            episodes = [episodes[place] for place in np.argsort(envs.episode_envs)]
+        result[kind] = Evaluation([e.return_ for e in episodes], [e.length for e in episodes])
     return result
 
 
@@ -207,10 +218,16 @@ class UpdateTable:
         return step * RECORDED_ROWS // self._budget  # in whole numbers: the budget itself begins the last one
 
 
-def _length(algorithm: Algorithm, steps_left: int) -> dict[str, int]:
+def _of_update(rollout: Rollout, diagnostics: Mapping[str, float], progress: float) -> dict[str, float]:
+    """What `Hooks.after_update` is told beside the scalars that are recorded."""
+    return {"kl": diagnostics["approx_kl"], "mean_cost": rollout.mean_cost, "progress": min(progress, 1.0)}
+
+
+def _length(algorithm: Hooks, steps_left: int) -> tuple[int | None, int | None]:
+    """How many steps, or else how many episodes, the next rollout has of each environment."""
     if algorithm.whole_episodes:
-        return {"episodes": algorithm.rollout_length}
-    return {"steps": min(algorithm.rollout_length, math.ceil(steps_left / algorithm.num_envs))}
+        return None, algorithm.rollout_length
+    return min(algorithm.rollout_length, math.ceil(steps_left / algorithm.num_envs)), None
 
 
 def _what_is_not_finite(record: dict[str, float], learner: Learner) -> str | None:

@@ -29,6 +29,7 @@ from analysis.summary import finite
 
 
 def main() -> None:
+    """The command line. Exit status: that of the comparison, or 2 for a mistake of the user."""
     arguments = parser().parse_args()
     if arguments.a.resolve() == arguments.b.resolve():
         raise ResultsError(
@@ -46,7 +47,7 @@ def main() -> None:
 
 
 def compare(a: Side, b: Side, margin: float = MARGIN) -> Comparison:
-    """Both folders compared; `margin` is the largest difference of normalised scores that is of no interest."""
+    """Compare two folders. margin: the largest difference of normalised scores that is of no interest."""
     changes = [
         *section_changes("task", a.grid.tasks, b.grid.tasks),
         *section_changes("algorithm", a.grid.algorithms, b.grid.algorithms),
@@ -72,10 +73,11 @@ def compare(a: Side, b: Side, margin: float = MARGIN) -> Comparison:
 
 
 def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m analysis.compare",
         description="Compare two results folders: what was asked for, every run, and the scores, as b − a.",
-        epilog="Exit status: 0 where nothing differs by more than chance (identical, the same within the margin, or "
+        epilog="Exit status: 0 where no score differs by more than chance (identical, the same within the margin, or "
         "not told apart); 1 where a score does; 2 where nothing could be compared or tested, or for a mistake.",
     )
     parser.add_argument("a", type=Path, help="a grid's folder, e.g. results/default_before")
@@ -86,12 +88,12 @@ def parser() -> argparse.ArgumentParser:
         default=MARGIN,
         help="the largest difference of normalised scores that is of no interest (%(default)s)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as data")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the comparison as JSON")
     return parser
 
 
 def json_of(found: Comparison) -> str:
-    """Everything as JSON; null where there is no number."""
+    """The comparison as JSON text. null stands for a number that does not exist."""
     return json.dumps(finite(asdict(found)), indent=1, ensure_ascii=False, default=int, allow_nan=False) + "\n"
 
 

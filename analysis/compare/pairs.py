@@ -1,4 +1,4 @@
-"""Two results folders side by side: what was asked for, runs, scores, provenance."""
+"""Finds what differs between two results folders, a and b: what was asked for, runs, scores and provenance."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reading.grid import Grid, read_best, read_grid
+from analysis.reading.grid import Grid, read_grid
 from analysis.reading.jobs import STATES, Run, key, state_of
 from analysis.reading.runs import read_episodes
+from analysis.reading.winners import read_best
 from analysis.sections.learning.tables import curves as curve_table
 from analysis.sections.provenance.tables import provenance as provenance_table
 from analysis.sections.ranking.tables import ALL_TASKS, RANKED, Strata, strata_of
@@ -19,32 +20,41 @@ from analysis.statistics import comparison
 from analysis.statistics import scores as statistics
 
 SCALE = ("random_score", "reference_score")
-NOT_ASKED = ("title", "equation", "summary", "reference_source")  # words about a thing, not the thing
+NOT_ASKED = (
+    "title",
+    "equation",
+    "summary",
+    "reference_source",
+)  # descriptions; another description is no other task or algorithm
 MEASURES = {"score": "Final score", "auc": "AUC: mean of the learning curve"}
 SAME, DIFFERENT, UNKNOWN = 0, 1, 2  # exit status
 
 
 @dataclass(frozen=True)
 class Side:
-    """A results folder, with the state of every cell and the runs that are there."""
+    """A results folder: its grid, and every cell with its state and its run.json, or None where it has no run."""
 
     grid: Grid
     states: list[tuple[dict[str, Any], str, dict[str, Any] | None]]
 
     @property
     def runs(self) -> list[Run]:
+        """The cells that have a run, with it."""
         return [(cell, run) for cell, _, run in self.states if run is not None]
 
 
 def read_side(folder: Path) -> Side:
+    """Read a results folder. Raises ResultsError."""
     grid = read_grid(folder)
     return Side(grid, [(cell, *state_of(grid, cell)) for cell in grid.cells])
 
 
 @dataclass(frozen=True)
 class RunPair:
-    """A cell with a run in both. `same_until`: the step at which the last episode ended before they part, 0 if the
-    first differs; None where all episodes are the same.
+    """A cell that has a run in both folders.
+
+    same_until: the step at which the last episode ended that both runs share; 0 if the first episode differs; None
+    where all episodes are the same.
     """
 
     task: str
@@ -56,12 +66,14 @@ class RunPair:
 
 @dataclass(frozen=True)
 class ScorePair:
-    """One measure of an algorithm on a task, or on all `tasks` that can be tested together, in both folders.
+    """One measure of an algorithm in both folders: on one task, or on all `tasks` that can be tested together.
 
-    `a` and `b` are means of raw scores (over several tasks: of normalised ones); `difference` with its interval is
-    b − a of normalised ones; `p_adjusted` is Holm's. `same_within`: the smallest margin within which they are the same.
-    `verdict`: identical, differs, same, equal (every run of both has the same score: no spread to judge by), not told
-    apart, or too few runs. `asked`: what of task, steps, algorithm and settings is another in b.
+    a, b: means of raw scores; over several tasks, of normalised scores. difference: b − a of normalised scores, with
+    its interval from low to high. p_adjusted: p with Holm's correction. same_within: the smallest margin within which
+    a and b are the same. asked: which of task, steps, algorithm and settings differ in b.
+
+    verdict: identical; differs; same (within the margin); equal (all runs of both have the same score, so there is no
+    spread to judge by); not told apart (no difference found, which does not mean that they are equal); too few runs.
     """
 
     measure: str
@@ -86,9 +98,9 @@ class ScorePair:
 
 @dataclass(frozen=True)
 class Change:
-    """Something that was asked for and is another in b: of a task, an algorithm, a study, or a pair's settings.
+    """A value that a and b ask for differently: of a task, an algorithm, a study, or a setting on some tasks.
 
-    `tuned`: whether a study has chosen the value, in a and in b.
+    tuned: whether a study chose the value, in a and in b.
     """
 
     kind: str
@@ -102,7 +114,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that is said about two folders, in the order in which it is said."""
+    """A whole comparison of two folders, in the order of the text."""
 
     verdict: str
     status: int
@@ -117,7 +129,7 @@ class Comparison:
 
 
 def shared_pairs(a: Grid, b: Grid) -> list[tuple[str, str]]:
-    """(task, algorithm) of which both ask for cells, in the order of a."""
+    """Every (task, algorithm) for which both grids ask for cells, in the order of a."""
     asked = [{(cell["task"], cell["algorithm"]): None for cell in grid.cells} for grid in (a, b)]
     return [
         (task, algorithm)
@@ -128,7 +140,7 @@ def shared_pairs(a: Grid, b: Grid) -> list[tuple[str, str]]:
 
 
 def about(side: Side) -> dict[str, Any]:
-    """A folder's name, its grid, and how many runs are there; those that are not are named."""
+    """A folder: its name, its grid, its number of runs by state, and the cells without a run."""
     states = [state for _, state, _ in side.states]
     absent = [(cell, state) for cell, state, run in side.states if run is None]
     return {
@@ -141,18 +153,18 @@ def about(side: Side) -> dict[str, Any]:
 
 
 def differing(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Keys whose values differ, with both; None where a side does not have it."""
+    """Keys whose values differ, with the value in a and in b. None stands for a missing key."""
     names = [name for name in {**a, **b} if name not in NOT_ASKED]
     return [(name, a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)]
 
 
 def section_changes(what: str, a: dict[str, dict[str, Any]], b: dict[str, dict[str, Any]]) -> list[Change]:
-    """What differs of the tasks, or of the algorithms, that are in both."""
+    """Changes of the tasks, or of the algorithms, that are in both. what: "task" or "algorithm"."""
     return [Change(what, name, *values) for name in a if name in b for values in differing(a[name], b[name])]
 
 
 def setting_changes(a: Grid, b: Grid) -> list[Change]:
-    """Every setting that differs, once for all tasks on which an algorithm has the same two values."""
+    """Every setting that differs. Tasks on which an algorithm has the same two values share one change."""
     found: dict[str, Change] = {}
     for task, algorithm in shared_pairs(a, b):
         cells = [grid.requested(task, algorithm)[0] for grid in (a, b)]
@@ -164,13 +176,13 @@ def setting_changes(a: Grid, b: Grid) -> list[Change]:
 
 
 def tuned_settings(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a cell that a study has chosen."""
+    """The settings of a cell that a study chose."""
     best = [read_best(grid.folder, study) for study in grid.studies if study["directory"] == cell["tuned"]]
     return best[0]["settings"] if best and best[0] else {}
 
 
 def study_changes(a: Grid, b: Grid) -> list[Change]:
-    """How algorithms were tuned that both have on any task."""
+    """Changes of the studies of all algorithms that are in both grids."""
     ours, theirs = (
         {(study["algorithm"], study["group"]): study for study in grid.studies if study["algorithm"] in other}
         for grid, other in ((a, b.algorithms), (b, a.algorithms))
@@ -187,7 +199,9 @@ def study_changes(a: Grid, b: Grid) -> list[Change]:
 
 
 def asked_otherwise(task: str, algorithm: str, changes: list[Change]) -> list[str]:
-    """What may move a pair's scores because b asks for something else: steps, task, algorithm, settings."""
+    """What may move the scores of an algorithm on a task because b asks for something else: any of steps, task,
+    algorithm and settings.
+    """
     kinds = []
     for change in changes:
         if change.kind == "task" and change.name == task and change.key not in (*SCALE, "threshold"):
@@ -200,7 +214,7 @@ def asked_otherwise(task: str, algorithm: str, changes: list[Change]) -> list[st
 
 
 def only_in(grid: Grid, other: Grid) -> dict[str, list[Any]]:
-    """Tasks, algorithms and seeds of `grid` that `other` does not have, and its pairs that are missing besides."""
+    """Tasks, algorithms and seeds of `grid` that `other` lacks, and further cells that `other` lacks."""
     tasks = [task for task in grid.tasks if task not in other.tasks]
     algorithms = [algorithm for algorithm in grid.algorithms if algorithm not in other.algorithms]
     seeds = [seed for seed in grid.seeds if seed not in other.seeds]
@@ -215,7 +229,7 @@ def only_in(grid: Grid, other: Grid) -> dict[str, list[Any]]:
 
 
 def run_pairs(a: Side, b: Side) -> list[RunPair]:
-    """Every cell with a run in both, whether it is the same run."""
+    """Every cell that has a run in both, and whether these runs are identical."""
     theirs = {tuple(key(cell).values()): (cell, run) for cell, run in b.runs}
     found = []
     for cell, run in a.runs:
@@ -231,7 +245,10 @@ def run_pairs(a: Side, b: Side) -> list[RunPair]:
 
 
 def same_until(a: tuple[Path, dict[str, Any]], b: tuple[Path, dict[str, Any]]) -> int | None:
-    """The step at which the last episode ended before two runs part, 0 if the first differs; None if none does."""
+    """The step at which the last shared episode of two runs ended, 0 if the first differs, None if all are the same.
+
+    a, b: a run's folder and its run.json.
+    """
     if len({(folder / "episodes.csv").read_bytes() for folder, _ in (a, b)}) == 1:
         return None
     ours, theirs = (read_episodes(*side).to_numpy() for side in (a, b))
@@ -244,7 +261,9 @@ def same_until(a: tuple[Path, dict[str, Any]], b: tuple[Path, dict[str, Any]]) -
 
 
 def paired_scores(a: Side, b: Side, runs: list[RunPair], changes: list[Change]) -> list[ScorePair]:
-    """Both measures of every pair with runs in both, not yet tested against each other."""
+    """Final score and AUC of every algorithm and task with runs in both. p-values are not yet corrected, and there is
+    no verdict yet but "identical".
+    """
     ours, theirs = (scores_on_scale_of(a.grid, side) for side in (a, b))
     identical = {name for name, own in grouped(runs, name_of).items() if all_identical(own)}
     asked = {name: asked_otherwise(*name, changes) for name in shared_pairs(a.grid, b.grid)}
@@ -258,7 +277,7 @@ def paired_scores(a: Side, b: Side, runs: list[RunPair], changes: list[Change]) 
 
 
 def scores_on_scale_of(grid: Grid, side: Side) -> pd.DataFrame:
-    """A folder's scores, with the random and reference scores of `grid` where it has the task."""
+    """The scores of a folder, normalised with the random and reference scores of `grid` where it has the task."""
     tasks = {
         task: {**values, **{name: grid.tasks.get(task, values)[name] for name in SCALE}}
         for task, values in side.grid.tasks.items()
@@ -275,8 +294,10 @@ def score_pairs(
     identical: set[tuple[str, str]],
     asked: dict[tuple[str, str], list[str]],
 ) -> list[ScorePair]:
-    """One algorithm's pairs with their p-values: on each task, then on all that can be tested together. a and b: of the
-    measure, of its normalised values and of the runs' status, by task.
+    """The score pairs of one algorithm: on each task, then on all tasks that can be tested together.
+
+    a, b: for the measure, for its normalised column and for "status", the values of all runs by task. identical:
+    (task, algorithm) whose runs are all identical. asked: what of each (task, algorithm) differs in b.
     """
     ours, theirs = (side[RANKED[measure]] for side in (a, b))
     shared = [task for task in ours if task in theirs]
@@ -317,12 +338,13 @@ def score_pairs(
 
 
 def judged(pairs: list[ScorePair], margin: float) -> list[ScorePair]:
-    """The pairs with adjusted p-values and verdicts: one family of tests, whatever its measures."""
+    """The pairs with verdicts. The p-values of all pairs and both measures are corrected together (Holm)."""
     adjusted = comparison.holm([pair.p for pair in pairs])
     return [judge(pair, float(p), margin) for pair, p in zip(pairs, adjusted, strict=True)]
 
 
 def judge(pair: ScorePair, p: float, margin: float) -> ScorePair:
+    """A pair with its verdict, from its adjusted p-value."""
     if pair.verdict == "identical":
         return pair
     if np.isnan(p):
@@ -337,7 +359,7 @@ def judge(pair: ScorePair, p: float, margin: float) -> ScorePair:
 
 
 def status_of(scores: list[ScorePair]) -> int:
-    """The exit status: whether anything differs by more than chance, or nothing could be said about that."""
+    """The exit status: DIFFERENT where a score differs by more than chance, UNKNOWN where none could be tested."""
     verdicts = {pair.verdict for pair in scores}
     if "differs" in verdicts:
         return DIFFERENT
@@ -345,7 +367,7 @@ def status_of(scores: list[ScorePair]) -> int:
 
 
 def made_by(a: Side, b: Side) -> list[dict[str, Any]]:
-    """What made the runs, by name: each value in a and in b with its number of runs."""
+    """Versions, commits and machines: for each, its values in a and in b with their numbers of runs."""
     ours, theirs = (provenance_table(side.runs, ()) for side in (a, b))
     names = pd.concat([ours, theirs])[["kind", "name"]].drop_duplicates()
     return [
@@ -359,11 +381,12 @@ def made_by(a: Side, b: Side) -> list[dict[str, Any]]:
 
 
 def all_identical(runs: list[RunPair]) -> bool:
+    """Whether all these runs are identical in both folders."""
     return all(run.identical for run in runs)
 
 
 def grouped(items: Iterable[Any], name: Callable[[Any], Any]) -> dict[Any, list[Any]]:
-    """Items by name, in the order in which names first appear."""
+    """Items by name. Names keep the order in which they first appear."""
     groups: dict[Any, list[Any]] = {}
     for item in items:
         groups.setdefault(name(item), []).append(item)
@@ -371,4 +394,5 @@ def grouped(items: Iterable[Any], name: Callable[[Any], Any]) -> dict[Any, list[
 
 
 def name_of(pair: RunPair | ScorePair) -> tuple[str, str]:
+    """Task and algorithm."""
     return pair.task, pair.algorithm

@@ -1,6 +1,5 @@
-"""A comparison of two results folders as Markdown."""
+"""Writes a comparison of two results folders as Markdown."""
 
-import json
 import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -22,14 +21,14 @@ from analysis.compare.pairs import (
 )
 from analysis.reading.jobs import STATES
 from analysis.sections.ranking.tables import ALL_TASKS
-from analysis.words import count, enumerate_text, fixed, interval, number, p_text, plural
+from analysis.words import count, enumerate_text, fixed, interval, number, p_text, plural, setting_text
 
 WIDTH = 100  # columns of the text
-NAMED = 8  # things that a sentence names before it says how many more there are
+NAMED = 8  # names in a list; of the others only the number is said
 
 
 def text_of(found: Comparison) -> str:
-    """Everything as Markdown that reads well in a terminal: the verdict first."""
+    """The whole comparison as Markdown that reads well in a terminal, the verdict first."""
     parts = ["# Two results compared", wrapped(f"**{found.verdict}**"), folders_text(found.folders, found.titles)]
     sections = {
         "What was asked for": asked_text(found),
@@ -43,7 +42,7 @@ def text_of(found: Comparison) -> str:
 
 
 def verdict_text(found: Comparison) -> str:
-    """One sentence or two."""
+    """The verdict on all scores together, in one or two sentences."""
     alone = [pair for pair in found.scores if pair.task != ALL_TASKS]
     verdicts = {name: [pair.verdict for pair in own] for name, own in grouped(alone, name_of).items()}
     pairs = f"{plural(len(verdicts), 'pair')} of an algorithm and a task"
@@ -80,19 +79,20 @@ def verdict_text(found: Comparison) -> str:
 
 
 def asked_sentence(found: Comparison, differ: list[tuple[str, str]]) -> str:
-    """Whether what differs is explained by what was asked for."""
+    """Whether the folders ask for different things where scores differ."""
     if not differ:
         return ""
     asked = {name_of(pair): pair.asked for pair in found.scores if pair.asked and name_of(pair) in differ}
     if not asked:
-        return "What was asked for is the same there."
+        return "Both ask for the same there."
     kinds = ", ".join(dict.fromkeys(kind for own in asked.values() for kind in own))
     if len(asked) == len(differ):
-        return f"What was asked for differs there too ({kinds})."
-    return f"{len(asked)} of them {verb('were', asked)} asked for otherwise ({kinds})."
+        return f"They ask for different things there too ({kinds})."
+    return f"For {len(asked)} of them a and b ask for different things ({kinds})."
 
 
 def folders_text(folders: dict[str, dict[str, Any]], titles: dict[str, str]) -> str:
+    """Both folders with their grids and numbers of runs, and the cells without a run."""
     said = []
     for letter, folder in folders.items():
         present = folder["done"] + folder["diverged"]
@@ -114,7 +114,7 @@ def cells_text(cells: list[dict[str, Any]], titles: dict[str, str]) -> str:
 
 
 def asked_text(found: Comparison) -> list[str]:
-    """What both ask for otherwise, and what only one has."""
+    """What only one folder asks for, and what the two ask for differently."""
     said = []
     for letter, only in found.only.items():
         said += [
@@ -135,7 +135,7 @@ def asked_text(found: Comparison) -> list[str]:
         where = f"all {len(tasks)} tasks" if every else enumerate_text(tasks)
         said.append(f"{found.titles[algorithm]} on {where}: {changes_text(own)}")
     if not said:
-        return [wrapped("The same of both: tasks, steps, preprocessing, algorithms, settings, seeds and tuning.")]
+        return [wrapped("Both ask for the same: tasks, steps, preprocessing, algorithms, settings, seeds and tuning.")]
     return ["\n".join(bullet(line) for line in said)]
 
 
@@ -145,7 +145,8 @@ def changes_text(changes: list[Change]) -> str:
 
 
 def change_text(change: Change) -> str:
-    a, b = value_text(change.a), value_text(change.b)
+    """Both values of a change, and whether a study chose them."""
+    a, b = asked_value(change.a), asked_value(change.b)
     if a == b:
         a, b = repr(change.a), repr(change.b)
     if all(change.tuned):
@@ -154,19 +155,15 @@ def change_text(change: Change) -> str:
     return f"{a} → {b}"
 
 
-def value_text(value: Any) -> str:
-    """A value as a person would write it in the grid; a number that a study found, with five digits."""
-    if isinstance(value, float):
-        return f"{value:.5g}"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return count(value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).replace("null", "none")
+def asked_value(value: Any) -> str:
+    """A value that a grid asks for; whole numbers with thousands separators."""
+    return count(value) if isinstance(value, int) and not isinstance(value, bool) else setting_text(value)
 
 
 def runs_text(found: Comparison) -> list[str]:
-    """How many runs are the same in both, and until when the others were."""
+    """How many runs are identical in both, and up to which step the others agree."""
     if not found.runs:
-        return ["No task, algorithm and seed has a run in both."]
+        return ["No cell (task, algorithm and seed) has a run in both."]
     same = [run for run in found.runs if run.identical]
     total = f"{plural(len(found.runs), 'run')} {verb('are', found.runs)} of the same task, algorithm and seed in both"
     if len(same) == len(found.runs):
@@ -186,7 +183,7 @@ def runs_text(found: Comparison) -> list[str]:
 
 
 def until_text(runs: list[RunPair]) -> str:
-    """The range of steps until which runs agree that do not in the end."""
+    """The range of steps up to which runs agree that are not identical."""
     steps = sorted(run.same_until for run in runs if run.same_until is not None)
     evaluations = sum(not run.identical and run.same_until is None for run in runs)
     said = []
@@ -200,7 +197,7 @@ def until_text(runs: list[RunPair]) -> str:
 
 
 def scores_text(found: Comparison) -> list[str]:
-    """Both measures, without the pairs that are identical."""
+    """The tables of both measures, without identical pairs."""
     if not found.scores:
         return ["No algorithm has runs on the same task in both."]
     shown = [pair for pair in found.scores if pair.verdict != "identical"]
@@ -220,6 +217,7 @@ def scores_text(found: Comparison) -> list[str]:
 
 
 def how_to_read(found: Comparison, shown: list[ScorePair]) -> str:
+    """What the columns of the tables are."""
     sizes = {n for pair in shown if pair.task != ALL_TASKS for n in (pair.n_a, pair.n_b)}
     fewer = ", or as many as stand in brackets," if len(sizes) > 1 else ""
     if sizes == {1}:
@@ -236,14 +234,14 @@ def how_to_read(found: Comparison, shown: list[ScorePair]) -> str:
 
 
 def scores_notes(found: Comparison, shown: list[ScorePair], identical: int) -> list[str]:
-    """What has to be known to read the tables of scores, where it is the case."""
+    """What a reader of the tables must know, of that which holds here."""
     notes = []
     undecided = [pair.same_within for pair in shown if pair.verdict == "not told apart"]
     if undecided:
         notes.append(
-            f"Not told apart is not the same: their intervals reach differences of "
-            f"{fixed(float(np.median(undecided)))} at the median and {fixed(max(undecided))} at most. Same: the whole "
-            f"interval, of this pair alone, is within ± {found.margin:g}."
+            f"“Not told apart” means that no difference was found, not that they are equal: their intervals reach "
+            f"differences of {fixed(float(np.median(undecided)))} at the median and {fixed(max(undecided))} at most. "
+            f"“Same” means that the whole interval, of this pair alone, is within ± {found.margin:g}."
         )
     together = [p for p in shown if (p.task, p.measure) == (ALL_TASKS, "score") and p.verdict != "differs"]
     if together:
@@ -253,18 +251,16 @@ def scores_notes(found: Comparison, shown: list[ScorePair], identical: int) -> l
     if any(name_of(run) in tested for run in found.runs):
         notes.append(
             "The test takes all runs as independent. Runs of the same seed share their initial weights and the seeds "
-            "of their environments; as far as that makes them alike, the intervals are wider than they need to be."
+            "of their environments. If that makes them alike, the intervals are wider than necessary."
         )
     few_runs = {name_of(pair): None for pair in shown if pair.verdict == "too few runs"}
     if few_runs and tested:
         notes.append(
-            f"Too few runs, one in a or in b, whose spread is unknown, so no interval and no test: "
+            f"Too few runs: with one run in a or in b the spread is unknown, so there is no interval and no test: "
             f"{names_text(list(few_runs), found.titles)}."
         )
     if any(pair.verdict == "equal" for pair in shown):
-        notes.append(
-            "Equal: every run of both has the same score, so there is no spread to judge by, and it says little."
-        )
+        notes.append("“Equal” says little: every run of both has the same score, so there is no spread to judge by.")
     diverged = [p for p in shown if p.measure == "score" and p.task != ALL_TASKS and p.diverged_a + p.diverged_b]
     if diverged:
         counts = few(
@@ -273,19 +269,20 @@ def scores_notes(found: Comparison, shown: list[ScorePair], identical: int) -> l
         )
         notes.append(f"Diverged runs, which are scored as the random policy: {counts}.")
     if any(pair.asked for pair in shown):
-        notes.append("† What was asked for is not the same: see above.")
+        notes.append("† a and b ask for different things: see above.")
     scales = dict.fromkeys(change.name for change in found.changes if change.kind == "task" and change.key in SCALE)
     if scales:
         notes.append(
             f"{enumerate_text(scales)}: random or reference score is another in b. Everything here is normalised with "
-            f"those of a, and what has no score yet or has diverged counts as a’s random score on both sides."
+            f"those of a. Diverged runs, and curves before the first episode, count as a’s random score on both sides."
         )
     if identical:
-        notes.append(f"Not shown, and not tested: {plural(identical, 'identical pair')}.")
+        notes.append(f"Not shown and not tested: {plural(identical, 'identical pair')}.")
     return notes
 
 
 def score_rows(found: Comparison, pairs: list[ScorePair]) -> list[list[str]]:
+    """The rows of the table of one measure, grouped by algorithm."""
     most = max(max(pair.n_a, pair.n_b) for pair in pairs if pair.task != ALL_TASKS)
     alone = [pair for pair in found.scores if pair.measure == pairs[0].measure and pair.task != ALL_TASKS]
     tasks = {algorithm: len(own) for algorithm, own in grouped(alone, lambda pair: pair.algorithm).items()}
@@ -303,18 +300,19 @@ def score_rows(found: Comparison, pairs: list[ScorePair]) -> list[list[str]]:
 
 
 def n_text(pair: ScorePair, most: int) -> str:
-    """How many runs a and b have, where that is not the greatest number of the table."""
+    """The numbers of runs in a and b, unless both are the largest number of the table."""
     return f" ({pair.n_a}, {pair.n_b})" if pair.task != ALL_TASKS and (pair.n_a, pair.n_b) != (most, most) else ""
 
 
 def judgement(pair: ScorePair, found: Comparison) -> str:
+    """The verdict on a pair as the table shows it."""
     if pair.verdict == "differs":
         return "**differs**"
     return f"same (± {found.margin:g})" if pair.verdict == "same" else pair.verdict
 
 
 def made_by_text(made_by: list[dict[str, Any]]) -> list[str]:
-    """What is another first; then what is the same, in one line."""
+    """What made the runs: first what differs, then what is the same."""
     differ = [entry for entry in made_by if set(entry["a"]) != set(entry["b"])]
     same = [entry for entry in made_by if entry not in differ]
     said = []
@@ -332,7 +330,7 @@ def made_by_text(made_by: list[dict[str, Any]]) -> list[str]:
 
 
 def values_text(entry: dict[str, Any], side: str) -> str:
-    """Every value; with its number of runs where there are several."""
+    """The values of a side; if there are several, each with its number of runs."""
     values = entry[side]
     short = {value[:10] if entry["name"] == "commit" else value: runs for value, runs in values.items()}
     if len(short) > 1:
@@ -349,30 +347,32 @@ def names_text(names: list[tuple[str, str]], titles: dict[str, str]) -> str:
 
 
 def few(things: Iterable[str]) -> str:
-    """All of a few things, or the first of many."""
+    """All things if they are few, else the first ones and the number of the others."""
     things = list(things)
     more = [f"{count(len(things) - NAMED)} more"] if len(things) > NAMED else []
     return enumerate_text([*things[:NAMED], *more])
 
 
 def verb(plural_form: str, things: Any) -> str:
-    """have, are, were or another verb, for so many things."""
+    """The verb in the singular or plural, for so many things."""
     if len(things) != 1:
         return plural_form
     return {"have": "has", "are": "is", "were": "was"}.get(plural_form, f"{plural_form}s")
 
 
 def wrapped(text: str) -> str:
+    """The text in lines of at most WIDTH columns."""
     return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def bullet(text: str) -> str:
+    """The text as an item of a list."""
     options = {"initial_indent": "- ", "subsequent_indent": "  "}
     return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False, **options)
 
 
 def table(header: list[str], rows: list[list[str]], alignment: str) -> str:
-    """Markdown with columns of even width; alignment: l or r of each column."""
+    """A Markdown table with columns of even width. alignment: l or r for each column."""
     widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
     lines = [
         [

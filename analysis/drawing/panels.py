@@ -1,4 +1,4 @@
-"""Panels, lines, marks and legends that figures of several sections share."""
+"""Panels, axes, lines, marks and legends that figures of several sections share."""
 
 import textwrap
 from collections.abc import Iterable
@@ -21,13 +21,14 @@ RANDOM = {"linestyle": ":", "linewidth": 1}
 
 
 def rows(table: pd.DataFrame, **keys: str) -> pd.DataFrame:
-    """The rows whose key columns have these values."""
+    """The rows of a table whose key columns have these values."""
     for column, value in keys.items():
         table = table[table[column] == value]
     return table
 
 
 def by_algorithm(grid: Grid, table: pd.DataFrame, task: str) -> list[tuple[str, pd.DataFrame]]:
+    """Every algorithm of the grid with its rows on a task."""
     return [(algorithm, rows(table, task=task, algorithm=algorithm)) for algorithm in grid.algorithms]
 
 
@@ -49,11 +50,12 @@ def task_panels(grid: Grid, panel_height: float | None = None, **subplots) -> tu
 
 
 def step_ticks(n: int) -> MaxNLocator:
+    """At most n ticks at round numbers of steps."""
     return MaxNLocator(n, steps=[1, 2, 2.5, 5, 10])
 
 
 def log_axis(axes: Axes, values: pd.Series) -> None:
-    """A logarithmic vertical axis with plain numbers, if there is a positive value to show."""
+    """Make the vertical axis logarithmic, with plain numbers, if any of the values to show is positive."""
     positive = values[values > 0]
     if len(positive):
         wide = positive.max() > 100 * positive.min()
@@ -64,46 +66,50 @@ def log_axis(axes: Axes, values: pd.Series) -> None:
 
 
 def algorithm_axis(axes: Axes, grid: Grid) -> None:
-    """The algorithms down the vertical axis, the first on top."""
+    """Write the titles of the algorithms along the vertical axis, the first on top."""
     named_rows(axes, [textwrap.fill(grid.title(algorithm), 18) for algorithm in grid.algorithms])
 
 
 def named_rows(axes: Axes, titles: list[str]) -> None:
-    """Names down the vertical axis, the first on top."""
+    """Write titles along the vertical axis, the first on top."""
     axes.set_yticks(range(len(titles)), titles)
     axes.set_ylim(len(titles) - 0.45, -0.55)
     axes.grid(visible=False, axis="y")
 
 
 def stacked_bars(axes: Axes, places: Iterable[int], length: np.ndarray, start: np.ndarray, phase: str) -> None:
-    """One phase's part of horizontal bars, from `start` on."""
+    """Draw the part of one phase of horizontal bars: from `start` [n], of this length [n], at these places."""
     colour = theme.PHASE_COLOURS[phase]
     axes.barh(places, length, left=start, height=0.6, color=colour, edgecolor="white", linewidth=0.5)
 
 
 def phase_handles(phases: Iterable[str]) -> list[Patch]:
+    """Handles of the legend for the phases of a run's time."""
     names = {"start_up": "start-up", "rest": "rest of the loop"}
     return [Patch(color=theme.PHASE_COLOURS[phase], label=names.get(phase, phase)) for phase in phases]
 
 
 def marked_line(axes: Axes, x, y, look: theme.Look, index: int, **style) -> None:
-    """A line with its algorithm's marker now and then, at other points than its neighbours'."""
+    """Draw a line with its algorithm's marker at some points: other points than those of neighbouring lines."""
     style = {"markersize": 4.5, "markevery": (4 + 4 * index % 25, 25), **style}
     axes.plot(x, y, color=look.colour, marker=look.marker, markeredgewidth=0, **style)
 
 
 def band(axes: Axes, x, low, high, look: theme.Look) -> None:
+    """Shade the interval from low to high around a line."""
     axes.fill_between(x, low, high, color=look.colour, alpha=0.09, linewidth=0)
 
 
 def dots(axes: Axes, x, y, look: theme.Look, *, hollow: bool = False) -> None:
-    """A marker per run."""
+    """Draw a marker per run."""
     face = "none" if hollow else look.colour
     axes.scatter(x, y, s=20, marker=look.marker, facecolor=face, edgecolor=look.colour, linewidth=0.9, alpha=0.8)
 
 
 def mark_scores(axes: Axes, task: dict, *, vertical: bool) -> None:
-    """Lines at the task's random score, threshold and reference score; what is far off is named, not drawn."""
+    """Draw lines at the task's random score, threshold and reference score. A score far beyond the axis is named
+    instead.
+    """
     draw = axes.axvline if vertical else axes.axhline
     draw(task["random_score"], color=theme.QUIET, zorder=0.9, **RANDOM)
     low, high = axes.get_xlim() if vertical else axes.get_ylim()
@@ -125,18 +131,21 @@ def mark_scores(axes: Axes, task: dict, *, vertical: bool) -> None:
 
 
 def score_handles(grid: Grid) -> list[Line2D]:
-    """The lines of mark_scores; the threshold's only where some task has one of its own."""
+    """Handles for the lines of mark_scores. The threshold is left out where no task has one besides its reference
+    score.
+    """
     own = any(task["threshold"] not in (None, task["reference_score"]) for task in grid.tasks.values())
     threshold = {"threshold": THRESHOLD} if own else {}
     return line_handles({"reference score": REFERENCE, **threshold, "random policy": RANDOM})
 
 
 def line_handles(lines: dict[str, dict]) -> list[Line2D]:
+    """Handles of the legend: label → style of the line."""
     return [Line2D([], [], color=theme.QUIET, label=label, **line) for label, line in lines.items()]
 
 
 def legend(figure: Figure, grid: Grid, further: Iterable[Line2D] = ()) -> None:
-    """Above the panels: each algorithm's line and marker, in the grid's order, then the further handles."""
+    """A legend above the panels: line and marker of each algorithm in the grid's order, then the further handles."""
     handles = [
         Line2D([], [], color=look.colour, marker=look.marker, markersize=5.5, label=grid.title(algorithm))
         for algorithm, look in theme.looks(list(grid.algorithms)).items()
@@ -146,7 +155,7 @@ def legend(figure: Figure, grid: Grid, further: Iterable[Line2D] = ()) -> None:
 
 
 def headnote(figure: Figure, text: str) -> None:
-    """A sentence above everything else."""
+    """Write a sentence above the whole figure."""
     title = {"title": textwrap.fill(text, 150), "title_fontsize": 8}
     if figure.legends:
         figure.legends[0].set_title(title["title"], {"size": title["title_fontsize"]})
@@ -160,6 +169,6 @@ def spread(n: int, half_width: float) -> np.ndarray:
 
 
 def say(axes: Axes, text: str) -> None:
-    """A sentence where there is nothing to draw."""
+    """Write a sentence into a panel in which there is nothing to draw."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=theme.QUIET)
     axes.set(xticks=[], yticks=[])

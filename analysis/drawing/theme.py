@@ -1,4 +1,4 @@
-"""Colours, markers and sizes of every figure."""
+"""Colours, markers and sizes of all figures."""
 
 import io
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ import matplotlib
 import seaborn as sns
 from matplotlib.figure import Figure
 
-WIDTH = 11.0  # inches; the report shows it about as wide as its column, so type keeps its size
+WIDTH = 11.0  # inches, about the width of a column of the report, so that type has its true size there
 INK = "#2b2b2b"
 QUIET = "#767676"
-# Okabe & Ito's colour-blind-safe palette, then Tol's muted scheme; markers keep them apart in print.
+# The palette of Okabe & Ito for colour-blind readers, then Tol's muted scheme. Markers differ too, for print.
 KNOWN = {
     "reinforce": ("#6b6b6b", "o"),
     "reinforce_baseline": ("#56b4e9", "s"),
@@ -43,19 +43,23 @@ SIDE_COLOURS = {"bare": QUIET, "ours": "#d55e00", "peer": "#0072b2"}  # of the b
 
 @dataclass(frozen=True)
 class Look:
+    """Colour and marker of an algorithm."""
+
     colour: str
     marker: str
 
 
 def looks(algorithms: list[str]) -> dict[str, Look]:
-    """The look of each algorithm: the ladder's own are fixed, others take the next in the grid's order."""
+    """The look of each algorithm. Those of the ladder have fixed ones; others take the next free one in the grid's
+    order.
+    """
     others = [name for name in algorithms if name not in KNOWN]
     further = {name: FURTHER[index % len(FURTHER)] for index, name in enumerate(others)}
     return {name: Look(*(KNOWN.get(name) or further[name])) for name in algorithms}
 
 
 def apply() -> None:
-    """Set seaborn's and matplotlib's parameters; text stays text in SVG, equal tables give equal bytes."""
+    """Set the parameters of seaborn and matplotlib. Text stays text in SVG, and equal tables give equal bytes."""
     matplotlib.use("agg")
     sns.set_theme(
         context="paper",
@@ -93,7 +97,7 @@ def apply() -> None:
 
 
 def image_bytes(figure: Figure, kind: str) -> bytes:
-    """The figure as svg or png, without a date."""
+    """The figure as the bytes of an svg or png file, without a date."""
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else None
     figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)

@@ -15,8 +15,8 @@ from analysis.statistics import scores as statistics
 from analysis.words import count
 
 INTERVALS = (
-    f"Percentile bootstrap over runs, widened for few runs, {count(statistics.RESAMPLES)} resamples or all that there "
-    "are; no interval where n = 1."
+    f"Percentile bootstrap over runs, widened for few runs, {count(statistics.RUN_RESAMPLES)} resamples or all that "
+    "there are; no interval where n = 1."
 )
 BY_BOOTSTRAP = re.compile("interval|bootstrap")  # captions that speak of intervals
 SVG_SIZE = re.compile(r'width="([\d.]+)pt" height="([\d.]+)pt"')

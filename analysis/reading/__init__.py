@@ -1,1 +1,1 @@
-"""Checks and reads a results folder, also a stranger's."""
+"""Checks and reads a results folder. The folder may come from somebody else, so nothing in it is trusted."""

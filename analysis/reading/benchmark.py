@@ -1,4 +1,4 @@
-"""Reads the benchmark's measurements."""
+"""Reads a benchmark: what was measured where, and the measurements."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,58 +8,44 @@ from typing import Any
 import pandas as pd
 
 from analysis.reading.checks import (
-    ResultsError,
+    PROVENANCE_KEYS,
     check_keys,
-    line_of,
+    check_names,
     read_csv,
-    read_record,
-    valid_choices,
+    read_record_if_there,
 )
-from analysis.reading.runs import SECONDS
+from experiments.schema import BENCHMARK_FILES, MEASUREMENT_COLUMNS
 
-MEASUREMENT_COLUMNS = (
-    *("task", "contestant", "repetition", "status", "reason", "steps", "steps_per_second"),
-    *(f"seconds_{name}" for name in SECONDS),
-    "peak_memory_mb",
-)
+MEASUREMENT_TEXT = ("task", "contestant", "status", "reason")
+UNREAD = ("core",)  # columns that nothing is made of
 BENCHMARK_KEYS = {
     "schema": int,
     "repetitions": int,
     "compiled": bool,
     "contestants": dict,
-    "versions": dict,
-    "commit": (str, NoneType),
-    "uncommitted_changes": (bool, NoneType),
-    "machine": dict,
+    **PROVENANCE_KEYS,
 }
 CONTESTANT_KEYS = {"title": str, "side": str, "reference": (str, NoneType), "peer": (str, NoneType)}
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What `experiments.speed` left: one row per measurement, and what was measured where (benchmark.json)."""
+    """What `experiments.speed` wrote: a table with a row per measurement, and `about`, which is benchmark.json."""
 
     measurements: pd.DataFrame
     about: dict[str, Any]
 
 
 def read_benchmark(results: Path) -> Benchmark | None:
-    """results/<grid>/speed, checked; None where no benchmark was run."""
+    """The benchmark in results/<grid>/speed; None where none was run. Raises ResultsError."""
     folder = results / "speed"
-    path = folder / "benchmark.json"  # written last
-    if not path.exists():
+    record, table = (folder / file for file in BENCHMARK_FILES)  # the record is written last
+    if (about := read_record_if_there(record, BENCHMARK_KEYS)) is None:
         return None
-    about = read_record(path, BENCHMARK_KEYS)
     contestants = about["contestants"]
     for name, contestant in contestants.items():
-        check_keys(contestant, CONTESTANT_KEYS, path, f"contestants.{name}")
-    path = folder / "measurements.csv"
-    measurements = read_csv(path, MEASUREMENT_COLUMNS, dict.fromkeys(("task", "contestant", "status", "reason"), "str"))
-    unknown = ~measurements["contestant"].isin(list(contestants))
-    if unknown.any():
-        name = measurements["contestant"][unknown].iloc[0]
-        raise ResultsError(
-            f"{path}: line {line_of(unknown)} has contestant = {name!r}; benchmark.json has "
-            f"{valid_choices(name, contestants)}."
-        )
+        check_keys(contestant, CONTESTANT_KEYS, record, f"contestants.{name}")
+    columns = tuple(column for column in MEASUREMENT_COLUMNS if column not in UNREAD)
+    measurements = read_csv(table, columns, MEASUREMENT_TEXT)
+    check_names(measurements, {"contestant": contestants}, table)
     return Benchmark(measurements, about)

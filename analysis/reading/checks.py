@@ -1,4 +1,4 @@
-"""Checks the files of a results folder, also a stranger's: what is wrong is said with file and key."""
+"""Reads JSON and CSV files of a results folder and checks them. Every error names the file and the key or line."""
 
 import difflib
 import hashlib
@@ -12,48 +12,64 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-FILES = "files.json"  # beside the page: what that was made of
-REPORTS = ("index.html", "report.md", "summary.json")
-JOURNAL = "journal.log"  # of a study, which grows when the study goes on
+from experiments.schema import JOURNAL, SCHEMA
+
 AGAIN = "delete it, and the next snakemake makes it again"
 
 
 class ResultsError(Exception):
-    """A file, key or name that the user can put right; the message is the one sentence they see."""
+    """A mistake in a file, key or name that the user can correct. The message is the one sentence that they see."""
 
 
 def valid_choices(name: str, choices: Iterable[str]) -> str:
-    """The choices as text, those that look most like `name` first."""
+    """The choices as text. Those that look most like `name` come first."""
     choices = list(choices)
     near = difflib.get_close_matches(str(name), choices, n=max(1, len(choices)), cutoff=0.5)
     return ", ".join([*near, *(choice for choice in choices if choice not in near)])
 
 
 NUMBER = (int, float)
-SCHEMA = 3  # of grid.json, run.json, probe.json, benchmark.json, best.json and study.json
+PROVENANCE_KEYS = {  # of everything that was measured
+    "versions": dict,
+    "commit": (str, NoneType),
+    "uncommitted_changes": (bool, NoneType),
+    "machine": dict,
+}
 
 
 def check_choice(value: Any, choices: Iterable[str], path: Path, where: str) -> None:
+    """Raise ResultsError unless the value, which stands at `where` in the file `path`, is one of the choices."""
     if value not in choices:
         raise ResultsError(f"{path}: {where} is {value!r}; valid are {valid_choices(value, choices)}.")
 
 
+def check_named(named: Iterable[tuple[str, Any, Iterable[Any]]], path: Path, where: str) -> None:
+    """Check the names that an entry, at `where` in the file `path`, has: (key, name, valid choices) of each."""
+    for key, name, choices in named:
+        if name not in list(choices):  # a list, since what stands there may have no hash
+            raise ResultsError(
+                f"{path}: {where}.{key} has {name!r}; valid are {valid_choices(name, map(str, choices))}."
+            )
+
+
 def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises ResultsError where the file is missing, incomplete or holds no object."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ResultsError(f"{path}: no such file.") from None
     except (ValueError, RecursionError) as error:
-        raise ResultsError(f"{path}: not whole JSON ({error}); {AGAIN}.") from None
+        raise ResultsError(f"{path}: incomplete or invalid JSON ({error}); {AGAIN}.") from None
     if not isinstance(content, dict):
         raise ResultsError(f"{path}: expected an object with keys, found {type(content).__name__}.")
     return content
 
 
 def read_record(path: Path, keys: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON file that has these keys and is of this version, and beside which no file has been cut off.
+    """The content of a JSON file that has these keys and was written for this SCHEMA.
 
-    It may lack `files` and `sha256`: earlier versions did not write them.
+    keys: name → type or types. `files` and `sha256` may be absent: earlier versions did not write them. Where the
+    record has `files`, none of the files beside it may be of another size. Raises ResultsError.
     """
     content = read_json(path)
     check_keys(content, keys, path, "the file")
@@ -65,8 +81,13 @@ def read_record(path: Path, keys: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
+def read_record_if_there(path: Path, keys: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The same, or None where there is no such file: a job writes its record last, so the job has not finished."""
+    return read_record(path, keys) if path.exists() else None
+
+
 def check_files(content: dict[str, Any], folder: Path, path: Path) -> None:
-    """`files` of a JSON file describes what lies in a folder."""
+    """Check that `files` of the JSON file `path` has size and digest of files that lie in a folder."""
     check_keys(content, {"files": dict}, path, "the file")
     for name, file in content["files"].items():
         check_keys(file, {"bytes": int, "sha256": str}, path, f"files.{name}")
@@ -75,11 +96,14 @@ def check_files(content: dict[str, Any], folder: Path, path: Path) -> None:
 
 
 def check_sizes(files: dict[str, dict[str, Any]], path: Path) -> None:
-    """No file beside `path` has been cut off; one that was deleted may be one that analysis does not need."""
+    """Check that no file beside `path` has another size than described. A deleted file is no error here: the analysis
+    may not need it.
+    """
     for name, described in files.items():
         file = os.path.join(path.parent, name)
         if name != JOURNAL and os.path.exists(file) and os.path.getsize(file) != described["bytes"]:
-            # A checkpoint is no output of a rule, so that its folder has to go; a study's would take its journal along.
+            # Snakemake has no rule for a single checkpoint, so the whole folder must be deleted. That of a study must
+            # not: its journal would be lost.
             again = f"delete {path.parent}, and snakemake makes it again" if "/" in name else AGAIN
             raise ResultsError(
                 f"{file}: {os.path.getsize(file):,} bytes, but {path.name} counts {described['bytes']:,}; {again}."
@@ -87,7 +111,7 @@ def check_sizes(files: dict[str, dict[str, Any]], path: Path) -> None:
 
 
 def digest(path: Path, size: int | None = None) -> dict[str, Any]:
-    """Size and SHA-256 of a file, or of as many bytes at its beginning."""
+    """Size in bytes and SHA-256 of a file, or of its first `size` bytes."""
     with path.open("rb") as file:
         if size is not None:
             content = file.read(min(size, path.stat().st_size))
@@ -96,10 +120,12 @@ def digest(path: Path, size: int | None = None) -> dict[str, Any]:
 
 
 def check_inside(folder: Path, name: str, path: Path) -> Path:
-    """The place in a folder that a file, `path`, names; links that lead elsewhere are followed no further."""
+    """The path `folder / name`, where `name` stands in the file `path`. Raises ResultsError if it, or a link in it,
+    leads out of the folder.
+    """
     try:
         inside = (folder / name).resolve().is_relative_to(folder.resolve())
-    except (ValueError, OSError, RuntimeError):  # no name of a file, or a circle of links
+    except (ValueError, OSError, RuntimeError):  # not a valid file name, or a circle of links
         inside = False
     if not inside:
         raise leads_out(folder, name, path)
@@ -107,12 +133,12 @@ def check_inside(folder: Path, name: str, path: Path) -> Path:
 
 
 def leads_out(folder: Path, name: str, path: Path) -> ResultsError:
-    """What is said of a name that is not of a folder."""
+    """The error for a name that leads out of its folder."""
     return ResultsError(f"{path}: {name!r} leads out of {folder}; what is there is neither read nor written.")
 
 
 def check_keys(mapping: Any, keys: Mapping[str, Any], path: Path, where: str) -> None:
-    """Every key is present and of its type; a bool is not a number."""
+    """Check that every key is present and its value of the key's type. A bool is not a number."""
     if not isinstance(mapping, dict):
         raise ResultsError(f"{path}: {where} is {mapping!r}; expected keys {', '.join(keys)}.")
     for key, kind in keys.items():
@@ -126,6 +152,7 @@ def check_keys(mapping: Any, keys: Mapping[str, Any], path: Path, where: str) ->
 
 
 def check_schema(content: dict[str, Any], path: Path) -> None:
+    """Check that a record was written for the SCHEMA that this version reads."""
     if content["schema"] != SCHEMA:
         raise ResultsError(
             f"{path}: schema is {content['schema']}, this version reads {SCHEMA}; run it again, or read it with the "
@@ -133,14 +160,12 @@ def check_schema(content: dict[str, Any], path: Path) -> None:
         )
 
 
-def read_csv(
-    path: Path, columns: tuple[str, ...], text: Mapping[str, str] | None = None, *, further: bool = False
-) -> pd.DataFrame:
-    """The named columns of a whole CSV file, then, if asked for, its further ones; all numbers except those in `text`.
+def read_csv(path: Path, columns: tuple[str, ...], text: Iterable[str] = (), *, further: bool = False) -> pd.DataFrame:
+    """The named columns of a CSV file; with `further`, then all others. Those in `text` hold strings, the rest numbers.
 
-    Raises ResultsError where the file is not there or is cut off, lacks a column, or has something else than a number.
+    Raises ResultsError where the file is missing or cut off, or a column is missing or has another kind of value.
     """
-    text = {name: kind for name, kind in (text or {}).items() if name in columns}
+    text = [name for name in text if name in columns]
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -157,12 +182,12 @@ def read_csv(
         frame = pd.read_csv(
             path,
             usecols=list(columns),
-            dtype=text,
+            dtype=dict.fromkeys(text, "str"),
             keep_default_na=False,
             na_values={name: [""] if name in text else ["", "nan", "NaN", "None"] for name in columns},
         )
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise ResultsError(f"{path}: not a whole table ({str(error).strip()}).") from None
+        raise ResultsError(f"{path}: incomplete or invalid table ({str(error).strip()}).") from None
     for column in [name for name in columns if name not in text]:
         numbers = pd.to_numeric(frame[column], errors="coerce")
         wrong = frame[column].notna() & numbers.isna()
@@ -174,12 +199,12 @@ def read_csv(
 
 
 def line_of(rows: pd.Series) -> int:
-    """The line in the file of the first true row: the header is line 1."""
+    """The line of the file in which the first true row stands. The header is line 1."""
     return int(np.flatnonzero(rows.to_numpy())[0]) + 2
 
 
 def check_names(table: pd.DataFrame, valid: Mapping[str, Iterable[str]], path: Path) -> None:
-    """Columns of names have only names that there are."""
+    """Check that columns hold only valid names: column → valid names."""
     for column, choices in valid.items():
         unknown = ~table[column].isin(list(choices))
         if unknown.any():
@@ -190,7 +215,7 @@ def check_names(table: pd.DataFrame, valid: Mapping[str, Iterable[str]], path: P
 
 
 def check_present(table: pd.DataFrame, columns: Iterable[str], path: Path) -> None:
-    """Columns of numbers that have no empty cell and no infinity."""
+    """Check that columns of numbers have no empty cell and no infinity."""
     for column in columns:
         wrong = ~np.isfinite(table[column])
         if wrong.any():
@@ -200,7 +225,7 @@ def check_present(table: pd.DataFrame, columns: Iterable[str], path: Path) -> No
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write to a temporary file beside `path`, then move: what is there is whole."""
+    """Write a file so that nobody ever sees a part of it: first to a temporary file beside `path`, which then moves."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_bytes(content)

@@ -1,6 +1,5 @@
-"""Reads grid.json: what was asked for."""
+"""Reads grid.json: the tasks, algorithms, cells, probes, studies and claims that were asked for."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -13,18 +12,20 @@ from analysis.reading.checks import (
     check_choice,
     check_inside,
     check_keys,
-    check_schema,
-    read_json,
+    check_named,
     read_record,
     valid_choices,
 )
+from analysis.reading.winners import read_best
+from experiments.metrics import DIRECTIONS, RULES
+from experiments.schema import BEST
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What was asked for: grid.json. The order of its tasks and algorithms is the order everywhere.
+    """The content of grid.json. Tables and figures keep the order of its tasks and algorithms.
 
-    A tuned cell has the settings of its study's winner, and the untuned ones as long as there is no winner.
+    A tuned cell has the settings of its study's winner, or the untuned settings while there is no winner.
     """
 
     folder: Path
@@ -40,16 +41,19 @@ class Grid:
     claims: list[dict[str, Any]]
 
     def title(self, algorithm: str) -> str:
+        """The title of an algorithm."""
         return self.algorithms[algorithm]["title"]
 
     def requested(self, task: str, algorithm: str) -> list[dict[str, Any]]:
+        """The cells of an algorithm on a task, one per seed."""
         return [cell for cell in self.cells if (cell["task"], cell["algorithm"]) == (task, algorithm)]
 
     def tasks_of(self, algorithm: str) -> list[str]:
+        """The tasks on which the grid asks for this algorithm."""
         return [task for task in self.tasks if self.requested(task, algorithm)]
 
 
-WRITTEN = ("tables", "figures", "report")  # by analysis, and so not to be links to elsewhere
+WRITTEN = ("tables", "figures", "report")  # folders that the analysis writes into: no links out of the results folder
 GRID_KEYS = {
     "schema": int,
     "grid": str,
@@ -85,7 +89,7 @@ CELL_KEYS = {
     "tuned": (str, NoneType),
 }
 PROBE_KEYS = {"task": str, "source": str, "seed": int, "fraction": NUMBER, "directory": str, "exact": bool}
-STUDY_KEYS = {  # of an entry of grid.json's studies
+STUDY_KEYS = {  # of an entry of studies in grid.json
     "algorithm": str,
     "group": str,
     "directory": str,
@@ -99,15 +103,12 @@ STUDY_KEYS = {  # of an entry of grid.json's studies
     "pruner": dict,
     "workers": int,
 }
-BEST_KEYS = {"schema": int, "algorithm": str, "group": str, "trial": int, "score": NUMBER, "settings": dict}
 CLAIM_KEYS = {
     **dict.fromkeys(("id", "statement", "source", "rule"), str),
     "comparisons": list,
     "variants": dict,
     "grid": (str, NoneType),
 }
-RULES = ("all", "any")
-DIRECTIONS = ("higher", "lower", "equal")
 COMPARISON_KEYS = {
     "metric": str,
     "sides": list,
@@ -121,7 +122,7 @@ SIDE_KEYS = {"algorithm": (str, NoneType), "gae_lambda": (*NUMBER, NoneType), "c
 
 
 def check_there(results: Path) -> None:
-    """There is such a folder."""
+    """Raise ResultsError, with the folders that there are, unless the results folder exists."""
     if not results.is_dir():
         others = sorted(path.parent.as_posix() for path in results.parent.glob("*/grid.json"))
         hint = f"; there is {valid_choices(results.as_posix(), others)}" if others else ""
@@ -129,7 +130,7 @@ def check_there(results: Path) -> None:
 
 
 def read_grid(results: Path) -> Grid:
-    """results/<grid>/grid.json, checked."""
+    """The grid in results/<grid>/grid.json. Raises ResultsError."""
     check_there(results)
     path = results / "grid.json"
     content = read_record(path, GRID_KEYS)
@@ -153,7 +154,7 @@ def read_grid(results: Path) -> Grid:
                 )
         key = (cell["algorithm"], cell["task"], cell["seed"])
         if key in seen:
-            raise ResultsError(f"{path}: cells[{index}] is there before: {key[0]}, {key[1]}, seed {key[2]}.")
+            raise ResultsError(f"{path}: cells[{index}] repeats an earlier cell: {key[0]}, {key[1]}, seed {key[2]}.")
         seen.add(key)
     for index, probe in enumerate(content["probes"]):
         check_keys(probe, PROBE_KEYS, path, f"probes[{index}]")
@@ -181,15 +182,17 @@ def read_grid(results: Path) -> Grid:
 
 
 def check_study_entry(study: Any, content: dict[str, Any], path: Path, where: str) -> None:
-    """An entry of grid.json's studies names only what there is, and tunes with seeds that nothing else has."""
+    """Check an entry of studies in grid.json.
+
+    It may name only algorithms and tasks of the grid. Its tuning seeds, its fresh seeds and the grid's seeds must have
+    no seed in common.
+    """
     check_keys(study, STUDY_KEYS, path, where)
     check_keys(study["sampler"], {"name": str}, path, f"{where}.sampler")
     check_keys(study["pruner"], {"name": str}, path, f"{where}.pruner")
     named = [("algorithm", study["algorithm"], content["algorithms"])]
     named += [("serves", task, content["tasks"]) for task in study["serves"]]
-    for key, name, choices in named:
-        if not isinstance(name, str) or name not in choices:
-            raise ResultsError(f"{path}: {where}.{key} has {name!r}; there is {valid_choices(name, choices)}.")
+    check_named(named, path, where)
     uses = {"seeds": study["seeds"], "fresh_seeds": study["fresh_seeds"], "the grid's seeds": content["seeds"]}
     for use, seeds in uses.items():
         if not all(isinstance(seed, int) for seed in seeds):
@@ -197,13 +200,15 @@ def check_study_entry(study: Any, content: dict[str, Any], path: Path, where: st
     for (first, seeds), (second, others) in combinations(uses.items(), 2):
         if shared := sorted(set(seeds) & set(others)):
             raise ResultsError(
-                f"{path}: {where} has {shared[0]} in {first} and in {second}; scores on seeds that settings were "
-                f"chosen by are too high."
+                f"{path}: {where} has {shared[0]} in {first} and in {second}; scores on the seeds that chose the "
+                f"settings are too high."
             )
 
 
 def check_claim_entry(claim: Any, path: Path, where: str) -> None:
-    """An entry of grid.json's claims has everything that a verdict needs; its names may be of nothing that there is."""
+    """Check that an entry of claims in grid.json has all that a verdict needs. It may name algorithms, critics or tasks
+    that the grid lacks.
+    """
     check_keys(claim, CLAIM_KEYS, path, where)
     check_choice(claim["rule"], RULES, path, f"{where}.rule")
     for index, comparison in enumerate(claim["comparisons"]):
@@ -217,7 +222,7 @@ def check_claim_entry(claim: Any, path: Path, where: str) -> None:
 
 
 def tuned_cells(results: Path, content: dict[str, Any]) -> list[dict[str, Any]]:
-    """The cells, with the settings of the winner where there is one."""
+    """The cells in `content` of grid.json; tuned ones with the settings of their study's winner, if there is one."""
     path = results / "grid.json"
     studies = {study["directory"]: study for study in content["studies"]}
     best = {directory: read_best(results, study) for directory, study in studies.items()}
@@ -233,35 +238,9 @@ def tuned_cells(results: Path, content: dict[str, Any]) -> list[dict[str, Any]]:
             for name in found["settings"]:
                 if name not in cell["settings"]:
                     raise ResultsError(
-                        f"{results / cell['tuned'] / 'best.json'}: settings.{name} is no setting of "
+                        f"{results / cell['tuned'] / BEST}: settings.{name} is no setting of "
                         f"{cell['algorithm']} in {path}; it has {valid_choices(name, cell['settings'])}."
                     )
             cell = {**cell, "settings": {**cell["settings"], **found["settings"]}}
         cells.append(cell)
     return cells
-
-
-def read_best(results: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
-    """best.json of an entry of the grid's studies: its winner; None where the trials have not all been made."""
-    path = results / asked["directory"] / "best.json"
-    if not path.exists():
-        return None
-    best = read_json(path)
-    check_best(best, asked, path, "the file")
-    return best
-
-
-def check_best(best: Any, asked: dict[str, Any], path: Path, where: str) -> None:
-    check_keys(best, BEST_KEYS, path, where)
-    check_schema(best, path)
-    check_same(best, asked, ("algorithm", "group"), path)
-
-
-def check_same(found: dict[str, Any], asked: dict[str, Any], keys: Iterable[str], path: Path) -> None:
-    """A study's file is about what the grid asks for."""
-    for key in keys:
-        if found[key] != asked[key]:
-            raise ResultsError(
-                f"{path}: {key} is {found[key]!r}, the grid has {asked[key]!r} there; tune it again, or read it with "
-                f"the grid that it was made with."
-            )

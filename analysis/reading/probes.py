@@ -1,4 +1,4 @@
-"""Reads a probe: its estimators, critics and inner products."""
+"""Reads a probe, the gradient estimates at one frozen policy: estimators, critics and inner products."""
 
 import zipfile
 import zlib
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.reading.checks import NUMBER, ResultsError, check_keys, read_record, valid_choices
+from analysis.reading.checks import NUMBER, ResultsError, check_keys, check_named, read_record_if_there
 from analysis.reading.grid import Grid
 
 PROBE_FILE_KEYS = {
@@ -47,19 +47,18 @@ CRITIC_KEYS = {
 
 @dataclass(frozen=True)
 class Probe:
-    """What `experiments.probe` left: what was measured (probe.json), and the Gram matrices by their names."""
+    """What `experiments.probe` wrote: `about`, which is probe.json, and Gram matrices by name, float [n, n] each."""
 
     about: dict[str, Any]
     grams: dict[str, np.ndarray]
 
 
 def read_probe(grid: Grid, asked: dict[str, Any]) -> Probe | None:
-    """An entry of the grid's probes, checked; None where it was not made."""
+    """The probe that an entry of the grid's probes asks for; None where it has not been made. Raises ResultsError."""
     folder = grid.folder / asked["directory"]
-    path = folder / "probe.json"  # written last
-    if not path.exists():
+    path = folder / "probe.json"
+    if (about := read_record_if_there(path, PROBE_FILE_KEYS)) is None:
         return None
-    about = read_record(path, PROBE_FILE_KEYS)
     found = {**about["probe"], "exact": about["exact"]}
     check_keys(found, {"step": int}, path, "probe")
     for key in ("task", "source", "seed", "fraction", "exact"):
@@ -81,7 +80,7 @@ def read_probe(grid: Grid, asked: dict[str, Any]) -> Probe | None:
 
 
 def check_estimator(estimator: Any, grid: Grid, references: list, sizes: list, path: Path, where: str) -> None:
-    """An entry of probe.json's estimators names only what there is."""
+    """Check that an entry of probe.json's estimators names only kinds, references, sizes and algorithms that exist."""
     check_keys(estimator, ESTIMATOR_KEYS, path, where)
     check_keys({"bootstraps": None, **estimator}, {"bootstraps": (bool, NoneType)}, path, where)  # may be left out
     required = {"algorithm": {"algorithm": str}, "gae": {"gae_lambda": NUMBER}, "compatible": {}}
@@ -90,15 +89,12 @@ def check_estimator(estimator: Any, grid: Grid, references: list, sizes: list, p
     named += [("sizes", size, sizes) for size in estimator["sizes"]]
     if estimator["algorithm"] is not None:
         named.append(("algorithm", estimator["algorithm"], grid.algorithms))
-    for key, name, choices in named:
-        if name not in choices:
-            valid = valid_choices(name, map(str, choices))
-            raise ResultsError(f"{path}: {where}.{key} has {name!r}; there is {valid}.")
+    check_named(named, path, where)
     check_keys(estimator, required[estimator["kind"]], path, where)
 
 
 def gram_shapes(about: dict[str, Any], batches: dict[int, int]) -> dict[str, tuple[int, int]]:
-    """Every array that a probe has, with its shape."""
+    """Shape of every array of a probe, by name. batches: episodes of a batch → number of such batches."""
     names = [(f"{reference}/{size}", size) for reference in about["references"] for size in batches]
     for estimator in about["estimators"]:
         kinds = ["self", "bias"]
@@ -109,7 +105,10 @@ def gram_shapes(about: dict[str, Any], batches: dict[int, int]) -> dict[str, tup
 
 
 def read_grams(path: Path, shapes: dict[str, tuple[int, int]]) -> dict[str, np.ndarray]:
-    """The named arrays of an npz file, in double precision: differences of products lose digits."""
+    """The named arrays of an npz file, in double precision, since differences of products lose digits.
+
+    Raises ResultsError where an array is missing, or has another shape, another type or a value that is not finite.
+    """
     again = "; delete its folder to make it again."
     grams = {}
     try:
@@ -130,12 +129,14 @@ def read_grams(path: Path, shapes: dict[str, tuple[int, int]]) -> dict[str, np.n
     except FileNotFoundError:
         raise ResultsError(f"{path}: no such file{again}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, MemoryError) as error:
-        raise ResultsError(f"{path}: not a whole file of arrays ({error}){again}") from None
+        raise ResultsError(f"{path}: incomplete or invalid file of arrays ({error}){again}") from None
     return grams
 
 
 def archive_names(path: Path) -> list[str]:
-    """What an archive holds. Raises ValueError where it is compressed: ours are not, and a small one may be huge."""
+    """Names of the files in a zip archive. Raises ValueError where one is compressed: this project compresses none, and
+    a small compressed file can fill the memory.
+    """
     with zipfile.ZipFile(path) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise ValueError("it is compressed")

@@ -1,5 +1,6 @@
-"""Reads a run: its record, episodes and updates."""
+"""Reads a run: run.json, episodes.csv and updates.csv."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -7,27 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reading.checks import AGAIN, NUMBER, ResultsError, check_keys, line_of, read_csv, read_record
-from analysis.reading.grid import Grid
-
-EPISODE_COLUMNS = ("step", "return", "length")
-DIAGNOSTICS = (
-    "policy_loss",
-    "value_loss",
-    "entropy",
-    "approx_kl",
-    "clip_fraction",
-    "explained_variance",
-    "policy_gradient_norm",
-    "value_gradient_norm",
-    "advantage_mean",
-    "advantage_std",
-    "learning_rate",
+from analysis.reading.checks import (
+    AGAIN,
+    NUMBER,
+    PROVENANCE_KEYS,
+    ResultsError,
+    check_choice,
+    check_keys,
+    line_of,
+    read_csv,
+    read_record,
 )
-UPDATE_COLUMNS = ("step", "updates", *DIAGNOSTICS)
-LOOP_PHASES = ("stepping", "acting", "learning", "compiling")  # what the training loop says of its seconds
-SECONDS = ("start_up", *LOOP_PHASES, "training", "evaluating", "total")  # of run.json; training is the whole loop
-PHASES = ("start_up", *LOOP_PHASES, "rest", "evaluating")  # that a run's time falls into; rest: of the loop
+from analysis.reading.grid import Grid
+from experiments.schema import BEST, EPISODE_COLUMNS, EVALUATIONS, RUN_STATES, SECONDS, TASK_CODE, UPDATE_COLUMNS
+
 RUN_KEYS = {
     "schema": int,
     "cell": dict,
@@ -41,10 +35,7 @@ RUN_KEYS = {
     "updates": int,
     "episodes": int,
     "evaluation": (dict, NoneType),
-    "versions": dict,
-    "commit": (str, NoneType),
-    "uncommitted_changes": (bool, NoneType),
-    "machine": dict,
+    **PROVENANCE_KEYS,
     "seconds": dict,
     "steps_per_second": (*NUMBER, NoneType),
     "peak_memory_mb": NUMBER,
@@ -52,9 +43,13 @@ RUN_KEYS = {
 
 
 def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
-    """A cell's run.json, checked against the grid that asked for it and, of a tuned cell, its study's winner."""
+    """run.json of a cell of the grid.
+
+    Raises ResultsError where it lacks something, or is of another cell, task, setting or number of steps than the grid
+    asks for. The settings of a tuned cell are those of its study's winner.
+    """
     path = grid.folder / cell["directory"] / "run.json"
-    if cell["tuned"] is not None and not (best := grid.folder / cell["tuned"] / "best.json").exists():
+    if cell["tuned"] is not None and not (best := grid.folder / cell["tuned"] / BEST).exists():
         raise ResultsError(
             f"{path}: a run with tuned settings, but {best}, which has them, is missing; tune first, then run this "
             f"cell again."
@@ -67,27 +62,18 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
                 f"again, or move the run to where it belongs."
             )
     task = grid.tasks[cell["task"]]
-    asked = {
-        "settings": cell["settings"],
-        "task_settings": {key: task.get(key) for key in run["task_settings"]},
-        "": {"steps": cell["steps"]},
-    }
-    for section, expected in asked.items():
-        found = run[section] if section else {"steps": run["steps"]}
-        for key in [*expected, *(key for key in found if key not in expected)]:
-            if found.get(key, "absent") != expected.get(key, "absent"):
-                raise ResultsError(
-                    f"{path}: {f'{section}.{key}'.lstrip('.')} is {found.get(key, 'absent')!r}, but "
-                    f"{asker(grid, cell, section)} asks for {expected.get(key, 'absent')!r}; "
-                    f"run this cell again."
-                )
-    if run["status"] not in ("done", "diverged"):
-        raise ResultsError(f"{path}: status is {run['status']!r}; valid are done, diverged.")
+    asked_by = str(grid.folder / "grid.json")
+    tuned_by = f" with {cell['tuned']}/{BEST}" if cell["tuned"] is not None else ""
+    check_asked("settings.", run["settings"], cell["settings"], path, asked_by + tuned_by)
+    keys = [*run["task_settings"], *(["variants"] if "variants" in task else [])]  # a key that most tasks lack
+    check_asked("task_settings.", run["task_settings"], {key: task.get(key) for key in keys}, path, asked_by)
+    check_asked("", {"steps": run["steps"]}, {"steps": cell["steps"]}, path, asked_by)
+    check_choice(run["status"], RUN_STATES, path, "status")
     check_keys(run["seconds"], dict.fromkeys(SECONDS, NUMBER), path, "seconds")
     if run["status"] == "diverged":
         check_keys(run, {"diverged_at": NUMBER}, path, "the diverged run")
     else:
-        check_keys(run["evaluation"], {"sampled": dict, "mode": dict}, path, "evaluation")
+        check_keys(run["evaluation"], dict.fromkeys(EVALUATIONS, dict), path, "evaluation")
         for kind, evaluation in run["evaluation"].items():
             check_keys(evaluation, {"returns": list}, path, f"evaluation.{kind}")
             returns = evaluation["returns"]
@@ -96,14 +82,42 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
     return run
 
 
-def asker(grid: Grid, cell: dict[str, Any], section: str) -> str:
-    """The files that say what a section of a cell's run.json has to be."""
-    tuned = f" with {cell['tuned']}/best.json" if section == "settings" and cell["tuned"] is not None else ""
-    return f"{grid.folder / 'grid.json'}{tuned}"
+def check_asked(prefix: str, found: dict[str, Any], asked: dict[str, Any], path: Path, asked_by: str) -> None:
+    """Check that a run has exactly the values that were asked for.
+
+    prefix: what stands before a key in the message; asked_by: the files that ask. Raises ResultsError.
+    """
+    for key in {**asked, **found}:
+        if found.get(key, "absent") != asked.get(key, "absent"):
+            raise ResultsError(
+                f"{path}: {prefix}{key} is {found.get(key, 'absent')!r}, but {asked_by} asks for "
+                f"{asked.get(key, 'absent')!r}; run this cell again."
+            )
+
+
+def check_task_code(grid: Grid, runs: Iterable[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    """Raise ResultsError where two runs of a task, each a cell and its run.json, were made with different task code.
+
+    Runs of earlier versions do not say what the task's code was, and are taken as they are.
+    """
+    first: dict[str, tuple[Path, Any]] = {}
+    for cell, run in runs:
+        path = grid.folder / cell["directory"] / "run.json"
+        if TASK_CODE not in run:
+            continue
+        other, code = first.setdefault(cell["task"], (path, run[TASK_CODE]))
+        if run[TASK_CODE] != code:
+            raise ResultsError(
+                f"{path}: {TASK_CODE} is {run[TASK_CODE]}, that of {other} is {code}; runs of different code are not "
+                f"averaged: run the older one again, as snakemake does."
+            )
 
 
 def read_episodes(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
-    """episodes.csv: one row per training episode, columns step, return, length."""
+    """episodes.csv of a run: a row per training episode; step (at its end), return and length in steps.
+
+    run: its run.json. Raises ResultsError where rows are missing, or cells are empty in a run that has not diverged.
+    """
     path = folder / "episodes.csv"
     episodes = read_csv(path, EPISODE_COLUMNS)
     if run["status"] == "done" and episodes.isna().any(axis=None):
@@ -114,9 +128,13 @@ def read_episodes(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
 
 
 def read_updates(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
-    """updates.csv: a few hundred rows of diagnostics; an empty cell is a quantity that does not exist."""
+    """updates.csv of a run: a few hundred rows of diagnostics, first those of all algorithms, then those that the run's
+    algorithm adds. NaN stands for a quantity that does not exist.
+
+    run: its run.json. Raises ResultsError where the rows are of fewer updates than the run made.
+    """
     path = folder / "updates.csv"
-    updates = read_csv(path, UPDATE_COLUMNS)
+    updates = read_csv(path, UPDATE_COLUMNS, further=True)
     if run["status"] == "done" and updates["updates"].sum() != run["updates"]:
         raise ResultsError(
             f"{path}: its rows hold {updates['updates'].sum():.0f} updates, but run.json counts {run['updates']}; "

@@ -6,6 +6,7 @@ from analysis.reading.benchmark import Benchmark, read_benchmark
 from analysis.reading.grid import Grid
 from analysis.reading.jobs import Job, Run, State, read_jobs, state_of
 from analysis.reading.probes import Probe, read_probe
+from analysis.reading.runs import check_task_code
 from analysis.reading.studies import Study, read_study
 
 
@@ -14,9 +15,11 @@ def states(grid: Grid) -> list[State]:
     return [(cell, *state_of(grid, cell)) for cell in grid.cells]
 
 
-def runs(states: list[State]) -> list[Run]:
-    """Every cell that has a run, and its run.json."""
-    return [(cell, run) for cell, _, run in states if run is not None]
+def runs(grid: Grid, states: list[State]) -> list[Run]:
+    """Every cell that has a run, and its run.json. Raises ResultsError where those of a task are of different code."""
+    found = [(cell, run) for cell, _, run in states if run is not None]
+    check_task_code(grid, found)
+    return found
 
 
 def jobs(grid: Grid) -> list[Job]:

@@ -1,4 +1,4 @@
-"""Reads a study: its record, trials and their parts."""
+"""Reads a study, the tuning of one algorithm on a group of tasks: study.json, trials and their parts."""
 
 import json
 from dataclasses import dataclass
@@ -11,17 +11,29 @@ import pandas as pd
 from analysis.reading.checks import (
     NUMBER,
     ResultsError,
+    check_choice,
     check_keys,
     check_names,
     check_present,
     read_csv,
-    read_record,
+    read_record_if_there,
     valid_choices,
 )
-from analysis.reading.grid import Grid, check_best, check_same, read_best
+from analysis.reading.grid import Grid
+from analysis.reading.winners import check_best, check_same, read_best
+from experiments.schema import (
+    BEST,
+    PART_COLUMNS,
+    PART_SEEDS,
+    PART_SETTINGS,
+    RUN_STATES,
+    SCALES,
+    TRIAL_COLUMNS,
+    TRIAL_STATES,
+    UNTUNED,
+)
 
-TRIAL_COLUMNS = ("trial", "state", "value", "parts", "diverged", "steps", "seconds")
-PART_COLUMNS = ("settings", "trial", "seeds", "task", "seed", "status", "score", "normalized", "steps", "seconds")
+PART_TEXT = ("settings", "seeds", "task", "status")
 STUDY_FILE_KEYS = {
     "schema": int,
     "algorithm": str,
@@ -39,30 +51,34 @@ STUDY_FILE_KEYS = {
 }
 STUDY_TASK_KEYS = {"steps": int, "random_score": NUMBER, "reference_score": NUMBER}
 RANGE_KEYS = {"low": NUMBER, "high": NUMBER, "scale": str}
-SCALES = ("linear", "log", "log_one_minus")
 
 
 @dataclass(frozen=True)
 class Study:
-    """What `experiments.tune` left: what was tuned (study.json, with the winner), its trials, and all their parts."""
+    """What `experiments.tune` wrote: `about`, which is study.json with the winner, a table of trials, and one of parts.
+
+    A part is one training run of a trial: a task and a seed.
+    """
 
     about: dict[str, Any]
     trials: pd.DataFrame
     parts: pd.DataFrame
 
     def part_rows(self, settings: str, trial: int | None = None) -> pd.DataFrame:
-        """The parts of a trial, or those on fresh seeds: with `settings` tuned or untuned."""
+        """The parts with these settings, of this trial if one is given.
+
+        settings: "trial" for parts on tuning seeds; "tuned" or "untuned" for parts on fresh seeds.
+        """
         parts = self.parts[self.parts["settings"] == settings]
         return parts if trial is None else parts[parts["trial"] == trial]
 
 
 def read_study(grid: Grid, asked: dict[str, Any]) -> Study | None:
-    """An entry of the grid's studies, checked; None where it has not finished."""
+    """The study that an entry of the grid's studies asks for; None where it has not finished. Raises ResultsError."""
     folder = grid.folder / asked["directory"]
-    path = folder / "study.json"  # written last
-    if not path.exists():
+    path = folder / "study.json"
+    if (about := read_record_if_there(path, STUDY_FILE_KEYS)) is None:
         return None
-    about = read_record(path, STUDY_FILE_KEYS)
     for task, values in about["tasks"].items():
         check_keys(values, STUDY_TASK_KEYS, path, f"tasks.{task}")
     steps = {task: values["steps"] for task, values in about["tasks"].items()}
@@ -78,14 +94,16 @@ def read_study(grid: Grid, asked: dict[str, Any]) -> Study | None:
                 )
     check_best(about["best"], asked, path, "best")
     if about["best"] != read_best(grid.folder, asked):
-        raise ResultsError(f"{path}: its best is not what {folder / 'best.json'} says; tune it again.")
+        raise ResultsError(f"{path}: its best is not what {folder / BEST} says; tune it again.")
     check_space(about, path)
     trials = read_trials(folder / "trials.csv", about)
     return Study(about, trials, read_parts(folder / "parts.csv", about, trials))
 
 
 def check_space(about: dict[str, Any], path: Path) -> None:
-    """Every searched setting has a range or choices, an untuned value and, if there are any, an importance."""
+    """Check that every searched setting has a range or choices, an untuned value and, if any were computed, an
+    importance.
+    """
     for name, values in about["space"].items():
         where = f"space.{name}"
         check_keys(values, {}, path, where)
@@ -93,8 +111,7 @@ def check_space(about: dict[str, Any], path: Path) -> None:
             check_keys(values, {"choices": list}, path, where)
         else:
             check_keys(values, RANGE_KEYS, path, where)
-            if values["scale"] not in SCALES:
-                raise ResultsError(f"{path}: {where}.scale is {values['scale']!r}; valid are {', '.join(SCALES)}.")
+            check_choice(values["scale"], SCALES, path, f"{where}.scale")
     for key in ("untuned", "importances"):
         for name in about["space"] if about[key] is not None else ():
             if name not in about[key]:
@@ -104,30 +121,35 @@ def check_space(about: dict[str, Any], path: Path) -> None:
 
 
 def read_trials(path: Path, about: dict[str, Any]) -> pd.DataFrame:
-    """trials.csv in the order of its trials; the searched settings' columns are JSON text where they are choices."""
+    """trials.csv, sorted by trial. A searched setting has a column: a number, or JSON text where it has choices.
+
+    about: study.json. Raises ResultsError.
+    """
     choices = {name: values["choices"] for name, values in about["space"].items() if "choices" in values}
-    trials = read_csv(path, (*TRIAL_COLUMNS, *about["space"]), {"state": "str", **dict.fromkeys(choices, "str")})
+    trials = read_csv(path, (*TRIAL_COLUMNS, *about["space"]), ("state", *choices))
     for name, valid in choices.items():
         trials[name] = [choice_text(text, valid, path, name) for text in trials[name]]
-    check_names(trials, {"state": ("complete", "pruned")}, path)
+    check_names(trials, {"state": TRIAL_STATES}, path)
     check_present(trials, ("trial", "value", "parts", "diverged", "steps", "seconds"), path)
     trials = trials.astype({"trial": int, "parts": int, "diverged": int})
     if trials["trial"].duplicated().any():
         number = trials["trial"][trials["trial"].duplicated()].iloc[0]
-        raise ResultsError(f"{path}: trial {number} is there more than once; tune it again.")
+        raise ResultsError(f"{path}: trial {number} is listed more than once; tune it again.")
     if len(trials) < about["trials"]:
         raise ResultsError(
-            f"{path}: not whole: {len(trials)} trials, but study.json asked for {about['trials']}; tune it again."
+            f"{path}: incomplete: {len(trials)} trials, but study.json asked for {about['trials']}; tune it again."
         )
     complete = trials["trial"][trials["state"] == "complete"].tolist()
-    for number, name in ((0, "the untuned settings"), (about["best"]["trial"], "the winner")):
+    for number, name in ((UNTUNED, "the untuned settings"), (about["best"]["trial"], "the winner")):
         if number not in complete:
             raise ResultsError(f"{path}: no complete trial {number}, {name}; tune it again.")
     return trials.sort_values("trial", kind="stable", ignore_index=True)
 
 
 def choice_text(text: Any, choices: list[Any], path: Path, column: str) -> str | None:
-    """The choice, as JSON, that a cell of a CSV file stands for; None for an empty one, unless null is a choice."""
+    """The choice, as JSON text, that a cell of a CSV file stands for. An empty cell is null if that is a choice, else
+    None.
+    """
     if pd.isna(text):
         return "null" if None in choices else None
     for choice in choices:
@@ -140,12 +162,14 @@ def choice_text(text: Any, choices: list[Any], path: Path, column: str) -> str |
 
 
 def read_parts(path: Path, about: dict[str, Any], trials: pd.DataFrame) -> pd.DataFrame:
-    """parts.csv: as many of every trial as it counts, and on fresh seeds every task and seed with either settings."""
-    parts = read_csv(path, PART_COLUMNS, dict.fromkeys(("settings", "seeds", "task", "status"), "str"))
+    """parts.csv. Raises ResultsError unless every trial has as many parts as trials.csv counts, and both the tuned and
+    the untuned settings have a part for every task and fresh seed.
+    """
+    parts = read_csv(path, PART_COLUMNS, PART_TEXT)
     valid = {
-        "settings": ("trial", "tuned", "untuned"),
-        "seeds": ("tuning", "fresh"),
-        "status": ("done", "diverged"),
+        "settings": PART_SETTINGS,
+        "seeds": PART_SEEDS,
+        "status": RUN_STATES,
         "task": tuple(about["tasks"]),
     }
     check_names(parts, valid, path)
@@ -155,15 +179,15 @@ def read_parts(path: Path, about: dict[str, Any], trials: pd.DataFrame) -> pd.Da
     for trial in trials.itertuples():
         if counted.get(trial.trial, 0) != trial.parts:
             raise ResultsError(
-                f"{path}: not whole: {counted.get(trial.trial, 0)} parts of trial {trial.trial}, but trials.csv counts "
-                f"{trial.parts}; tune it again."
+                f"{path}: incomplete: {counted.get(trial.trial, 0)} parts of trial {trial.trial}, but trials.csv "
+                f"counts {trial.parts}; tune it again."
             )
     expected = sorted((task, seed) for task in about["tasks"] for seed in about["fresh_seeds"])
-    for settings, trial in (("tuned", about["best"]["trial"]), ("untuned", 0)):
+    for settings, trial in (("tuned", about["best"]["trial"]), ("untuned", UNTUNED)):
         own = parts[(parts["settings"] == settings) & (parts["trial"] == trial) & (parts["seeds"] == "fresh")]
         if sorted(zip(own["task"], own["seed"], strict=True)) != expected:
             raise ResultsError(
-                f"{path}: not whole: {len(own)} parts of the {settings} settings (trial {trial}) on fresh seeds, "
+                f"{path}: incomplete: {len(own)} parts of the {settings} settings (trial {trial}) on fresh seeds, "
                 f"expected one per task and fresh seed, {len(expected)}; tune it again."
             )
     return parts

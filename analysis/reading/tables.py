@@ -17,7 +17,7 @@ def read_table(results: Path, name: str) -> pd.DataFrame:
     path = table_file(results, name)
     if not path.exists():
         raise ResultsError(f"{path}: no such table; make it with: python -m analysis.tables --results {results}.")
-    return read_csv(path, TABLES[name], dict.fromkeys(TEXT[name], "str"), further=name in WITH_FURTHER)
+    return read_csv(path, TABLES[name], TEXT[name], further=name in WITH_FURTHER)
 
 
 def table_file(results: Path, name: str) -> Path:
@@ -41,4 +41,5 @@ def frame(rows: list[dict[str, Any]], table: str) -> pd.DataFrame:
 
 
 def stack(frames: list[pd.DataFrame], table: str) -> pd.DataFrame:
-    return pd.concat(frames, ignore_index=True)[list(TABLES[table])] if frames else frame([], table)
+    """Frames below each other as a table; one of no rows where there is no frame."""
+    return pd.concat(frames, ignore_index=True) if frames else frame([], table)

@@ -6,7 +6,8 @@ The face of a section, its `__init__.py`, holds constants alone:
     TABLES     table: its columns, in one text; an ellipsis at the end allows further columns behind these
     TEXT       the columns of these tables that hold text, in one text; all others hold numbers
     FIGURES    figure: its title
-    AVERAGES   figure: what its averages are over (runs, studies, probes or exact problems), if it shows any
+    AVERAGES   what the averages of the figures are over (runs, studies, probes or exact problems), in one word for all
+               figures or as a mapping of those that show averages
 
 `tables.py` has a function for every table, `figures.py` one for every figure, `captions/` a text for every figure.
 `sentences.py` may have
@@ -62,6 +63,12 @@ def constants(section: str, name: str) -> dict[str, Any]:
     return dict(getattr(FACES[section], name, {}))
 
 
+def averages(section: str) -> dict[str, str]:
+    """What the averages of each figure of a section are over; without the figures that show none."""
+    over = getattr(FACES[section], "AVERAGES", {})
+    return dict.fromkeys(constants(section, "FIGURES"), over) if isinstance(over, str) else dict(over)
+
+
 def part(section: str, name: str) -> ModuleType | None:
     """The section's module of this name (tables, figures or sentences); None where it has no such file. Raises
     SectionError where it cannot be imported.
@@ -106,7 +113,10 @@ def check() -> None:
         if not isinstance(getattr(FACES[section], "TITLE", None), str):
             raise SectionError(f"{file_of(FACES[section])}: it needs a TITLE, which is text.")
         for kind in ("TABLES", "FIGURES"):
-            for name in constants(section, kind):
+            for name, words in constants(section, kind).items():
+                if not isinstance(words, str):
+                    what = "its columns in one text" if kind == "TABLES" else "its title"
+                    raise SectionError(f"{file_of(FACES[section])}: {kind} has {name!r}: {words!r}; it takes {what}.")
                 first = SECTION_OF_TABLE[name] if kind == "TABLES" else FIGURES[name][0]
                 if first != section:
                     raise SectionError(
@@ -120,7 +130,7 @@ def check() -> None:
                 f"{file_of(FACES[section])} declares {figure!r}."
             )
     for section in ORDER:
-        for figure, over in constants(section, "AVERAGES").items():
+        for figure, over in averages(section).items():
             if figure not in constants(section, "FIGURES") or over not in AVERAGES_ARE_OVER:
                 raise SectionError(
                     f"{file_of(FACES[section])}: AVERAGES has {figure!r}: {over!r}; it takes a name of FIGURES and one "
@@ -142,7 +152,7 @@ FIGURES: dict[str, tuple[str, str]] = {}  # figure: its section and its title
 AVERAGES: dict[str, str] = {}  # figure: what its averages are over
 for _section, _face in FACES.items():
     for _name, _columns in constants(_section, "TABLES").items():
-        _words = _columns.split()
+        _words = str(_columns).split()  # check() refuses what is not text
         if _name not in TABLES:
             TABLES[_name] = tuple(word for word in _words if word != FURTHER)
             TEXT[_name] = set(TABLES[_name]) & set(getattr(_face, "TEXT", "").split())
@@ -151,4 +161,4 @@ for _section, _face in FACES.items():
             WITH_FURTHER.add(_name)
     for _name, _title in constants(_section, "FIGURES").items():
         FIGURES.setdefault(_name, (_section, _title))
-    AVERAGES |= constants(_section, "AVERAGES")
+    AVERAGES |= averages(_section)

@@ -1,16 +1,16 @@
 """Variance, signal, direction and bias of gradient estimates, from their Gram matrices alone.
 
-One probe has, of n independent batches, the vectors g_1 … g_n of an estimator and r_1 … r_n of a reference on the same
-batches. A `self_gram` [n, n] holds g_i · g_j, a `reference_gram` [n, n] r_i · r_j, and `cross` [n, n] g_i · r_j.
-Everything below follows from them. No vector is compared with itself: means go over i ≠ j, so that noise, which is
-independent between batches, has expectation 0 in every product (U-statistics of degree 2).
+A probe has n independent batches. On each, an estimator has a gradient vector g_i and a reference a vector r_i. Gram
+matrices hold their inner products: `self_gram` [n, n] has g_i · g_j, `reference_gram` [n, n] has r_i · r_j, and `cross`
+[n, n] has g_i · r_j. Everything below follows from them. No vector is compared with itself: means go over i ≠ j, so
+that noise, which is independent between batches, has expectation 0 in every product (U-statistics of degree 2).
 
 A symmetric kernel h [n, n] splits into h_ij = θ + p_i + p_j + q_ij with uncorrelated parts (Hoeffding, 1948). With
 ζ = Var(p) and η = Var(q), its mean over i ≠ j has the variance
 
     Var(U) = 4 ζ / n + 2 η / (n (n − 1))      ( = 2 / (n (n − 1)) · [2 (n − 2) ζ1 + ζ2] with ζ1 = ζ, ζ2 = 2 ζ + η ),
 
-where ζ and η are estimated without bias from row means and residuals. Of a squared length that is 0 in truth all noise
+where ζ and η are estimated without bias from row means and residuals. If a squared length is 0 in truth, all its noise
 is η, and a bootstrap of the batches would be about √3 too wide. Intervals that are not bootstrapped are U ± t √Var(U),
 or all values that such a test does not reject, with Student's t for n − 1 degrees of freedom.
 
@@ -22,41 +22,40 @@ itself, and each resample is divided by its own standard error. Percentiles alon
 How often the 95 % intervals cover, in simulations with normal, skewed and heavy-tailed noise, and with many and few
 directions that matter: with 100 batches 92 to 98 %, but 88 to 92 % for variances and signal-to-noise ratios under
 strongly skewed noise in few directions; with 16 batches 85 to 97 %, under such noise down to 78 % (variances and
-cosines are the low ones). A squared length of 0 is covered as often as another, but all its misses lie below the
-interval: what is unbiased looks biased in 5 % of cases, not in 2.5 %. "Nothing" counts as covering; where there is an
-interval although the signal is weak, it misses more often.
+cosines have the low ones). A squared length of 0 is covered as often as others, but all its misses lie below the
+interval: an unbiased estimator looks biased in 5 % of cases, not in 2.5 %. A missing interval counts as covering. Where
+there is an interval although the signal is weak, it misses more often.
 """
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
-from scipy.stats import t as student
 
-from analysis.statistics.scores import BOOTSTRAP_SEED, CONFIDENCE, percentiles
+from analysis.statistics.arrays import Floats
+from analysis.statistics.scores import BOOTSTRAP_SEED, percentiles, quantile_of_t
+from experiments.metrics import FEWEST_BATCHES
 
-RESAMPLES = 2000
-FEWEST_BATCHES = 8  # with fewer there are values, but no intervals
-RESOLUTION = 2.0**-20  # Gram matrices are stored in single precision: a smaller share of what is subtracted is rounding
+BATCH_RESAMPLES = 2000
+RESOLUTION = 2.0**-20  # Gram matrices are in single precision, so a difference below this share is rounding
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and the ends of its 95 % interval; NaN stands for what cannot be said."""
+    """A value and the ends of its 95 % interval. NaN stands for a number that cannot be told."""
 
     value: float = np.nan
     low: float = np.nan
     high: float = np.nan
 
 
-def off_diagonal_mean(kernel: np.ndarray) -> float:
-    """Mean over i ≠ j of a kernel [n, n]; NaN for a single batch."""
+def off_diagonal_mean(kernel: Floats) -> float:
+    """The mean over i ≠ j of a kernel [n, n]; NaN for a single batch."""
     n = len(kernel)
     return float((kernel.sum() - np.trace(kernel)) / (n * (n - 1))) if n > 1 else np.nan
 
 
-def covariance_parts(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """ζ and η of two symmetric kernels [n, n], covariances of their p and of their q; without bias."""
+def covariance_parts(a: Floats, b: Floats) -> tuple[float, float]:
+    """ζ and η of two symmetric kernels [n, n]: unbiased covariances of their p and of their q. n is at least 4."""
     n = len(a)
     rows = []
     for kernel in (a, b):
@@ -69,45 +68,41 @@ def covariance_parts(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     return of_rows / (n - 1) - eta / (n - 2), eta
 
 
-def variance_of_mean(kernel: np.ndarray) -> float:
-    """Variance of the mean over i ≠ j of a symmetric kernel [n, n], with ζ clipped at 0."""
+def variance_of_mean(kernel: Floats) -> float:
+    """The variance of the mean over i ≠ j of a symmetric kernel [n, n], with ζ clipped at 0. n is at least 4."""
     n = len(kernel)
     zeta, eta = covariance_parts(kernel, kernel)
     return 4 * max(zeta, 0.0) / n + 2 * eta / (n * (n - 1))
 
 
-@cache
-def critical_value(n: int) -> float:
-    """Student's quantile for n batches."""
-    return float(student.ppf((1 + CONFIDENCE) / 2, n - 1))
-
-
 def around(value: float, variance: float, n: int) -> Estimate:
-    """value ± t √variance."""
-    half_width = critical_value(n) * np.sqrt(variance)
+    """The estimate value ± t √variance from n batches."""
+    half_width = quantile_of_t(n - 1) * np.sqrt(variance)
     return Estimate(value, value - half_width, value + half_width)
 
 
-def squared_norm(gram: np.ndarray) -> Estimate:
+def squared_norm(gram: Floats) -> Estimate:
     """‖E x‖² from the Gram matrix [n, n] of x_1 … x_n: the mean over i ≠ j of x_i · x_j, which is negative at times.
 
-    Interval: all θ ≥ 0 with (θ − max(U, 0))² ≤ t² (4 s θ / n + 2 η / (n (n − 1))). A squared length θ has ζ = s θ, s
-    being the variance along the mean: where there is no length the noise is all η. So each θ is tested with the noise
-    that it implies, as in Wilson's interval of a share. With ζ estimated freely, U and ζ rise and fall together, and
-    the interval is too wide around 0 and too short above.
+    The interval holds all θ ≥ 0 with (θ − max(U, 0))² ≤ t² (4 s θ / n + 2 η / (n (n − 1))). A squared length θ has
+    ζ = s θ, where s is the variance along the mean; without any length all noise is η. So each θ is tested with the
+    noise that it implies, as in Wilson's interval of a share. If ζ were estimated freely, U and ζ would rise and fall
+    together, and the interval would be too wide around 0 and too short above.
     """
     n, value = len(gram), off_diagonal_mean(gram)
     if n < FEWEST_BATCHES:
         return Estimate(value)
-    square, start = critical_value(n) ** 2, max(value, 0.0)
+    square, start = quantile_of_t(n - 1) ** 2, max(value, 0.0)
     middle = start + 2 * square * variance_along(gram, gram) / n
     noise = 2 * max(covariance_parts(gram, gram)[1], 0.0) / (n * (n - 1))
     root = np.sqrt(middle**2 - start**2 + square * noise)
     return Estimate(value, max(float(middle - root), 0.0), float(middle + root))
 
 
-def variance_along(a: np.ndarray, b: np.ndarray) -> float:
-    """Covariance of x · x̄ / ‖x̄‖ and y · ȳ / ‖ȳ‖ over batches, from the Gram matrices [n, n] of x and of y."""
+def variance_along(a: Floats, b: Floats) -> float:
+    """The covariance over batches of x · x̄ / ‖x̄‖ and y · ȳ / ‖ȳ‖, from the Gram matrices [n, n] of x and of y. 0
+    where a mean has no length.
+    """
     rows = [gram.mean(axis=1) for gram in (a, b)]
     size = np.sqrt(max(rows[0].mean(), 0.0) * max(rows[1].mean(), 0.0))
     return float(np.mean((rows[0] - rows[0].mean()) * (rows[1] - rows[1].mean())) / size) if size > 0 else 0.0
@@ -115,29 +110,35 @@ def variance_along(a: np.ndarray, b: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Spread:
-    """Trace of the covariance of n vectors, and of every one of R resamples of them.
+    """The trace of the covariance of n vectors, and of each of R resamples of them.
 
-    `distances` are the squared distances from the mean, of which the variance is the average: [n], and [R, n] from each
-    resample's own mean.
+    weights: [R, n], how often each batch was drawn. variance: the trace, and resampled_variance [R] of the resamples.
+    distances: [n], squared distances from the mean, and resampled_distances [R, n] from each resample's own mean. The
+    variance is their average, but for the bias of 1/n.
     """
 
-    weights: np.ndarray  # [R, n]: how often each batch was drawn
+    weights: Floats
     variance: float
-    distances: np.ndarray
-    resampled_variance: np.ndarray  # [R]
-    resampled_distances: np.ndarray
+    distances: Floats
+    resampled_variance: Floats
+    resampled_distances: Floats
 
 
-def resampling_weights(n: int, resamples: int = RESAMPLES) -> np.ndarray:
-    """[resamples, n]: how often each of n batches is drawn. Equal for equal n, so that both sides of a ratio see the
-    same resamples and another estimator moves no interval.
+def resampling_weights(n: int, resamples: int = BATCH_RESAMPLES) -> Floats:
+    """How often each of n batches is drawn in each resample: [resamples, n].
+
+    The same for the same n, so that both sides of a ratio have the same resamples, and another estimator moves no
+    interval.
     """
     rng = np.random.default_rng(BOOTSTRAP_SEED)
     return rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
 
 
-def trace_of_covariance(gram: np.ndarray) -> float:
-    """mean_i K_ii − mean_{i≠j} K_ij of a Gram matrix K [n, n]; exactly 0 where what is left is rounding."""
+def trace_of_covariance(gram: Floats) -> float:
+    """The trace of the covariance of n vectors from their Gram matrix K [n, n]: mean_i K_ii − mean_{i≠j} K_ij.
+
+    Exactly 0 where the difference is only rounding; NaN for a single vector.
+    """
     if len(gram) < 2:
         return np.nan
     size = np.trace(gram) / len(gram)
@@ -145,8 +146,8 @@ def trace_of_covariance(gram: np.ndarray) -> float:
     return variance if variance > RESOLUTION * size else 0.0
 
 
-def spread(gram: np.ndarray, weights: np.ndarray) -> Spread:
-    """The variance of the vectors of a Gram matrix [n, n], also in the resamples of `weights` [R, n].
+def spread(gram: Floats, weights: Floats) -> Spread:
+    """The variance of the vectors of a Gram matrix [n, n], and of their resamples by `weights` [R, n].
 
     Var* = Σ w_i K_ii / n − Σ_{i≠j} w_i w_j K_ij / Σ_{i≠j} w_i w_j: a batch that was drawn twice is no pair.
     """
@@ -164,17 +165,20 @@ def spread(gram: np.ndarray, weights: np.ndarray) -> Spread:
 
 
 def variance(of: Spread) -> Estimate:
-    """Trace of the covariance with its interval."""
+    """The trace of the covariance, with its interval."""
     return bootstrap_t(of, None)
 
 
 def variance_ratio(of: Spread, reference: Spread) -> Estimate:
-    """Trace of the covariance as a multiple of the reference's on the same batches; nothing where that is 0."""
+    """The trace of the covariance over that of a reference on the same batches. NaN where the reference's is 0."""
     return bootstrap_t(of, reference) if reference.variance > 0 else Estimate()
 
 
 def bootstrap_t(of: Spread, reference: Spread | None) -> Estimate:
-    """Of v, or of v / v_reference: [v exp(−t_high se), v exp(−t_low se)] with t* = (log v* − log v) / se*.
+    """The bootstrap-t interval of v, or of v / v_reference where there is a reference.
+
+    It is [v exp(−t_high se), v exp(−t_low se)] with t* = (log v* − log v) / se*, where * marks resamples and v may be
+    the ratio.
 
     se² is the sum over batches of ((distance_i / v − distance_i,reference / v_reference) / n)².
     """
@@ -199,18 +203,19 @@ def bootstrap_t(of: Spread, reference: Spread | None) -> Estimate:
     return Estimate(value, value * np.exp(-high * error), value * np.exp(-low * error))
 
 
-def relative(of: Spread) -> tuple[np.ndarray, np.ndarray]:
-    """Squared distances over their mean, less 1: [n], and [R, n] in the resamples; 0 where nothing varies."""
+def relative(of: Spread) -> tuple[Floats, Floats]:
+    """Squared distances over their mean, less 1: [n], and [R, n] of the resamples. 0 where nothing varies."""
     means = np.einsum("rn,rn->r", of.weights, of.resampled_distances)[:, None] / len(of.distances)
     resampled = np.divide(of.resampled_distances, means, out=np.ones_like(of.resampled_distances), where=means > 0)
     return of.distances / of.distances.mean() - 1, resampled - 1
 
 
-def signal_to_noise(gram: np.ndarray, variance: Estimate) -> Estimate:
-    """‖E x‖² / trace of the covariance of the vectors of a Gram matrix [n, n]; nothing where nothing varies.
+def signal_to_noise(gram: Floats, variance: Estimate) -> Estimate:
+    """‖E x‖² over the trace of the covariance of vectors with Gram matrix [n, n]. NaN where nothing varies.
 
-    The two intervals are combined as for a difference of logarithms (Zou & Donner, 2008: the distances from the value
-    to the ends that pull the same way are added in squares), which takes signal and variance as uncorrelated.
+    variance: that trace with its interval. Both intervals are combined as for a difference of logarithms: the distances
+    from the value to the ends that pull the same way are added in squares (Zou & Donner, 2008). This takes signal and
+    variance as uncorrelated.
     """
     signal = squared_norm(gram)
     if not variance.value > 0:
@@ -224,21 +229,23 @@ def signal_to_noise(gram: np.ndarray, variance: Estimate) -> Estimate:
 
 
 def ratio_end(larger: float, smaller: float) -> float:
-    """log (larger / smaller); infinite for 0."""
+    """log(larger / smaller); infinite where the smaller is 0."""
     return float(np.log(larger / smaller)) if smaller != 0 else np.inf
 
 
-def pairwise_cosine(gram: np.ndarray) -> Estimate:
-    """Mean cosine between two independent estimates; with a vector of length 0 it counts as 0."""
+def pairwise_cosine(gram: Floats) -> Estimate:
+    """The mean cosine between two independent estimates, from their Gram matrix [n, n]. A vector of length 0 has cosine
+    0.
+    """
     scale = inverse(lengths(gram))
     return squared_norm(gram * scale[:, None] * scale)
 
 
-def cosine(self_gram: np.ndarray, cross: np.ndarray, reference_gram: np.ndarray) -> Estimate:
-    """Mean over i of the cosine between g_i and the mean of r_j over all j ≠ i; with a vector of length 0 it is 0.
+def cosine(self_gram: Floats, cross: Floats, reference_gram: Floats) -> Estimate:
+    """The mean over i of the cosine between g_i and the mean of r_j over all j ≠ i. A vector of length 0 has cosine 0.
 
-    Its interval is that of the U-statistic A of ½ (u_i · r_j + u_j · r_i), u = g / ‖g‖, over the root of the mean M of
-    ‖mean of the r_j‖², to first order in both.
+    self_gram, cross, reference_gram: [n, n]. The interval is that of A / √M to first order in both: A is the
+    U-statistic of ½ (u_i · r_j + u_j · r_i) with u = g / ‖g‖, and M the mean of ‖mean of the r_j‖².
     """
     n = len(self_gram)
     if n < 2:
@@ -256,10 +263,12 @@ def cosine(self_gram: np.ndarray, cross: np.ndarray, reference_gram: np.ndarray)
     return around(value, variance_of_mean(kernel), n)
 
 
-def ceiling(reference_gram: np.ndarray, pool_gram: np.ndarray) -> float:
-    """The cosine that the mean of n − 1 references can be expected to have with the true gradient:
-    √(R / (R + V / (n − 1))) with V the trace of their covariance and R the squared length of that gradient, as in
-    `true_cosine`; 0 where R ≤ 0, and 1 for a reference without noise.
+def ceiling(reference_gram: Floats, pool_gram: Floats) -> float:
+    """The cosine that the mean of n − 1 references is expected to have with the true gradient.
+
+    √(R / (R + V / (n − 1))), where V is the trace of the references' covariance, from reference_gram [n, n], and R the
+    squared length of the true gradient, from pool_gram [m, m] as in `true_cosine`. It is 0 where R ≤ 0, 1 for a
+    reference without noise, and NaN for a single batch.
     """
     n = len(reference_gram)
     if n < 2:
@@ -268,12 +277,15 @@ def ceiling(reference_gram: np.ndarray, pool_gram: np.ndarray) -> float:
     return float(np.sqrt(signal / (signal + trace_of_covariance(reference_gram) / (n - 1)))) if signal > 0 else 0.0
 
 
-def true_cosine(self_gram: np.ndarray, cross: np.ndarray, pool_gram: np.ndarray) -> Estimate:
-    """Mean cosine between g and the true gradient: the mean over i ≠ j of u_i · r_j, u = g / ‖g‖, over the length of
-    the true gradient, whose square is the mean over i ≠ j of `pool_gram` [m, m], r_i · r_j of these or larger batches.
+def true_cosine(self_gram: Floats, cross: Floats, pool_gram: Floats) -> Estimate:
+    """The mean cosine between g and the true gradient.
 
-    The noise of the reference cancels from it, as it does not from `cosine`, which is this times the ceiling. Larger
-    batches (m ≠ n) are treated as independent of these. Nothing where the length is not told from 0.
+    It is the mean over i ≠ j of u_i · r_j, with u = g / ‖g‖, over the length of the true gradient. The square of that
+    length is the mean over i ≠ j of pool_gram [m, m], which holds r_i · r_j of these or of larger batches. self_gram,
+    cross: [n, n].
+
+    The noise of the reference cancels here. In `cosine` it does not: that is this times the ceiling. Larger batches
+    (m ≠ n) are treated as independent of these. NaN where the interval of the length holds 0.
     """
     n, length = len(self_gram), squared_norm(pool_gram)
     if n < 2 or not length.value > 0 or length.low <= 0:
@@ -290,38 +302,40 @@ def true_cosine(self_gram: np.ndarray, cross: np.ndarray, pool_gram: np.ndarray)
     return around(along / np.sqrt(length.value), noise / length.value, n)
 
 
-def lengths(gram: np.ndarray) -> np.ndarray:
-    """‖g_i‖: [n]."""
+def lengths(gram: Floats) -> Floats:
+    """The lengths ‖g_i‖ [n] of the vectors of a Gram matrix [n, n]."""
     return np.sqrt(np.maximum(np.diag(gram), 0.0))
 
 
-def inverse(values: np.ndarray) -> np.ndarray:
-    """1 / values, and 0 for 0."""
+def inverse(values: Floats) -> Floats:
+    """1 / values for values above 0, else 0; any shape."""
     return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
 
 
-def symmetric(kernel: np.ndarray) -> np.ndarray:
-    return (kernel + kernel.T) / 2
+def symmetric(kernel: Floats) -> Floats:
+    """The symmetric part of a kernel [n, n]."""
+    part: Floats = (kernel + kernel.T) / 2
+    return part
 
 
-def difference_gram(self_gram: np.ndarray, cross: np.ndarray, reference_gram: np.ndarray) -> np.ndarray:
-    """(g_i − r_i) · (g_j − r_j): [n, n]; exactly 0 where estimator and reference differ by no more than rounding."""
-    difference = self_gram - cross - cross.T + reference_gram
+def difference_gram(self_gram: Floats, cross: Floats, reference_gram: Floats) -> Floats:
+    """The Gram matrix [n, n] of g − r: (g_i − r_i) · (g_j − r_j). Exactly 0 where they differ only by rounding."""
+    difference: Floats = self_gram - cross - cross.T + reference_gram
     same = np.trace(difference) <= RESOLUTION * np.trace(self_gram)
     return np.zeros_like(difference) if same else difference
 
 
-def relative_bias(difference: np.ndarray, reference_gram: np.ndarray) -> Estimate:
+def relative_bias(difference: Floats, reference_gram: Floats) -> Estimate:
     """‖E g − E r‖ / ‖E r‖ from the Gram matrices [n, n] of g − r and of r; at least 0.
 
-    Fieller's interval of the ratio θ = x² of the two U-statistics A and B: all x ≥ 0 with
+    Fieller's interval of the ratio θ = x² of the two U-statistics A and B holds all x ≥ 0 with
 
         (max(A, 0) − x² B)² ≤ t² Var(A − x² B),
         Var(A − x² B) = 4 B / n · (x² s_aa − 2 x³ s_ab + x⁴ s_bb) + 2 / (n (n − 1)) · (η_aa − 2 x² η_ab + x⁴ η_bb)
 
-    where, as in `squared_norm`, each x is tested with the noise that it implies: ζ = s times the lengths. So x = 0 is
-    in it exactly where ‖E g − E r‖² has 0 in its interval. Without any difference it is 0; otherwise there is nothing
-    where the length of E r is too uncertain to divide by.
+    As in `squared_norm`, each x is tested with the noise that it implies: ζ = s times the lengths. So the interval
+    holds x = 0 exactly where that of ‖E g − E r‖² holds 0. Without any difference the estimate is 0. Otherwise it is
+    NaN where the length of E r is too uncertain to divide by.
     """
     if not difference.any():
         return Estimate(0.0, 0.0, 0.0)
@@ -331,7 +345,7 @@ def relative_bias(difference: np.ndarray, reference_gram: np.ndarray) -> Estimat
     value = float(np.sqrt(start / length))
     if n < FEWEST_BATCHES:
         return Estimate(value)
-    square = critical_value(n) ** 2
+    square = quantile_of_t(n - 1) ** 2
     pairs = ((difference, difference), (difference, reference_gram), (reference_gram, reference_gram))
     s_aa, s_ab, s_bb = (4 * length / n * variance_along(*pair) for pair in pairs)
     eta_aa, eta_ab, eta_bb = (2 / (n * (n - 1)) * covariance_parts(*pair)[1] for pair in pairs)

@@ -26,6 +26,7 @@ WITHOUT_CRITIC = ("none", "compatible")
 
 
 def compare_gradients(grid: Grid, comparison: dict[str, Any], gradients: pd.DataFrame) -> Tested:
+    """A comparison tested on measurements of the gradient laboratory."""
     asked = [probe for probe in grid.probes if wanted(comparison, probe)]
     about = {tuple(probe[name] for name in PROBE) for probe in asked}
     here = [place in about for place in gradients[PROBE].itertuples(index=False, name=None)]

@@ -5,8 +5,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.reading.grid import Grid
-from analysis.sections.claims.verdicts import Place, Tested, effect_over, possible, side_title
-from analysis.statistics.comparison import welch_over_tasks
+from analysis.sections.claims.verdicts import Place, Tested, effect_of_runs, effect_over, side_title
 from analysis.words import enumerate_text
 
 LEARNING_STEPS = 100_000  # that learning per step is given for
@@ -28,6 +27,7 @@ def run_values(grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame) -> pd.Dat
 
 
 def compare_runs(grid: Grid, comparison: dict[str, Any], runs: pd.DataFrame) -> Tested:
+    """A comparison tested on runs, as `run_values` gives them."""
     found = Tested(comparison, [side_title(grid, side, ()) for side in comparison["sides"]])
     found.figure = found.metric.figure
     tasks = grid.tasks if comparison["tasks"] == "all" else comparison["tasks"]
@@ -63,7 +63,7 @@ def run_place(grid: Grid, found: Tested, task: str, runs: pd.DataFrame) -> Place
         notes.append(
             f"no run of {' or '.join(map(grid.title, names))} reached the threshold; all count as the whole budget"
         )
-    effect = possible(welch_over_tasks([values]), found.metric)
+    effect = effect_of_runs([values], found.metric)
     return Place(task, effect, values, n=tuple(map(len, values)), note="; ".join(notes), decides=decides)
 
 

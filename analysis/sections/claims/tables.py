@@ -65,6 +65,7 @@ def claim_tasks(judged: list[tuple[dict[str, Any], list[Tested]]]) -> pd.DataFra
 
 
 def check_metrics(grid: Grid) -> None:
+    """Raise ResultsError where a claim of the grid has an unknown metric."""
     for claim in grid.claims:
         for number, comparison in enumerate(claim["comparisons"], start=1):
             if comparison["metric"] not in METRICS:

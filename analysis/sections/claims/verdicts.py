@@ -35,9 +35,10 @@ import numpy as np
 
 from analysis.reading.grid import Grid
 from analysis.sections.laboratory.tables import estimator_title
-from analysis.statistics.comparison import welch_over_tasks
-from analysis.statistics.gradients import FEWEST_BATCHES, Estimate
+from analysis.statistics.comparison import difference
+from analysis.statistics.gradients import Estimate
 from analysis.words import enumerate_text
+from experiments.metrics import FEWEST_BATCHES, GRADIENT_METRICS, RATIO_METRICS, RUN_METRICS
 
 SUPPORTED, CONTRADICTED, UNDECIDED, UNTESTABLE = "supported", "contradicted", "undecided", "cannot be tested"
 VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, UNTESTABLE)
@@ -55,16 +56,20 @@ class Metric:
     largest: float = np.inf  # that an effect can be, either way
 
 
+ABOUT = {
+    "final_score": {"column": "normalized", "figure": "final_scores"},
+    "auc": {"column": "normalized_auc", "figure": "sample_efficiency"},
+    "learning_per_step": {"column": "learning_per_step", "figure": "learning_curves"},
+    "drop": {"column": "drop", "figure": "learning_curves"},
+    "steps_to_threshold": {"column": "share_of_budget", "largest": 1.0},
+    "variance": {"column": "ratio", "figure": "gradient_variance"},
+    "relative_bias": {"column": "relative_bias", "nonnegative": True},
+    "bias_squared": {"column": "share_of_length", "nonnegative": True},
+    "cosine": {"column": "true_cosine", "figure": "gradient_direction"},
+}
 METRICS = {
-    "final_score": Metric("normalized", True, figure="final_scores"),
-    "auc": Metric("normalized_auc", True, figure="sample_efficiency"),
-    "learning_per_step": Metric("learning_per_step", True, figure="learning_curves"),
-    "drop": Metric("drop", True, figure="learning_curves"),
-    "steps_to_threshold": Metric("share_of_budget", True, largest=1.0),
-    "variance": Metric("ratio", False, ratio=True, figure="gradient_variance"),
-    "relative_bias": Metric("relative_bias", False, nonnegative=True),
-    "bias_squared": Metric("share_of_length", False, nonnegative=True),
-    "cosine": Metric("true_cosine", False, figure="gradient_direction"),
+    name: Metric(of_runs=name in RUN_METRICS, ratio=name in RATIO_METRICS, **ABOUT[name])
+    for name in (*RUN_METRICS, *GRADIENT_METRICS)
 }
 
 
@@ -230,8 +235,16 @@ def effect_over(found: Tested, places: list[Place]) -> Estimate:
     if found.equality:
         return furthest(found, [place.effect for place in places])
     if found.metric.of_runs:
-        return possible(welch_over_tasks([place.values for place in places]), found.metric)
+        return effect_of_runs([place.values for place in places], found.metric)
     return average([place.effect for place in places], floor=has_floor(found))
+
+
+def effect_of_runs(values: list[tuple[np.ndarray, ...]], metric: Metric) -> Estimate:
+    """The mean over tasks of the difference of the means of two sides' runs, or of one side's mean: per task the runs
+    of each side, ([n],) or ([n], [m]).
+    """
+    found = difference(*([*side] for side in zip(*values, strict=True)))
+    return possible(Estimate(found.value, found.low, found.high), metric)
 
 
 def furthest(found: Tested, effects: list[Estimate]) -> Estimate:

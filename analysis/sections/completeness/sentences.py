@@ -84,6 +84,7 @@ def incomplete(grid: Grid, ledger: pd.DataFrame, jobs: pd.DataFrame) -> list[str
 
 
 def diverged(grid: Grid, scores: pd.DataFrame) -> list[str]:
+    """A sentence that names the runs that diverged; none if none did."""
     runs = scores[scores["status"] == "diverged"]
     if runs.empty:
         return []

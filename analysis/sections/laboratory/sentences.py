@@ -16,8 +16,9 @@ from analysis.sections.laboratory.tables import (
     main_size,
     place_titles,
 )
-from analysis.statistics.gradients import FEWEST_BATCHES, RESAMPLES
+from analysis.statistics.gradients import BATCH_RESAMPLES
 from analysis.words import enumerate_text, fixed, interval, number, number_of, percents, plural, short_name
+from experiments.metrics import FEWEST_BATCHES
 
 UNASKED = "This grid asks for no probes, so no gradient was measured. The key “probes” of a grid file asks for them."
 ABOUT = (
@@ -90,7 +91,7 @@ def page(grid: Grid, gradients: pd.DataFrame, critics: pd.DataFrame) -> dict[str
         "critics": critic_rows(grid, critics),
         "within": percents(UNBIASED_WITHIN),
         "fewest": FEWEST_BATCHES,
-        "resamples": RESAMPLES,
+        "batch_resamples": BATCH_RESAMPLES,
     }
 
 

@@ -18,8 +18,9 @@ from analysis.reading.grid import Grid
 from analysis.reading.probes import Probe
 from analysis.reading.tables import frame
 from analysis.statistics import gradients as statistics
-from analysis.statistics.gradients import FEWEST_BATCHES, Estimate
+from analysis.statistics.gradients import Estimate
 from analysis.words import short_name
+from experiments.metrics import FEWEST_BATCHES
 
 PROBE = ["task", "source", "seed", "fraction"]
 DESCRIPTION = ("kind", "algorithm", "critic", "advantages", "gae_lambda", "gamma")
@@ -107,6 +108,7 @@ def of_any_scale(gram, cross, reference_gram, pool_gram, variance: Estimate) -> 
 
 
 def of_bias(gram, cross, reference_gram) -> dict[str, Estimate]:
+    """The measures of bias, from Gram matrices [n, n] of an estimator and its reference."""
     difference = statistics.difference_gram(gram, cross, reference_gram)
     return {
         "reference_norm_squared": statistics.squared_norm(reference_gram),

@@ -1,13 +1,13 @@
 """Learning curves, sample efficiency, and what happened inside training."""
 
-from analysis.reading.runs import DIAGNOSTICS
+from experiments.schema import DIAGNOSTICS
 
 TITLE = "Learning curves"
 TABLES = {
     "curves": "task algorithm seed step return moving_average normalized episodes",
     "curve_intervals": "task algorithm step n mean low high std",
     "efficiency": "algorithm fraction iqm low high",
-    "diagnostics": f"task algorithm seed step {' '.join(DIAGNOSTICS)}",
+    "diagnostics": f"task algorithm seed step {' '.join(DIAGNOSTICS)} …",
 }
 TEXT = "task algorithm"
 FIGURES = {
@@ -16,4 +16,4 @@ FIGURES = {
     "seed_spread": "What the seed decides",
     "diagnostics": "Inside training",
 }
-AVERAGES = dict.fromkeys(FIGURES, "runs")
+AVERAGES = "runs"

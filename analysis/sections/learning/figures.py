@@ -26,6 +26,7 @@ from analysis.drawing.panels import (
     task_panels,
 )
 from analysis.reading.grid import Grid
+from analysis.sections import TABLES
 
 STEPS_LABEL = "environment steps (thousands)"
 DIAGNOSTIC_PANELS = {  # metric: label, scale of its axis
@@ -134,11 +135,15 @@ def threshold_panel(axes: Axes, tasks: list[str], looks: dict[str, theme.Look], 
 
 
 def diagnostics(grid: Grid, diagnostics: pd.DataFrame) -> Figure:
-    """Inside training, a row per task: median over runs, band from the lowest to the highest run."""
+    """Inside training, a row per task: median over runs, band from the lowest to the highest run. What one algorithm
+    records beside the diagnostics of all has a panel of its own.
+    """
     tasks = list(grid.tasks)
+    further = [name for name in diagnostics if name not in TABLES["diagnostics"]]
+    shown = DIAGNOSTIC_PANELS | {name: (name.replace("_", " "), "linear") for name in further}
     figure, panels = plt.subplots(
         len(tasks),
-        len(DIAGNOSTIC_PANELS),
+        len(shown),
         figsize=(theme.WIDTH, 0.9 + 1.55 * len(tasks)),
         layout="constrained",
         squeeze=False,
@@ -146,7 +151,7 @@ def diagnostics(grid: Grid, diagnostics: pd.DataFrame) -> Figure:
     )
     looks = theme.looks(list(grid.algorithms))
     for task, row in zip(tasks, panels, strict=True):
-        for axes, (metric, (label, scale)) in zip(row, DIAGNOSTIC_PANELS.items(), strict=True):
+        for axes, (metric, (label, scale)) in zip(row, shown.items(), strict=True):
             for index, (algorithm, runs) in enumerate(by_algorithm(grid, diagnostics, task)):
                 at_step = runs.dropna(subset=[metric]).groupby("step")[metric]
                 middle, low, high = at_step.median(), at_step.min(), at_step.max()

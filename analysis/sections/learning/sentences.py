@@ -14,6 +14,7 @@ def page(grid: Grid, scores: pd.DataFrame) -> dict[str, Any]:
 
 
 def thresholds(grid: Grid, scores: pd.DataFrame) -> list[str]:
+    """A sentence on how many runs reached the threshold; none if no task has one."""
     counted = scores[scores["reached"].notna()]
     if counted.empty:
         return []

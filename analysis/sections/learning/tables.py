@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis.reading.grid import Grid
 from analysis.reading.jobs import Run, key
-from analysis.reading.runs import DIAGNOSTICS, read_episodes, read_updates
+from analysis.reading.runs import read_episodes, read_updates
 from analysis.reading.tables import stack
 from analysis.statistics import scores as statistics
 
@@ -85,7 +85,8 @@ def efficiency(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def diagnostics(grid: Grid, runs: list[Run]) -> pd.DataFrame:
-    """Per run, updates.csv on the grid of the curves: means of each bin, the last value carried forward.
+    """Per run, updates.csv on the grid of the curves: means of each bin, the last value carried forward. What single
+    algorithms record beside the diagnostics of all has columns behind these, empty for the others.
 
     Points before the first update, and from a divergence on, are absent.
     """
@@ -97,9 +98,9 @@ def diagnostics(grid: Grid, runs: list[Run]) -> pd.DataFrame:
             name: statistics.carry_forward(
                 statistics.bin_means(updates["step"].to_numpy(), updates[name].to_numpy(dtype=float), steps)[0]
             )
-            for name in DIAGNOSTICS
+            for name in updates.columns.drop(["step", "updates"])
         }
-        table = pd.DataFrame({**key(cell), "step": steps, **columns}).dropna(subset=list(DIAGNOSTICS), how="all")
+        table = pd.DataFrame({**key(cell), "step": steps, **columns}).dropna(subset=list(columns), how="all")
         if run["status"] == "diverged":
             table = table[table["step"] < run["diverged_at"]]
         tables.append(table)

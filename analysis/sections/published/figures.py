@@ -64,6 +64,7 @@ def in_columns(heights: dict[str, float], entries: int) -> list[dict[str, float]
 
 
 def task_panel(grid: Grid, axes: Axes, task: str, entries: pd.DataFrame) -> None:
+    """Draw the scores on a task: a row per published score, ours above it."""
     looks = theme.looks(list(grid.algorithms))
     names = []
     for place, row in enumerate(entries.itertuples()):

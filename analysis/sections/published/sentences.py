@@ -101,6 +101,7 @@ def without_spread(comparable: pd.DataFrame) -> str:
 
 
 def total(comparable: pd.DataFrame, published: pd.DataFrame) -> str:
+    """How many published scores there are, and how the comparable ones compare."""
     variants = published.duplicated(["task", "source", "reference", "published_task", "steps"]).any()
     note = ", counted once for each variant of the algorithm here" if variants else ""
     said = f"{count(len(published))} published scores are about an algorithm and a task of this grid{note}; "

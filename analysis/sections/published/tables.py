@@ -310,6 +310,7 @@ class Runs:
         return np.array([self.score(cell, run, entry, end) for cell, run in self.runs])
 
     def score(self, cell: dict, run: dict, entry: Any, end: float) -> float:
+        """The score of a run by the metric of a published entry. end: the last step that counts."""
         random = self.grid.tasks[self.task]["random_score"]
         if entry.metric.startswith("evaluation"):
             kind = entry.metric.removeprefix("evaluation_")
@@ -414,7 +415,7 @@ def settings_relation(
     theirs = sets[entry.settings]
     ours = {**task, **cell["settings"]}
     told = [
-        f"{f'{name} {setting_text(ours[name])}' if name in ours else f'no {name}'} ({setting_text(value)})"
+        f"{f'{name} {setting_in_words(ours[name])}' if name in ours else f'no {name}'} ({setting_in_words(value)})"
         for name, value in theirs.settings.items()
         if not equal(ours.get(name, "absent"), value)
     ]
@@ -432,7 +433,8 @@ def equal(ours: Any, theirs: Any) -> bool:
     return math.isclose(ours, theirs, rel_tol=1e-5) if all(numbers) else ours == theirs
 
 
-def setting_text(value: Any) -> str:
+def setting_in_words(value: Any) -> str:
+    """A setting's value in a sentence: yes, no, none, or a number with four significant digits."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -278,6 +278,7 @@ def steps_down(grid: Grid, ordered: list[str], together: list[Pair]) -> list[str
 
 
 def step_text(grid: Grid, pair: Pair) -> str:
+    """One step of the ladder: which algorithm is above which, by how much, and how sure that is."""
     needed = ""
     if pair.verdict == "undecided":
         as_seen = " if the true difference is the one seen" if np.isfinite(pair.seeds_needed) else ""
@@ -359,6 +360,7 @@ def settled(pairs: list[Pair]) -> int:
 
 
 def without_verdict(together: list[Pair]) -> list[str]:
+    """A sentence on the pairs that have no verdict over all tasks; none if all have one."""
     single = sum(pair.verdict is None for pair in together)
     if not single:
         return []

@@ -5,9 +5,9 @@ import pandas as pd
 
 from analysis.reading.grid import Grid
 from analysis.reading.jobs import Run, key
-from analysis.reading.runs import LOOP_PHASES, SECONDS
 from analysis.reading.tables import frame
 from analysis.statistics import scores as statistics
+from experiments.schema import LOOP_PHASES, SECONDS
 
 
 def scores(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:

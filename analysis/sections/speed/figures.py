@@ -21,9 +21,9 @@ from analysis.drawing.panels import (
     stacked_bars,
 )
 from analysis.reading.grid import Grid
-from analysis.reading.runs import PHASES
 from analysis.sections.speed.sentences import titles
 from analysis.sections.speed.tables import limit_of
+from experiments.schema import PHASES
 
 LIMIT = {"linestyle": "--", "linewidth": 1}
 GYMNASIUM = {"linestyle": ":", "linewidth": 1}

@@ -169,6 +169,7 @@ def percent(share: float) -> str:
 
 
 def fastest(grid: Grid, scores: pd.DataFrame) -> list[str]:
+    """A sentence on the fastest and the slowest algorithm; none if fewer than two have runs."""
     medians = scores.groupby("algorithm")["steps_per_second"].median().dropna().sort_values(ascending=False)
     if len(medians) < 2:
         return []

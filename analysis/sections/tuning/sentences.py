@@ -77,6 +77,7 @@ def headline(grid: Grid, shrinkage: pd.DataFrame) -> list[str]:
 
 
 def unfinished(grid: Grid, shrinkage: pd.DataFrame) -> list[str]:
+    """A sentence that names the studies that have not finished; none if all have."""
     there = set(shrinkage[["algorithm", "group"]].itertuples(index=False, name=None))
     missing = [study for study in grid.studies if (study["algorithm"], study["group"]) not in there]
     if not missing:
@@ -210,7 +211,7 @@ def are_twins(grid: Grid, settings: pd.DataFrame, study: dict[str, Any], untuned
 
 def same(text: str, value: Any) -> bool:
     """Whether a value as JSON of ten digits is this one."""
-    return value_text(text) == value_text(json.dumps(value))
+    return rounded_text(text) == rounded_text(json.dumps(value))
 
 
 def few_seeds(shrinkage: pd.DataFrame) -> list[str]:
@@ -276,6 +277,7 @@ def cost_sentence(grid: Grid, shrinkage: pd.DataFrame, scores: pd.DataFrame) -> 
 
 
 def diverged(shrinkage: pd.DataFrame) -> list[str]:
+    """Sentences on how many trials, and parts on fresh seeds, diverged."""
     trials, parts = int(shrinkage["diverged"].sum()), int(shrinkage["fresh_diverged"].sum())
     said = []
     if trials:
@@ -289,6 +291,7 @@ def diverged(shrinkage: pd.DataFrame) -> list[str]:
 
 
 def importance_sentence(shrinkage: pd.DataFrame, settings: pd.DataFrame) -> str:
+    """What the importances of settings are estimated from."""
     complete = shrinkage["trials"] - shrinkage["pruned"]
     if settings["importance"].isna().all():
         return "No importances are shown: there are too few complete trials, or all scored the same."
@@ -383,8 +386,8 @@ def setting_rows(settings: pd.DataFrame) -> list[dict[str, Any]]:
                 {
                     "setting": row.setting,
                     "space": space_text(row),
-                    "untuned": "–" if pd.isna(row.untuned) else value_text(row.untuned),
-                    "tuned": "as untuned" if pd.isna(row.tuned) else value_text(row.tuned),
+                    "untuned": "–" if pd.isna(row.untuned) else rounded_text(row.untuned),
+                    "tuned": "as untuned" if pd.isna(row.tuned) else rounded_text(row.tuned),
                     "changed": pd.notna(row.tuned) and (pd.isna(row.untuned) or row.tuned != row.untuned),
                     "importance": "–" if pd.isna(row.importance) else share(row.importance, 1),
                 }
@@ -398,12 +401,12 @@ def setting_rows(settings: pd.DataFrame) -> list[dict[str, Any]]:
 def space_text(row: Any) -> str:
     """0.0001 to 0.01, log; or the choices."""
     if pd.isna(row.scale):
-        return ", ".join(value_text(json.dumps(choice)) for choice in json.loads(row.choices))
+        return ", ".join(rounded_text(json.dumps(choice)) for choice in json.loads(row.choices))
     scales = {"linear": "", "log": ", log", "log_one_minus": ", log of 1 − value"}
     return f"{row.low:g} to {row.high:g}{scales[row.scale]}"
 
 
-def value_text(text: str) -> str:
+def rounded_text(text: str) -> str:
     """A value (as JSON) with at most four significant digits, but γ and its like with four after the nines."""
     value = json.loads(text)
     if isinstance(value, bool) or not isinstance(value, float):

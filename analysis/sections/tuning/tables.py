@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reading.studies import PART_COLUMNS, Study
+from analysis.reading.studies import Study
 from analysis.reading.tables import frame
 from analysis.statistics import comparison
 from analysis.statistics import scores as statistics
+from experiments.schema import PART_COLUMNS
 
 STUDY = ["algorithm", "group"]
 
@@ -90,7 +91,7 @@ def value_rows(study: Study) -> list[dict[str, Any]]:
             **{key: trial[key] for key in ("trial", "state", "diverged")},
             "score": trial["value"],
             "winner": int(trial["trial"] == study.about["best"]["trial"]),
-            "value": trial[name] if "choices" in values else value_text(trial[name], values),
+            "value": trial[name] if "choices" in values else json_text(trial[name], values),
         }
         for name, values in study.about["space"].items()
         for _, trial in study.trials.iterrows()
@@ -109,8 +110,8 @@ def setting_rows(study: Study) -> list[dict[str, Any]]:
             "setting": name,
             **{key: values.get(key) for key in ("low", "high", "scale")},
             "choices": json.dumps(values["choices"]) if "choices" in values else None,
-            "untuned": value_text(untuned[name], values),
-            "tuned": value_text(about["best"]["settings"].get(name, untuned[name]), values),
+            "untuned": json_text(untuned[name], values),
+            "tuned": json_text(about["best"]["settings"].get(name, untuned[name]), values),
             "importance": importances.get(name),
             "method": about["importance_method"],
         }
@@ -118,7 +119,7 @@ def setting_rows(study: Study) -> list[dict[str, Any]]:
     ]
 
 
-def value_text(value: Any, space: dict[str, Any]) -> str | None:
+def json_text(value: Any, space: dict[str, Any]) -> str | None:
     """A setting's value as JSON text; None where there is none, unless null is one of its choices."""
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return "null" if None in space.get("choices", ()) else None

@@ -1,0 +1,55 @@
+"""Every algorithm that learns on-policy from an advantage and a policy loss (Sutton et al., 2000)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from algorithms.core.algorithm import OnUpdate
+from algorithms.core.hooks import Hooks
+from algorithms.core.on_policy import Learner
+from algorithms.core.run import EVALUATIONS, Run
+from algorithms.core.task import Task
+from algorithms.core.training import Seeds, train
+from algorithms.core.vector_env import VectorEnv
+
+
+@dataclass(frozen=True)
+class PolicyGradient(Hooks):
+    """An algorithm with `advantages` and a `policy_loss`; `Hooks` lists its settings and what else it may define."""
+
+    def train(
+        self,
+        task: Task,
+        seed: int,
+        steps: int,
+        *,
+        checkpoint_fractions: Sequence[float] = (),
+        compile: str = "auto",
+        runs: int = 5,
+        evaluations: Sequence[str] = EVALUATIONS,
+        on_update: OnUpdate = lambda steps, episodes: None,
+    ) -> Run:
+        """As `Algorithm.train`, by the on-policy loop."""
+
+        def make_learner(envs: VectorEnv, seeds: Seeds) -> Learner:
+            return Learner(
+                self,
+                task,
+                envs.observation_size,
+                envs.action_space,
+                initialisation=seeds.initialisation,
+                minibatches=seeds.minibatches,
+                steps=steps,
+                compile=compile,
+                runs=runs,
+            )
+
+        return train(
+            self,
+            make_learner,
+            task,
+            seed,
+            steps,
+            checkpoint_fractions=checkpoint_fractions,
+            evaluations=evaluations,
+            on_update=on_update,
+        )

@@ -1,0 +1,47 @@
+"""What a training returns, whatever trained: episodes, the update table, checkpoints and the evaluation."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from algorithms.core.vector_env import Episode
+
+EVALUATIONS = ("sampled", "mode")  # with sampled actions (the final score), and with the mode action
+PHASES = ("stepping", "acting", "learning", "compiling", "training", "evaluating")  # training holds the four before it
+
+
+@dataclass
+class Evaluation:
+    """Raw returns and lengths (steps) of complete episodes on freshly seeded environments, statistics frozen."""
+
+    returns: list[float]
+    lengths: list[int]
+
+
+@dataclass
+class Checkpoint:
+    """The learner's arrays by name at a fraction of the budget."""
+
+    fraction: float
+    step: int
+    state: dict[str, np.ndarray]
+
+
+@dataclass
+class Run:
+    """Everything that a run produced. `diverged_at` is the step at which something stopped being finite, or None.
+
+    Who trains with another library fills in `episodes`, `steps_taken` and `evaluation`. The rest may stay empty:
+    `updates` and `checkpoints` an empty list, `updates_made` 0, `seconds` as it is.
+    """
+
+    episodes: list[Episode]
+    updates: list[dict[str, float]]  # rows of the update table
+    checkpoints: list[Checkpoint]
+    evaluation: dict[str, Evaluation] | None  # by kind, see EVALUATIONS; None for a diverged run
+    steps_taken: int
+    updates_made: int
+    compiled: bool = False  # whether gradient steps ran as machine code, whose last digits differ from the eager path's
+    diverged_at: int | None = None
+    diverged_because: str | None = None
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))

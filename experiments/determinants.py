@@ -1,0 +1,180 @@
+"""What determines a cell, a study or a probe: everything that makes it run again when it changes.
+
+`what_determines` says it, once. Snakemake takes the files as inputs and the rest as a parameter; a command line refuses
+to write a result whose files have been edited meanwhile, and puts the code's digest into the record, by which
+`analysis.verify` finds results of different code.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from algorithms.core.task import Task
+from experiments.cells import Cell, Grid, Probe, preprocessing
+from experiments.checks import GridError
+from experiments.search import Study
+from experiments.sources import (
+    ROOT,
+    TaskCode,
+    digest,
+    distribution_with,
+    import_closure,
+    imports_of,
+    task_code,
+    versions_of,
+)
+
+LIBRARIES = ("torch", "numpy", "gymnasium", "mujoco")  # whose versions all numbers depend on
+# Packages that algorithms import and whose versions are not in what determines a job, each with the reason.
+EXEMPT_PACKAGES = {
+    "envpool": "counts where a task names it as its backend",
+    "filelock": "guards files",
+    "platformdirs": "says where compiled code lies",
+    "threadpoolctl": "sets the number of threads",
+}
+# Modules of experiments that a job imports and that are no inputs of it, each with the reason. Nothing else is exempt.
+EXEMPT = {
+    "cells": "what it makes of the grid is the parameter",
+    "checks": "reads the grid, whose content is the parameter",
+    "claims": "reads claims, which are judged later, from results",
+    "command": "says how a command line ends",
+    "determinants": "says what the inputs are",
+    "exact": "is an input where one of its problems is the task, and of probes",
+    "grid": "reads the grid, whose content is the parameter",
+    "metrics": "is an input of probes; to cells it means nothing",
+    "process": "measures seconds and memory, and ends a process",
+    "progress": "prints",
+    "record": "writes what a run has given",
+    "schema": "names files and columns",
+    "search": "reads search spaces, which are in a study's parameter; an input of studies all the same",
+    "sources": "says what the inputs are",
+    "tuned": "reads best.json, which is an input of the cell",
+}
+
+
+@dataclass(frozen=True)
+class Determinants:
+    """What determines a cell, a study or a probe."""
+
+    files: tuple[str, ...]  # whose contents matter; relative to the project, absolute where they lie elsewhere
+    asked: Mapping[str, Any]  # everything that the grid says about it
+    versions: Mapping[str, str]  # of the libraries that its numbers depend on
+
+    @property
+    def parameter(self) -> str:
+        """What is not in files, as one line of JSON."""
+        return json.dumps({**self.asked, "versions": self.versions}, sort_keys=True)
+
+    def code(self) -> "Code":
+        """The code that the numbers depend on, as it is on the disk now."""
+        return Code({file: digest([file]) for file in self.files}, self.versions)
+
+    def check_code(self, code: "Code") -> None:
+        """Raise GridError, which names the files, where files were edited since they were `code`.
+
+        A result that is written after the edit is newer than the edit, and so Snakemake would take it for a result of
+        the edited files.
+        """
+        now = self.code()
+        if now != code:
+            edited = [file for file, content in now.contents.items() if code.contents.get(file) != content]
+            raise GridError(
+                f"{', '.join(edited)}: edited while this job was running. Its result would be taken for a result of "
+                "the edited code, so nothing is written; run the same command again"
+            )
+
+
+@dataclass(frozen=True)
+class Code:
+    """The contents of files and the versions of libraries."""
+
+    contents: Mapping[str, str]  # file → SHA-256
+    versions: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The first 16 digits of the SHA-256 of all of it."""
+        text = json.dumps([self.contents, self.versions], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def what_determines(grid: Grid, job: Cell | Study | Probe) -> Determinants:
+    """What determines a cell, a study or a probe of a grid.
+
+    Files: the import closures of the algorithm's file (of a probe, of every algorithm's), of the command line without
+    the modules in EXEMPT, and of the task's module, unless it belongs to an installed distribution.
+    Asked: everything that the grid says about it.
+    Versions: of LIBRARIES, of the other packages that the algorithm's files import without those in EXEMPT_PACKAGES,
+    of the distributions that the tasks are from, and of the sampler of a study.
+    Not here: the files of results that a job takes over, which are a study's winner and a probed run.
+    """
+    if isinstance(job, Cell):
+        task = grid.tasks[job.task].task
+        files, versions = sources("run", (grid.algorithms[job.algorithm].file,), (place(task),))
+        asked = {"task": preprocessing(task), "checkpoints": grid.checkpoints, "compile": grid.compile}
+        return Determinants(files, vars(job) | asked, versions)
+    if isinstance(job, Study):
+        tasks = tuple(place(grid.tasks[task].task) for task in job.tasks)
+        files, versions = sources("tune", (grid.algorithms[job.algorithm].file,), tasks)
+        return Determinants(files, job.description() | identity(grid, job), versions | versions_of(["optuna"]))
+    task = Task(job.task) if job.exact else grid.tasks[job.task].task
+    files, versions = sources("probe", tuple(algorithm.file for algorithm in grid.algorithms.values()), (place(task),))
+    settings = {name: grid.resolved(name, job.task).settings() for name in grid.algorithms}
+    of_task = None if job.exact else preprocessing(task)
+    return Determinants(files, asdict(job) | {"task_settings": of_task, "settings": settings}, versions)
+
+
+def identity(grid: Grid, study: Study) -> dict[str, Any]:
+    """What the grid says about a study's trials: where it changes, the study is another one and cannot go on."""
+    tasks = {
+        task: {
+            "task": preprocessing(grid.tasks[task].task),
+            "steps": steps,
+            "random_score": grid.tasks[task].random_score,
+            "reference_score": grid.tasks[task].reference_score,
+            "settings": grid.resolved(study.algorithm, task).settings(),
+        }
+        for task, steps in study.tasks.items()
+    }
+    of_study = study.description()
+    parts = ("algorithm", "group", "space", "seeds", "spread_penalty", "sampler", "pruner")
+    return {name: of_study[name] for name in parts} | {"tasks": tasks, "compile": grid.compile}
+
+
+INPUTS_ALL_THE_SAME = {"run": (), "tune": ("search",), "probe": ("exact", "metrics")}  # although EXEMPT has them
+
+
+@functools.cache
+def sources(
+    command: str, algorithms: tuple[str, ...], tasks: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The source files and the versions that a command line's numbers depend on.
+
+    command: run, tune or probe. algorithms: their files, relative to the project. tasks: their ids and backends.
+    """
+    without = frozenset(f"experiments.{name}" for name in EXEMPT.keys() - set(INPUTS_ALL_THE_SAME[command]))
+    files = set(import_closure(f"experiments/{command}.py", without=without))
+    versions = versions_of(LIBRARIES)
+    for algorithm in algorithms:
+        imports = imports_of(ROOT / algorithm)
+        files.update(imports.files)
+        further = map(distribution_with, set(imports.packages) - EXEMPT_PACKAGES.keys())
+        versions |= versions_of(sorted(filter(None, further)))
+    for task in tasks:
+        code = task_code(*task)
+        files.update(code.files)
+        versions |= code.versions
+    return tuple(sorted(files)), versions
+
+
+def code_of(task: Task) -> TaskCode:
+    """What a task's environment is made of."""
+    return task_code(*place(task))
+
+
+def place(task: Task) -> tuple[str, str]:
+    """What says where a task's environment is made: its id and its backend."""
+    return task.id, task.backend

@@ -1,0 +1,141 @@
+"""The jobs of the pipeline for Snakemake: inputs, parameters, time and memory, by the wildcards of a rule."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from experiments.cells import Cell, Grid, Probe
+from experiments.determinants import Determinants, what_determines
+from experiments.schema import BEST
+from experiments.search import Study
+from experiments.sources import ROOT, import_closure
+
+FOLDERS = {  # of a job, by the names of its rule's wildcards; relative to the grid's results
+    frozenset(("task", "algorithm", "seed")): "runs/{task}/{algorithm}/{seed}",
+    frozenset(("algorithm", "group")): "tuning/{algorithm}/{group}",
+    frozenset(("task", "source", "seed", "fraction")): "probes/{task}/{source}/{seed}/{fraction}",
+}
+# What an executor like Slurm's asks for. Measured on the default grid: the slowest cell makes 2,600 environment steps a
+# second, the slowest study 6,900 (its slowest trial 1,800), a probe takes a minute at most; memory is 490 MB in a cell,
+# 840 MB in a probe, and 380 MB in Snakemake's own processes on the node. A cluster's processors may be slower.
+STEPS_PER_MINUTE = {Cell: 60 * 1_000, Study: 60 * 2_000}
+MINUTES_BESIDE = 5  # start-up, compiling for the first time, evaluation
+PROBE_MINUTES = 20
+ANALYSIS_MINUTES = 30
+MEMORY_MB = 2_000
+Job = Cell | Study | Probe
+
+
+class Jobs:
+    """Every cell, study and probe of a grid.
+
+    The methods that take `wildcards` are what Snakemake calls for a job of the rules `train`, `tune` and `probe`.
+    `at_first` is called when Snakemake begins to look at what there is to do.
+    """
+
+    def __init__(self, grid: Grid, results: str, at_first: Callable[[], None] = lambda: None) -> None:
+        self.grid, self.results, self.at_first = grid, results, at_first
+        self.cells = {cell.directory: cell for cell in grid.cells()}
+        self.studies = {study.directory: study for study in grid.studies()}
+        self.probes = {probe.directory: probe for probe in grid.probes}
+        self._all: dict[str, Job] = self.cells | self.studies | self.probes
+
+    def of(self, wildcards: Any) -> Job:
+        """The job that the values of these wildcards name."""
+        return self._all[FOLDERS[frozenset(wildcards.keys())].format(**wildcards)]
+
+    def determinants(self, wildcards: Any) -> Determinants:
+        """What determines a job."""
+        return what_determines(self.grid, self.of(wildcards))
+
+    def sources(self, wildcards: Any) -> list[str]:
+        """The files that a job's numbers depend on: its inputs beside results of other jobs."""
+        self.at_first()
+        return list(self.determinants(wildcards).files)
+
+    def parameter(self, wildcards: Any) -> str:
+        """Everything else that a job's numbers depend on, as text."""
+        return self.determinants(wildcards).parameter
+
+    def nothing(self, wildcards: Any) -> list[str]:
+        """No input."""
+        self.at_first()
+        return []
+
+    def task(self, wildcards: Any) -> str:
+        """The Gymnasium id of a cell's task, which may differ from its folder's name."""
+        return self.of(wildcards).task
+
+    def best_settings(self, wildcards: Any) -> list[str]:
+        """The file with what the cell's study has found, if it has one."""
+        tuned = self.of(wildcards).tuned
+        return [f"{self.results}/{tuned}/{BEST}"] if tuned else []
+
+    def probed_run(self, wildcards: Any) -> list[str]:
+        """The run whose checkpoint a probe measures; an exact problem has none."""
+        probe = self.of(wildcards)
+        return [] if probe.exact else [f"{self.results}/{self._run_of(probe)}/run.json"]
+
+    def probe_options(self, wildcards: Any) -> str:
+        """What is said of a probe on its command line."""
+        probe = self.of(wildcards)
+        options = f"--task {probe.task} --seed {probe.seed}"
+        if probe.exact:
+            return options
+        return f"{options} --fraction {probe.fraction:g} --run {self.results}/{self._run_of(probe)}"
+
+    def _run_of(self, probe: Probe) -> str:
+        return self.grid.cell(probe.source, probe.task, probe.seed).directory
+
+    def minutes(self, wildcards: Any, threads: int, attempt: int) -> int:
+        """A job's time limit, of a study as if nothing were pruned; each further attempt gets as much again."""
+        job = self.of(wildcards)
+        if isinstance(job, Probe):
+            return attempt * PROBE_MINUTES
+        steps = job.steps if isinstance(job, Cell) else steps_of_a_worker(job, threads)
+        return attempt * (MINUTES_BESIDE + steps // STEPS_PER_MINUTE[type(job)])
+
+
+def steps_of_a_worker(study: Study, workers: int) -> int:
+    """Environment steps that one of a study's workers takes where no trial is pruned."""
+    trials = -(-study.tuning.trials // workers)
+    trainings = trials * len(study.tuning.seeds) + 2 * len(study.tuning.fresh_seeds)
+    return trainings * sum(study.tasks.values())
+
+
+def directory_of_output(wildcards: Any, output: Any) -> str:
+    """The folder of a job's files."""
+    return os.path.dirname(output[0])
+
+
+def tuned_option(wildcards: Any, input: Any) -> str:
+    """Where a cell takes tuned settings from, as it is said on the command line."""
+    return f"--tuned {input.tuned}" if input.tuned else ""
+
+
+def minutes_of_analysis(wildcards: Any, attempt: int) -> int:
+    """The time limit of tables, figures or report; each further attempt gets as much again."""
+    return attempt * ANALYSIS_MINUTES
+
+
+def memory(wildcards: Any, threads: int, attempt: int) -> int:
+    """Megabytes; each further attempt gets as much again."""
+    return attempt * threads * MEMORY_MB
+
+
+OF_SECTIONS = {"tables": "tables.py", "figures": "figures.py", "report": "sentences.py"}  # what a stage runs of each
+DATA = {"tables": ("*.csv", "*.yaml"), "figures": ("*.csv", "*.yaml"), "report": ("*.*",)}  # what a stage reads
+
+
+def stage_files(stage: str) -> list[str]:
+    """The files of `analysis` and of what it imports that a stage of the analysis is made by.
+
+    stage: tables, figures or report. Sections are found by their folders, and so are the data, templates and captions
+    that lie in them.
+    """
+    modules = [ROOT / f"analysis/{stage}.py"]
+    for name in ("__init__.py", OF_SECTIONS[stage]):
+        modules += ROOT.glob(f"analysis/sections/*/{name}")
+    found = {file for module in modules for file in import_closure(module)}
+    data = (file for pattern in DATA[stage] for file in ROOT.glob(f"analysis/**/{pattern}"))
+    return sorted(found | {str(file.relative_to(ROOT)) for file in data if file.suffix not in (".py", ".pyc")})

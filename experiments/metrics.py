@@ -1,0 +1,14 @@
+"""What is measured and what a claim may say of it: known to `experiments` and `analysis`.
+
+Each constant stands here once. This module imports nothing.
+"""
+
+FEWEST_BATCHES = 8  # of a probe: a variance from fewer says nothing
+RUN_METRICS = ("final_score", "auc", "learning_per_step", "drop", "steps_to_threshold")
+GRADIENT_METRICS = ("variance", "relative_bias", "bias_squared", "cosine")  # of the gradient laboratory
+RATIO_METRICS = ("variance",)  # the effect is a ratio; that of the others is a difference
+PAIRED_METRICS = ("steps_to_threshold",)  # they compare two sides; one side alone says nothing
+RULES = ("all", "any")  # how many of a claim's comparisons must support it
+DIRECTIONS = ("higher", "lower", "equal")
+TASK_GROUPS = ("all", "exact")  # words that a comparison may have in place of a list of tasks
+CRITICS = ("trained", "fitted", "exact", "wrong")

@@ -1,0 +1,46 @@
+"""Where a training is, for a person and for `analysis.status`."""
+
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from algorithms.core.vector_env import Episode
+
+SHOWN_EPISODES = 20  # the return that is shown is the mean of the latest
+LINES_IN_A_LOG = 10
+SECONDS_WITHOUT_A_LINE = 60  # the most; analysis.status takes a process whose log is silent for minutes for dead
+
+
+def recent_return(episodes: Sequence[Episode]) -> str:
+    """The mean return of the latest episodes, for a person to read."""
+    return f"{np.mean([e.return_ for e in episodes[-SHOWN_EPISODES:]]):.1f}" if episodes else "no episode yet"
+
+
+class Progress:
+    """A bar on a terminal; in a log a line for each tenth of the budget, and one where a minute has passed without."""
+
+    def __init__(self, name: str, steps: int, lines: int = LINES_IN_A_LOG) -> None:
+        self.name, self.steps, self.lines = name, steps, lines
+        self.began = self.latest = time.perf_counter()
+        self.due = 1  # of the lines
+        silent = lines == 0 or not sys.stderr.isatty()
+        self.bar = tqdm(total=steps, desc=name, unit=" steps", unit_scale=True, disable=silent)
+
+    def __call__(self, step: int, episodes: list[Episode]) -> None:
+        """Show where the run is."""
+        if not self.bar.disable:
+            self.bar.set_postfix({"return": recent_return(episodes)}, refresh=False)
+            self.bar.update(min(step, self.steps) - self.bar.n)
+            return
+        now = time.perf_counter()
+        if step * self.lines >= self.due * self.steps or now - self.latest >= SECONDS_WITHOUT_A_LINE:
+            self.due, self.latest = step * self.lines // self.steps + 1, now
+            place, rate = f"{step:,} of {self.steps:,} steps", step / (now - self.began)
+            print(f"{self.name}: {place}, return {recent_return(episodes)}, {rate:,.0f} steps/s", flush=True)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self.bar.close()

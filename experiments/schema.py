@@ -1,0 +1,76 @@
+"""What the files of a results folder are called and hold.
+
+`experiments` writes them and `analysis` reads them. Each name stands here once, and this module imports nothing. No
+number of a run, a study or a probe depends on it.
+"""
+
+SCHEMA = 3  # of grid.json, run.json, probe.json, benchmark.json, best.json and study.json
+NO_DIGEST = "0" * 64  # stands in place of a record's own SHA-256 while that is computed
+
+# ------------------------------------------------------------------------------------ runs
+
+RUN_FILES = ("run.json", "episodes.csv", "updates.csv")  # run.json is written last
+CHECKPOINTS = "checkpoints"  # the folder of a run's learners
+RUN_STATES = ("done", "diverged")  # `status` in run.json
+EVALUATIONS = ("sampled", "mode")  # keys of `evaluation` in run.json
+EPISODE_COLUMNS = ("step", "return", "length")
+DIAGNOSTICS = (
+    "policy_loss",
+    "value_loss",
+    "entropy",
+    "approx_kl",
+    "clip_fraction",
+    "explained_variance",
+    "policy_gradient_norm",
+    "value_gradient_norm",
+    "advantage_mean",
+    "advantage_std",
+    "learning_rate",
+)
+UPDATE_COLUMNS = ("step", "updates", *DIAGNOSTICS)  # of updates.csv; an algorithm's further diagnostics follow them
+LOOP_PHASES = ("stepping", "acting", "learning", "compiling")  # parts of the training loop's seconds
+SECONDS = ("start_up", *LOOP_PHASES, "training", "evaluating", "total")  # of run.json; training is the whole loop
+PHASES = ("start_up", *LOOP_PHASES, "rest", "evaluating")  # that a run's time falls into; rest: of the loop
+TASK_CODE = "task_code"  # in run.json: the distributions and modules of the environment → version, or SHA-256
+
+# ------------------------------------------------------------------------------------ studies
+
+BEST = "best.json"  # the winner of a study
+STUDY_FILES = (BEST, "study.json", "trials.csv", "parts.csv")  # study.json is written last
+JOURNAL = "journal.log"  # grows when the study goes on
+SUPERSEDED = "superseded-{}.log"  # a journal of earlier code
+LOCKS = ".locks"  # the folder of a study's locks
+UNTUNED = 0  # the number of the trial with the untuned settings
+TRIAL_COLUMNS = ("trial", "state", "value", "parts", "diverged", "steps", "seconds")  # the searched settings follow
+TRIAL_STATES = ("complete", "pruned")
+PART_COLUMNS = ("settings", "trial", "seeds", "task", "seed", "status", "score", "normalized", "steps", "seconds")
+PART_SETTINGS = ("trial", "tuned", "untuned")  # whose settings a part was trained with
+PART_SEEDS = ("tuning", "fresh")
+SCALES = ("linear", "log", "log_one_minus")  # of a search space; the last is for γ: 1 − γ is searched on a log scale
+
+# ------------------------------------------------------------------------------------ probes
+
+PROBE_FILES = ("probe.json", "grams.npz")
+
+# ------------------------------------------------------------------------------------ benchmark
+
+BENCHMARK_FILES = ("benchmark.json", "measurements.csv")
+MEASUREMENT_COLUMNS = (
+    "task",
+    "contestant",
+    "repetition",
+    "status",  # done; unavailable: an optional package or the task is missing; failed
+    "reason",  # why it is not done
+    "core",  # that the process was pinned to; empty where processes cannot be pinned
+    "steps",
+    "steps_per_second",  # of the training loop, compiling left out
+    *(f"seconds_{phase}" for phase in SECONDS),  # the total is of the process, from its start to its end
+    "peak_memory_mb",
+)
+
+# ------------------------------------------------------------------------------------ report and logs
+
+REPORT_FILES = ("index.html", "report.md", "summary.json")
+MADE_OF = "files.json"  # beside the page: digests of what the page was made of
+WRITTEN_TO = "; written to "  # in the last line of a job that has written its result
+SNAKEMAKE_ENDED = "Snakemake has ended"  # begins the last words of a job that ended with its Snakemake

@@ -1,0 +1,184 @@
+"""Which files a module runs, found by the imports in it; and what a task's environment is made of."""
+
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import site
+import sys
+import sysconfig
+from collections.abc import Iterable
+from dataclasses import dataclass
+from modulefinder import Module, ModuleFinder
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium
+
+ROOT = Path(__file__).resolve().parent.parent  # of the project
+PACKAGE_DIRECTORY = 5  # what ModuleFinder calls a folder of modules
+
+
+class SourceFinder(ModuleFinder):
+    """Python's ModuleFinder, which also takes a file with a syntax error and a package without `__init__.py`."""
+
+    def find_module(self, name: str, path: Any, parent: Any = None) -> tuple:
+        """Where a module lies, as ModuleFinder says it; raises ImportError where it is in none of the folders."""
+        for folder in map(Path, path if path is not None else self.path):
+            if (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file():
+                return super().find_module(name, path, parent)
+            if (folder / name).is_dir():
+                return None, str(folder / name), ("", "", PACKAGE_DIRECTORY)
+        raise ImportError(name)
+
+    def load_package(self, fqname: str, pathname: str) -> Module:
+        """The package, whose `__init__.py` may be missing."""
+        if (Path(pathname) / "__init__.py").is_file():
+            return super().load_package(fqname, pathname)
+        package = self.add_module(fqname)
+        package.__path__ = [pathname]
+        return package
+
+    def load_module(self, fqname: str, fp: Any, pathname: str, file_info: tuple) -> Module:
+        """The module; of a file with a syntax error, its place alone."""
+        try:
+            return super().load_module(fqname, fp, pathname, file_info)
+        except SyntaxError:
+            module = self.add_module(fqname)
+            module.__file__ = pathname
+            return module
+
+
+def import_closure(
+    file: str | Path, folders: tuple[Path, ...] = (ROOT,), without: frozenset[str] = frozenset()
+) -> tuple[str, ...]:
+    """Every file under `folders` that the module in `file` imports, directly or not, and `file` itself.
+
+    Imports inside functions count, and so does a file of another kind that has a module's name (`kernel.cpp` beside
+    `kernel.py`). What is not in one of the folders, such as an installed package, does not count. The answer is kept
+    for as long as this process lives.
+
+    file: under the first of the folders, absolute or relative to it.
+    folders: those that modules are looked for in.
+    without: dotted names of modules that are neither listed nor looked into.
+    Returns paths relative to the project, in alphabetical order; what lies elsewhere has its absolute path.
+    Raises FileNotFoundError where there is no such file.
+    """
+    return imports_of(folders[0] / file, folders, without).files
+
+
+class Imports(NamedTuple):
+    """What a module imports, directly or not."""
+
+    files: tuple[str, ...]  # as `import_closure` returns them
+    packages: tuple[str, ...]  # top-level names of what is neither in the folders nor of the standard library
+
+
+@functools.cache
+def imports_of(path: Path, folders: tuple[Path, ...] = (ROOT,), without: frozenset[str] = frozenset()) -> Imports:
+    """What the module in a file imports; the arguments are those of `import_closure`, but for the whole path."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    name = path.relative_to(folders[0]).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+    finder = SourceFinder([str(folder) for folder in folders], excludes=sorted(without))
+    finder.import_hook(name)
+    found = {Path(module.__file__) for module in finder.modules.values() if module.__file__}
+    beside = {other for source in found for other in source.parent.glob(f"{source.stem}.*") if other.is_file()}
+    own = {module.partition(".")[0] for module in (*finder.modules, *without)}
+    packages = {module.partition(".")[0] for module in finder.badmodules} - own - sys.stdlib_module_names
+    return Imports(tuple(sorted(map(shown, found | beside))), tuple(sorted(packages)))
+
+
+def shown(file: Path) -> str:
+    """A path relative to the project; absolute where it lies elsewhere."""
+    return file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else str(file)
+
+
+def digest(files: Iterable[str]) -> str:
+    """SHA-256 of the names and contents of files, named as in `import_closure`; one that is gone has no content."""
+    whole = hashlib.sha256()
+    for file in files:
+        path = ROOT / file
+        content = path.read_bytes() if path.is_file() else b""
+        whole.update(f"{file}\0".encode() + hashlib.sha256(content).digest())
+    return whole.hexdigest()
+
+
+def versions_of(distributions: Iterable[str]) -> dict[str, str]:
+    """The installed versions of distributions, without those that are not installed."""
+    return {name: version for name in distributions if (version := version_of(name)) is not None}
+
+
+@functools.cache
+def version_of(distribution: str) -> str | None:
+    """The installed version of a distribution, or None."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@dataclass(frozen=True)
+class TaskCode:
+    """What registered an environment and what it is made of."""
+
+    modules: dict[str, tuple[str, ...]]  # source files of the modules that are in no installed distribution
+    versions: dict[str, str]  # of installed distributions
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every source file, named as in `import_closure`."""
+        return tuple(file for files in self.modules.values() for file in files)
+
+    def record(self) -> dict[str, str]:
+        """As it stands in `run.json`: distributions with their versions, modules with the SHA-256 of their files."""
+        return self.versions | {module: digest(files) for module, files in self.modules.items()}
+
+
+@functools.cache
+def task_code(task: str, backend: str = "gymnasium") -> TaskCode:
+    """What a task's environment is made of: by its Gymnasium id, which must have been made once in this process.
+
+    That is the module before the colon of `module:Id-v0`, the module of the environment's class, and those of the
+    wrappers that it was registered with. Where a module is of an installed distribution, the version stands for it;
+    else its files do, by their imports.
+    """
+    named, _, environment = task.rpartition(":")
+    spec = gymnasium.registry.get(environment)
+    if spec is None:  # an id without a version
+        spec = gymnasium.make(task, disable_env_checker=True).spec
+    entries = [spec.entry_point, *(wrapper.entry_point for wrapper in spec.additional_wrappers)]
+    modules: dict[str, tuple[str, ...]] = {}
+    versions = versions_of([backend])
+    for module in dict.fromkeys([named, *map(module_of, entries)] if named else map(module_of, entries)):
+        file = Path(importlib.import_module(module).__file__)
+        distribution = distribution_of(module, file)
+        if distribution is not None:
+            versions[distribution] = importlib.metadata.version(distribution)
+        else:
+            folder = file.parents[module.count(".") + (file.name == "__init__.py")]
+            modules[module] = import_closure(file, tuple(dict.fromkeys((folder, ROOT))))
+    return TaskCode(modules, versions)
+
+
+def module_of(entry_point: Any) -> str:
+    """The module of what Gymnasium calls to make an environment: text such as "module:Class", or a callable."""
+    if isinstance(entry_point, str):
+        return entry_point.partition(":")[0]
+    return getattr(entry_point, "func", entry_point).__module__  # of a functools.partial, what it calls
+
+
+def distribution_of(module: str, file: Path) -> str | None:
+    """The installed distribution that a module's file is of; None for a file of the user's or of this project."""
+    installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()}
+    if file.resolve().is_relative_to(ROOT) or not any(file.is_relative_to(folder) for folder in installed):
+        return None
+    return distribution_with(module.partition(".")[0])
+
+
+@functools.cache
+def distribution_with(package: str) -> str | None:
+    """The installed distribution that has a top-level package, or None."""
+    if version_of(package) is not None:
+        return package
+    return next(iter(importlib.metadata.packages_distributions().get(package, [])), None)

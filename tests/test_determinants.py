@@ -1,0 +1,485 @@
+"""What determines a cell, a study or a probe: nothing that it runs is missing, and nothing else is in it."""
+
+import copy
+import functools
+import json
+import os
+from pathlib import Path
+
+import gymnasium
+import pytest
+import yaml
+from gymnasium.envs.classic_control import CartPoleEnv
+
+from algorithms.core.task import Task
+from experiments import determinants, sources
+from experiments.checks import GridError
+from experiments.determinants import EXEMPT, Code, Determinants, code_of, what_determines
+from experiments.grid import load_grid
+from experiments.sources import ROOT, distribution_with, import_closure, imports_of, task_code
+from tests.pipeline_fixtures import files_opened
+
+ALGORITHMS = ("reinforce", "reinforce_baseline", "actor_critic", "a2c", "ppo")
+TABULAR = "experiments.exact:TabularMDP-v0"
+
+# ------------------------------------------------------------------------------------ the files that a module imports
+
+
+def write(folder, **files):
+    """Python files in a folder, by their names, in which `__` stands for a folder's end."""
+    for name, text in files.items():
+        path = folder.joinpath(*name.split("__")).with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def closure(folder, file, **options):
+    """The names of the files of a closure."""
+    imports_of.cache_clear()
+    return {Path(path).relative_to(folder).as_posix() for path in import_closure(file, (folder,), **options)}
+
+
+def test_a_closure_holds_what_is_imported_at_the_top_in_functions_and_by_others(tmp_path):
+    write(
+        tmp_path,
+        main="import os, numpy\nfrom package import direct\ndef late():\n    import lazy\n",
+        lazy="import deeper",
+        deeper="",
+        package__init="",
+        package__direct="from . import beside\nfrom package.inner.deep import x",
+        package__beside="",
+        package__inner__deep="x = 1",
+        package__unused="import unheard_of",
+        unused="",
+    )
+    (tmp_path / "package" / "init.py").rename(tmp_path / "package" / "__init__.py")
+    assert closure(tmp_path, "main.py") == {
+        *("main.py", "lazy.py", "deeper.py", "package/__init__.py"),
+        *("package/direct.py", "package/beside.py", "package/inner/deep.py"),  # inner has no __init__.py
+    }
+
+
+def test_a_file_of_another_kind_with_a_modules_name_belongs_to_it(tmp_path):
+    write(tmp_path, main="import kernel", kernel="")
+    (tmp_path / "kernel.cpp").touch()
+    (tmp_path / "other.cpp").touch()
+    assert closure(tmp_path, "main.py") == {"main.py", "kernel.py", "kernel.cpp"}
+
+
+def test_a_file_with_a_syntax_error_is_in_the_closure_of_those_that_import_it_and_of_no_other(tmp_path):
+    write(tmp_path, main="import broken, whole", broken="def (", whole="import os", other="import whole")
+    assert closure(tmp_path, "main.py") == {"main.py", "broken.py", "whole.py"}
+    assert closure(tmp_path, "broken.py") == {"broken.py"}
+    assert closure(tmp_path, "other.py") == {"other.py", "whole.py"}
+
+
+def test_a_folder_that_is_called_like_an_installed_package_does_no_harm(tmp_path):
+    write(tmp_path, main="import numpy")
+    (tmp_path / "numpy").mkdir()  # as programs leave them that log into a folder of their own name
+    assert closure(tmp_path, "main.py") == {"main.py"}
+
+
+def test_what_a_closure_is_without_is_not_looked_into(tmp_path):
+    write(tmp_path, main="import near, left", near="", left="import behind", behind="")
+    assert closure(tmp_path, "main.py", without=frozenset({"left"})) == {"main.py", "near.py"}
+
+
+def test_packages_are_what_is_imported_from_elsewhere(tmp_path):
+    write(tmp_path, main="import os, numpy.random\nimport near", near="def late():\n    from yaml import safe_load")
+    assert imports_of(tmp_path / "main.py", (tmp_path,)).packages == ("numpy", "yaml")
+    assert [distribution_with(package) for package in ("numpy", "yaml", "unheard_of")] == ["numpy", "PyYAML", None]
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*nowhere\.py"):
+        import_closure("nowhere.py", (tmp_path,))
+
+
+def test_no_two_modules_of_experiments_import_each_other():
+    modules = {f"experiments/{path.name}" for path in ROOT.glob("experiments/*.py") if path.stem != "__init__"}
+    of = {module: set(import_closure(module)) - {module} for module in modules}
+    assert {(a, b) for a in modules for b in of[a] & modules if a in of[b]} == set()
+
+
+# ------------------------------------------------------------------------------------ tasks
+
+
+def test_the_code_of_a_registered_task_is_the_version_of_its_distribution():
+    gymnasium_version = {"gymnasium": gymnasium.__version__}
+    assert task_code("CartPole-v1").record() == gymnasium_version
+    assert task_code("HalfCheetah-v5").files == ()
+    pytest.importorskip("envpool")
+    assert code_of(Task("CartPole-v1", backend="envpool")).record().keys() == {"gymnasium", "envpool"}
+
+
+def test_the_code_of_a_users_task_is_the_files_of_its_module(tmp_path, monkeypatch):
+    """Also of a module that a user has installed so that it stays where it is (pip install -e)."""
+    write(tmp_path, my_package__dynamics="GRAVITY = 9.8", my_package__env=MY_TASK, my_package__unused="")
+    monkeypatch.syspath_prepend(tmp_path)
+    gymnasium.make("my_package.env:Mine-v0").close()
+    code = task_code("my_package.env:Mine-v0")
+    assert [Path(file).name for file in code.files] == ["dynamics.py", "env.py"]
+    before = code.record()
+    assert before.keys() == {"gymnasium", "my_package.env"}
+    write(tmp_path, my_package__dynamics="GRAVITY = 3.7")
+    assert code.record() != before
+
+
+MY_TASK = """
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+from .dynamics import GRAVITY
+
+class Mine(CartPoleEnv):
+    pass
+
+gymnasium.register("Mine-v0", Mine, max_episode_steps=9)
+"""
+
+
+def test_the_exact_problems_are_tasks_of_this_project():
+    code = task_code(TABULAR)
+    assert "experiments/exact.py" in code.files
+    assert "experiments/gradients.py" not in code.files
+    assert code.record().keys() == {"gymnasium", "experiments.exact"}
+
+
+def test_an_entry_point_may_be_any_callable():
+    assert sources.module_of("a.b:C") == "a.b"
+    assert sources.module_of(CartPoleEnv) == "gymnasium.envs.classic_control.cartpole"
+    assert sources.module_of(functools.partial(CartPoleEnv, sutton_barto_reward=True)) == CartPoleEnv.__module__
+
+
+# ------------------------------------------------------------------------------------ files
+
+
+def grid_of(tmp_path, data):
+    """A grid of a test's own."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    return load_grid(str(path))
+
+
+TASK = {"steps": 600, "random_score": 20, "reference_score": 475, "reference_source": "registered threshold"}
+GRID = {
+    "description": "A grid for tests.",
+    "seeds": [0],
+    "checkpoints": [0, 1],
+    "compile": "never",
+    "time_limit": "1 h",
+    "claims": [],
+    "probes": {
+        "source": "ppo",
+        "seeds": [0],
+        "fractions": [1],
+        "batches": 8,
+        "gae_lambdas": [0, 1],
+        "tasks": {"CartPole-v1": {"batch_size": 2, "fit_episodes": 4}},
+        "exact": {"batch_size": 2},
+    },
+    "tuning": {
+        "seeds": [100, 101],
+        "fresh_seeds": [200],
+        "trials": 2,
+        "startup_trials": 1,
+        "sampler_seed": 0,
+        "spread_penalty": 0.0,
+        "pruner": {"name": "NopPruner"},
+        "workers": 1,
+        "groups": {"all": {"tasks": {"CartPole-v1": 300}, "serves": ["CartPole-v1"]}},
+    },
+    "tasks": {
+        "CartPole-v1": TASK
+        | {"backend": "gymnasium", "normalize_observations": False, "normalize_rewards": False}
+        | {"action_bounds": "clip", "max_episode_steps": None, "threshold": 100, "time_limit": "1 h"}
+    },
+    "algorithms": {
+        **dict.fromkeys(ALGORITHMS[:4]),
+        "ppo": {
+            "module": "ppo",
+            "title": "PPO of mine",
+            "settings": {"clip": 0.1},
+            "tasks": {"CartPole-v1": {"clip": 0.3}},
+            "tuned": False,
+        },
+        "ppo_tuned": {"module": "ppo", "search_space": {"clip": {"choices": [0.1, 0.2]}}},
+    },
+}
+
+
+@pytest.fixture
+def grid(tmp_path):
+    return grid_of(tmp_path, GRID)
+
+
+def files_of(grid, job):
+    return set(what_determines(grid, job).files)
+
+
+def test_a_cells_files_are_those_of_its_algorithm_and_of_no_other(grid):
+    for cell in grid.cells():
+        module = grid.algorithms[cell.algorithm].module
+        own = {file for file in files_of(grid, cell) if Path(file).parent.name == "algorithms"}
+        assert own == {"algorithms/__init__.py", f"algorithms/{module}.py"}
+        assert "algorithms/core/training.py" in files_of(grid, cell)
+        of_experiments = {file for file in files_of(grid, cell) if file.startswith("experiments/")}
+        assert of_experiments == {"experiments/__init__.py", "experiments/run.py"}
+
+
+def test_a_studys_files_have_the_tuner_and_a_probes_the_laboratory_and_every_algorithm(grid):
+    (study,) = grid.studies()
+    assert {"experiments/tune.py", "experiments/search.py", "algorithms/ppo.py"} <= files_of(grid, study)
+    assert not files_of(grid, study) & {"experiments/run.py", "experiments/probe.py", "algorithms/a2c.py"}
+    for probe in grid.probes:
+        files = files_of(grid, probe)
+        assert {f"experiments/{name}.py" for name in ("probe", "gradients", "exact")} <= files
+        assert {f"algorithms/{name}.py" for name in ALGORITHMS} <= files
+        assert not files & {"experiments/run.py", "experiments/tune.py"}
+
+
+def test_every_exempt_module_is_there_and_has_its_reason():
+    for name, reason in EXEMPT.items():
+        assert (ROOT / "experiments" / f"{name}.py").is_file()
+        assert reason
+
+
+def test_versions_of_libraries_determine_and_the_samplers_those_of_a_study(grid):
+    (study,) = grid.studies()
+    for job in (*grid.cells(), *grid.probes):
+        assert what_determines(grid, job).versions.keys() == {"torch", "numpy", "gymnasium", "mujoco"}
+    assert what_determines(grid, study).versions.keys() == {"torch", "numpy", "gymnasium", "mujoco", "optuna"}
+    about = Determinants((), {"seed": 0}, {"numpy": "1"})
+    assert about.parameter != Determinants((), {"seed": 0}, {"numpy": "2"}).parameter
+    assert about.code().name != Determinants((), {"seed": 0}, {"numpy": "2"}).code().name
+
+
+def test_what_was_edited_while_a_job_was_at_work_is_named():
+    about = Determinants(("algorithms/ppo.py", "algorithms/a2c.py"), {}, {})
+    code = about.code()
+    about.check_code(code)
+    earlier = Code(dict(code.contents) | {"algorithms/a2c.py": "other"}, {})
+    with pytest.raises(GridError, match=r"^algorithms/a2c\.py: edited while this job was running"):
+        about.check_code(earlier)
+
+
+# ------------------------------------------------------------------------------------ every key of a grid
+
+
+def changed(path, value):
+    """The grid with another value at a path of keys, such as "tuning trials"."""
+    data = copy.deepcopy(GRID)
+    *parents, key = path.split()
+    place = data
+    for parent in parents:
+        place = place[parent]
+    place[key] = value
+    return data
+
+
+CELLS = {f"cell {name}" for name in GRID["algorithms"]}
+STUDY = {"study ppo_tuned"}
+PROBE, EXACT = {"probe CartPole-v1"}, {"probe exact"}
+EVERYTHING = CELLS | STUDY | PROBE | EXACT
+OF_THE_TASK = CELLS | STUDY | PROBE
+KEYS = {  # key: another value, and what it makes stale of what is there already
+    "description": ("Another.", set()),
+    "seeds": ([0, 1], set()),
+    "checkpoints": ([1], CELLS),
+    "compile": ("auto", CELLS | STUDY),
+    "time_limit": ("2 h", set()),
+    "claims": (None, None),  # takes a file: see test_claims
+    "probes": (None, PROBE | EXACT),
+    "probes source": ("a2c", PROBE),
+    "probes seeds": (None, None),  # takes seeds of the grid, which has one
+    "probes fractions": ([0], PROBE),
+    "probes batches": (9, PROBE | EXACT),
+    "probes gae_lambdas": ([0, 0.5], PROBE | EXACT),
+    "probes tasks": ({}, PROBE),
+    "probes tasks CartPole-v1 batch_size": (3, PROBE),
+    "probes tasks CartPole-v1 fit_episodes": (5, PROBE),
+    "probes exact": (None, EXACT),
+    "probes exact batch_size": (3, EXACT),
+    "tuning": (None, STUDY | {"cell ppo_tuned"}),
+    "tuning seeds": ([100, 102], STUDY),
+    "tuning fresh_seeds": ([201], STUDY),
+    "tuning trials": (3, STUDY),
+    "tuning startup_trials": (2, STUDY),
+    "tuning sampler_seed": (1, STUDY),
+    "tuning spread_penalty": (1.0, STUDY),
+    "tuning pruner": ({"name": "MedianPruner"}, STUDY),
+    "tuning workers": (2, STUDY),
+    "tuning groups": ({"other": GRID["tuning"]["groups"]["all"]}, STUDY | {"cell ppo_tuned"}),
+    "tuning groups all tasks": ({"CartPole-v1": 301}, STUDY),
+    "tuning groups all serves": ([], STUDY | {"cell ppo_tuned"}),
+    "tasks CartPole-v1 steps": (601, CELLS),
+    "tasks CartPole-v1 backend": ("envpool", OF_THE_TASK),
+    "tasks CartPole-v1 normalize_observations": (True, OF_THE_TASK),
+    "tasks CartPole-v1 normalize_rewards": (True, OF_THE_TASK),
+    "tasks CartPole-v1 action_bounds": (None, None),  # squash needs actions that CartPole does not have
+    "tasks CartPole-v1 max_episode_steps": (100, OF_THE_TASK),
+    "tasks CartPole-v1 variants": (None, None),  # the laboratory takes no such task: see below
+    "tasks CartPole-v1 random_score": (21, STUDY),
+    "tasks CartPole-v1 reference_score": (400, STUDY),
+    "tasks CartPole-v1 reference_source": ("another", set()),
+    "tasks CartPole-v1 threshold": (99, set()),
+    "tasks CartPole-v1 time_limit": ("2 h", set()),
+    "algorithms ppo module": ("a2c", None),  # has no clip
+    "algorithms ppo title": ("Another", set()),
+    "algorithms ppo settings": ({"clip": 0.1, "epochs": 3}, {"cell ppo"} | PROBE | EXACT),
+    "algorithms ppo tasks": ({}, {"cell ppo"} | PROBE),  # exact problems are other tasks
+    "algorithms ppo tuned": (None, set()),  # by default what has no space is not tuned
+    "algorithms ppo_tuned search_space": ({"clip": {"choices": [0.1, 0.3]}}, STUDY),
+    "algorithms a2c": ({"settings": {"gamma": 0.9}}, {"cell a2c"} | PROBE | EXACT),
+}
+
+
+def jobs_of(grid):
+    """Every job that the changes are about, by name."""
+    jobs = {f"cell {cell.algorithm}": cell for cell in grid.cells() if cell.seed == 0}
+    jobs |= {f"study {study.algorithm}": study for study in grid.studies()}
+    return jobs | {f"probe {'exact' if probe.exact else probe.task}": probe for probe in grid.probes}
+
+
+@pytest.mark.parametrize("key", [key for key, (_, stale) in KEYS.items() if stale is not None])
+def test_a_change_of_a_grids_key_makes_stale_what_depends_on_it_and_nothing_else(key, tmp_path, grid):
+    value, expected = KEYS[key]
+    if value == "envpool":
+        pytest.importorskip("envpool")
+    other = grid_of(tmp_path, changed(key, value))
+    before, after = jobs_of(grid), jobs_of(other)
+    assert before.keys() == EVERYTHING
+
+    def text(grid, job):
+        about = what_determines(grid, job)
+        return about.parameter, about.files
+
+    stale = {
+        name
+        for name, job in before.items()
+        if name not in after or text(grid, job) != text(other, after[name]) or after[name].directory != job.directory
+    }
+    assert stale == expected
+
+
+def test_variants_of_a_task_make_its_cells_and_studies_stale(tmp_path):
+    data = GRID | {"probes": None}
+    grid = grid_of(tmp_path, data)
+    variants = [{"sutton_barto_reward": True}, {"sutton_barto_reward": False}]
+    other = grid_of(tmp_path, data | {"tasks": {"CartPole-v1": GRID["tasks"]["CartPole-v1"] | {"variants": variants}}})
+    for job, changed_job in zip([*grid.cells(), *grid.studies()], [*other.cells(), *other.studies()], strict=True):
+        assert what_determines(grid, job).parameter != what_determines(other, changed_job).parameter
+
+
+def test_a_package_that_an_algorithm_imports_determines_its_cells(monkeypatch, grid):
+    cell = grid.cells()[0]
+    before = what_determines(grid, cell).versions
+    monkeypatch.setattr(determinants, "EXEMPT_PACKAGES", {})
+    determinants.sources.cache_clear()
+    try:
+        assert what_determines(grid, cell).versions.keys() - before.keys() >= {"filelock", "threadpoolctl"}
+    finally:
+        determinants.sources.cache_clear()
+
+
+def test_the_changes_are_of_every_key_that_a_grid_has():
+    from experiments.grid import ALGORITHM_KEYS, GRID_KEYS, PROBE_KEYS, PROBE_TASK_KEYS, TASK_KEYS
+    from experiments.search import GROUP_KEYS, TUNING_KEYS
+
+    asked = {
+        "": GRID_KEYS,
+        "probes ": PROBE_KEYS,
+        "probes tasks CartPole-v1 ": PROBE_TASK_KEYS,
+        "tuning ": TUNING_KEYS,
+        "tuning groups all ": GROUP_KEYS,
+        "tasks CartPole-v1 ": TASK_KEYS,
+    }
+    missing = {f"{where}{key}" for where, keys in asked.items() for key in keys} - KEYS.keys()
+    assert missing == {"tasks", "algorithms"}  # whose parts are there
+    of_algorithms = {key.split()[-1] for key in KEYS if key.startswith("algorithms ") and len(key.split()) == 3}
+    assert of_algorithms == ALGORITHM_KEYS.keys()
+
+
+# ------------------------------------------------------------------------------------ what a job opens
+
+
+def opened_by(tmp_path, module, *words):
+    """The files of the project that a command line opens, which may have modules of the test's own."""
+    return files_opened(ROOT, tmp_path, module, *words, PYTHONPATH=os.pathsep.join([str(ROOT), str(tmp_path)]))
+
+
+def unaccounted(opened, about):
+    """Files that were opened, whose edit would make nothing stale, and that are not exempt."""
+    exempt = {f"experiments/{name}.py" for name in EXEMPT}
+    assert opened & set(about.files), "nothing was recorded"
+    return opened - set(about.files) - exempt
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_an_edit_of_any_file_that_a_run_opens_makes_its_cell_stale(algorithm, tmp_path, grid):
+    words = ("--grid", tmp_path / "mine.yaml", "--algorithm", algorithm, "--task", "CartPole-v1", "--seed", 0)
+    opened = opened_by(tmp_path, "experiments.run", *words, "--output", tmp_path / "run")
+    assert {f"algorithms/{algorithm}.py", "algorithms/core/training.py", "experiments/run.py"} <= opened
+    assert unaccounted(opened, what_determines(grid, grid.cell(algorithm, "CartPole-v1", 0))) == set()
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["code"] == what_determines(grid, grid.cell(algorithm, "CartPole-v1", 0)).code().name
+    assert record["task_code"] == {"gymnasium": gymnasium.__version__}
+
+
+TASKS = {"a problem of this project": (TABULAR, {}), "EnvPool": ("CartPole-v1", {"backend": "envpool"})}
+
+
+@pytest.mark.parametrize("case", TASKS)
+def test_so_does_an_edit_of_what_its_task_is_made_of(case, tmp_path):
+    task, settings = TASKS[case]
+    if case == "EnvPool":
+        pytest.importorskip("envpool")
+    data = {key: GRID[key] for key in ("description", "seeds", "compile")}
+    grid = grid_of(tmp_path, data | {"tasks": {task: TASK | settings}, "algorithms": {"a2c": None}})
+    words = ("--grid", tmp_path / "mine.yaml", "--algorithm", "a2c", "--task", task, "--seed", 0)
+    opened = opened_by(tmp_path, "experiments.run", *words, "--output", tmp_path / "run")
+    about = what_determines(grid, grid.cell("a2c", task, 0))
+    assert opened - set(about.files) - {f"experiments/{n}.py" for n in EXEMPT.keys() - {"exact"}} <= {
+        "experiments/exact.py"
+    }
+    assert ("experiments/exact.py" in about.files) == (task == TABULAR)
+    assert ("envpool" in about.versions) == (case == "EnvPool")
+
+
+def test_a_users_task_is_in_the_record_of_its_run_with_what_it_imports(tmp_path):
+    write(tmp_path, my_task="import gymnasium\nfrom my_dynamics import Mine\n" + REGISTERED, my_dynamics=DYNAMICS)
+    data = {key: GRID[key] for key in ("description", "seeds", "compile")}
+    grid = data | {"tasks": {"my_task:Own-v0": TASK}, "algorithms": {"a2c": None}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(grid))
+    words = ("--grid", tmp_path / "mine.yaml", "--algorithm", "a2c", "--task", "my_task:Own-v0", "--seed", 0)
+    codes = []
+    for text in (DYNAMICS, DYNAMICS + "\n# An edit.\n"):
+        write(tmp_path, my_dynamics=text)
+        opened_by(tmp_path, "experiments.run", *words, "--output", tmp_path / "run")
+        codes.append(json.loads((tmp_path / "run" / "run.json").read_text()))
+    first, second = (record["task_code"] for record in codes)
+    assert first.keys() == second.keys() == {"gymnasium", "my_task", "my_dynamics"}
+    assert all(first[module] != second[module] for module in ("my_task", "my_dynamics"))
+    assert codes[0]["code"] != codes[1]["code"]
+
+
+DYNAMICS = "from gymnasium.envs.classic_control import CartPoleEnv\n\nclass Mine(CartPoleEnv):\n    pass\n"
+REGISTERED = 'gymnasium.register("Own-v0", Mine, max_episode_steps=100)\n'
+
+
+def test_so_does_an_edit_of_any_file_that_a_study_opens(tmp_path, grid):
+    words = ("--grid", tmp_path / "mine.yaml", "--algorithm", "ppo_tuned", "--group", "all")
+    opened = opened_by(tmp_path, "experiments.tune", *words, "--output", tmp_path / "study")
+    assert {"experiments/tune.py", "experiments/search.py", "algorithms/ppo.py"} <= opened
+    about = what_determines(grid, grid.studies()[0])
+    assert unaccounted(opened, about) == set()
+    assert json.loads((tmp_path / "study" / "study.json").read_text())["code"] == about.code().name
+
+
+def test_so_does_an_edit_of_any_file_that_a_probe_opens(tmp_path, grid):
+    words = ("--grid", tmp_path / "mine.yaml", "--task", TABULAR, "--seed", 0)
+    opened = opened_by(tmp_path, "experiments.probe", *words, "--output", tmp_path / "probe")
+    assert {"experiments/probe.py", "experiments/exact.py", "experiments/gradients.py"} <= opened
+    about = what_determines(grid, grid.probe(TABULAR, 0, 0))
+    other_reasons = {"experiments/claims.yaml"}  # read with the grid, and judged later
+    assert unaccounted(opened, about) <= other_reasons
+    assert json.loads((tmp_path / "probe" / "probe.json").read_text())["code"] == about.code().name
