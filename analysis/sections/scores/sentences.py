@@ -5,13 +5,13 @@ from typing import Any
 import pandas as pd
 
 from analysis.reading.grid import Grid
-from analysis.statistics.scores import RESAMPLES
+from analysis.statistics.scores import RUN_RESAMPLES
 from analysis.words import count, enumerate_text, number
 
 OF_COLUMNS = (
     "Final scores. Mean, IQM and standard deviation are over runs; the score of every run is listed in the order of "
     "the seeds. “mode”: mean score with the mode action. Brackets: 95 % percentile bootstrap interval of the mean, "
-    f"widened for few runs ({count(RESAMPLES)} resamples, or all that there are). A single run has no interval, "
+    f"widened for few runs ({count(RUN_RESAMPLES)} resamples, or all that there are). A single run has no interval, "
     "because its spread is not known. An interval of width zero means that these runs had equal scores; other runs "
     "may differ. “–”: does not exist."
 )
