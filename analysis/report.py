@@ -93,12 +93,21 @@ def texts(
     summary = summary_json(maker, missing)
     frame |= {
         "sections": shown,
-        "compared": compared(grid),
+        "lead": f"{compared(grid)}. {LEAD}",
         "cautions": [*missing.sentences(), *(sentence for section in shown for sentence in section.cautions)],
     }
     pages = {kind: templates.page(kind, frame) for kind in templates.KINDS}
     made = {"index.html": pages["html"], "report.md": pages["md"] + "\n", "summary.json": summary}
     return made, missing.sentences()
+
+
+LEAD = (
+    "Each rung of the ladder changes the weight on ∇ log π, or how it is used. The weight is the return or an "
+    "estimate of the advantage: how much better an action is than the policy’s average. Networks, optimiser, "
+    "preprocessing and the counting of environment steps are shared. Learning rates, γ, the number of environments "
+    "and the like are each algorithm’s own, tuned where the grid tunes them. Every run is shown; every average says "
+    "how many runs it is over."
+)
 
 
 @dataclass(frozen=True)

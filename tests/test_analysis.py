@@ -241,7 +241,7 @@ def test_an_incomplete_grid_yields_everything_and_says_what_is_missing(tmp_path)
     ledger = table(folder, "ledger").query("algorithm == 'ppo' and task == 'module:Own/Task-v0'")
     assert ledger["state"].tolist() == ["missing", "failed"]
     assert "2 of 8 requested runs have no result (1 missing, 1 failed): PPO on module:Own/Task-v0" in page
-    assert "Not ranked, having runs on fewer tasks: PPO" in page
+    assert "Not ranked, because they have runs on fewer tasks: PPO" in page
     assert "6 of 8 requested" in page
     assert not says_nan(page)
 

@@ -219,14 +219,14 @@ def test_an_algorithm_of_another_name_is_in_the_figures_the_tables_and_the_sente
     folder, _, page = made
     for name in ("gradient_variance", "gradient_direction", "exact_problems"):
         assert "my_method" in (folder / f"figures/{name}.svg").read_text(encoding="utf-8")
-    section = page.split("Every policy-gradient algorithm guesses")[1].split("Where a run’s time went")[0]
+    section = page.split("Every policy-gradient algorithm estimates")[1].split("Where a run’s time went")[0]
     assert section.count("my_method") > 10
 
 
 def test_the_section_computes_its_sentences(made):
     _, table, page = made
-    assert "5 of the 5 probes asked for are there." in page
-    assert "a probe is 48 batches of 8 episodes" in page
+    assert "5 of the 5 requested probes are there." in page
+    assert "a probe (the measurement at one frozen policy) is 48 batches of 8 episodes" in page
     row = pick(
         table[(table["main"] == 1) & (table["advantages"] == "raw")],
         **{"task": "CartPole-v1", "fraction": 0.5, "algorithm": "reinforce_baseline", "critic": "trained"},
@@ -237,7 +237,7 @@ def test_the_section_computes_its_sentences(made):
     assert "experiments.exact" not in page
     assert not says_nan(page)
     verdicts = table[(table["main"] == 1) & (table["advantages"] == "raw")]["verdict"].value_counts()
-    assert f"{verdicts['biased']} are told from 0" in page
+    assert f"{verdicts['biased']} differ from 0" in page
     assert f"{verdicts['undecided']} are undecided" in page
 
 
@@ -285,7 +285,7 @@ def test_entries_with_equal_settings_are_named_once(made):
 def test_what_is_against_the_textbook_is_said(made):
     folder, table, page = made
     grid = read_grid(folder)
-    assert "Nothing: no estimator has clearly more variance than REINFORCE" in page
+    assert "Nothing contradicts it. No estimator has clearly more variance than REINFORCE" in page
     rows = (table["task"] == "Hopper-v5") & (table["main"] == 1) & (table["advantages"] == "raw")
     noisy = rows & (table["algorithm"] == "my_method") & (table["critic"] == "fitted") & (table["fraction"] == 0)
     changed = table.copy()
@@ -310,7 +310,7 @@ def test_what_is_against_the_textbook_is_said(made):
 def test_without_probes_the_section_says_so_and_shows_no_figure(tmp_path):
     for name, probes, said in (
         ("unasked", [], "This grid asks for no probes"),
-        ("unmade", PROBES, "None of the 5 probes that this grid asks for is there"),
+        ("unmade", PROBES, "None of the 5 requested probes is there"),
     ):
         folder = tmp_path / name
         write_grid(folder, tasks=TASKS, probes=probes)
@@ -327,7 +327,7 @@ def test_missing_probes_are_named(made, tmp_path):
     (folder / PROBES[3]["directory"] / "probe.json").unlink()
     shutil.rmtree(folder / PROBES[4]["directory"])
     page = visible_text(make_page(folder, face.FIGURES))
-    assert "2 of the 5 probes asked for are there; missing: CartPole-v1 at 0 % of training (seed 0), " in page
+    assert "2 of the 5 requested probes are there; missing: CartPole-v1 at 0 % of training (seed 0), " in page
     assert "Hopper-v5 at 50 % of training (seed 0) and TabularMDP-v0." in page
     assert not says_nan(page)
 

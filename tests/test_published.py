@@ -513,13 +513,13 @@ def test_the_section_says_what_can_be_compared_and_what_prevents_the_rest(hopper
     text = section(hopper, compare(hopper, *changes))
     for said in (
         "6 published scores are about an algorithm and a task of this grid; ",
-        "3 of them measure what our runs can be measured by: 2 consistent and 1 with ours below.",
+        "3 of them measure something that our runs measure too: 2 consistent and 1 with ours below.",
         "With the same settings on both sides, which tests the implementation: 2 consistent (2 of 2 against runs that "
         "treat time limits as terminations). With other or unknown settings",
         "Ours below the published score: PPO on Hopper-v5 (1,000 against 1,500, Else).",
         "No verdict for 3: 1 because the task has changed too much since and 2 because our runs have fewer steps, or "
         "were evaluated after more.",
-        "2 would be comparable but for the number of steps, with the shortest of them: Hopper-v5 (50,000 here, "
+        "2 differ only in the number of steps. The shortest are: Hopper-v5 (50,000 here, "
         "1,000,000 there). The grid “paper” goes up to 1M steps",
         "3 without a verdict, and why",
         "± 100 (std over seeds) n = 3",
@@ -555,7 +555,7 @@ def test_the_projects_own_entries_make_a_table_and_a_section_without_nan_or_warn
     assert list(table.columns) == list(TABLES["published"])
     assert set(table["algorithm"]) == {"reinforce", "ppo"}
     assert (table["verdict"] == "not comparable").all()
-    assert "; none of them measures what our runs can be measured by." in text
+    assert "; none of them measures something that our runs measure too." in text
     assert "No published score on these tasks was found for One-step actor-critic." in text
     assert not re.search(r"\bnan\b", text, re.IGNORECASE)
 
@@ -584,7 +584,7 @@ def test_the_longer_grid_is_as_long_as_the_section_says():
 
 def test_scores_without_any_spread_are_said_to_tell_little():
     table = pd.DataFrame({"difference_low": [0.0, 0.0], "difference_high": [0.0, 0.0]})
-    assert "that says little" in published_findings.width(table)
+    assert "so this says little" in published_findings.width(table)
 
 
 def test_the_headline_says_how_many_scores_are_compared_and_which_of_them_test_little():
@@ -593,11 +593,11 @@ def test_the_headline_says_how_many_scores_are_compared_and_which_of_them_test_l
         table = pd.DataFrame([*rows, {"verdict": "not comparable"}])
         return published_findings.headline(table)[0]
 
-    said = "Of 3 published scores, 2 were measured closely enough to ours to be compared; of these, 2 consistent"
+    said = "Of 3 published scores, 2 measure the same as our runs; of these, 2 consistent"
     assert headline((-1, 1), (-2, 1)) == f"{said}."
     assert headline((0, 0), (0, 0)).startswith(f"{said} (both with the same score in every run")
     assert headline((0, 0), (-2, 1)).startswith(f"{said} (1 with the same score in every run")
-    assert headline() == "Of 1 published score, 0 were measured closely enough to ours to be compared."
+    assert headline() == "Of 1 published score, 0 measure the same as our runs."
 
 
 def test_many_verdicts_come_with_a_warning_about_chance():

@@ -160,11 +160,11 @@ def test_verdicts_that_the_permutation_test_does_not_confirm_are_named(three):
     together = [replace(pair, p_permutation_adjusted=0.2) for pair in pairs if pair.task == ranking.ALL_TASKS]
     (said,) = ranking_findings.permutation_text(grid, together)
     assert said.startswith(
-        "A permutation test within tasks, which takes no distribution of scores, confirms 0 of the 2"
+        "A permutation test within tasks, which assumes no distribution of scores, confirms 0 of the 2"
     )
     assert said.count("p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.20") == 2
     together = [replace(pair, p_permutation_adjusted=0.001) for pair in together]
-    assert "told apart by it alone: " in ranking_findings.permutation_text(grid, together)[0]
+    assert "shown to differ by this test alone: " in ranking_findings.permutation_text(grid, together)[0]
 
 
 def test_only_tasks_that_both_have_count_for_a_pair(tmp_path):
@@ -349,7 +349,7 @@ def test_the_section_marks_averages_over_fewer_runs(tmp_path):
     assert (
         text.count("†") == 10
     )  # its row, two pairs of three, these and the leader on Hopper, three captions, what it means
-    assert "averages over fewer runs than were asked for (PPO 5 of 6)" in text
+    assert "averages over fewer runs than requested (PPO 5 of 6)" in text
     assert not says_nan(text)
 
 

@@ -293,17 +293,17 @@ def test_a_study_that_is_not_finished_is_no_study_but_its_winner_counts(one):
     assert all(cell["settings"] == at(2e-3) for cell in grid.cells)
     made = tables.make_tables(grid)
     assert all(made[name].empty for name in ("tuning", "tuning_parts", "shrinkage"))
-    assert "1 of the 1 studies asked for is not finished: PPO on all." in visible_text(make_page(folder, face.FIGURES))
+    assert "1 of the 1 requested studies is not finished: PPO on all." in visible_text(make_page(folder, face.FIGURES))
 
 
 def test_the_section_says_whether_tuning_helped_and_what_it_cost(made):
     page = made[1]
     assert (
-        "Tuning helped 1 of 4 algorithms (REINFORCE with baseline): of 4 studies (one algorithm on one group of "
-        "tasks), 2 have a higher mean with the tuned than with the untuned settings when both are trained with new "
-        "random seeds, 1 by more than chance explains once corrected for their number; 1 is worse by that measure; in "
-        "1 the untuned settings won the tuning itself. n = 3 new random seeds per task, each trained for 10 to 20 % of "
-        "a run’s steps."
+        "Tuning helped 1 of 4 algorithms (REINFORCE with baseline). Of 4 studies (one algorithm on one group of "
+        "tasks), 2 have a higher mean with the tuned than with the untuned settings on new random seeds, 1 of them by "
+        "more than chance explains (corrected for their number); 1 is worse by that measure; in 1 the untuned "
+        "settings won the tuning itself. n = 3 new random seeds per task, each trained for 10 to 20 % of a run’s "
+        "steps."
     ) in page
     assert "Better: REINFORCE with baseline (0.200 → 0.400). Worse: A2C (0.300 → 0.100)." in page
     assert "Untuned won: REINFORCE (0.500)." in page
@@ -312,7 +312,9 @@ def test_the_section_says_whether_tuning_helped_and_what_it_cost(made):
     steps = table["steps"].sum() + table["fresh_steps"].sum()
     share = 100 * steps / (4 * 2 * (20000 + 50000))
     assert f"Tuning cost {steps:,} environment steps" in page
-    assert f"{share:.0f} % of the steps that this grid trains the same algorithms for. None of these steps" in page
+    assert (
+        f"{share:.0f} % of the steps that this grid trains the same algorithms for. No other part of this page" in page
+    )
     assert "Not tuned, trained with the settings that the grid gives: my_method." in page
     assert "100, 101 for tuning; 200, 201, 202 fresh; 0, 1 for the runs of this grid" in page
     assert "CartPole-v1 (4,000 steps, 20 % of a run’s)" in page
@@ -325,10 +327,12 @@ def test_where_tuning_did_not_help_the_section_says_so(made):
     grid = read_grid(made[0])
     said = tuning_findings.helped(grid, table[table["algorithm"].isin(["a2c", "ppo"])])[0]
     assert said.startswith(
-        "Tuning is not shown to have helped any of the 2 algorithms: of 2 studies (one algorithm on one group of "
+        "Tuning is not shown to have helped any of the 2 algorithms. Of 2 studies (one algorithm on one group of "
         "tasks), 1 has a higher mean"
     )
-    assert "none by more than chance explains once corrected for their number; 1 is worse by that measure. n" in said
+    assert (
+        "none of them by more than chance explains (corrected for their number); 1 is worse by that measure. n" in said
+    )
 
 
 def test_a_single_fresh_seed_says_nothing_even_where_the_untuned_settings_won_elsewhere(made):
@@ -443,7 +447,7 @@ def test_figures_of_unfinished_studies_say_so(tmp_path):
     folder = tmp_path / "unfinished"
     write_grid(folder, algorithms=ALGORITHMS, tasks=TASKS, studies=studies())
     page = make_page(folder, face.FIGURES)
-    assert "4 of the 4 studies asked for are not finished" in visible_text(page)
+    assert "4 of the 4 requested studies are not finished" in visible_text(page)
     for name in face.FIGURES:
         drawn = re.sub(r"<[^>]*>", " ", (folder / f"figures/{name}.svg").read_text(encoding="utf-8"))
         assert "none of the 4 studies asked for has finished" in drawn
@@ -477,7 +481,7 @@ def test_studies_of_several_groups_with_other_spaces_are_all_drawn(tmp_path):
     assert [label.get_text() for label in figure.axes[3].get_xticklabels()] == ["0.1", "off", "true", "null"]
     plt.close(figure)
     assert "0.1, off, true, null" in page
-    assert "Tuning is not shown to have helped PPO: of 2 studies" in page
+    assert "Tuning is not shown to have helped PPO. Of 2 studies" in page
 
 
 def edit_csv(column: str, row: int, value):

@@ -10,9 +10,21 @@ The face of a section, its `__init__.py`, holds constants alone:
                figures or as a mapping of those that show averages
 
 `tables.py` has a function for every table, `figures.py` one for every figure, `captions/` a text for every figure.
-`sentences.py` has `page(...)`, which returns what the section says, or None where the section is left out.
-`page.html.j2` and `page.md.j2` are how it says that. The parameters of a function name what it is made from. A section
-has only the files that it needs.
+`sentences.py` may have
+
+    page(...)                 → dict: what the section says, by the names that its templates use; None: it is left out
+    headline(...)             → list of sentences for the top of the page
+    cautions(...)             → list of sentences under “Keep in mind”
+    sample_text(figure, ...)  → n of the figure of this name, the last words of its caption; without this function, a
+                              figure of averages over runs says how many runs there are
+
+`page.html.j2` and `page.md.j2` are how it says that, below its heading. They have what `page` returns; grid; figures,
+by name, for {{ image(figures.NAME) }}; and the macros and filters of analysis/page. Without templates (or without
+`page`) a section shows its `sentences`, if `page` returns any, its figures, and links to its tables.
+
+The parameters of a function name what it is made from: grid, a table of any section, what
+analysis/reading/sources.py reads, or a function of the same file; of `page` also figures. A section has only the files
+that it needs.
 """
 
 import importlib

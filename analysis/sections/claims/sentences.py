@@ -14,6 +14,66 @@ from analysis.sections.claims.runs import LEARNING_STEPS
 from analysis.sections.claims.verdicts import CONTRADICTED, METRICS, SUPPORTED, UNDECIDED, UNTESTABLE, VERDICTS
 from analysis.words import enumerate_text, number_of, percents, plural, short_name
 
+ABOUT = (
+    "These are statements from the literature. Each is tested on what this grid ran and measured. Brackets are "
+    "95\u00a0% intervals. How large an effect must be (“needed”) was fixed before the runs."
+)
+MEANINGS = {
+    "Supported": "the whole interval lies where the claim needs it.",
+    "Contradicted": "no part of the interval does.",
+    "Undecided": "a part of it does, or there is no interval.",
+    "Cannot be tested": "something was not run.",
+}
+WORDS = {
+    "Frozen policy": (
+        "a policy that was kept during training. Gradients are measured at it, and it does not change meanwhile."
+    ),
+    "Critic": (
+        "the value function, also where it is only a baseline. It is “as trained”, or “fitted” to the frozen policy on "
+        "separate episodes, or “exact”, or “wrong” on purpose."
+    ),
+    "True gradient": (
+        "computed exactly on small problems. Elsewhere it is the average, over many batches, of an estimate that has "
+        "no bias in theory."
+    ),
+}
+HOW = {
+    "Needed": (
+        "Every claim says in advance how large an effect must be to count. A claim that two things are equal says how "
+        "large a difference may be. An interval contradicts a claim where it shows the opposite, or where it shows "
+        "that the effect is too small to count. A claim of several parts holds if all parts hold, unless it says "
+        "otherwise."
+    ),
+    "Equal": (
+        "Where two things are claimed to be equal, they must be equal at every policy and on every problem, not only "
+        "on average. The page shows the place where they differ most."
+    ),
+    "Averages": (
+        "A claim is at best undecided, whatever its interval, in two cases: the effect changes its sign when one task "
+        "is left out; or fewer than half of the frozen policies can be measured, because at the others the true "
+        "gradient is too small beside the noise."
+    ),
+    "Runs": (
+        "The effect is the difference of the means over runs, averaged over tasks with equal weight, with Welch’s "
+        "interval, cut off at the largest difference that is possible. The algorithms are the grid’s entries of that "
+        "name, with the settings that they have there: tuned where the grid tunes them."
+    ),
+    "Gradients": (
+        "They are measured at frozen policies and averaged over the policies of a task, then over tasks; ratios are "
+        "averaged as logarithms. Settings are the untuned ones. The intervals of the two sides are combined as if they "
+        "were independent. Both sides come from the same batches, so the interval is rather too wide. The section "
+        "“Gradient laboratory” says how each quantity is measured."
+    ),
+    "What an interval is about": (
+        "An interval is about these tasks and these policies, and says nothing about others. An average can hide a "
+        "task that says the opposite: see the column “by itself”. Where the verdict depends on a single task, the "
+        "page says so."
+    ),
+    "How many tests": (
+        "Intervals are not corrected for the number of claims: of forty intervals, about two miss the truth, one on "
+        "either side. For a bias that is 0 in truth, both lie above it."
+    ),
+}
 MARKS = {SUPPORTED: "✓", CONTRADICTED: "✗", UNDECIDED: "?", UNTESTABLE: "–"}  # told apart without their colours
 STYLES = {SUPPORTED: "supported", CONTRADICTED: "contradicted", UNDECIDED: "undecided", UNTESTABLE: "untestable"}
 WHAT = {  # what a comparison measures, for somebody who has read one chapter on policy gradients
@@ -43,7 +103,21 @@ TABLES_BEHIND = {"drop": "curves", **{name: "gradients" for name, metric in METR
 
 def page(grid: Grid, claims: pd.DataFrame, claim_tasks: pd.DataFrame) -> dict[str, Any] | None:
     """The claims in the grid's order; None without any."""
-    return {"claims": shown_claims(grid, claims, claim_tasks)} if grid.claims else None
+    if not grid.claims:
+        return None
+    return {
+        "claims": shown_claims(grid, claims, claim_tasks),
+        "about": ABOUT,
+        "verdicts": MEANINGS,
+        "words": WORDS,
+        "how": HOW,
+        "any": "One of its parts is enough.",
+        "untestable": (
+            "This grid does not run what the claim compares. To test the claim, add to “algorithms:” in the grid "
+            "file, with the per-task settings of the entry with which it is compared:"
+        ),
+        "other_grid": "They are in the grid",
+    }
 
 
 def headline(grid: Grid, claims: pd.DataFrame) -> list[str]:

@@ -11,7 +11,7 @@ from analysis.words import count, enumerate_text, plural
 
 FEW_RUNS = 5
 SPAN_COVERS = {2: "about half", 3: "about three quarters", 4: "about 88 %"}  # 1 − 2/2ⁿ
-NO_WIDTH = "An interval without width means that these runs were equal, not that others would be."
+NO_WIDTH = "An interval of width zero means that these runs had equal scores; other runs may differ."
 
 
 def page(grid: Grid, ledger: pd.DataFrame, ledger_jobs: pd.DataFrame) -> dict[str, Any]:
@@ -22,6 +22,9 @@ def page(grid: Grid, ledger: pd.DataFrame, ledger_jobs: pd.DataFrame) -> dict[st
     }
     return {
         "total": totals(ledger),
+        "requested": f"{len(grid.cells)} runs were requested: "
+        + ", ".join(f"{n} {state}" for state, n in totals(ledger).items())
+        + ".",
         "counts": counts,
         "cells": list(ledger.assign(note=ledger["note"].fillna("")).itertuples()),
         "jobs": {
@@ -66,7 +69,7 @@ def incomplete(grid: Grid, ledger: pd.DataFrame, jobs: pd.DataFrame) -> list[str
         places = enumerate_text(f"{grid.title(algorithm)} on {task}" for task, algorithm in pairs)
         said.append(
             f"Incomplete: {len(absent)} of {len(ledger)} requested runs have no result ({state_counts(absent)}): "
-            f"{places}. What is averaged over fewer runs than were asked for is marked {MARK}, and its n says so."
+            f"{places}. An average over fewer runs than requested is marked {MARK}; its n says how many."
         )
     for kind, (plural_of_kind, subject) in JOBS.items():
         asked = jobs[jobs["kind"] == kind]
@@ -75,7 +78,7 @@ def incomplete(grid: Grid, ledger: pd.DataFrame, jobs: pd.DataFrame) -> list[str
                 f"Incomplete: {len(absent)} of {len(asked)} requested {plural_of_kind} "
                 f"{'has' if len(absent) == 1 else 'have'} no result ({state_counts(absent)}): "
                 f"{enumerate_text(job_title(grid, directory) for directory in absent['directory'])}. "
-                f"What is said of {subject} is said without {'it' if len(absent) == 1 else 'them'}."
+                f"Everything on this page about {subject} is without {'it' if len(absent) == 1 else 'them'}."
             )
     return said
 
@@ -97,24 +100,24 @@ def few_runs(present: pd.DataFrame) -> list[str]:
     n = int(present["n"].min())
     if n == 1:
         return [
-            "At least one average is a single run. A single run says nothing about the spread over seeds, so "
-            "it has no interval, and no order that rests on it should be trusted."
+            "At least one average is a single run. A single run says nothing about the spread over seeds. It has no "
+            "interval, and no order that depends on it should be trusted."
         ]
     if n > FEW_RUNS:
         return []
     meant = (
-        f"Averages here are over as few as {n} runs, each with its own random seed. Brackets are 95 % intervals, meant "
-        f"to hold the true value 95 times in 100"
+        f"Averages here are over as few as {n} runs, each with its own random seed. Brackets are 95 % intervals, which "
+        f"should contain the true value 95 times in 100"
     )
     if n in SPAN_COVERS:
         return [
-            f"{meant}; but with {n} runs that of a mean on one task is just the span from the lowest to the highest "
-            f"run, and holds the true mean {SPAN_COVERS[n]} of the time, less often where an algorithm fails on a few "
-            f"seeds: read it as the range of what was seen. {NO_WIDTH}"
+            f"{meant}. With {n} runs, the interval of a mean on one task is only the span from the lowest to the "
+            f"highest run. It contains the true mean {SPAN_COVERS[n]} of the time, and less often where an algorithm "
+            f"fails on a few seeds: read it as the range of what was seen. {NO_WIDTH}"
         ]
     return [
-        f"{meant}; with {n} runs, that of a mean on one task does so about 92 times if scores are roughly normal, and "
-        f"as few as 40 to 70 times where an algorithm fails on a few seeds. {NO_WIDTH}"
+        f"{meant}. With {n} runs, the interval of a mean on one task does so about 92 times if scores are roughly "
+        f"normal, and as few as 40 to 70 times where an algorithm fails on a few seeds. {NO_WIDTH}"
     ]
 
 

@@ -20,6 +20,45 @@ from analysis.statistics.gradients import BATCH_RESAMPLES
 from analysis.words import enumerate_text, fixed, interval, number, number_of, percents, plural, short_name
 from experiments.metrics import FEWEST_BATCHES
 
+UNASKED = "This grid asks for no probes, so no gradient was measured. The key “probes” of a grid file asks for them."
+ABOUT = (
+    "Every policy-gradient algorithm estimates the same thing: the direction in which to change the policy’s "
+    "parameters so that its return rises. The estimate is noisy, because it is made from a handful of episodes. Some "
+    "algorithms accept an estimate that is wrong on average, because it is less noisy. Here both errors are measured."
+)
+MEASURED = (
+    "A policy is frozen: it is kept as it was at some point of training. Many independent batches of episodes are "
+    "drawn from it, the same batches for all algorithms. Each algorithm’s own code computes its gradient from every "
+    "batch. Nothing is learned meanwhile, so the estimator alone makes the difference."
+)
+UNTUNED = (
+    " Settings here are the untuned ones, with the same discount for all algorithms. Entries of the grid that are "
+    "then the same algorithm are measured once."
+)
+QUANTITIES = {
+    "Variance": (
+        "How far the gradients of single batches scatter around their mean, as a share of the scatter of REINFORCE’s. "
+        "25\u00a0% means that a quarter of the episodes would be enough for the same noise. Read it with the bias: an "
+        "estimate that is always zero has no variance, and a bias of 100\u00a0%."
+    ),
+    "Bias": (
+        "How far the mean over infinitely many batches lies from the true gradient, as a share of that gradient’s "
+        "length. More episodes do not remove it."
+    ),
+    "Direction": (
+        "The cosine of the angle between one batch’s gradient and the true one: 1 is the right direction, 0 is a "
+        "random one."
+    ),
+    "Two critics": (
+        "One is the value function as it was learned in training, which lags behind the policy. The other is fitted "
+        "to the frozen policy on separate episodes. The difference between them shows what a better critic would "
+        "bring."
+    ),
+}
+IN_NUMBERS = (
+    "In the numbers below, a probe (the measurement at one frozen policy) is {}. Variances are shares of REINFORCE’s, "
+    "biases are shares of the true gradient’s length, and the critic is the one as trained unless another is named."
+)
 WORTH_SAYING = 0.05  # of REINFORCE's variance: less above it is no finding, however sure
 
 
@@ -34,13 +73,18 @@ class Said:
 
 def page(grid: Grid, gradients: pd.DataFrame, critics: pd.DataFrame) -> dict[str, Any]:
     """What the gradient laboratory shows; `nothing` alone where it has nothing to show."""
+    if not grid.probes:
+        return {"nothing": UNASKED}
     if gradients.empty:
-        return {"nothing": True}
+        return {
+            "nothing": f"None of the {len(grid.probes)} requested probes is there, so there is no gradient to show."
+        }
     return {
-        "nothing": False,
-        "ledger": ledger_sentence(grid, gradients),
-        "batches": batches_text(gradients),
-        "policies": policies_text(grid),
+        "nothing": "",
+        "about": ABOUT,
+        "measured": f"{MEASURED} {policies_text(grid)}{UNTUNED if grid.studies else ''}",
+        "quantities": QUANTITIES,
+        "in_numbers": f"{ledger_sentence(grid, gradients)} {IN_NUMBERS.format(batches_text(gradients))}",
         "said": [said for said in sentences(grid, gradients) if said.sentences],
         "tasks": compact_rows(grid, gradients),
         "exact": exact_rows(grid, gradients),
@@ -55,7 +99,7 @@ def ledger_sentence(grid: Grid, gradients: pd.DataFrame) -> str:
     """How many of the probes that were asked for are there, and which are not."""
     there = set(gradients[PROBE].itertuples(index=False, name=None))
     missing = [probe for probe in grid.probes if tuple(probe[name] for name in PROBE) not in there]
-    said = f"{len(grid.probes) - len(missing)} of the {len(grid.probes)} probes asked for are there"
+    said = f"{len(grid.probes) - len(missing)} of the {len(grid.probes)} requested probes are there"
     return f"{said}; missing: {enumerate_text(map(probe_title, missing))}." if missing else f"{said}."
 
 
@@ -198,7 +242,7 @@ def directions_of(grid: Grid, table: pd.DataFrame) -> list[str]:
     for fraction, here in table.groupby("fraction"):
         known = here[here["true_cosine"].notna()].groupby("algorithm", sort=False)["true_cosine"].median()
         if known.empty:
-            parts.append(f"not known at {percents(fraction)}, where the true gradient is not told from noise")
+            parts.append(f"not known at {percents(fraction)}, where the true gradient is too small beside the noise")
             continue
         worst, best = known.idxmin(), known.idxmax()
         parts.append(
@@ -285,9 +329,9 @@ def contradictions(grid: Grid, gradients: pd.DataFrame) -> list[str]:
                 f"{high['gae_lambda']:g} ({share(high['ratio'], high['ratio_low'], high['ratio_high'])})."
             )
     return said or [
-        f"Nothing: no estimator has clearly more variance than REINFORCE, by more than {percents(WORTH_SAYING)} (but "
-        "with a critic wrong on purpose), a lower λ never clearly means more variance, and nothing that theory says is "
-        "unbiased is seen to be biased."
+        f"Nothing contradicts it. No estimator has clearly more variance than REINFORCE, by more than "
+        f"{percents(WORTH_SAYING)}, except with a critic that is wrong on purpose. A lower λ never clearly means more "
+        "variance. No estimator that is unbiased in theory is seen to be biased."
     ]
 
 
@@ -301,8 +345,9 @@ def decided(gradients: pd.DataFrame) -> list[str]:
     unknown = int((table["relative_bias"].isna()).sum())
     said = (
         f"Of {len(ratios)} variance ratios at the main batch sizes, {below} are below 1, {above} above, and "
-        f"{len(ratios) - below - above} not told from 1. Of {len(table)} biases, {biased} are told from 0, {unbiased} "
-        f"are at most {percents(UNBIASED_WITHIN)} of the true gradient’s length, and {undecided} are undecided"
+        f"{len(ratios) - below - above} are not shown to differ from 1. Of {len(table)} biases, {biased} differ from "
+        f"0, {unbiased} are at most {percents(UNBIASED_WITHIN)} of the true gradient’s length, and {undecided} are "
+        "undecided"
     )
     unknown_text = f" (for {unknown} the true gradient is too uncertain to compare with)" if unknown else ""
     return [

@@ -10,6 +10,16 @@ from analysis.sections.published.tables import MARGIN
 from analysis.statistics import scores as statistics
 from analysis.words import count, enumerate_text, interval, number, plural
 
+ABOUT = (
+    "Are the implementations right, and are these good scores? Others have published scores of the same algorithms. "
+    "Two scores can be compared only if they measure the same thing: the same version of a task, or one that hardly "
+    "differs; the same number of steps; the same metric. Where they do, our score is computed by the published metric "
+    "and stands beside theirs. Where they do not, there is no verdict, and the reason is given."
+)
+OF_VERDICTS = (
+    "Ours: mean over runs by the published metric, with Student’s 95 % interval; a diverged run counts as the random "
+    "score. Where the two sides have different settings, the verdict does not test the implementation."
+)
 VERDICTS = {"consistent": "consistent", "above": "ours above", "below": "ours below"}
 BECAUSE = {  # why there is no verdict, as the end of "… because"
     "metric": "a maximum over training, or an unstated metric, is published",
@@ -36,6 +46,8 @@ def page(grid: Grid, published: pd.DataFrame, figures: dict[str, Any]) -> dict[s
     """What the page shows of published scores; the figure only where there is a score to compare."""
     comparable, rest = split(published)
     return {
+        "about": ABOUT,
+        "of_verdicts": OF_VERDICTS,
         "sentences": sentences(grid, published),
         "figure": figures["published_scores"] if len(comparable) else None,
         "comparable": {task: [row_of(row) for row in rows] for task, rows in by_task(comparable)},
@@ -72,11 +84,8 @@ def headline(published: pd.DataFrame) -> list[str]:
     if published.empty:
         return []
     comparable, _ = split(published)
-    were = "was" if len(comparable) == 1 else "were"
-    said = (
-        f"Of {plural(len(published), 'published score')}, {count(len(comparable))} {were} measured closely enough to "
-        f"ours to be compared"
-    )
+    measure = "measures" if len(comparable) == 1 else "measure"
+    said = f"Of {plural(len(published), 'published score')}, {count(len(comparable))} {measure} the same as our runs"
     if comparable.empty:
         return [f"{said}."]
     return [f"{said}; of these, {verdict_counts(comparable)}{without_spread(comparable)}."]
@@ -97,10 +106,11 @@ def total(comparable: pd.DataFrame, published: pd.DataFrame) -> str:
     note = ", counted once for each variant of the algorithm here" if variants else ""
     said = f"{count(len(published))} published scores are about an algorithm and a task of this grid{note}; "
     if comparable.empty:
-        return f"{said}none of them measures what our runs can be measured by."
+        return f"{said}none of them measures something that our runs measure too."
     verb = "measures" if len(comparable) == 1 else "measure"
     return (
-        f"{said}{count(len(comparable))} of them {verb} what our runs can be measured by: {verdict_counts(comparable)}."
+        f"{said}{count(len(comparable))} of them {verb} something that our runs measure too: "
+        f"{verdict_counts(comparable)}."
     )
 
 
@@ -118,7 +128,7 @@ def by_settings(comparable: pd.DataFrame) -> str:
     if same.empty:
         known = "In none of them are the settings" if len(others) > 1 else "The settings there are not"
         return (
-            f"{known} known to be the same as ours, so this says what other settings reach, and does not test the "
+            f"{known} known to be the same as ours. So this shows what other settings reach, and does not test the "
             f"implementation alone."
         )
     said = f"With the same settings on both sides, which tests the implementation: {verdict_counts(same)}"
@@ -152,19 +162,20 @@ def width(comparable: pd.DataFrame) -> str:
     """What a verdict is worth."""
     if (comparable["difference_low"] == comparable["difference_high"]).all():
         return (
-            "All runs compared here have the same score, as at a task’s highest, and no spread to judge a difference "
-            "by: that says little."
+            "All runs compared here have the same score, as happens at a task’s maximum. Without a spread, a "
+            "difference cannot be judged, so this says little."
         )
     half = ((comparable["normalized_difference_high"] - comparable["normalized_difference_low"]) / 2).median()
     median = "" if len(comparable) == 1 else "at the median "
     said = (
-        f"Consistent is not the same as equal: the interval of the difference reaches {median}± {100 * half:.0f} % of "
+        f"Consistent does not mean equal: the interval of the difference reaches {median}± {100 * half:.0f} % of "
         f"the distance from the random to the reference score."
     )
     if len(comparable) >= MANY:
         chance = (1 - statistics.CONFIDENCE) * len(comparable)
         said += (
-            f" Of {len(comparable)} such intervals, about {chance:.0f} would miss a difference of nothing by chance."
+            f" Of {len(comparable)} such intervals, about {chance:.0f} would by chance show a difference where there "
+            "is none."
         )
     return said
 
@@ -187,7 +198,7 @@ def too_short(grid: Grid, rest: pd.DataFrame) -> list[str]:
     needed = enumerate_text(
         f"{row.Index} ({count(row.budget)} here, {count(row.steps)} there)" for row in least.itertuples()
     )
-    said = f"{count(len(short))} would be comparable but for the number of steps, with the shortest of them: {needed}."
+    said = f"{count(len(short))} differ only in the number of steps. The shortest are: {needed}."
     name, steps = LONGER
     if grid.name != name:
         said += f" The grid “{name}” goes up to {steps}, the most usual published size."

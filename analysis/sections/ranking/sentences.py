@@ -14,6 +14,20 @@ from analysis.sections.ranking.tables import ALL_TASKS
 from analysis.statistics.scores import CONFIDENCE
 from analysis.words import enumerate_text, fixed, interval, p_text, plural, seeds_text
 
+ABOUT = (
+    "Scores are normalised, so that tasks can be averaged: 0 is a uniformly random policy, 1 is the task’s reference "
+    "score. Every task counts equally. An order alone says little, because other seeds might give another order. The "
+    "verdicts on pairs below say which differences of means are larger than seeds alone explain, over these tasks. "
+    "Intervals are over training seeds, with the settings fixed. They say nothing about the settings that another "
+    "tuning run would have chosen."
+)
+OF_PAIRS = (
+    "Final scores, over the tasks where both algorithms have runs. The interval of a difference is that of this pair "
+    "alone. p: the chance of a difference at least as large as this one if the two were equal (Welch’s t-test over "
+    "all tasks), corrected by Holm’s procedure for all pairs of the table. A verdict is about means. The probability "
+    "of improvement counts how often a run is higher, not by how much: a few large gains can raise a mean while that "
+    "probability stays at one half. Undecided means that no difference was found, not that the two are equal."
+)
 DECIDED = ("better", "worse")
 
 
@@ -36,6 +50,8 @@ def page(
     tables = {"aggregate": aggregate, "summary": summary, "pairs": pairs, "improvement": improvement}
     return {
         "nothing": "",
+        "about": ABOUT,
+        "of_pairs": OF_PAIRS,
         "sentences": sentences(grid, tables),
         "aggregate": aggregate_rows(grid, aggregate),
         "metrics": METRICS,
@@ -55,7 +71,7 @@ def headline(grid: Grid, aggregate: pd.DataFrame, summary: pd.DataFrame) -> list
         return []
     best_first = on_all_tasks(rows, summary[summary["n"] > 0]).sort_values("iqm", ascending=False, kind="stable")
     if best_first.empty:
-        return ["Nothing is ranked over all tasks: no algorithm has a run on every task."]
+        return ["There is no ranking over all tasks, because no algorithm has a run on every task."]
     order = "; ".join(
         f"{grid.title(row.algorithm)}{mark(row)} {interval(row.iqm, row.iqm_low, row.iqm_high, fixed)}"
         for row in best_first.itertuples()
@@ -63,10 +79,10 @@ def headline(grid: Grid, aggregate: pd.DataFrame, summary: pd.DataFrame) -> list
     left_out = [
         grid.title(algorithm) for algorithm in rows["algorithm"] if algorithm not in set(best_first["algorithm"])
     ]
-    note = f" Not ranked, having runs on fewer tasks: {enumerate_text(left_out)}." if left_out else ""
+    note = f" Not ranked, because they have runs on fewer tasks: {enumerate_text(left_out)}." if left_out else ""
     return [
-        f"Mean of the middle half of the runs’ final scores (interquartile mean; 0: random actions, 1: the task’s "
-        f"reference score), with its 95 % interval: {order}.{note}"
+        f"The mean of the middle half of the runs’ final scores (interquartile mean; 0: random actions, 1: the task’s "
+        f"reference score), with its 95 % interval, is {order}.{note}"
     ]
 
 
@@ -250,8 +266,8 @@ def steps_down(grid: Grid, ordered: list[str], together: list[Pair]) -> list[str
     steps = [by_names[names] for names in pairwise(ordered) if names in by_names]
     meanings = {
         "better": "Different in mean over these tasks (difference of means, 95 % interval)",
-        "undecided": "Not shown to differ in mean, although neighbours in this order",
-        "worse": "Against this order, by their means",
+        "undecided": "Neighbours in this order whose means are not shown to differ",
+        "worse": "Pairs whose means have the opposite order",
     }
     found = []
     for verdict, meaning in meanings.items():
@@ -292,17 +308,17 @@ def told_apart(grid: Grid, ordered: list[str], together: list[Pair], alone: list
     counts = [f"{settled(together)} of {plural(len(together), 'pair')} over all tasks"]
     if len(grid.tasks) > 1:
         counts.append(f"{settled(alone)} of {plural(len(alone), 'comparison')} on single tasks")
-    text = "Told apart, corrected for the number of pairs (95 % intervals are those of each pair alone): "
+    text = "Shown to differ, corrected for the number of pairs (each 95 % interval is that of its pair alone): "
     text += f"{enumerate_text(counts)}."
     if resting := sum(bool(pair.rests_on) for pair in together):
-        text += f" {resting} of the {settled(together)} would not be, were a certain single task left out."
+        text += f" {resting} of the {settled(together)} would not be shown to differ without one certain task."
     against = [
         f"{grid.title(pair.other)} above {grid.title(pair.algorithm)} on {pair.task}"
         for pair in alone
         if pair.verdict == "worse" and {pair.algorithm, pair.other} <= set(ordered)
     ]
     if against:
-        text += f" Against the order on a single task: {'; '.join(against)}."
+        text += f" On a single task the order is the opposite for: {'; '.join(against)}."
     return [text, *permutation_text(grid, together)]
 
 
@@ -316,11 +332,11 @@ def permutation_text(grid: Grid, together: list[Pair]) -> list[str]:
     confirmed = [pair for pair in decided if pair.p_permutation_adjusted <= alpha]
     others = {
         "not confirmed": [pair for pair in decided if pair not in confirmed],
-        "told apart by it alone": [
+        "shown to differ by this test alone": [
             pair for pair in tested if pair.verdict == "undecided" and pair.p_permutation_adjusted <= alpha
         ],
     }
-    said = f"A permutation test within tasks, which takes no distribution of scores, confirms {len(confirmed)} of "
+    said = f"A permutation test within tasks, which assumes no distribution of scores, confirms {len(confirmed)} of "
     said += f"the {plural(len(decided), 'verdict')} over all tasks"
     for which, pairs in others.items():
         if pairs:
@@ -350,8 +366,8 @@ def without_verdict(together: list[Pair]) -> list[str]:
         return []
     which = "No pair has a" if single == len(together) else f"{single} of {plural(len(together), 'pair')} have no"
     return [
-        f"{which} verdict over all tasks: somewhere an algorithm has a single run, of whose spread over seeds nothing "
-        "is known."
+        f"{which} verdict over all tasks: on some task an algorithm has a single run, so that its spread over seeds is "
+        "not known."
     ]
 
 
@@ -362,8 +378,9 @@ def partial(grid: Grid, aggregate: pd.DataFrame) -> list[str]:
         return []
     counts = enumerate_text(f"{grid.title(row.algorithm)} {row.n} of {row.requested}" for row in rows.itertuples())
     return [
-        f"Marked {MARK}: averages over fewer runs than were asked for ({counts}). A task counts as much as any other "
-        "however few runs it has; a task without a run is left out, and of a pair one on which either has none."
+        f"Marked {MARK}: averages over fewer runs than requested ({counts}). Every task counts equally, however few "
+        "runs it has. A task without a run is left out; for a pair, a task where one of the two has no run is left "
+        "out."
     ]
 
 

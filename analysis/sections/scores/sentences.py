@@ -5,14 +5,23 @@ from typing import Any
 import pandas as pd
 
 from analysis.reading.grid import Grid
-from analysis.words import enumerate_text, number
+from analysis.statistics.scores import RUN_RESAMPLES
+from analysis.words import count, enumerate_text, number
 
+OF_COLUMNS = (
+    "Final scores. Mean, IQM and standard deviation are over runs; the score of every run is listed in the order of "
+    "the seeds. “mode”: mean score with the mode action. Brackets: 95 % percentile bootstrap interval of the mean, "
+    f"widened for few runs ({count(RUN_RESAMPLES)} resamples, or all that there are). A single run has no interval, "
+    "because its spread is not known. An interval of width zero means that these runs had equal scores; other runs "
+    "may differ. “–”: does not exist."
+)
 MODE_GAP = 0.1  # of a normalised score, from which the two ways of acting are worth a sentence
 
 
 def page(grid: Grid, scores: pd.DataFrame, summary: pd.DataFrame) -> dict[str, Any]:
     """What is remarkable, and per task a row per algorithm."""
     return {
+        "of_columns": OF_COLUMNS,
         "sentences": [*below_random(grid, summary[summary["n"] > 0]), *mode_gap(grid, scores)],
         "tasks": {task: score_rows(grid, task, summary, scores) for task in grid.tasks},
     }

@@ -6,6 +6,9 @@ from typing import Any
 from analysis.reading.grid import Grid
 from analysis.words import setting_text
 
+OF_COLUMNS = "An empty cell: the algorithm has no such setting. A task is named where it has a value of its own."
+TUNED = " Where a study has a winner, these are the tuned values; the section “Tuning” says what they were before."
+
 
 def page(grid: Grid) -> dict[str, Any]:
     """What all cells share, and of every other setting, per algorithm that has it, its value on most tasks and the
@@ -22,7 +25,7 @@ def page(grid: Grid) -> dict[str, Any]:
         for algorithm in grid.algorithms
     }
     names = list(dict.fromkeys(name for values in own.values() for name in values))
-    return {"shared": shared, "own": own, "names": names}
+    return {"of_columns": OF_COLUMNS + (TUNED if grid.studies else ""), "shared": shared, "own": own, "names": names}
 
 
 def own_settings(cells: list[dict[str, Any]], shared: set[str]) -> dict[str, tuple[Any, dict[str, Any]]]:

@@ -49,6 +49,7 @@ def page(grid: Grid, scores: pd.DataFrame, benchmark: pd.DataFrame, measurements
     """Where the time of the grid's runs went; the benchmark, if it was run."""
     return {
         "sentences": [*core_time(scores), *fastest(grid, scores)],
+        "ratios": "Ratios hold on another machine too; absolute rates do not.",
         "benchmark": measurements and measured(benchmark, measurements.about),
         "percent": percent,
     }
@@ -153,7 +154,7 @@ def core_time(scores: pd.DataFrame) -> list[str]:
         f"{percent(seconds['evaluating'] / seconds['total'])} into evaluation. Of the loops’ time, {split}.",
         f"Outside training and evaluation (starting, compiling or loading compiled code) a cell took "
         f"{number(outside.median())} s in the median and {number(outside.max())} s at most.",
-        f"No cell’s process held more than {number(largest['peak_memory_mb'])} MB of memory.",
+        f"No cell’s process used more than {number(largest['peak_memory_mb'])} MB of memory.",
     ]
 
 

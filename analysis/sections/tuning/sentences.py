@@ -13,6 +13,20 @@ from analysis.statistics import comparison
 from analysis.statistics import scores as statistics
 from analysis.words import count, duration, enumerate_text, interval
 
+ABOUT = (
+    "A comparison of algorithms is also a comparison of how well each was tuned. Here a study searches the settings "
+    "of one algorithm on a group of tasks. Each trial trains with other settings, on seeds that nothing else uses. "
+    "The runs of this grid have the settings of the trial with the highest mean normalised score. The highest of many "
+    "noisy scores is too high. So the winner is trained again, beside the untuned settings, with new random seeds "
+    "that neither tuning nor the runs use (“fresh seeds” in tables and figures). What tuning did is read from these "
+    "alone."
+)
+OF_SCORES = (
+    "Normalised scores, mean over the group’s tuning tasks and the seeds, after as many steps as a trial has. Below a "
+    "score: its 95 % interval over seeds (Student’s t; Welch’s for the difference), absent with a single fresh seed. "
+    "Verdicts: Welch’s t-test, corrected by Holm’s procedure for all studies; each interval is that of its study "
+    "alone. Shrinkage: the winner’s score on tuning seeds − its score on fresh seeds."
+)
 VERDICTS = {  # what the page says of each
     "better": "better",
     "worse": "worse",
@@ -29,6 +43,8 @@ def page(
     if not grid.studies:
         return None
     return {
+        "about": ABOUT,
+        "of_scores": OF_SCORES,
         "budgets": budgets(grid),
         "equal": equal_budgets(grid),
         "sentences": sentences(grid, shrinkage, tuning_settings, scores),
@@ -67,7 +83,7 @@ def unfinished(grid: Grid, shrinkage: pd.DataFrame) -> list[str]:
     if not missing:
         return []
     names = enumerate_text(f"{grid.title(study['algorithm'])} on {study['group']}" for study in missing)
-    return [f"{len(missing)} of the {len(grid.studies)} studies asked for {be(missing)} not finished: {names}."]
+    return [f"{len(missing)} of the {len(grid.studies)} requested studies {be(missing)} not finished: {names}."]
 
 
 def helped(grid: Grid, shrinkage: pd.DataFrame) -> list[str]:
@@ -96,15 +112,15 @@ def helped(grid: Grid, shrinkage: pd.DataFrame) -> list[str]:
     else:
         said = f"Tuning is not shown to have helped any of the {len(tuned)} algorithms"
     parts = [
-        f"{higher} {'has' if higher == 1 else 'have'} a higher mean with the tuned than with the untuned settings when "
-        f"both are trained with new random seeds, {counts.get('better', 0) or 'none'} by more than chance explains "
-        f"once corrected for their number"
+        f"{higher} {'has' if higher == 1 else 'have'} a higher mean with the tuned than with the untuned settings on "
+        f"new random seeds, {counts.get('better', 0) or 'none'} of them by more than chance explains (corrected for "
+        f"their number)"
     ]
     if worse := counts.get("worse"):
         parts.append(f"{worse} {be(range(worse))} worse by that measure")
     if len(unknown):
         parts.append(f"{len(unknown)} with a single new random seed {be(unknown)} not judged")
-    said += f": of {studies_text(len(shrinkage))} (one algorithm on one group of tasks), {'; '.join([*parts, *won])}. "
+    said += f". Of {studies_text(len(shrinkage))} (one algorithm on one group of tasks), {'; '.join([*parts, *won])}. "
     said += f"{sample(grid, shrinkage)}."
     return [said, *(group_sentence(grid, group, rows) for group, rows in shrinkage.groupby("group", sort=False))]
 
@@ -204,9 +220,9 @@ def few_seeds(shrinkage: pd.DataFrame) -> list[str]:
     if not 1 < n <= FEW_RUNS:
         return []
     return [
-        f"These verdicts rest on {n} new random seeds per task, by Welch’s t-test, which takes scores to be normally "
-        f"distributed, corrected by Holm’s procedure for all studies. So few seeds show only large gains: undecided "
-        f"does not mean that there was none."
+        f"These verdicts rest on {n} new random seeds per task. They are by Welch’s t-test, which assumes normally "
+        f"distributed scores, corrected by Holm’s procedure for all studies. So few seeds show only large gains: "
+        f"undecided does not mean that there was no gain."
     ]
 
 
@@ -255,8 +271,8 @@ def cost_sentence(grid: Grid, shrinkage: pd.DataFrame, scores: pd.DataFrame) -> 
     time = f", and {share(seconds, spent)} of the core time that its finished runs took" if spent > 0 else ""
     return (
         f"Tuning cost {count(steps)} environment steps and {duration(seconds)} of core time, new random seeds "
-        f"included: {share(steps, training)} of the steps that this grid trains the same algorithms for{time}. None of "
-        f"these steps is in a learning curve, a score or a count of steps elsewhere on this page."
+        f"included: {share(steps, training)} of the steps that this grid trains the same algorithms for{time}. No "
+        f"other part of this page counts these steps."
     )
 
 
