@@ -52,7 +52,6 @@ TABLE_FILES = expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES)
 FIGURE_FILES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=FIGURES, kind=["svg", "png"])
 REPORT = expand(f"{RESULTS}/report/{{file}}", file=[*REPORT_FILES, MADE_OF])
 
-STAGES = stages(RESULTS)
 TO_LOG = " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"  # what is refused is said in the log and on the terminal
 
 
@@ -85,7 +84,7 @@ rule partial_report:
     log:
         f"{RESULTS}/logs/partial_report.log",
     shell:
-        f"({STAGES}){TO_LOG}"
+        f"({stages(RESULTS)}){TO_LOG}"
 
 
 rule speed:

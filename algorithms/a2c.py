@@ -8,13 +8,12 @@ k runs to the rollout's end (or the episode's), which is generalised advantage e
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 from torch import Tensor
 
 from algorithms.core.batch import Batch
 from algorithms.core.estimators import generalized_advantages
 from algorithms.core.policy_gradient import PolicyGradient
-from algorithms.core.rollout import Rollout
+from algorithms.core.rollout import Floats, Rollout
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class A2C(PolicyGradient):
     value_learning_rate: float = 7e-4
     clip_together: bool = True  # Stable-Baselines3, openai/baselines
 
-    def advantages(self, rollout: Rollout) -> np.ndarray:
+    def advantages(self, rollout: Rollout) -> Floats:
         """Ψ_t = Σ_{i<k} γ^i r_{t+i} + γ^k V(s_{t+k}) − V(s_t)."""
         return generalized_advantages(rollout, self.gamma, gae_lambda=1.0)
 

@@ -6,13 +6,12 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 from torch import Tensor
 
 from algorithms.core.batch import Batch
 from algorithms.core.estimators import td_errors
 from algorithms.core.policy_gradient import PolicyGradient
-from algorithms.core.rollout import Rollout
+from algorithms.core.rollout import Floats, Rollout
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class ActorCritic(PolicyGradient):
     policy_learning_rate: float = 3e-4
     value_learning_rate: float = 1e-3
 
-    def advantages(self, rollout: Rollout) -> np.ndarray:
+    def advantages(self, rollout: Rollout) -> Floats:
         """Ψ_t = δ_t = r_t + γ V(s_{t+1}) − V(s_t)."""
         return td_errors(rollout, self.gamma)
 

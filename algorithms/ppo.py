@@ -6,7 +6,6 @@ L = E[ min( ρ_t Â_t, clip(ρ_t, 1 − ε, 1 + ε) Â_t ) ],   ρ_t = π(a_t|s_
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from algorithms.core.algorithm import setting
 from algorithms.core.batch import Batch
 from algorithms.core.estimators import generalized_advantages
 from algorithms.core.policy_gradient import PolicyGradient
-from algorithms.core.rollout import Rollout
+from algorithms.core.rollout import Floats, Rollout
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class PPO(PolicyGradient):
     epochs: int = 10
     minibatch_size: int | None = 64
 
-    def advantages(self, rollout: Rollout) -> np.ndarray:
+    def advantages(self, rollout: Rollout) -> Floats:
         """Â_t = Σ_l (γλ)^l δ_{t+l}."""
         return generalized_advantages(rollout, self.gamma, self.gae_lambda)
 

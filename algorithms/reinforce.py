@@ -9,13 +9,12 @@ unbiased as it stands (and before its norm is clipped).
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import numpy as np
 from torch import Tensor
 
 from algorithms.core.batch import Batch
 from algorithms.core.estimators import discounted_returns
 from algorithms.core.policy_gradient import PolicyGradient
-from algorithms.core.rollout import Rollout
+from algorithms.core.rollout import Floats, Rollout
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Reinforce(PolicyGradient):
     # scale that does not grow with the episodes, but short and long episodes no longer weigh as the equation says.
     steps_of_an_episode: Literal["sum", "mean"] = "sum"
 
-    def advantages(self, rollout: Rollout) -> np.ndarray:
+    def advantages(self, rollout: Rollout) -> Floats:
         """Ψ_t = G_t."""
         return discounted_returns(rollout, self.gamma)
 

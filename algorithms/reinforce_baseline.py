@@ -8,13 +8,12 @@ V is from before the update, so it does not depend on the actions that it is sub
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import numpy as np
 from torch import Tensor
 
 from algorithms.core.batch import Batch
 from algorithms.core.estimators import discounted_returns
 from algorithms.core.policy_gradient import PolicyGradient
-from algorithms.core.rollout import Rollout
+from algorithms.core.rollout import Floats, Rollout
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,9 @@ class ReinforceBaseline(PolicyGradient):
     value_minibatch_size: int | None = 256
     steps_of_an_episode: Literal["sum", "mean"] = "sum"  # as in REINFORCE, so that the baseline is the only difference
 
-    def advantages(self, rollout: Rollout) -> np.ndarray:
+    def advantages(self, rollout: Rollout) -> Floats:
         """Ψ_t = G_t − V(s_t)."""
-        return np.asarray(discounted_returns(rollout, self.gamma) - rollout.values)
+        return discounted_returns(rollout, self.gamma) - rollout.values
 
     def policy_loss(self, log_prob: Tensor, batch: Batch) -> Tensor:
         """−E[ Σ_t log π(a_t|s_t) Ψ_t ]."""

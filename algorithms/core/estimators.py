@@ -11,10 +11,10 @@ each part of an action, or `rollout.costs` with the values of a critic of costs.
 
 import numpy as np
 
-from algorithms.core.rollout import Rollout
+from algorithms.core.rollout import Floats, Rollout
 
 
-def backward_sum(x: np.ndarray, discount: np.ndarray) -> np.ndarray:
+def backward_sum(x: Floats, discount: Floats) -> Floats:
     """Solve y_t = x_t + discount_t · y_{t+1}, with y_T = 0.
 
     x: float [T, N] or [T, N, K]; discount: as x, or [T, N] for all of K. Returns float64, as x.
@@ -37,7 +37,7 @@ def like(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return y[..., None] if y.ndim < x.ndim else y
 
 
-def discounted_returns(rollout: Rollout, gamma: float, rewards: np.ndarray | None = None) -> np.ndarray:
+def discounted_returns(rollout: Rollout, gamma: float, rewards: Floats | None = None) -> Floats:
     """G_t = r_t + γ G_{t+1}, until the end of the episode. At a time limit the sum simply ends."""
     return backward_sum(rollout.rewards if rewards is None else rewards, gamma * ~rollout.done)
 
@@ -45,15 +45,15 @@ def discounted_returns(rollout: Rollout, gamma: float, rewards: np.ndarray | Non
 def td_errors(
     rollout: Rollout,
     gamma: float,
-    rewards: np.ndarray | None = None,
-    values: np.ndarray | None = None,
-    next_values: np.ndarray | None = None,
-) -> np.ndarray:
+    rewards: Floats | None = None,
+    values: Floats | None = None,
+    next_values: Floats | None = None,
+) -> Floats:
     """δ_t = r_t + γ V(s_{t+1}) − V(s_t), with V = 0 after a terminal state."""
     rewards = rollout.rewards if rewards is None else rewards
     values = like(rewards, rollout.values if values is None else values)
     next_values = like(rewards, rollout.next_values if next_values is None else next_values)
-    errors: np.ndarray = rewards + gamma * like(rewards, ~rollout.terminated) * next_values - values
+    errors: Floats = rewards + gamma * like(rewards, ~rollout.terminated) * next_values - values
     return errors
 
 
@@ -61,10 +61,10 @@ def generalized_advantages(
     rollout: Rollout,
     gamma: float,
     gae_lambda: float,
-    rewards: np.ndarray | None = None,
-    values: np.ndarray | None = None,
-    next_values: np.ndarray | None = None,
-) -> np.ndarray:
+    rewards: Floats | None = None,
+    values: Floats | None = None,
+    next_values: Floats | None = None,
+) -> Floats:
     """A_t = Σ_l (γλ)^l δ_{t+l} (Schulman et al., 2016, eq. 16).
 
     λ = 0 gives the TD errors, λ = 1 the bootstrapped return minus V(s_t).

@@ -3,16 +3,20 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.policies import Policy
 from algorithms.core.task import Transition
 from algorithms.core.vector_env import VectorEnv
 
+Floats: TypeAlias = npt.NDArray[np.floating[Any]]  # what is computed of rewards and values, [T, N] or [T, N, K]
 
-def _not_yet() -> np.ndarray:
+
+def _not_yet() -> Floats:
     """The values of a rollout before Learner.prepare has filled them in: an array that fits no other."""
     return np.zeros((0, 0))
 
@@ -28,16 +32,16 @@ class Rollout:
 
     observations: np.ndarray  # float32 [T, N, D], as the task gives them (flattened, not normalised)
     actions: np.ndarray  # int64 for Discrete; int64 [T, N, K] for MultiDiscrete; float32 [T, N, A] for Box, not bounded
-    rewards: np.ndarray  # float64
+    rewards: Floats  # float64
     terminated: np.ndarray  # bool: the task ended the episode
     truncated: np.ndarray  # bool: the time limit ended the episode
     next_observations: np.ndarray  # float32 [T, N, D], the true successor, also at the end of an episode
-    valid: np.ndarray  # bool: a step that was really taken
+    valid: npt.NDArray[np.bool_]  # bool: a step that was really taken
     action_masks: np.ndarray | None = None  # bool [T, N, A], True where an action is allowed (of all parts: A = Σ n_k)
-    values: np.ndarray = field(default_factory=_not_yet)  # float64, V(s_t) before the update; zero without a critic
-    next_values: np.ndarray = field(default_factory=_not_yet)  # float64, V(s_{t+1}) of the true successor
+    values: Floats = field(default_factory=_not_yet)  # float64, V(s_t) before the update; zero without a critic
+    next_values: Floats = field(default_factory=_not_yet)  # float64, V(s_{t+1}) of the true successor
     reported_costs: np.ndarray | None = None  # float64, info["cost"]; None where the task has reported none
-    part_rewards: np.ndarray | None = None  # float64 [T, N, K], info["part_rewards"]; None where the task reports none
+    part_rewards: Floats | None = None  # float64 [T, N, K], info["part_rewards"]; None where the task reports none
     variants: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # int64 [N], of each environment
     acting_seconds: float = 0.0  # spent on choosing the actions
     stepping_seconds: float = 0.0  # spent in the environments and on counting their episodes
@@ -52,7 +56,7 @@ class Rollout:
         return result
 
     @property
-    def costs(self) -> np.ndarray:
+    def costs(self) -> Floats:
         """float64 [T, N]: the cost of each step; 0 where the task reports none."""
         return np.zeros(self.rewards.shape) if self.reported_costs is None else self.reported_costs
 
