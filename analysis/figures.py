@@ -46,7 +46,7 @@ def main() -> None:
     others = {} if not arguments.figure else {n: why for n, why in read_problems(folder).items() if n not in names}
     write_problems(folder, others | problems)
     drawn = [name for name in names if name not in problems]
-    print(f"{folder}: {', '.join(drawn)} (svg, png).\n{in_words(problems)}", end="", file=sys.stderr)
+    print(f"{folder}: {', '.join(drawn) or 'no figure'} (svg, png).\n{in_words(problems)}", end="", file=sys.stderr)
     sys.exit(1 if problems else 0)
 
 
