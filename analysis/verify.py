@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from analysis.command import run_command
+from analysis.problems import read_problems
 from analysis.reading.benchmark import read_benchmark
 from analysis.reading.checks import (
     PROVENANCE_KEYS,
@@ -37,6 +38,7 @@ from analysis.reading.probes import archive_names, read_probe
 from analysis.reading.runs import check_task_code, read_episodes, read_run, read_updates
 from analysis.reading.studies import read_study
 from analysis.reading.tables import TABLES, read_table, table_text
+from analysis.sections import SectionError
 from analysis.words import plural
 from experiments.schema import (
     BENCHMARK_FILES,
@@ -330,8 +332,10 @@ def tables(grid: Grid, records: Records) -> Check:
     check = Check("tables", f"{len(TABLES)}, of these runs")
     try:
         ledger = read_table(grid.folder, "ledger").groupby("directory")["seconds"].last()
+        unmade = read_problems(grid.folder / "tables")
         for name in TABLES if not (grid.folder / "report" / MADE_OF).exists() else ():
-            read_table(grid.folder, name)
+            if name not in unmade:
+                read_table(grid.folder, name)
     except ResultsError as error:
         return Check("tables", "cannot be read", [str(error)])
     stale = []
@@ -368,10 +372,13 @@ def report(grid: Grid) -> Check:
         return Check("report", "cannot be read", [str(error)])
     files = described["files"]
     faults = list(others_than_described(grid.folder, files, path))
+    unmade = {kind: read_problems(grid.folder / kind) for kind in ("tables", "figures")}
+    for kind, problems in unmade.items():
+        faults += [f"{grid.folder / kind}: {name} could not be made. {why}" for name, why in problems.items()]
     lacking = [
         name
         for name in [*(f"report/{name}" for name in REPORT_FILES), *(f"tables/{name}.csv" for name in TABLES)]
-        if name not in files
+        if name not in files and Path(name).stem not in unmade["tables"]
     ]
     if lacking:
         faults.append(f"{path}: does not describe {some_of(lacking)}; {remedy(path)}.")
@@ -387,7 +394,7 @@ def made_once_more(grid: Grid) -> Check:
     try:
         made = {f"tables/{name}.csv": table_text(table) for name, table in make_tables(grid).items()}
         made |= {f"report/{name}": text for name, text in report_texts(grid).items()}
-    except ResultsError as error:
+    except (ResultsError, SectionError) as error:
         check.faults.append(str(error))
         return check
     for name, text in made.items():
@@ -447,7 +454,11 @@ def strays(grid: Grid, records: Records) -> Check:
 
 def known_files(grid: Grid, records: Records) -> tuple[set[str], list[str]]:
     """Files that may lie in the folder: their paths, and patterns of paths."""
-    exact = {"grid.json", *(f"speed/{name}" for name in BENCHMARK_FILES), f"tables/{PROBLEMS}"}
+    exact = {
+        "grid.json",
+        *(f"speed/{name}" for name in BENCHMARK_FILES),
+        *(f"{kind}/{PROBLEMS}" for kind in ("tables", "figures")),
+    }
     exact |= {f"report/{name}" for name in (*REPORT_FILES, MADE_OF)}
     exact |= {f"tables/{name}.csv" for name in TABLES}
     exact |= {f"{probe['directory']}/{file}" for probe in grid.probes for file in PROBE_FILES}

@@ -309,7 +309,7 @@ def stranger(folder, checkpoint="checkpoints/1.npz"):
     """A run that a probe is to read."""
     cell = {"algorithm": "ppo", "task": "CartPole-v1", "seed": 0}
     (folder / "checkpoints").mkdir(parents=True)
-    about = {"cell": cell, "checkpoints": [{"fraction": 1, "step": 1, "file": checkpoint}]}
+    about = {"cell": cell, "settings": {}, "checkpoints": [{"fraction": 1, "step": 1, "file": checkpoint}]}
     (folder / "run.json").write_text(json.dumps(about))
     return probe.Probe("CartPole-v1", "ppo", 0, 1, batch_size=1, fit_episodes=2, batches=16, gae_lambdas=())
 
