@@ -454,11 +454,7 @@ def strays(grid: Grid, records: Records) -> Check:
 
 def known_files(grid: Grid, records: Records) -> tuple[set[str], list[str]]:
     """Files that may lie in the folder: their paths, and patterns of paths."""
-    exact = {
-        "grid.json",
-        *(f"speed/{name}" for name in BENCHMARK_FILES),
-        *(f"{kind}/{PROBLEMS}" for kind in ("tables", "figures")),
-    }
+    exact = {"grid.json", f"tables/{PROBLEMS}", *(f"speed/{name}" for name in BENCHMARK_FILES)}
     exact |= {f"report/{name}" for name in (*REPORT_FILES, MADE_OF)}
     exact |= {f"tables/{name}.csv" for name in TABLES}
     exact |= {f"{probe['directory']}/{file}" for probe in grid.probes for file in PROBE_FILES}
