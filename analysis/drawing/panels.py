@@ -33,6 +33,11 @@ def by_algorithm(grid: Grid, table: pd.DataFrame, task: str) -> list[tuple[str, 
     return [(algorithm, rows(table, task=task, algorithm=algorithm)) for algorithm in grid.algorithms]
 
 
+def algorithms_of(grid: Grid, table: pd.DataFrame) -> list[str]:
+    """The algorithms that have rows in a table, in the grid's order."""
+    return [algorithm for algorithm in grid.algorithms if (table["algorithm"] == algorithm).any()]
+
+
 def task_panels(grid: Grid, panel_height: float | None = None, **subplots) -> tuple[Figure, dict[str, Axes]]:
     """A figure with a titled panel per task, at most four side by side; returns the panels by task.
 
@@ -157,13 +162,18 @@ def line_handles(lines: dict[str, dict]) -> list[Line2D]:
     return [Line2D([], [], color=theme.QUIET, label=label, **line) for label, line in lines.items()]
 
 
-def legend(figure: Figure, grid: Grid, further: Iterable[Line2D] = ()) -> None:
-    """Draw a legend above the panels: each algorithm's line and marker in the grid's order, then `further` handles."""
-    handles = [
-        Line2D([], [], color=look.colour, marker=look.marker, markersize=5.5, label=grid.title(algorithm))
-        for algorithm, look in theme.looks(list(grid.algorithms)).items()
+def algorithm_handles(grid: Grid, algorithms: Iterable[str]) -> list[Line2D]:
+    """Handles for a legend of algorithms of the grid: the line and the marker of each."""
+    looks = theme.looks(list(grid.algorithms))
+    return [
+        Line2D([], [], color=looks[name].colour, marker=looks[name].marker, markersize=5.5, label=grid.title(name))
+        for name in algorithms
     ]
-    handles += further
+
+
+def legend(figure: Figure, grid: Grid, further: Iterable[Line2D] = (), algorithms: Iterable[str] | None = None) -> None:
+    """Draw a legend above the panels: the algorithms (None: all of the grid), then the further handles."""
+    handles = [*algorithm_handles(grid, grid.algorithms if algorithms is None else algorithms), *further]
     figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4 if len(handles) > 5 else 5))
 
 
@@ -179,6 +189,13 @@ def headnote(figure: Figure, text: str) -> None:
 def spread(n: int, half_width: float) -> np.ndarray:
     """Offsets [n] at equal distances, from −half_width to half_width; 0 where n is 1."""
     return np.linspace(-half_width, half_width, n) if n > 1 else np.zeros(n)
+
+
+def sentence(text: str) -> Figure:
+    """A figure that has only a sentence, in place of one that has nothing to show."""
+    figure, axes = plt.subplots(figsize=(theme.WIDTH, 1.5), layout="constrained")
+    say(axes, text)
+    return figure
 
 
 def say(axes: Axes, text: str) -> None:

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, ScalarFormatter
 
 from analysis.drawing import theme
-from analysis.drawing.panels import line_handles, log_axis, named_rows, rows, say
+from analysis.drawing.panels import algorithms_of, legend, line_handles, log_axis, named_rows, rows, say, sentence
 from analysis.reading.grid import Grid
 from analysis.sections.laboratory.tables import as_trained, estimator_title, main_size, place_titles
 from analysis.words import short_name
@@ -51,7 +51,7 @@ def gradient_variance(grid: Grid, gradients: pd.DataFrame) -> Figure:
     figure.supxlabel("share of training (%)", fontsize=9)
     figure.supylabel("variance, as a multiple of REINFORCE’s", fontsize=9)
     further = [*critic_handles(table["critic"]), *line_handles({"as much as REINFORCE": SAME})]
-    algorithm_legend(figure, grid, table, further)
+    legend(figure, grid, further, algorithms_of(grid, table))
     return figure
 
 
@@ -62,7 +62,7 @@ def gradient_direction(grid: Grid, gradients: pd.DataFrame) -> Figure:
     if table.empty:
         return nothing(grid)
     figure, panels = fraction_panels(grid, table, sharex=True, sharey=True)
-    present = [algorithm for algorithm in grid.algorithms if (table["algorithm"] == algorithm).any()]
+    present = algorithms_of(grid, table)
     shift = table["algorithm"].map(present.index) - (len(present) - 1) / 2  # so that the intervals stand side by side
     table = table.assign(x=table["episodes"] * 2 ** (0.06 * shift))
     for (place, fraction), axes in panels.items():
@@ -82,7 +82,7 @@ def gradient_direction(grid: Grid, gradients: pd.DataFrame) -> Figure:
             axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=theme.QUIET)
     figure.supxlabel("episodes in a batch", fontsize=9)
     figure.supylabel("cosine with the true gradient", fontsize=9)
-    algorithm_legend(figure, grid, table, line_handles({"ceiling of the plain cosine": CEILING}))
+    legend(figure, grid, line_handles({"ceiling of the plain cosine": CEILING}), algorithms_of(grid, table))
     return figure
 
 
@@ -218,10 +218,10 @@ def forest_point(axes: Axes, place: int, row) -> None:
 
 def nothing(grid: Grid) -> Figure:
     """The figure for a grid whose probes have nothing to show."""
-    figure, axes = plt.subplots(figsize=(theme.WIDTH, 1.5), layout="constrained")
     asked = len(grid.probes)
-    say(axes, f"nothing of the {asked} probes asked for is there" if asked else "this grid asks for no such probe")
-    return figure
+    return sentence(
+        f"nothing of the {asked} probes asked for is there" if asked else "this grid asks for no such probe"
+    )
 
 
 def at(table: pd.DataFrame, place: tuple[str, str], fraction: float | None = None) -> pd.DataFrame:
@@ -363,14 +363,3 @@ def critic_handles(critics: Iterable[str], *, coloured: bool = False) -> list[Li
         for critic in dict.fromkeys(critics)
         if critic != "none"
     ]
-
-
-def algorithm_legend(figure: Figure, grid: Grid, table: pd.DataFrame, further: Iterable[Line2D]) -> None:
-    """Every algorithm that is shown, in the grid's order, then the further handles."""
-    present = [algorithm for algorithm in grid.algorithms if (table["algorithm"] == algorithm).any()]
-    handles = [
-        Line2D([], [], color=look.colour, marker=look.marker, markersize=5.5, label=grid.title(algorithm))
-        for algorithm, look in ((algorithm, look_of(grid, algorithm)) for algorithm in present)
-    ]
-    handles += further
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4 if len(handles) > 5 else 5))

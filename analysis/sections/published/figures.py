@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.drawing import theme
-from analysis.drawing.panels import headnote, named_rows, rows, say
+from analysis.drawing.panels import headnote, named_rows, rows, sentence
 from analysis.lacking import MARK, mark
 from analysis.reading.grid import Grid
 from analysis.sections.published.tables import split_id
@@ -24,9 +24,7 @@ def published_scores(grid: Grid, published: pd.DataFrame) -> Figure:
     """A panel per task, a row per comparable published score: ours and theirs, each with its interval."""
     comparable = published[published["verdict"] != "not comparable"]
     if comparable.empty:
-        figure, axes = plt.subplots(figsize=(theme.WIDTH, 1.5), layout="constrained")
-        say(axes, "no published score can be held against these runs; the table says why")
-        return figure
+        return sentence("no published score can be held against these runs; the table says why")
     tasks = [task for task in grid.tasks if task in set(comparable["task"])]
     columns = in_columns({task: PANEL + ROW * len(rows(comparable, task=task)) for task in tasks}, len(comparable))
     tallest = max(sum(heights.values()) for heights in columns)

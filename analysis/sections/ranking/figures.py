@@ -17,7 +17,7 @@ from analysis.drawing.panels import (
     mark_scores,
     marked_line,
     rows,
-    say,
+    sentence,
 )
 from analysis.reading.grid import Grid
 
@@ -81,9 +81,7 @@ def probability_of_improvement(grid: Grid, improvement: pd.DataFrame) -> Figure:
     found = both_ways(rows(improvement, measure="score"))
     present = [algorithm for algorithm in grid.algorithms if len(rows(found, algorithm=algorithm))]
     if not present:
-        figure, axes = plt.subplots(figsize=(theme.WIDTH, 1.5), layout="constrained")
-        say(axes, "no two algorithms have runs on the same task")
-        return figure
+        return sentence("no two algorithms have runs on the same task")
     columns = min(len(present), PANELS if len(present) not in (3, 5, 6) else 3)
     lines = -(-len(present) // columns)
     size = (theme.WIDTH, 0.5 + lines * (0.8 + 0.3 * len(grid.algorithms)))

@@ -16,7 +16,7 @@ from analysis.drawing.panels import (
     named_rows,
     phase_handles,
     rows,
-    say,
+    sentence,
     spread,
     stacked_bars,
 )
@@ -63,9 +63,8 @@ def benchmark(grid: Grid, benchmark: pd.DataFrame) -> Figure:
     shows only the contestants that learn.
     """
     if benchmark.empty:
-        figure, axes = plt.subplots(figsize=(theme.WIDTH, 1.5), layout="constrained")
-        say(axes, f"no benchmark was run; it is made with: snakemake --cores 1 speed --config grid={grid.grid_file}")
-        return figure
+        command = f"snakemake --cores 1 speed --config grid={grid.grid_file}"
+        return sentence(f"no benchmark was run; it is made with: {command}")
     tasks = list(dict.fromkeys(benchmark["task"]))
     all_of_them = titles(benchmark)
     learners = titles(benchmark[benchmark["side"] != "bare"])

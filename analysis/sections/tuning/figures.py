@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from analysis.drawing import theme
-from analysis.drawing.panels import rows, say, spread
+from analysis.drawing.panels import algorithm_handles, algorithms_of, rows, sentence, spread
 from analysis.reading.grid import Grid
 
 KINDS = {"complete": "complete", "pruned": "pruned", "diverged": "a part diverged"}  # of trials, in words
@@ -266,15 +266,8 @@ def fresh_marks(axes: Axes, height: float, colour: str, seeds: np.ndarray, estim
 
 def nothing(grid: Grid) -> Figure:
     """The figure for a grid without a finished study."""
-    figure, axes = plt.subplots(figsize=(theme.WIDTH, 1.5), layout="constrained")
     asked = len(grid.studies)
-    say(axes, f"none of the {asked} studies asked for has finished" if asked else "this grid tunes no settings")
-    return figure
-
-
-def algorithms_of(grid: Grid, table: pd.DataFrame) -> list[str]:
-    """The algorithms that have rows in a table, in the grid's order."""
-    return [algorithm for algorithm in grid.algorithms if (table["algorithm"] == algorithm).any()]
+    return sentence(f"none of the {asked} studies asked for has finished" if asked else "this grid tunes no settings")
 
 
 def group_panels(
@@ -332,10 +325,5 @@ def kind_handles(present: pd.Series) -> list[Line2D]:
 
 def algorithm_legend(figure: Figure, grid: Grid, table: pd.DataFrame, further: Iterable[Line2D]) -> None:
     """Every algorithm that is shown, in the grid's order, then the further handles."""
-    looks = theme.looks(list(grid.algorithms))
-    handles = [
-        Line2D([], [], color=looks[name].colour, marker=looks[name].marker, markersize=5.5, label=grid.title(name))
-        for name in algorithms_of(grid, table)
-    ]
-    handles += further
+    handles = [*algorithm_handles(grid, algorithms_of(grid, table)), *further]
     figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 5))
