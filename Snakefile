@@ -2,13 +2,13 @@
 
     snakemake --cores N                                    the default grid
     snakemake --cores N --config grid=smoke                another: a name under experiments/grids/ or a path
-    snakemake --cores 1 speed                              the benchmark, which nothing else asks for
+    snakemake --cores 1 speed                              the benchmark, which no other rule needs
 
-What determines a job stands in experiments/determinants.py. Its files are inputs of the job's rule, the rest is a
-parameter, and the grid file itself is not an input.
+experiments/determinants.py says on what the result of a job depends: on files, which are inputs of the job's rule, and
+on values, which are the rule's parameter `determines`. The grid file itself is not an input.
 
-`snakemake --lint` asks for a conda environment or container per rule. There is one environment for all of it, described
-by pyproject.toml, and Snakemake runs in that same environment.
+`snakemake --lint` asks for a conda environment or container per rule. But all rules use one environment, described by
+pyproject.toml, in which Snakemake runs, too.
 """
 
 import json
@@ -34,12 +34,12 @@ except MISTAKES as error:
     raise WorkflowError(str(error))
 
 RESULTS = f"results/{GRID.name}"
-os.environ[SNAKEMAKE] = str(os.getpid())  # jobs end with it
+os.environ[SNAKEMAKE] = str(os.getpid())  # tells jobs on which process they depend: they end when it ends
 
 
 @cache
 def look_back():
-    """When Snakemake looks at what there is to do: a Snakemake that was killed is nothing in its way."""
+    """Before Snakemake decides what to do, remove what a killed Snakemake has left in the way of this one."""
     go_on(workflow, RESULTS)
 
 
@@ -47,12 +47,12 @@ JOBS = Jobs(GRID, RESULTS, at_first=look_back)
 RUNS = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=JOBS.cells, file=RUN_FILES)
 TUNED = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=JOBS.studies, file=STUDY_FILES)
 MEASURED = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=JOBS.probes, file=PROBE_FILES)
-BENCHMARK = sorted(glob(f"{RESULTS}/speed/*.*"))  # what is there: no rule makes it, so it goes stale by no edit
+BENCHMARK = sorted(glob(f"{RESULTS}/speed/*.*"))  # the files that exist; as no rule makes them, no edit outdates them
 TABLE_FILES = expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES)
 FIGURE_FILES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=FIGURES, kind=["svg", "png"])
 REPORT = expand(f"{RESULTS}/report/{{file}}", file=[*REPORT_FILES, MADE_OF])
 
-TO_LOG = " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"  # what is refused is said in the log and on the terminal
+TO_LOG = " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"  # an error is written to the log and to the terminal
 
 
 onerror:
@@ -68,7 +68,7 @@ localrules: manifest
 
 
 rule reproduce:
-    """The report and everything in it: a run or a table that was removed is made again although the report is there."""
+    """The report and everything in it. A run or table that was removed is made again even if the report exists."""
     input:
         REPORT + TABLE_FILES + FIGURE_FILES,
         TUNED,
@@ -78,7 +78,7 @@ rule reproduce:
 
 
 rule partial_report:
-    """The report of the runs that are there; its ledger says which are missing or have failed."""
+    """The report of the runs that have finished. Its ledger says which runs are missing or have failed."""
     input:
         f"{RESULTS}/grid.json",
     log:
@@ -88,12 +88,12 @@ rule partial_report:
 
 
 rule speed:
-    """The benchmark, its table and its figure. Without outputs: it is run when asked for, and only then."""
+    """The benchmark, its table and its figure. The rule has no outputs, so it runs only when a user asks for it."""
     input:
         f"{RESULTS}/grid.json",
     log:
         f"{RESULTS}/logs/speed.log",
-    threads: workflow.cores  # nothing may run beside it
+    threads: workflow.cores  # so that no other job runs at the same time
     shell:
         f"(status=0; python -m experiments.speed --output {RESULTS}/speed || status=$?;"
         f" python -m analysis.benchmark --results {RESULTS} && python -m analysis.figures --results {RESULTS}"
@@ -101,7 +101,7 @@ rule speed:
 
 
 rule manifest:
-    """The grid, resolved, as the analysis reads it."""
+    """The grid with all defaults filled in, as the analysis reads it."""
     input:
         JOBS.nothing,
     output:
@@ -109,7 +109,7 @@ rule manifest:
     params:
         grid=GRID.path,
         content=json.dumps(GRID.manifest(), sort_keys=True),
-    priority: 2  # analysis.status reads it
+    priority: 2  # analysis.status needs this file while jobs run
     log:
         f"{RESULTS}/logs/manifest.log",
     shell:
@@ -117,11 +117,11 @@ rule manifest:
 
 
 rule tune:
-    """One algorithm on one group of tasks. The study's journal is no output: Snakemake would remove it before a rerun."""
+    """One study: one algorithm on one group of tasks. Its journal is no output, or a rerun would begin without it."""
     input:
         JOBS.sources,
     output:
-        # update: a study that is refused keeps what it has found
+        # update: a study that ends with an error keeps the trials of its earlier runs
         update(expand(f"{RESULTS}/tuning/{{{{algorithm}}}}/{{{{group}}}}/{{file}}", file=STUDY_FILES)),
     params:
         grid=GRID.path,
@@ -131,7 +131,7 @@ rule tune:
         runtime=JOBS.minutes,
         mem_mb=memory,
     threads: GRID.tuning.workers if GRID.tuning else 1
-    priority: 1  # others wait for it
+    priority: 1  # other jobs wait for studies
     log:
         f"{RESULTS}/logs/tuning/{{algorithm}}/{{group}}.log",
     shell:
@@ -140,7 +140,7 @@ rule tune:
 
 
 rule train:
-    """One cell, with tuned settings where the grid says so."""
+    """One run: one algorithm on one task with one seed, with tuned settings where the grid says so."""
     input:
         JOBS.sources,
         tuned=JOBS.best_settings,
@@ -165,7 +165,7 @@ rule train:
 
 
 rule probe:
-    """Gradient estimates of every algorithm at one frozen policy."""
+    """One probe: the gradient estimates of every algorithm at one policy that is not trained further."""
     input:
         JOBS.sources,
         JOBS.probed_run,
@@ -187,7 +187,7 @@ rule probe:
 
 
 rule tables:
-    """All runs → tidy tables."""
+    """All runs, studies and probes → tables."""
     input:
         f"{RESULTS}/grid.json",
         TUNED,
@@ -207,7 +207,7 @@ rule tables:
 
 
 rule figures:
-    """Tables → figures, which also stand in Snakemake's own report (snakemake --report)."""
+    """Tables → figures, which Snakemake's own report (snakemake --report) contains, too."""
     input:
         f"{RESULTS}/grid.json",
         TABLE_FILES,
@@ -232,7 +232,7 @@ rule figures:
 
 
 rule report:
-    """Tables and figures → one page, the same in short for a code host, and the results for machines."""
+    """Tables and figures → the page, a shorter version of it in Markdown, and the results as JSON."""
     input:
         f"{RESULTS}/grid.json",
         TABLE_FILES,

@@ -1,8 +1,9 @@
-"""Three problems small enough that the true policy gradient has a closed form, and the closed forms.
+"""Three problems whose true policy gradient has a closed form, and these closed forms.
 
-Importing this module registers them with Gymnasium: the task `experiments.exact:TabularMDP-v0` can stand in a grid or
-on a command line. Closed forms are by Sutton & Barto, 2018, ch. 13, and Sutton et al., 2000, in float64. S is the
-number of states, A of actions, O of observations, P of the policy's parameters.
+Importing this module registers the problems with Gymnasium: a grid or a command line can name the task
+`experiments.exact:TabularMDP-v0`. The closed forms are those of Sutton & Barto, 2018, ch. 13, and of Sutton et al.,
+2000, in float64. In the shapes below, S is the number of states, A of actions, O of observations, and P of the policy's
+parameters.
 """
 
 from bisect import bisect_right
@@ -18,18 +19,18 @@ from torch import Tensor, nn
 from algorithms.core.policies import Policy
 
 SPREAD = 0.7  # standard deviation of the logits of a random policy
-SMALLEST_DIRECTION = 1e-9  # directions of the scores that are less than this share of the largest count as none
+SMALLEST_DIRECTION = 1e-9  # singular values of the scores below this share of the largest count as 0
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A finite episodic problem: what happens next depends on the state and the action alone."""
+    """A finite episodic problem: the next state and the reward depend on the state and the action alone."""
 
     id: str  # as a task: "experiments.exact:TabularMDP-v0"
     title: str
-    transitions: np.ndarray  # float64 [S, A, S]; what a row lacks to 1 is the probability that the episode ends
-    rewards: np.ndarray  # float64 [S, A], expected
-    initial: np.ndarray  # float64 [S], where an episode begins
+    transitions: np.ndarray  # float64 [S, A, S]; 1 − the sum of a row is the probability that the episode ends
+    rewards: np.ndarray  # float64 [S, A], the expected reward
+    initial: np.ndarray  # float64 [S], the probability that an episode begins in a state
     observed: np.ndarray  # int [S], the observation that a state shows
     wrong_values: np.ndarray  # float64 [S], a critic that is wrong
     noise: float = 0.0  # standard deviation of the reward's Gaussian noise
@@ -40,9 +41,9 @@ class Problem:
         return int(self.observed.max()) + 1
 
     def states(self, observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
-        """The state, int [T], at each step of one whole episode, from one-hot observations [T, O] and actions [T].
+        """The state, int [T], at each step of one whole episode, from one-hot observations [T, O] and actions int [T].
 
-        Raises ValueError where they cannot have happened, or leave open which state it was.
+        Raises ValueError where no episode has such observations and actions, or where several states fit a step.
         """
         (steps,), choices = actions.shape, self.rewards.shape[1]
         if observations.shape != (steps, self.observations) or not ((actions >= 0) & (actions < choices)).all():
@@ -61,7 +62,10 @@ class Problem:
 
     @cached_property
     def _states_by_observation(self) -> tuple[list, list]:
-        """The one state that can show an observation, first [O] and after (s, a) [S, A, O]; −1: none, or several."""
+        """The only state that can show an observation, at the first step [O] and after (s, a) [S, A, O].
+
+        −1 stands where no state or several states can show the observation.
+        """
 
         def only(possible: np.ndarray) -> list:
             shows = self.observed[:, None] == np.arange(self.observations)
@@ -72,19 +76,24 @@ class Problem:
 
 
 def softmax_bandit() -> Problem:
-    """One pull of one of five arms. The wrong critic is above every arm: in one step it is a baseline and no more."""
+    """One pull of one of five arms.
+
+    The wrong critic's value is above the mean of every arm. An episode has one step, so the critic is only a baseline.
+    """
     means = np.array([[1.0, 0.0, 2.0, 0.5, 1.5]])
     one, name = np.ones(1), "experiments.exact:SoftmaxBandit-v0"
     return Problem(name, "softmax bandit", np.zeros((1, 5, 1)), means, one, np.zeros(1, int), 3 * one, noise=1.0)
 
 
 def tabular_mdp() -> Problem:
-    """A chain of five states that pays at its far end, after the Chain of Dearden et al., 1998; begins anywhere.
+    """A chain of five states with a large reward at its far end, after the Chain of Dearden et al., 1998.
 
-    Action 0 returns to the first state and pays 1, action 1 stays and pays ½, action 2 goes one state on with
-    probability 0.8 and pays nothing, but 5 in the last state. An episode goes on with probability 0.9, 0.8, 0.9.
-    For the reward at hand one would return from all states but the last; going on is better in each. The wrong critic
-    falls along the chain where the true values rise towards its end.
+    An episode begins in each state with the same probability. Action 0 returns to the first state and pays 1. Action 1
+    stays and pays ½. Action 2 goes one state on with probability 0.8; it pays 5 in the last state and 0 in all others.
+    After actions 0, 1 and 2 the episode goes on with probability 0.9, 0.8 and 0.9.
+
+    In all states but the last, returning has the largest immediate reward, but going on is better in each. The values
+    of the wrong critic fall along the chain, while the true values rise towards its end.
     """
     transitions, rewards = np.zeros((5, 3, 5)), np.tile([1.0, 0.5, 0.0], (5, 1))
     rewards[4, 2] = 5.0
@@ -99,12 +108,14 @@ def tabular_mdp() -> Problem:
 
 
 def rock_paper_scissors() -> Problem:
-    """Against an opponent that plays what beats the player's last move, which the player does not see.
+    """Rock–paper–scissors against an opponent that plays the move that beats the player's last move.
 
-    State 0, 1, 2: the last move was rock, paper, scissors. State 3: there is none yet, and the first round is a draw.
-    An episode ends after each round with probability 1/10. The observation is constant, so a policy has no memory: a
-    deterministic one loses every round but the first, the uniform one is the best and has return 0; that the best one
-    may have to be random is Singh et al., 1994. The wrong critic sees no more than the policy: it is a constant.
+    States 0, 1 and 2: the player's last move was rock, paper or scissors. State 3: the player has not moved yet, and
+    the first round is a draw. An episode ends after each round with probability 1/10.
+
+    The observation is constant, so the policy does not know the player's last move. A deterministic policy loses every
+    round but the first. The uniform policy is the best, and its return is 0. (Singh et al., 1994, show that the best
+    policy without memory may have to be random.) The wrong critic sees only the observation, so its value is constant.
     """
     transitions, rewards = np.zeros((4, 3, 4)), np.zeros((4, 3))
     transitions[:, range(3), range(3)] = 0.9
@@ -119,7 +130,10 @@ PROBLEMS = {problem.id: problem for problem in (softmax_bandit(), tabular_mdp(),
 
 
 class ExactEnv(gymnasium.Env):
-    """Plays one of PROBLEMS; `state` is the true state, which the observation need not show."""
+    """One of PROBLEMS as a Gymnasium environment; `state` is the true state, which the observation may not tell.
+
+    Raises ValueError where PROBLEMS has no problem of that id.
+    """
 
     def __init__(self, problem: str) -> None:
         if problem not in PROBLEMS:
@@ -139,7 +153,7 @@ class ExactEnv(gymnasium.Env):
         return self._shows[self.state], {}
 
     def step(self, action: int) -> tuple[int, float, bool, bool, dict]:
-        """Draw reward and next state; where the episode ends, the last state stays."""
+        """Draw reward and next state; at the end of an episode, the state stays the last one."""
         reward = self._rewards[self.state][action]
         if self.problem.noise:
             reward += self.problem.noise * self.np_random.standard_normal()
@@ -154,7 +168,10 @@ for _problem in PROBLEMS:
 
 
 def random_policy(problem: Problem, seed: int) -> Policy:
-    """A policy as algorithms begin with, its last layer scaled until the logits' deviation is SPREAD: not uniform."""
+    """A newly initialised policy whose last layer is scaled so that the logits have the standard deviation SPREAD.
+
+    Without the scaling, the policy would be nearly uniform.
+    """
     rng = torch.Generator().manual_seed(seed)
     policy = Policy(problem.observations, Discrete(problem.rewards.shape[1]), "clip", rng)
     with torch.no_grad():
@@ -164,7 +181,11 @@ def random_policy(problem: Problem, seed: int) -> Policy:
 
 
 def action_probabilities(problem: Problem, policy: nn.Module, parameters: dict[str, Tensor] | None = None) -> Tensor:
-    """π(a|s), float64 [S, A]; differentiable in the policy's parameters, or in those given in their place, by name."""
+    """π(a|s), float64 [S, A], differentiable in the parameters.
+
+    `parameters` (by name) take the place of the policy's own parameters. Raises ValueError where the policy and the
+    problem differ in the number of actions.
+    """
     parameters = parameters or {name: parameter.double() for name, parameter in policy.named_parameters()}
     shown = torch.eye(problem.observations, dtype=torch.float64)[problem.observed]
     probabilities = torch.func.functional_call(policy, parameters, shown).probs
@@ -185,14 +206,17 @@ def action_values(problem: Problem, probabilities: np.ndarray, gamma: float) -> 
 
 
 def expected_visits(problem: Problem, probabilities: np.ndarray) -> np.ndarray:
-    """d = (I − P_πᵀ)⁻¹ μ, float64 [S]: how often an episode is in each state; the sum is its mean length."""
+    """d = (I − P_πᵀ)⁻¹ μ, float64 [S]: the expected number of visits of each state in an episode.
+
+    The sum of d is the mean length of an episode. `probabilities` are π(a|s), float64 [S, A].
+    """
     return np.linalg.solve(np.eye(len(problem.initial)) - _chain(problem, probabilities).T, problem.initial)
 
 
 def expected_gradient(problem: Problem, policy: nn.Module, psi: np.ndarray) -> np.ndarray:
-    """Σ_s d(s) Σ_a ∇π(a|s) Ψ(s,a): what Σ_t ∇log π(a_t|s_t) Ψ_t estimates per episode if E[Ψ_t|s,a] is `psi` [S, A].
+    """Σ_s d(s) Σ_a ∇π(a|s) Ψ(s,a), float64 [P], in the order of the policy's parameters.
 
-    float64 [P], in the order of the policy's parameters.
+    This is the expectation of Σ_t ∇log π(a_t|s_t) Ψ_t over an episode, if E[Ψ_t|s,a] is `psi` (float64 [S, A]).
     """
     parameters, probabilities = _differentiable(problem, policy)
     visits = expected_visits(problem, probabilities.detach().numpy())
@@ -200,9 +224,10 @@ def expected_gradient(problem: Problem, policy: nn.Module, psi: np.ndarray) -> n
 
 
 def policy_gradient(problem: Problem, policy: nn.Module, gamma: float) -> np.ndarray:
-    """Σ_s d(s) Σ_a ∇π(a|s) Q(s,a), float64 [P]: what REINFORCE estimates per episode (policy gradient theorem).
+    """Σ_s d(s) Σ_a ∇π(a|s) Q(s,a), float64 [P]: the expectation of REINFORCE's gradient of one episode.
 
-    Q is discounted and d is not, as everywhere in this project and its field; at γ = 1 this is exactly ∇J.
+    This is the policy gradient theorem (Sutton et al., 2000, theorem 1). Q is discounted and d is not, as in all
+    algorithms of this project; at γ = 1 the result is exactly ∇J.
     """
     probabilities = action_probabilities(problem, policy).detach().numpy()
     return expected_gradient(problem, policy, action_values(problem, probabilities, gamma))
@@ -211,7 +236,8 @@ def policy_gradient(problem: Problem, policy: nn.Module, gamma: float) -> np.nda
 def compatible_values(problem: Problem, policy: nn.Module, gamma: float) -> np.ndarray:
     """f_w(s,a) = w·∇log π(a|s), float64 [S, A], with the w that minimises Σ d(s) π(a|s) (Q(s,a) − f_w(s,a))².
 
-    In place of Q it leaves the gradient as it is (Sutton et al., 2000, theorem 2), however far from Q it may be.
+    With f_w in place of Q the policy gradient is the same (Sutton et al., 2000, theorem 2), even where f_w differs
+    much from Q.
     """
     parameters, probabilities = _differentiable(problem, policy)
     scores = np.array([_gradient(log_prob, parameters) for log_prob in probabilities.log().flatten()])  # [S A, P]
@@ -223,7 +249,7 @@ def compatible_values(problem: Problem, policy: nn.Module, gamma: float) -> np.n
 
 
 def _chain(problem: Problem, probabilities: np.ndarray) -> np.ndarray:
-    """P_π(s'|s), [S, S]."""
+    """P_π(s'|s), float64 [S, S]."""
     return np.einsum("sa,sat->st", probabilities, problem.transitions)
 
 

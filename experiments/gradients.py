@@ -1,12 +1,12 @@
-"""The gradient laboratory: what every estimator makes of the same episodes of one frozen policy.
+"""The gradient laboratory: the gradient estimates of all estimators on the same episodes of one frozen policy.
 
-A policy loss knows the parameters through the log-probabilities of the actions alone, so
+A policy loss depends on the parameters only through the log-probabilities of the actions, so
 
     −∇_θ L = Σ_t w_t ∇_θ log π_θ(a_t|s_t),   w_t = −∂L / ∂ log π(a_t|s_t).
 
-An estimator is a weight per step; the gradients of all estimators, critics and batch sizes are sums over the same
-∇ log π, which are computed once. Of the gradients only inner products are kept: they hold every variance, cosine and
-distance (`analysis.gradient_statistics`).
+An estimator is a weight w_t per step. The gradients of all estimators, critics and batch sizes are sums over the same
+∇ log π, which are computed once. A probe keeps only the inner products of the gradients, because every variance, cosine
+and distance follows from them (`analysis.statistics.gradients`).
 """
 
 import copy
@@ -33,35 +33,41 @@ from algorithms.reinforce import Reinforce
 from algorithms.reinforce_baseline import ReinforceBaseline
 from experiments.metrics import FEWEST_BATCHES
 
-PARALLEL_ENVS = 16
-BATCHES_OF_OTHER_SIZES = 64  # at most; the main size has as many as the grid asks for
-STEPS_AT_ONCE = 1024  # whose gradients, [steps, P], are in memory together
-SMALLEST_INFLUENCE = 1e-6  # on an advantage of another state's value, which is changed by 1; less is rounding
-SMALLEST_WEIGHT = 1e-6  # of a batch's equal advantages of 1, whose weights sum to 1 in a mean over steps
+PARALLEL_ENVS = 16  # environments that draw episodes together, at most
+BATCHES_OF_OTHER_SIZES = 64  # at most; the grid sets how many batches have the main size
+STEPS_AT_ONCE = 1024  # as many steps have their gradients, [steps, P], in memory together
+# When the value of another state changes by 1, an advantage that changes by less than this has changed by rounding.
+SMALLEST_INFLUENCE = 1e-6
+# Per batch with advantages of 1: a sum of weights below this counts as 0. In a mean over steps the sum is 1.
+SMALLEST_WEIGHT = 1e-6
 
 
 @dataclass
 class Episodes:
-    """E whole episodes under one policy, one after another, M steps in all; every array is [M, …]."""
+    """E whole episodes under one policy, one after another, M steps in all; the arrays of steps are [M, …]."""
 
-    steps: Rollout  # without the axis of the environments; rewards as the algorithms see them, scaled
-    starts: np.ndarray  # int [E + 1]: where each begins, and M
+    steps: Rollout  # without the axis of the environments; its rewards are scaled, as the algorithms see them
+    starts: np.ndarray  # int [E + 1]: the step at which each episode begins, and M at the end
     observations: np.ndarray  # float32 [M, D], normalised
     next_observations: np.ndarray  # float32 [M, D], normalised
-    log_probs: Tensor  # float32 [M]
-    mean_return: float  # of the raw rewards
+    log_probs: Tensor  # float32 [M]: log π(a_t|s_t) under the policy that acted
+    mean_return: float  # mean over episodes of the undiscounted sum of the unscaled rewards
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
     def rows(self, first: int, count: int) -> np.ndarray:
-        """int [T, count]: the step in each place of a rollout that holds an episode per column; −1 after its end."""
+        """The step in each place of a rollout that holds one episode per column.
+
+        The columns hold the `count` episodes from number `first` on. Returns int [T, count], where T is the length of
+        the longest of these episodes; places after the end of an episode hold −1.
+        """
         starts, ends = self.starts[first : first + count], self.starts[first + 1 : first + count + 1]
         rows = np.arange((ends - starts).max())[:, None] + starts
         return np.where(rows < ends, rows, -1)
 
     def rollout(self, rows: np.ndarray) -> Rollout:
-        """The rollout [T, N] of those steps, without values."""
+        """The rollout [T, N] of the steps `rows`, int [T, N], without values; −1 stands for no step."""
         valid = rows >= 0
         s = self.steps
         return Rollout(
@@ -84,7 +90,12 @@ def draw_episodes(
     episodes: int,
     seed: np.random.SeedSequence,
 ) -> Episodes:
-    """Complete episodes with sampled actions, an equal number from each environment, so that none is preferred."""
+    """Draw complete episodes with sampled actions.
+
+    Every environment gives the same number of episodes, so that short episodes are not drawn more often than long ones.
+    `normalizer` maps raw observations to those that the policy sees, `scale_rewards` maps float [M] raw rewards to
+    those that the algorithms see, and `episodes` is the number of episodes.
+    """
     environments, acting = seed.spawn(2)
     envs = VectorEnv(task, math.gcd(episodes, PARALLEL_ENVS), environments)
     rng = np.random.default_rng(acting)
@@ -120,41 +131,45 @@ def draw_episodes(
 
 
 def returns_of(episodes: Episodes, gamma: float) -> np.ndarray:
-    """G_t of every step, float [M]."""
+    """G_t = r_t + γ G_{t+1} of every step, from the scaled rewards; float [M]."""
     column = {name: getattr(episodes.steps, name)[:, None] for name in ("rewards", "terminated", "truncated")}
     unused = dict.fromkeys(("observations", "actions", "next_observations", "valid"))
     return discounted_returns(Rollout(**column, **unused), gamma)[:, 0]
 
 
 class Critic(NamedTuple):
-    """What a critic says of every step: V(s_t) and V(s_{t+1}), float [M]."""
+    """A critic's values V(s_t) and V(s_{t+1}) of every step, both float [M]."""
 
     values: np.ndarray
     next_values: np.ndarray
 
     @classmethod
     def of(cls, value_function: ValueFunction, episodes: Episodes) -> "Critic":
-        """A value function's opinion of the episodes."""
+        """The values that a value function gives to the states of the episodes."""
         return cls(
             value_function.values(episodes.observations).astype(float),
             value_function.values(episodes.next_observations).astype(float),
         )
 
 
-FIT_LEARNING_RATE = 3e-3
-FIT_MINIBATCH = 512
-FIT_PATIENCE = 10  # epochs without a better validation error after which a fit has converged
+FIT_LEARNING_RATE = 3e-3  # of Adam
+FIT_MINIBATCH = 512  # steps
+FIT_PATIENCE = 10  # a fit has converged after as many epochs without a smaller validation error
 FIT_EPOCHS = 200  # at most
-FIT_VALIDATION = 0.2  # of the episodes
+FIT_VALIDATION = 0.2  # the share of the episodes that is held out
 
 
 def fit_value_function(episodes: Episodes, gamma: float, seed: np.random.SeedSequence) -> ValueFunction:
-    """Least squares of V(s_t) on G_t, until the error on held-out episodes falls no more; the best fit is kept."""
+    """Fit V(s_t) to the returns G_t by least squares.
+
+    Fitting ends when the error on held-out episodes no longer falls. Returns the value function with the smallest such
+    error. `seed` gives the initial weights and the order of the minibatches.
+    """
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(int(seed.generate_state(1)[0]))
     network = ValueFunction(episodes.observations.shape[1], generator)
     returns = returns_of(episodes, gamma)
-    mean, std = returns.mean(), returns.std()  # of a constant return 0: the fit is then that constant
+    mean, std = returns.mean(), returns.std()  # where all returns are equal, std is 0 and the fit is their value
     targets = torch.from_numpy(((returns - mean) / (std or 1.0)).astype(np.float32))
     observations = torch.from_numpy(episodes.observations)
     held_out = episodes.starts[-1 - max(1, round(FIT_VALIDATION * len(episodes)))]
@@ -182,19 +197,19 @@ def fit_value_function(episodes: Episodes, gamma: float, seed: np.random.SeedSeq
 
 @dataclass(frozen=True)
 class Generalized(Reinforce):
-    """A_t^λ in REINFORCE's sum over an episode: what differs along λ is Ψ_t alone."""
+    """Generalised advantages in REINFORCE's sum over an episode: estimators with different λ differ in Ψ_t alone."""
 
     value_function: ClassVar[bool] = True
     gae_lambda: float = 1.0
 
     def advantages(self, rollout: Rollout):
-        """Ψ_t = Σ_l (γλ)^l δ_{t+l}."""
+        """Ψ_t = Σ_l (γλ)^l δ_{t+l} (Schulman et al., 2016, eq. 16)."""
         return generalized_advantages(rollout, self.gamma, self.gae_lambda)
 
 
 @dataclass(frozen=True)
 class ActionValue(Reinforce):
-    """Ψ_t = f(s_t, a_t), which its critic says."""
+    """Ψ_t = f(s_t, a_t), where f is the critic."""
 
     value_function: ClassVar[bool] = True
 
@@ -205,18 +220,18 @@ class ActionValue(Reinforce):
 
 @dataclass(frozen=True)
 class Estimator:
-    """An algorithm with a critic; the names of what it is compared with are those of other estimators."""
+    """An algorithm with a critic: a way to estimate the policy gradient from a batch of episodes."""
 
-    id: str
+    id: str  # unique within a probe; the references of a probe are named by it, too
     algorithm: PolicyGradient
     kind: str  # "algorithm", "gae", "compatible" or "reference"
-    name: str | None = None  # the algorithm's in the grid
+    name: str | None = None  # of the algorithm in the grid; None where the grid has no such algorithm
     critic: str = "none"
-    normalized: bool = False  # advantages as the algorithm normalises them in training, over the batch
-    all_sizes: bool = True  # or only the main one
+    normalized: bool = False  # whether advantages are normalised over the batch, as the algorithm does in training
+    all_sizes: bool = True  # whether it is measured at every batch size; otherwise only at the main one
 
     def weights(self, batch: Batch) -> Tensor:
-        """w_t [B]."""
+        """w_t = −∂L / ∂ log π(a_t|s_t) of every step of the batch, [B]."""
         if self.normalized:
             batch = batch.with_normalized_advantages()
         log_prob = batch.log_probs.clone().requires_grad_()
@@ -231,10 +246,16 @@ def estimators_of(
     gae_lambdas: Sequence[float],
     gae_gamma: float,
 ) -> list[Estimator]:
-    """Every algorithm with every critic, GAE along λ, and per discount REINFORCE without and with a baseline.
+    """All estimators of a probe.
 
-    `baseline` names the critic of the last, the reference that has less noise. A critic "compatible" knows the values
-    of actions and stands in for none of the others.
+    These are every algorithm with every critic, GAE at every λ with every critic, and for each discount REINFORCE
+    without and with a baseline as references. The reference with a baseline has less noise.
+
+    - `algorithms`: by their names in the grid
+    - `critics`: names of critics. The critic "compatible" gives values of actions, so only the estimator of compatible
+      advantages uses it.
+    - `baseline`: the name of the critic that is the baseline of the second reference
+    - `gae_lambdas`, `gae_gamma`: the values of λ, and the discount of the GAE estimators
     """
     action_values = "compatible" in critics
     critics = [critic for critic in critics if critic != "compatible"]
@@ -259,14 +280,15 @@ def estimators_of(
 
 
 def bootstraps(algorithm: PolicyGradient, rollout: Rollout) -> bool:
-    """Whether Ψ_t depends on the value of another state than s_t: found by changing the values of half of the states.
+    """Whether Ψ_t depends on the values of other states than s_t.
 
-    A baseline's Ψ_t does not, nor that of generalised advantages with λ = 1, whose other values cancel, unless a time
-    limit ends the episode.
+    The function changes the values of a random half of the states, and compares the Ψ_t of the other half. With a
+    baseline alone, Ψ_t does not depend on other states. With generalised advantages and λ = 1 the values of other
+    states cancel, unless a time limit ends the episode.
     """
     rng = np.random.default_rng(0)
     changed = rng.random(rollout.valid.shape) < 0.5
-    following = np.roll(changed, -1, axis=0) & ~rollout.done  # the successor is the next step's state
+    following = np.roll(changed, -1, axis=0) & ~rollout.done  # s_{t+1} of a step is s_t of the step after it
     advantages = []
     for change in (0.0, 1.0):
         values, next_values = np.where(changed, change, 0.0), np.where(following | rollout.truncated, change, 0.0)
@@ -277,7 +299,11 @@ def bootstraps(algorithm: PolicyGradient, rollout: Rollout) -> bool:
 
 
 def batch_sizes(batches: int, batch_size: int) -> dict[int, int]:
-    """One episode, the main size, and that times 4, 16, …: with how many batches each is measured."""
+    """The batch sizes of a probe and how many batches each has: {episodes in a batch: number of batches}, ascending.
+
+    The sizes are 1, the main size `batch_size`, and the main size times 4, 16, … as long as the `batches` ·
+    `batch_size` episodes fill FEWEST_BATCHES batches of that size.
+    """
     episodes = batches * batch_size
     sizes, size = {1: min(BATCHES_OF_OTHER_SIZES, episodes)}, 4 * batch_size
     while size * FEWEST_BATCHES <= episodes:
@@ -294,16 +320,21 @@ def measure_gradients(
     batches: int,
     batch_size: int,
 ) -> dict[tuple[str, int], np.ndarray]:
-    """Every estimator's gradients, float32 [N, P], by its id and the batch size; `critics` by name and discount.
+    """Every estimator's gradients on the same batches of episodes.
 
-    They are brought to one scale by one number per estimator: as if an advantage of 1 at every step were summed over an
-    episode, as in REINFORCE. (A mean over steps is smaller by the episodes' length.) A loss that gives equal advantages
-    no weight, such as one that normalises them, keeps its own scale.
+    - `critics`: the values of the episodes by name and discount of the critic
+    - `batches`, `batch_size`: how many batches have the main size, and how many episodes are in each of these
+
+    Returns float32 [N, P] by (estimator id, batch size): a gradient per batch, where P is the number of parameters.
+
+    One number per estimator brings its gradients to the scale of REINFORCE, which sums over an episode. The scale is
+    found with an advantage of 1 at every step. (A mean over steps is smaller by the length of the episodes.) An
+    estimator keeps its own scale where equal advantages have no weight in its loss, as in one that normalises them.
     """
     sizes = batch_sizes(batches, batch_size)
     measured = {size: [e for e in estimators if e.all_sizes or size == batch_size] for size in sizes}
     weights = {}
-    total_weights = np.zeros(len(estimators))  # of the batches of the main size, were every advantage 1
+    total_weights = np.zeros(len(estimators))  # Σ w_t over the batches of the main size, if every advantage were 1
     for size, count in sizes.items():
         weights[size] = np.zeros((len(measured[size]), episodes.starts[size * count]), np.float32)
         for i in range(count):
@@ -329,7 +360,7 @@ def measure_gradients(
             for size in active:
                 sums[size][:, e // size] += products[: len(measured[size])]
                 products = products[len(measured[size]) :]
-    length = episodes.starts[batches * batch_size] / batch_size  # Σ over the batches of an episode's mean length
+    length = episodes.starts[batches * batch_size] / batch_size  # sum over the batches of their mean episode length
     scales = {
         estimator.id: length / total if total > SMALLEST_WEIGHT * batches else 1.0
         for estimator, total in zip(estimators, total_weights, strict=True)
@@ -348,7 +379,10 @@ def _batch(
     episodes: Episodes,
     critics: Mapping[tuple[str, float], Critic],
 ) -> Batch:
-    """The batch of a rollout whose valid places hold `steps` [B], with the estimator's critic and Ψ_t."""
+    """The batch of a rollout, with the values of the estimator's critic and the estimator's Ψ_t.
+
+    `steps` (int [B]) are the rows of `episodes` that the valid places of the rollout hold.
+    """
     rollout.values, rollout.next_values = np.zeros(rollout.valid.shape), np.zeros(rollout.valid.shape)
     if estimator.critic != "none":
         critic = critics[estimator.critic, estimator.algorithm.gamma]
@@ -358,7 +392,11 @@ def _batch(
 
 
 def _log_prob_gradients(policy: Policy, episodes: Episodes) -> Iterator[tuple[int, int, np.ndarray]]:
-    """∇ log π(a_t|s_t) of some episodes after others: the first, the one after the last, and float32 [steps, P]."""
+    """Yield ∇ log π(a_t|s_t) of all steps, a group of whole episodes at a time.
+
+    Yields (first, last, gradients): the group holds the episodes first, …, last − 1, and `gradients` is float32
+    [steps of the group, P]. A group has at most STEPS_AT_ONCE steps, or a single longer episode.
+    """
     parameters = {name: parameter.detach() for name, parameter in policy.named_parameters()}
 
     def log_prob(parameters: dict[str, Tensor], action: Tensor, *inputs: Tensor) -> Tensor:

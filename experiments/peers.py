@@ -1,6 +1,7 @@
-"""What the benchmark measures this project against: bare stepping, and Stable-Baselines3 at the same hyperparameters.
+"""The contestants of the benchmark beside this project: bare stepping, and Stable-Baselines3 at equal hyperparameters.
 
-One measurement in one process, which imports nothing but what it measures: start-up and memory are the contestant's.
+A process takes one measurement. It imports only what it measures, so that the start-up time and the memory are those of
+the contestant.
 """
 
 import argparse
@@ -19,16 +20,16 @@ import numpy as np
 from experiments.process import age, peak_memory_mb
 from experiments.schema import LOOP_PHASES
 
-DRAWN_ACTIONS = 10_000  # drawn beforehand and taken in turn, so that drawing them costs nothing
-ENVPOOL_ENVS = 8  # as many as this project's algorithms step
+DRAWN_ACTIONS = 10_000  # drawn before the measurement and then repeated, so that drawing them takes no measured time
+ENVPOOL_ENVS = 8  # as many as PPO and A2C of this project step at once in the benchmark
 
 
 class CannotRun(Exception):
-    """Something that a contestant needs is missing. The message is the reason that the table shows."""
+    """Raised where something is missing that a contestant needs; the table shows the message as the reason."""
 
 
 class Stopwatch:
-    """Seconds by name, added up over the calls of the methods that are timed."""
+    """Adds up the seconds that the calls of timed methods take, by name."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -58,7 +59,7 @@ class Measurement:
         self.start_up = age()
 
     def record(self, steps: int, training: float, **phases: float) -> dict[str, Any]:
-        """The record of `steps` steps in `training` seconds, of which `phases` are parts."""
+        """The record of a training of `steps` steps in `training` seconds; `phases` are parts of these seconds."""
         seconds = dict.fromkeys((*LOOP_PHASES, "evaluating"), 0.0) | phases
         seconds |= {"training": training, "start_up": self.start_up, "total": age()}
         return {
@@ -70,7 +71,12 @@ class Measurement:
 
 
 def simulator(task: dict[str, Any], steps: int, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
-    """MuJoCo alone on the controls and first states of random episodes, recorded beforehand: the limit of any speed."""
+    """Measure MuJoCo alone, without an environment: the upper limit of the speed.
+
+    First states and controls are those of episodes with random actions, recorded before the measurement. Like all
+    functions in MEASURES, it takes the task's id and preprocessing, the environment steps to take, the seed, and an
+    algorithm's settings, and returns the record. Raises CannotRun for a task that is not of MuJoCo.
+    """
     import mujoco
     from gymnasium.envs.mujoco import MujocoEnv
 
@@ -106,21 +112,24 @@ def simulator(task: dict[str, Any], steps: int, seed: int, settings: dict[str, A
 
 
 def gymnasium_stepping(task: dict[str, Any], steps: int, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
-    """Gymnasium's environment with random actions, restarted at the end of an episode."""
+    """Measure Gymnasium's environment with random actions, restarted at the end of an episode."""
     measurement = Measurement()
     env = _gymnasium_env(task)
     return _step(env, _actions(env, DRAWN_ACTIONS, seed), steps, seed, measurement)
 
 
 def unwrapped_stepping(task: dict[str, Any], steps: int, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
-    """The same without Gymnasium's wrappers, and so without the time limit."""
+    """Measure Gymnasium's environment with random actions, without its wrappers and so without the time limit."""
     measurement = Measurement()
     env = _gymnasium_env(task)
     return _step(env.unwrapped, _actions(env, DRAWN_ACTIONS, seed), steps, seed, measurement)
 
 
 def envpool_stepping(task: dict[str, Any], steps: int, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
-    """EnvPool's environments, eight at a time in one thread, with random actions."""
+    """Measure EnvPool's environments, eight at a time in one thread, with random actions.
+
+    Raises CannotRun where EnvPool is not installed or does not have the task.
+    """
     envpool = _import("envpool", "envpool")
     measurement = Measurement()
     if task["id"] not in envpool.list_all_envs():
@@ -145,11 +154,12 @@ def envpool_stepping(task: dict[str, Any], steps: int, seed: int, settings: dict
 def stable_baselines3(
     task: dict[str, Any], steps: int, seed: int, settings: dict[str, Any], *, algorithm: str
 ) -> dict[str, Any]:
-    """Stable-Baselines3's algorithm of that name, ppo or a2c, inside `learn`.
+    """Measure `learn` of Stable-Baselines3's `algorithm`, "ppo" or "a2c".
 
-    Same networks, optimiser (Adam, also for A2C, whose default here is RMSprop) and hyperparameters as this project's,
-    and VecNormalize exactly where the task normalises. Acting is the policy's forward pass, which also gives values,
-    and what VecNormalize adds to a step.
+    Networks, optimiser and hyperparameters are those of this project. (The optimiser is Adam, also for A2C, which in
+    Stable-Baselines3 has RMSprop by default.) VecNormalize is used exactly where the task normalises. The seconds of
+    acting are those of the policy's forward pass, which also gives values, and those that VecNormalize adds to a step.
+    Raises CannotRun where Stable-Baselines3 is not installed.
     """
     _import("stable_baselines3", "peers")
     import torch
@@ -193,7 +203,7 @@ def stable_baselines3(
 
     warm_up = new_model()
     measurement.ready()
-    warm_up.learn(settings["num_envs"] * settings["rollout_length"])  # what is imported on first use is no training
+    warm_up.learn(settings["num_envs"] * settings["rollout_length"])  # imports on first use are not part of training
     model = new_model()
     watch = Stopwatch()
     watch.time(model.env, "step_wait", "step_wait")
@@ -216,7 +226,10 @@ def stable_baselines3(
 
 
 def write_episodes(envs: Any) -> None:
-    """Write the training episodes to `episodes.csv` with the columns of a run: step, return and length."""
+    """Write the training episodes to `episodes.csv` with the columns of a run: step, return and length.
+
+    `envs` are Stable-Baselines3's vectorised environments, each with a Monitor.
+    """
     episodes = []
     for i, (returns, lengths) in enumerate(
         zip(envs.env_method("get_episode_rewards"), envs.env_method("get_episode_lengths"), strict=True)
@@ -237,7 +250,7 @@ MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def _step(env: Any, actions: list[Any], steps: int, seed: int, measurement: Measurement) -> dict[str, Any]:
-    """Step one environment `steps` times."""
+    """Measure `steps` steps of one environment with the `actions`, taken in turn and from the start again."""
     env.reset(seed=seed)
     measurement.ready()
     began = time.perf_counter()
@@ -262,7 +275,7 @@ def _actions(env: Any, n: int, seed: int) -> list[Any]:
 
 
 def _import(package: str, extra: str) -> Any:
-    """An optional package; CannotRun where it is not installed."""
+    """Import an optional package, which the `extra` of this project installs; raises CannotRun where it is missing."""
     try:
         return __import__(package)
     except ModuleNotFoundError as error:
@@ -276,12 +289,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.peers", description=main.__doc__)
     parser.add_argument("--measure", required=True, choices=MEASURES)
     parser.add_argument("--task", required=True, type=json.loads, help="id and preprocessing, as JSON")
-    parser.add_argument("--algorithm", choices=("ppo", "a2c"), help="that a peer trains")
+    parser.add_argument("--algorithm", choices=("ppo", "a2c"), help="the algorithm that a peer trains")
     parser.add_argument("--settings", type=json.loads, default={}, help="this project's hyperparameters, as JSON")
     parser.add_argument("--steps", required=True, type=int)
     parser.add_argument("--seed", required=True, type=int)
     parser.add_argument(
-        "--output", required=True, type=Path, metavar="DIR", help="of run.json; and of a peer, episodes.csv"
+        "--output", required=True, type=Path, metavar="DIR", help="a new folder for run.json and a peer's episodes.csv"
     )
     options = parser.parse_args()
     measure = MEASURES[options.measure]
@@ -290,7 +303,7 @@ def main() -> None:
             parser.error("--measure stable_baselines3 needs --algorithm")
         measure = partial(measure, algorithm=options.algorithm)
     options.output.mkdir(parents=True)
-    os.chdir(options.output)  # where MuJoCo writes its log
+    os.chdir(options.output)  # MuJoCo writes its log into the current folder
     try:
         record = measure(options.task, options.steps, options.seed, options.settings)
     except CannotRun as reason:

@@ -1,7 +1,8 @@
 """Measure every algorithm's gradient estimate at one frozen policy of a grid, and write the probe's folder.
 
-`probe.json` says what was measured, and with what; `grams.npz` holds float32 [N, N] inner products of the gradients of
-N batches, with each other and with those of the references that bias and direction are judged by.
+`probe.json` says what was measured, and with which versions and settings. `grams.npz` holds inner products, float32
+[N, N], of an estimator's gradients of N batches: with each other, and with the gradients of the references. The
+analysis judges bias and direction by these references.
 """
 
 import argparse
@@ -48,9 +49,11 @@ from experiments.record import check_folder, provenance, whole_folder, write_rec
 from experiments.schema import PROBE_FILES, SCHEMA, WRITTEN_TO
 from experiments.sources import ROOT
 
-ARCHITECTURE = ("hidden_sizes", "activation")  # which a study may have found; runs of earlier builds have none
-PROBING = 2  # beside the seed: the random numbers of a probe are not those of a training
-Products = dict[str, np.ndarray]
+# Settings that size the networks. They are read from the run, since a study may have tuned them. Runs of earlier
+# versions have no such settings.
+ARCHITECTURE = ("hidden_sizes", "activation")
+PROBING = 2  # seeds the random numbers together with the probe's seed, so that they differ from those of a training
+Products = dict[str, np.ndarray]  # inner products [N, N] by the name of their array in grams.npz
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -87,14 +90,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 class Clock:
-    """Where a probe's seconds went, by name."""
+    """The seconds that the parts of a probe took, by the name of the part."""
 
     def __init__(self, **seconds: float) -> None:
         self._seconds = seconds
 
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Count what is done inside under `name`; a log says what that is."""
+        """Count the seconds of the block under `name`, and print the name when the block begins."""
         print(f"{name} …", flush=True)
         began = time.perf_counter()
         yield
@@ -110,34 +113,34 @@ class Clock:
 
 @dataclass
 class Frozen:
-    """A policy with everything that acting on its task needs."""
+    """A policy that is not trained further, with all that acting on its task needs."""
 
     task: Task
     policy: Policy
-    normalizer: RunningNormalizer
-    scale_rewards: Callable[[np.ndarray], np.ndarray]
-    value_function: ValueFunction | None
-    step: int  # of the run that it is from
+    normalizer: RunningNormalizer  # of observations
+    scale_rewards: Callable[[np.ndarray], np.ndarray]  # raw rewards [M] → the rewards that the algorithms see
+    value_function: ValueFunction | None  # as trained with the policy
+    step: int  # the environment step of the run at which the policy was saved; 0 for an exact problem
 
     def draw(self, episodes: int, seed: np.random.SeedSequence) -> Episodes:
-        """Complete episodes of it."""
+        """Draw that many complete episodes with the policy's sampled actions."""
         return draw_episodes(self.task, self.policy, self.normalizer, self.scale_rewards, episodes, seed)
 
 
 def initialised(probe: Probe) -> Frozen:
-    """A random policy for an exact problem."""
+    """A random policy for the probe's exact problem."""
     problem = exact.PROBLEMS[probe.task]
     policy = exact.random_policy(problem, probe.seed)
     return Frozen(Task(probe.task), policy, RunningNormalizer(problem.observations), lambda rewards: rewards, None, 0)
 
 
 def trained(grid: Grid, probe: Probe, run: Path) -> Frozen:
-    """The probe's source at its checkpoint.
+    """The policy of the probe's source algorithm, from the checkpoint in the folder `run`.
 
-    Raises InvalidCheckpoint, with a sentence, where that is missing, not whole, or of other networks.
+    Raises InvalidCheckpoint, with a sentence, where the checkpoint is missing, damaged, or of other networks.
     """
     task = grid.tasks[probe.task].task
-    envs = VectorEnv(task, 1, np.random.SeedSequence(0))  # says the sizes of the networks
+    envs = VectorEnv(task, 1, np.random.SeedSequence(0))  # gives the sizes of observations and actions
     envs.close()
     path, step, architecture = find_checkpoint(run, probe)
     algorithm = grid.resolved(probe.source, probe.task, architecture)
@@ -148,7 +151,7 @@ def trained(grid: Grid, probe: Probe, run: Path) -> Frozen:
     try:
         with zipfile.ZipFile(path) as archive:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                raise ValueError("it is compressed, which no checkpoint is")
+                raise ValueError("it is compressed, but checkpoints never are")
         with np.load(path, allow_pickle=False) as arrays:
             state = dict(arrays)
     except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
@@ -162,7 +165,11 @@ def trained(grid: Grid, probe: Probe, run: Path) -> Frozen:
 
 
 def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int, dict[str, Any]]:
-    """The file and the step of a run's checkpoint at the probe's fraction, and the settings that size its networks."""
+    """The file and the step of a run's checkpoint at the probe's fraction, and the settings that size its networks.
+
+    Raises InvalidCheckpoint, with a sentence, where the folder `run` holds no record of a run, the run of another cell,
+    or no checkpoint at the probe's fraction, or where its record names a file outside the folder.
+    """
     try:
         record = json.loads((run / "run.json").read_text(encoding="utf-8"))
         checkpoints = {float(c["fraction"]): (run / c["file"], c["step"]) for c in record["checkpoints"]}
@@ -184,7 +191,11 @@ def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int, dict[str, Any]]
 
 
 def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dict[str, Any], Products]:
-    """The probe's record, and the inner products by the name of their array."""
+    """Measure the probe: draw episodes, fit critics, and estimate the gradients.
+
+    Returns the probe's record (the content of `probe.json` without the provenance) and the inner products. `clock`
+    takes the seconds of each part.
+    """
     drawing, *fitting = np.random.SeedSequence([probe.seed, PROBING, round(1e6 * probe.fraction)]).spawn(3)
     with clock("drawing"):
         episodes = frozen.draw(probe.batches * probe.batch_size, drawing)
@@ -192,8 +203,8 @@ def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dic
     for name in grid.algorithms:
         algorithm = grid.resolved(name, probe.task)
         if not isinstance(algorithm, PolicyGradient) or set(algorithm.critic_kinds()) - {VALUE}:
-            print(f"{name} is not measured: only a policy gradient is that has no critic but V(s)")
-        elif algorithm not in algorithms.values():  # an entry that differs by being tuned is the same estimator
+            print(f"{name} is not measured: a probe measures only policy gradients that have no critic but V(s)")
+        elif algorithm not in algorithms.values():  # two entries that differ in tuning alone are one estimator
             algorithms[name] = algorithm
     gae_gamma = PolicyGradient.gamma if probe.exact else grid.resolved(probe.source, probe.task).gamma
     gammas = sorted({algorithm.gamma for algorithm in algorithms.values()} | {gae_gamma})
@@ -265,10 +276,13 @@ def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dic
 def known_critics(
     problem: exact.Problem, policy: Policy, episodes: Episodes, gamma: float
 ) -> Iterator[tuple[str, Critic]]:
-    """The exact values, the problem's wrong ones, and the compatible values of the actions taken."""
+    """Yield the critics of an exact problem by name: exact values, wrong values, and compatible values of the actions.
+
+    `policy` is the policy that drew the `episodes`.
+    """
     steps, places = episodes.steps, zip(episodes.starts[:-1], episodes.starts[1:], strict=True)
     states = np.concatenate([problem.states(steps.observations[a:b], steps.actions[a:b]) for a, b in places])
-    following = np.append(states[1:], 0)  # at an episode's end whatever: it ends by termination
+    following = np.append(states[1:], 0)  # wrong at an episode's end, where V(s_{t+1}) is not used: it is terminated
     probabilities = exact.action_probabilities(problem, policy).detach().numpy()
     values = exact.state_values(problem, probabilities, gamma)
     yield "exact", Critic(values[states], values[following])
@@ -278,7 +292,7 @@ def known_critics(
 
 
 def estimator_entry(estimator: Estimator, probe: Probe, sizes: list[int]) -> dict[str, Any]:
-    """An estimator as it stands in `probe.json`."""
+    """The entry of an estimator in `probe.json`; `sizes` are the batch sizes, in episodes, at which it was measured."""
     gamma = estimator.algorithm.gamma
     monte_carlo = estimator.kind == "algorithm" and estimator.algorithm.whole_episodes
     less_noise, plain = f"baseline {gamma}", f"return {gamma}"
@@ -298,9 +312,9 @@ def estimator_entry(estimator: Estimator, probe: Probe, sizes: list[int]) -> dic
 
 
 def critic_entry(name: str, gamma: float, critic: Critic, returns: np.ndarray) -> dict[str, Any]:
-    """How well a critic foretells the returns G_t [M] of the measured episodes."""
+    """The entry of a critic in `probe.json`: how well its values predict the returns G_t, float [M]."""
     errors = returns - critic.values
-    varies = np.ptp(returns) > 0  # the variance of equal numbers may be 1e-34, by rounding
+    varies = np.ptp(returns) > 0  # not var() > 0, because rounding may give equal numbers a variance of 1e-34
     explained = float(1 - errors.var() / returns.var()) if varies else None
     rmse = float(np.sqrt(np.mean(errors**2)))
     return {
@@ -318,7 +332,16 @@ def inner_products(
     names: Sequence[str],
     truths: Mapping[str, np.ndarray],
 ) -> Products:
-    """Every array of `grams.npz`: of the references, and of each estimator with itself and with its references."""
+    """Every array of `grams.npz`, float32 [N, N] each, by name.
+
+    - `vectors`: gradients [N, P] by (estimator id, batch size)
+    - `entries`: the estimators' entries in `probe.json`, which name their references
+    - `names`: the names of all references
+    - `truths`: exact gradients [P] by the name of the reference
+
+    The arrays are the inner products of each reference with itself, and of each estimator with itself and with its
+    references.
+    """
     products: Products = {}
     doubles = {key: array.astype(np.float64) for key, array in vectors.items()}
     for size in sorted({size for _, size in vectors}):

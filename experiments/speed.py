@@ -1,9 +1,9 @@
-"""The benchmark: steps per second of this project, of the simulator that bounds it, and of Stable-Baselines3.
+"""The benchmark: steps per second of this project, of the simulator (the upper limit), and of Stable-Baselines3.
 
-Every measurement is a process of its own with one thread; all of them are pinned to the same core, and every repetition
-measures every contestant on every task in turn, every second one in reverse order. So only ratios within a repetition
-carry over to another machine. This project's measurements are cells, run by `experiments.run`; the others are
-`experiments.peers`.
+Every measurement is a process of its own with one thread, and all processes are pinned to the same core. A repetition
+measures every contestant on every task; every second repetition has the reverse order. Only ratios within a repetition
+carry over to another machine. The measurements of this project are cells, which `experiments.run` runs;
+`experiments.peers` measures the other contestants.
 """
 
 import argparse
@@ -29,34 +29,35 @@ from experiments.record import PACKAGES, UnusableFolder, provenance, write_json,
 from experiments.schema import MEASUREMENT_COLUMNS, SCHEMA, SECONDS
 from experiments.sources import ROOT
 
-TASKS = ("CartPole-v1", "Hopper-v5", "HalfCheetah-v5")  # of the default grid, which has their preprocessing
-ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
-CANNOT_RUN = 2  # the exit status with which a command line of this project says in a sentence what is missing
+TASKS = ("CartPole-v1", "Hopper-v5", "HalfCheetah-v5")  # tasks of the default grid, which sets their preprocessing
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}  # environment variables
+CANNOT_RUN = 2  # the exit status of a command of this project that reports a mistake or a missing package
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """What is measured. `settings` are an algorithm's, in place of its class's defaults."""
+    """One of the programs whose speed the benchmark compares."""
 
     title: str
-    side: str  # "bare": stepping without learning; "ours"; "peer"
-    steps: int
-    algorithm: str | None = None  # the file under algorithms/; a peer runs its own at the same settings
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    side: str  # "bare": stepping without learning; "ours": this project; "peer": Stable-Baselines3
+    steps: int  # environment steps of a measurement
+    algorithm: str | None = None  # the file under algorithms/; a peer trains its own version at the same settings
+    settings: Mapping[str, Any] = field(default_factory=dict)  # in place of the defaults of the algorithm's class
     backend: str = "gymnasium"  # of this project's environments
-    measure: str | None = None  # of experiments.peers
-    needs: str | None = None  # a package that may be missing, or have no such task: then there is no measurement
-    reference: str | None = None  # the peer that the targets compare it with
+    measure: str | None = None  # a key of experiments.peers.MEASURES
+    needs: str | None = None  # a package; where it is missing or lacks the task, the contestant is unavailable
+    reference: str | None = None  # the peer with which the targets compare this contestant
     peer: str | None = None  # the peer at the same settings
 
     def resolved(self) -> dict[str, Any]:
-        """Every hyperparameter; none for bare stepping."""
+        """Every hyperparameter of the algorithm by name; empty for bare stepping."""
         return algorithm_class(self.algorithm).from_settings(self.settings).settings() if self.algorithm else {}
 
 
-# Steps: bare stepping and REINFORCE take two to six seconds. PPO and A2C take as many steps as the peer that they are
-# compared with, because episodes grow as a policy learns and restarting them costs time: eight rollouts of PPO are two
-# seconds here and up to fifteen there. All tasks, contestants and three repetitions take about 15 minutes.
+# A measurement of bare stepping or of REINFORCE takes two to six seconds. PPO and A2C take as many steps as their
+# peers, because episodes become longer as a policy learns, and restarting an episode takes time. Eight rollouts of PPO
+# take two seconds in this project and up to fifteen in the peer. The whole benchmark, with three repetitions, takes
+# about 15 minutes.
 PPO_STEPS = 8 * 2048
 A2C_STEPS = 40_000
 ONE_LONG = {"num_envs": 1, "rollout_length": 2048}
@@ -90,19 +91,19 @@ CONTESTANTS = {
     "sb3_ppo_8x256": Contestant("SB3 PPO (8 × 256)", steps=PPO_STEPS, algorithm="ppo", settings=EIGHT_SHORT, **PEER),
     "sb3_a2c_8x5": Contestant("SB3 A2C (8 × 5)", steps=A2C_STEPS, algorithm="a2c", **PEER),
 }
-STEPS_OF_BARE_STEPPING = {"CartPole-v1": 600_000}  # a step there costs a tenth of one of MuJoCo's
+STEPS_OF_BARE_STEPPING = {"CartPole-v1": 600_000}  # a step of CartPole takes a tenth of the time of a MuJoCo step
 
 
 def steps_of(contestant: Contestant, task: str, scale: float) -> int:
-    """The length of a measurement."""
+    """The environment steps of a measurement; `scale` multiplies the usual number."""
     steps = contestant.steps if contestant.side != "bare" else STEPS_OF_BARE_STEPPING.get(task, contestant.steps)
     return max(1, round(scale * steps))
 
 
 def default_tasks(names: Sequence[str]) -> dict[str, GridTask]:
-    """Tasks as the default grid has them.
+    """The tasks of these names as the default grid has them, by name.
 
-    Raises GridError for one that it does not have.
+    Raises GridError where the default grid has no task of a name.
     """
     known = load_grid("default").tasks
     for name in names:
@@ -112,7 +113,10 @@ def default_tasks(names: Sequence[str]) -> dict[str, GridTask]:
 
 
 def cell_grid(task: GridTask, backend: str) -> dict[str, Any]:
-    """The grid of one task, whose cells are the measurements of this project. Everything in it is compiled."""
+    """The grid of one task, whose cells are the measurements of this project with compiled gradient steps.
+
+    `backend` selects this project's contestants with these environments. Returns the content of a grid file.
+    """
     entry = preprocessing(task.task) | {key: value for key, value in vars(task).items() if key != "task"}
     entry["backend"] = backend
     ours = {n: c for n, c in CONTESTANTS.items() if c.side == "ours" and c.backend == backend}
@@ -126,18 +130,18 @@ def cell_grid(task: GridTask, backend: str) -> dict[str, Any]:
 
 
 class Bench:
-    """Runs measurements one after the other; what they write lies in `folder`."""
+    """Runs measurements one after the other; their grids and outputs are in `folder`."""
 
     def __init__(self, folder: Path, tasks: Mapping[str, GridTask], scale: float) -> None:
         self.folder, self.tasks, self.scale = folder, tasks, scale
-        self.compiled = False  # whether any measurement was of compiled gradient steps
+        self.compiled = False  # whether any measurement had compiled gradient steps
         self.core = pin()
         for name, task in tasks.items():
             for backend in {c.backend for c in CONTESTANTS.values()}:
-                write_json(self._grid(name, backend), cell_grid(task, backend))  # which is YAML, too
+                write_json(self._grid(name, backend), cell_grid(task, backend))  # JSON is YAML, too
 
     def command(self, task: str, name: str, steps: int, seed: int, output: Path) -> list[str]:
-        """The command line of one measurement."""
+        """The command line of one measurement, without the interpreter and `-m`."""
         contestant = CONTESTANTS[name]
         common = ["--steps", str(steps), "--seed", str(seed), "--output", str(output)]
         if contestant.side == "ours":
@@ -149,7 +153,7 @@ class Bench:
         return [*words, *of_peer, "--settings", json.dumps(contestant.resolved())]
 
     def fill_the_cache(self) -> None:
-        """One discarded rollout of whatever is compiled, so that measurements load compiled code instead."""
+        """Run one rollout of each compiled contestant and discard it, so that measurements find compiled code."""
         for task in self.tasks:
             for name, contestant in CONTESTANTS.items():
                 if contestant.side == "ours" and not algorithm_class(contestant.algorithm).whole_episodes:
@@ -160,7 +164,11 @@ class Bench:
                         print(line(row), flush=True)
 
     def measure(self, task: str, name: str, repetition: int, steps: int | None = None) -> dict[str, Any]:
-        """One measurement as a row of the table; what goes wrong is a row with its reason."""
+        """Take one measurement and return it as a row of the table.
+
+        Where the measurement fails, the row has the status "failed" or "unavailable" and the reason. `steps` are
+        environment steps; None stands for the usual number.
+        """
         contestant = CONTESTANTS[name]
         steps = steps or steps_of(contestant, task, self.scale)
         row = {"task": task, "contestant": name, "repetition": repetition, "status": "done", "core": self.core}
@@ -180,7 +188,7 @@ class Bench:
             if done.returncode:
                 unavailable = done.returncode == CANNOT_RUN and contestant.needs is not None
                 reason = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
-                shown = os.path.relpath(self._grid(task, contestant.backend), ROOT)  # a grid that is gone by then
+                shown = os.path.relpath(self._grid(task, contestant.backend), ROOT)  # removed after the benchmark
                 reason = reason.removeprefix("error: ").removeprefix(f"{shown}: ")
                 return row | {"status": "unavailable" if unavailable else "failed", "reason": reason}
             record = json.loads((output / "run.json").read_text(encoding="utf-8"))
@@ -194,10 +202,13 @@ class Bench:
 
 
 def pin() -> int | None:
-    """Keep this process and those that it starts on one core. Returns its number, or None where that is impossible."""
+    """Keep this process, and the processes that it starts, on one core.
+
+    Returns the number of the core, or None where the operating system cannot do that.
+    """
     if not hasattr(os, "sched_setaffinity"):
         return None
-    core = max(os.sched_getaffinity(0))  # the lowest cores are those that a system's own work is often found on
+    core = max(os.sched_getaffinity(0))  # not the lowest, since a system often runs its own work on the lowest cores
     os.sched_setaffinity(0, {core})
     return core
 
@@ -209,7 +220,7 @@ def turns(tasks: Sequence[str], repetitions: int) -> list[tuple[int, str, str]]:
 
 
 def line(row: Mapping[str, Any]) -> str:
-    """A row for a person."""
+    """A row of the table as a line for a person to read."""
     if row["status"] != "done":
         return f"{row['status']}: {row['reason']}"
     return f"{row['steps_per_second']:,.0f} steps/s ({row['seconds_total']:.1f} s, {row['peak_memory_mb']:.0f} MB)"
@@ -237,7 +248,7 @@ def main() -> None:
     tasks = default_tasks(options.tasks)
     try:
         options.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:  # said before the measurements, not after them
+    except OSError as error:  # reported before the measurements, which take minutes
         raise UnusableFolder(f"{options.output} cannot be written: {error.strerror}") from error
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), tasks, options.steps_scale)

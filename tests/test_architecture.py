@@ -114,7 +114,7 @@ def test_a_learner_of_other_sizes_learns_and_is_restored(algorithm):
     other.load(learner.state())
     assert torch.equal(other.policy.parameter_vector, learner.policy.parameter_vector)
     _, usual, _ = make_learner(PPO(), "RandomEnding-v0")
-    with pytest.raises(InvalidCheckpoint, match="it is of other networks"):
+    with pytest.raises(InvalidCheckpoint, match="the networks differ"):
         usual.load(learner.state())
 
 

@@ -930,7 +930,7 @@ CHECKPOINTS = {
     "one array": (lambda path: np.save(path.open("wb"), np.zeros(3)), ["cannot be read"]),
     "an archive of something else": (
         lambda path: shutil.move(shutil.make_archive(str(path), "zip", path.parent.parent, "run.json"), path),
-        ["it is compressed, which no checkpoint is"],
+        ["it is compressed, but checkpoints never are"],
     ),
     "spoilt inside": (
         lambda path: path.write_bytes(path.read_bytes()[:5000] + bytes(100) + path.read_bytes()[5100:]),
@@ -944,20 +944,20 @@ CHECKPOINTS = {
     ),
     "without an array": (
         lambda path: change_arrays(path, lambda state: state.pop("observation_statistics/mean")),
-        ["the checkpoint has no 'observation_statistics/mean': it is of other networks"],
+        ["the checkpoint has no 'observation_statistics/mean': the networks differ"],
     ),
-    "with one more": (set_in("policy/log_std", np.zeros(2)), ["has no 'policy/log_std': it is of other networks"]),
+    "with one more": (set_in("policy/log_std", np.zeros(2)), ["has no 'policy/log_std': the networks differ"]),
     "of another task": (
         lambda path: np.savez(path, **make_learner(PPO(), "RandomEnding-v0")[1].state()),
-        ["'policy/network.0.weight' of the checkpoint has the shape (64, 2), not (64, 4): it is of other networks"],
+        ["'policy/network.0.weight' of the checkpoint has the shape (64, 2), not (64, 4): the networks differ"],
     ),
     "of another kind of actions": (
         lambda path: np.savez(path, **make_learner(PPO(), "BoxRandomEnding-v0")[1].state()),
-        ["it is of other networks"],
+        ["the networks differ"],
     ),
     "of an algorithm without a critic": (
         lambda path: np.savez(path, **make_learner(Reinforce(), "CartPole-v1")[1].state()),
-        ["the checkpoint has no 'value_function/network.0.weight': it is of other networks"],
+        ["the checkpoint has no 'value_function/network.0.weight': the networks differ"],
     ),
 }
 

@@ -581,11 +581,11 @@ def collected(learner, task):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda s: s.pop("policy/log_std"), "the checkpoint has no 'policy/log_std': it is of other networks"),
+        (lambda s: s.pop("policy/log_std"), "the checkpoint has no 'policy/log_std': the networks differ"),
         (lambda s: s.pop("reward_statistics/count"), "the checkpoint has no 'reward_statistics/count'"),
         (
             lambda s: s.update({"policy/network.6.weight": np.zeros((2, 2))}),
-            r"this task's learner has no 'policy/network\.6\.weight': it is of other networks",
+            r"this task's learner has no 'policy/network\.6\.weight': the networks differ",
         ),
         (
             lambda s: s.update({"value_function/network.0.weight": np.zeros((64, 3))}),

@@ -1,9 +1,9 @@
 """Functions of tensors as machine code: compiled ahead of time, kept on disk, shared by all processes that need them.
 
-What is compiled is known by the operations that it consists of. They are written down while the function runs once, so
-that a changed algorithm, setting or shape does not meet code that was compiled for another; and where the code is there
-already, the compiler, whose import alone takes a second, is never loaded. A function must be pure: what it takes from
-elsewhere than its tensors is taken at that one time.
+The file of the machine code is named after the operations of the function, which are recorded while the function runs
+once. So a changed algorithm, setting or shape never gets machine code that was compiled for another one. Where the file
+exists, the compiler is not loaded; its import alone takes a second. A function must be pure: a value that it does not
+get from its tensors stays as it was when the operations were recorded.
 """
 
 import hashlib
@@ -30,18 +30,24 @@ from torch.utils._pytree import tree_map
 
 
 class CannotCompile(RuntimeError):
-    """Why a function could not be compiled, as half a sentence."""
+    """Raised where a function cannot be compiled; the message gives the reason as part of a sentence."""
 
 
 class MachineCode:
-    """A function of tensors that runs as machine code on batches of `size`, compiled at the first of them.
+    """A function of tensors that runs as machine code on batches of one size.
 
-    On batches of another size, where `size` is None, and where it cannot be compiled (a warning gives the reason), the
-    function runs operation by operation. `name` says what it is in that warning.
+    - `name`: what a warning calls the function
+    - `function`: takes tensors and returns one tensor
+    - `size`: the batch size; None: nothing is compiled
+    - `general`: the same function with some of its constants as a first argument, the tensor `numbers` [K]
+    - `numbers_change`: whether `set_numbers` may be called
 
-    `general(numbers, *tensors)` is the same function with some of its constants taken from a tensor. Its code serves
-    all of their values, so it is what is compiled, unless it cannot be. Then the function itself is compiled, with its
-    constants as they are; where `numbers_change` it is not, because it would be another function after a change.
+    The first batch of `size` compiles the function. On batches of another size, and where compiling is impossible (a
+    warning gives the reason), the function runs operation by operation.
+
+    `general` is compiled rather than `function`, because the code of `general` serves all values of the constants. If
+    `general` cannot be compiled, `function` is compiled with the present values of its constants. But where
+    `numbers_change`, that code would be wrong after a change, so nothing is compiled.
     """
 
     def __init__(
@@ -55,24 +61,24 @@ class MachineCode:
     ) -> None:
         self.name, self.function, self.size = name, function, size
         self.general, self.numbers, self.numbers_change = general, numbers, numbers_change
-        self.seconds = 0.0  # that compiling, or loading what was compiled before, took
+        self.seconds = 0.0  # spent on compiling, or on loading code that was compiled before
         self._code: Callable[..., Tensor] | None = None
-        self._inputs = 0
+        self._inputs = 0  # how many tensors the code takes
 
     @property
     def compiled(self) -> bool:
-        """Whether there is machine code."""
+        """Whether batches of `size` run as machine code."""
         return self._code is not None
 
     def __call__(self, size: int, *tensors: Tensor) -> Tensor:
-        """The function of `tensors`, contiguous, which hold a batch of `size`."""
-        if size == self.size and len(tensors) != self._inputs:  # at first, and when a task begins to mask actions
+        """The function's result for contiguous `tensors`, which hold a batch of `size` steps."""
+        if size == self.size and len(tensors) != self._inputs:  # the first time, and when a task begins to mask actions
             self._compile(tensors)
         code = self._code if size == self.size else None
         return self.function(*tensors) if code is None else code(*tensors)
 
     def set_numbers(self, numbers: Tensor) -> None:
-        """Take other numbers [K] from now on; the machine code that is there serves them too."""
+        """Use other numbers [K] from now on; the machine code stays the same."""
         assert self.numbers is not None
         self.numbers.copy_(numbers)
 
@@ -91,9 +97,10 @@ class MachineCode:
             return None
         try:
             return partial(ahead_of_time(self.general, [self.numbers, *tensors]), self.numbers)
-        except Exception as error:  # whatever can be done with a number and not with a tensor
+        except Exception as error:  # of any kind: the author of the algorithm wrote for numbers, not for tensors
             if self.numbers_change:
-                raise CannotCompile(f"after_update changes numbers that are no inputs of the code: {error}") from error
+                reason = f"after_update changes numbers that the machine code cannot take as inputs: {error}"
+                raise CannotCompile(reason) from error
             logging.getLogger(__name__).info("%s: compiled for these settings alone: %s", self.name, error)
             return None
 
@@ -101,8 +108,9 @@ class MachineCode:
 def ahead_of_time(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Callable[..., Tensor]:
     """`function` as machine code, for tensors of the shapes and types of `inputs`.
 
-    `function` may read and change the tensors that it is given and returns one tensor. It is run once on copies of
-    `inputs`. Raises CannotCompile, also where the function's operations depend on the numbers in the tensors.
+    `function` may read and change its tensors, and returns one tensor. It is run once on copies of `inputs`. Raises
+    CannotCompile where there is no compiler, where compiling fails, where the code cannot be kept on disk, and where
+    the function's operations depend on the numbers in the tensors.
     """
     package = user_cache_path("policy-gradient-ladder") / f"{fingerprint(function, inputs)}.pt2"
     try:
@@ -115,14 +123,16 @@ def ahead_of_time(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> 
     except OSError as error:
         raise CannotCompile(f"compiled code cannot be kept in {package.parent}: {error.strerror}") from error
     if loaded is None:
-        raise CannotCompile(f"{package} was just made and cannot be loaded; is there room in {tempfile.gettempdir()}?")
+        raise CannotCompile(
+            f"{package} cannot be loaded although it was just compiled; check the free space of {tempfile.gettempdir()}"
+        )
     return lambda *tensors: loaded.boxed_run(list(tensors))[0]
 
 
 def load(package: Path) -> torch._C._aoti.AOTIModelPackageLoader | None:
-    """The machine code, ready to run, or None where the file is damaged.
+    """The machine code in the file `package`, ready to run, or None where the file is damaged.
 
-    `torch._inductor.aoti_load_package` returns this object in a wrapper, and takes a second to import.
+    `torch._inductor.aoti_load_package` would return this object in a wrapper, but takes a second to import.
     """
     try:
         return torch._C._aoti.AOTIModelPackageLoader(str(package), "model", False, 1, -1)
@@ -131,7 +141,11 @@ def load(package: Path) -> torch._C._aoti.AOTIModelPackageLoader | None:
 
 
 def fingerprint(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> str:
-    """Names the machine code of `function`: a digest of its operations and of what turns them into machine code."""
+    """The name of the machine code of `function`: a hexadecimal digest.
+
+    The digest covers the function's operations on tensors like `inputs`, the compiler's options, the version of Torch,
+    the number of threads and the processor.
+    """
     copies = [x.clone() for x in inputs]
     with Operations(copies) as operations:
         operations.returns(function(*copies))
@@ -141,7 +155,10 @@ def fingerprint(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> st
 
 
 class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Writes down each Torch operation that is run: its name, its constants, and which tensors it read and made."""
+    """Records each Torch operation that is run: its name, its constants, and which tensors it read and made.
+
+    Raises CannotCompile at an operation that machine code could not repeat for other numbers.
+    """
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -151,15 +168,15 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # or else Torch imports its compiler to keep it away from the next method
+        return False  # otherwise Torch imports its compiler, only to exclude the next method from compiling
 
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if depends_on_numbers(operation, args):
-            raise CannotCompile(f"what {operation} gives, and so what follows, depends on the numbers in a tensor")
+            raise CannotCompile(f"what runs after {operation} depends on the numbers in a tensor")
         if torch.Tag.nondeterministic_seeded in operation.tags:
-            raise CannotCompile(f"{operation} draws random numbers, which would not be those of the other path")
+            raise CannotCompile(f"{operation} draws random numbers, and machine code would draw others")
         arguments = tree_map(lambda x: self._describe(x, constant=True), (args, sorted((kwargs or {}).items())))
         result = operation(*args, **(kwargs or {}))
         results = tree_map(lambda x: self._describe(x, constant=False), result)
@@ -167,11 +184,14 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def returns(self, result: Tensor) -> None:
-        """Write down which tensor the function returned."""
+        """Record which tensor the function returned."""
         self.lines.append(self._describe(result, constant=True))
 
     def _describe(self, x: object, constant: bool) -> str:
-        """A tensor by its number, type and shape (and its content, if it is from outside); anything else as it is."""
+        """A tensor as its number, type, shape and strides; anything else as its `repr`.
+
+        With `constant`, a tensor that was not seen before is a constant of the function, so its content is added.
+        """
         if not isinstance(x, Tensor):
             return repr(x)
         key = (x.untyped_storage().data_ptr(), x.storage_offset(), x.shape, x.stride(), x.dtype)
@@ -183,7 +203,10 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def depends_on_numbers(operation: torch._ops.OpOverload, args: Sequence[Any]) -> bool:
-    """Whether an operation leads out of Torch (a test of a tensor, say) or its result's shape is not known before."""
+    """Whether the numbers in a tensor decide what runs after the operation, or the shape of its result.
+
+    An example of the first is `if` with a tensor, of the second an index with a mask.
+    """
     if operation is torch.ops.aten.index.Tensor:
         return any(x.dtype == torch.bool for x in args[1] if x is not None)
     return torch.Tag.data_dependent_output in operation.tags or torch.Tag.dynamic_output_shape in operation.tags
@@ -208,12 +231,12 @@ def compile_to(package: Path, function: Callable[..., Tensor], inputs: Sequence[
 
 
 def cpp_compiler() -> str:
-    """The command that Torch compiles with."""
+    """The command of the C++ compiler that Torch uses."""
     return os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
 
 
 def _processor() -> str:
-    """What machine code depends on: the processor's model and instruction sets."""
+    """The processor's model and instruction sets, on which machine code depends."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,9 +1,10 @@
 """N environments stepped by EnvPool (Weng et al., 2022): the same tasks in C++, without Python between their steps.
 
-EnvPool brings its own MuJoCo (1.2.5: MuJoCo 3.6). `TASKS` are those for which the tests compare EnvPool with Gymnasium
-from the same states and actions. They agree to rounding, except that in about one step of 1,000 MuJoCo 4.0 stops its
-solver of contacts earlier, which moves an observation by up to 2e-5. The random numbers differ, so a seed has other
-first states. Rewards are in single precision. Spaces and time limits are Gymnasium's.
+EnvPool brings its own MuJoCo (EnvPool 1.2.5 brings MuJoCo 3.6). For the tasks in `TASKS`, the tests compare EnvPool
+with Gymnasium from the same states and actions. The two agree to rounding, except that in about one step of 1,000
+MuJoCo 4.0, which Gymnasium uses, stops its solver of contacts earlier; this changes an observation by up to 2e-5. The
+random numbers differ, so the same seed gives other first states. Rewards are in single precision. Spaces and time
+limits are Gymnasium's.
 """
 
 import importlib.util
@@ -31,18 +32,18 @@ TASKS = (
 
 
 def check(task: Task) -> None:
-    """Raise UnsupportedTask, with a sentence, for a task that is not among `TASKS`, that has variants, or where EnvPool
-    is not installed.
+    """Raise UnsupportedTask, with a sentence, where EnvPool cannot step the task.
+
+    This is so for a task outside `TASKS`, for a task with variants, and where EnvPool is not installed.
     """
     if task.id not in TASKS:
         raise UnsupportedTask(
-            f"task {task.id!r} cannot have backend 'envpool', which is for tasks that EnvPool has and that are tested "
-            f"to be the same as Gymnasium's: {', '.join(TASKS)}; use backend 'gymnasium'"
+            f"task {task.id!r} cannot have backend 'envpool', which supports only the tasks for which tests show that "
+            f"EnvPool and Gymnasium agree: {', '.join(TASKS)}; use backend 'gymnasium'"
         )
     if task.variants:
         raise UnsupportedTask(
-            f"task {task.id!r} has variants, whose keyword arguments are Gymnasium's and unknown to EnvPool; "
-            "use backend 'gymnasium'"
+            f"task {task.id!r} has variants, whose keyword arguments EnvPool does not know; use backend 'gymnasium'"
         )
     if importlib.util.find_spec("envpool") is None:
         raise UnsupportedTask(
@@ -52,18 +53,18 @@ def check(task: Task) -> None:
 
 
 class EnvPoolBackend:
-    """N environments of one pool, which steps them on one thread, since parallelism is by cells; a Backend.
+    """A Backend of N environments of one EnvPool pool, which steps them on one thread, since cells run in parallel.
 
-    EnvPool restarts an episode by itself at the step after its end, and reports an episode that terminates at its time
-    limit as truncated only. So the pool gets a limit that is never reached, the time limit is applied here, and every
-    restart is asked for.
+    `seeds` has one seed per environment. EnvPool would restart an episode by itself at the step after its end, and
+    would report an episode that terminates at its time limit as truncated only. So the pool gets a limit that no
+    episode reaches, this class applies the time limit, and the caller asks for every restart.
     """
 
     action_masks: np.ndarray | None = None  # no task among `TASKS` masks actions
 
     def __init__(self, task: Task, seeds: Sequence[int]) -> None:
         check(task)
-        import envpool  # here, because it takes most of a second, and only for tasks that name it
+        import envpool  # not at the top of the file: the import takes most of a second, and few tasks need it
 
         env = make_env(task)
         observations, spec = env.observation_space, env.spec
@@ -89,7 +90,7 @@ class EnvPoolBackend:
         return observations
 
     def step(self, actions: np.ndarray, active: np.ndarray | None) -> Transition:
-        """As Backend.step."""
+        """Step the environments of which `active` (bool [N]; None: all) is true, as Backend.step does."""
         if active is None:
             return self._step(actions)
         ids = active.nonzero()[0]
@@ -118,9 +119,10 @@ class EnvPoolBackend:
 
 
 def costs_of(info: Mapping[str, Any]) -> np.ndarray | None:
-    """info["cost"] of a vector environment, float64 [k]: 0 where info["_cost"] (bool [k], if given) says there is none.
+    """The costs info["cost"] of a vector environment, float64 [k]; None where the info has no costs.
 
-    Returns None where the info has no cost. `_cost` is Gymnasium's convention for an entry that some environments lack.
+    The cost of an environment is 0 where info["_cost"] (bool [k], optional) is false. By Gymnasium's convention,
+    `_cost` says which environments have reported a cost.
     """
     if "cost" not in info:
         return None

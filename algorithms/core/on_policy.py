@@ -22,20 +22,20 @@ from algorithms.core.reward_scaler import RewardScaler
 from algorithms.core.rollout import Rollout
 from algorithms.core.task import Task
 
-# Gradient steps, of all runs that share the compiled code, from which compiling repays: each of a network is 0.6 ms
-# faster for it, and so many save what compiling takes once for all of these runs, some fifteen seconds.
+# With as many gradient steps, in all runs that share the compiled code, compiling saves time: it takes about fifteen
+# seconds once for all of these runs, and a gradient step of one network is then 0.6 ms faster.
 STEPS_THAT_REPAY_COMPILING = 25_000
-POLICY = "policy"
-VALUE_FUNCTION = "value_function"  # what the critic "value" is called in a checkpoint
-STATISTICS = ("observation_statistics", "reward_statistics")
+POLICY = "policy"  # the name of the policy in a checkpoint
+VALUE_FUNCTION = "value_function"  # the name of the critic "value" in a checkpoint
+STATISTICS = ("observation_statistics", "reward_statistics")  # the names of the statistics in a checkpoint
 
 
 class InvalidCheckpoint(ValueError):
-    """Arrays that are not those of this learner's networks."""
+    """Raised where the arrays of a checkpoint do not fit a learner's networks or are not finite."""
 
 
 class Pass(NamedTuple):
-    """How often a network goes over a rollout, and how many steps of it at a time."""
+    """How often a network learns from every step of a rollout, and from how many steps at a time."""
 
     epochs: int
     minibatch_size: int | None  # None: the whole rollout
@@ -44,9 +44,15 @@ class Pass(NamedTuple):
 class Learner:
     """The networks, statistics and optimisers of one run.
 
-    `compile` is "always", "never" or "auto": where the run is long enough to repay it. What cannot be compiled is run
-    operation by operation, with a warning that gives the reason. `runs` is how many runs of this length will share the
-    compiled code: the seeds of a grid's cell, the trials of a study.
+    - `observation_size`, `action_space`: of the environments of `task`
+    - `initialisation`, `minibatches`: seeds of the initial parameters, and of minibatches and the noise of gradients
+    - `steps`: the run's budget in environment steps
+    - `compile`: "always", "never", or "auto" (only where a run is long enough to save time by it). Functions that
+      cannot be compiled run operation by operation, with a warning that gives the reason.
+    - `runs`: how many runs of this length will share the compiled code, such as the seeds of an algorithm on a task, or
+      the trials of a study
+
+    Raises InvalidAlgorithm where the algorithm declares its critics wrongly.
     """
 
     def __init__(
@@ -72,7 +78,7 @@ class Learner:
         for name in a.critic_kinds():
             actions = _actions_of(a, name, action_space)
             self.critics[name] = ValueFunction(observation_size, generator, *architecture, actions=actions)
-        # Whether there is more to minimise than the policy loss; otherwise the entropy needs no gradient.
+        # Whether the loss has more terms than the policy loss; otherwise the entropy needs no gradient.
         self._regularized = a.entropy_coefficient != 0 or a.overrides("regularizer", "after_update")
         self.normalizer = RunningNormalizer(observation_size)
         self.reward_scaler = RewardScaler(a.num_envs)
@@ -107,7 +113,7 @@ class Learner:
 
     @property
     def value_function(self) -> ValueFunction | None:
-        """The critic of the name "value", V(s)."""
+        """V(s), the critic with the name "value"; None where the algorithm has no such critic."""
         return self.critics.get(VALUE)
 
     @property
@@ -117,7 +123,7 @@ class Learner:
 
     @property
     def compiling_seconds(self) -> float:
-        """Seconds that compiling, or loading what was compiled before, took until now."""
+        """The seconds spent until now on compiling, or on loading code that was compiled before."""
         return self._log_prob.seconds + sum(optimizer.code.seconds for optimizer in self.optimizers.values())
 
     @property
@@ -126,18 +132,18 @@ class Learner:
         return self.algorithm.overrides("after_update")
 
     def adapt(self, record: Mapping[str, float]) -> None:
-        """Go on with the algorithm that `after_update` makes of the update's record.
+        """Replace the algorithm by the one that its `after_update` returns for the scalars of an update.
 
-        Raises InvalidAlgorithm where it may not take this one's place.
+        Raises InvalidAlgorithm where the new algorithm may not replace the present one.
         """
         self.algorithm = next_algorithm(self.algorithm, record)
         for optimizer in self.optimizers.values():
             optimizer.use(self.algorithm)
 
     def _compiled_size(self, passes: Pass, steps: int, compile: str) -> int | None:
-        """The one batch size that is compiled, or None where compiling is not wanted or would not repay its cost.
+        """The batch size for which code is compiled, or None where compiling is not wanted or would not save time.
 
-        `steps` are environment steps, of all runs that share what is compiled.
+        `steps` are the environment steps of all runs that share the compiled code.
         """
         a = self.algorithm
         rollout = None if a.whole_episodes else a.num_envs * a.rollout_length
@@ -148,9 +154,9 @@ class Learner:
         return int(size) if repays or compile == "always" else None
 
     def prepare(self, rollout: Rollout) -> Batch:
-        """Fill in the rollout's scaled rewards and values, and flatten its valid steps with their Ψ_t.
+        """Scale the rollout's rewards, add the critics' values, and return its valid steps with their Ψ_t as a batch.
 
-        Ψ and the log-probabilities are those of the parameters before the update.
+        The rollout is changed in place. Ψ_t and the log-probabilities are those of the parameters before the update.
         """
         if self.task.normalize_rewards:
             self.reward_scaler.update(rollout)
@@ -179,9 +185,10 @@ class Learner:
         return batch
 
     def update(self, batch: Batch, progress: float) -> dict[str, float]:
-        """Learn from a batch; `progress` in [0, 1] is the share of the step budget that was used when it was collected.
+        """Learn from a batch.
 
-        Returns means over the gradient steps. A value that is not finite says that the run has diverged.
+        `progress`, in [0, 1], is the share of the step budget that was used before the batch was collected. Returns
+        means over the gradient steps, by name. If one of them is not finite, the run has diverged.
         """
         a = self.algorithm
         rate = 1 - progress if a.anneal_learning_rate else 1.0
@@ -203,7 +210,11 @@ class Learner:
         return result
 
     def diagnose(self, batch: Batch) -> dict[str, float]:
-        """What an update did, measured on its batch after it, and the spread of Ψ before any normalisation."""
+        """Measure on a batch, after the update from it, what the update changed.
+
+        Returns by name the estimated KL divergence, mean and standard deviation of Ψ_t before normalisation, the
+        algorithm's own diagnostics, and the explained variance of V(s) where there is one.
+        """
         log_prob = self._log_probs(batch)
         targets, errors = batch.value_targets.numpy(), (batch.value_targets - batch.values).numpy()
         result = {
@@ -217,39 +228,39 @@ class Learner:
         return result
 
     def kl(self, batch: Batch) -> float:
-        """KL of the current policy from the one that acted, estimated on the batch."""
+        """The KL divergence KL(π_old ‖ π) in nats, estimated on the batch; π_old is the policy that acted."""
         return approximate_kl(self._log_probs(batch), batch)
 
     def is_finite(self) -> bool:
-        """Whether every parameter is a number."""
+        """Whether every parameter is finite."""
         return all(math.isfinite(float(network.vector.sum())) for network in self.networks.values())
 
     def observe(self, rollout: Rollout) -> None:
-        """Take a rollout into the observation statistics; to be called after the update on it, not before."""
+        """Add a rollout to the observation statistics; to be called after the update from this rollout, not before."""
         if self.task.normalize_observations:
             self.normalizer.update(rollout.observations[rollout.valid])
 
     def state(self) -> dict[str, np.ndarray]:
-        """Everything that acting and evaluating needs, as arrays by name: policy, critic, statistics."""
+        """All that acting and evaluating needs, as arrays by name: parameters of policy and critics, and statistics."""
         parts = {name: network.state() for name, network in self.networks.items()}
         parts["observation_statistics"] = self.normalizer.state()
         parts["reward_statistics"] = self.reward_scaler.statistics.state()
         return {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
 
     def load(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take over policy, critic and statistics from what `state` gave.
+        """Replace policy, critics and statistics by the arrays of `state`, which the method `state` returned.
 
-        Raises InvalidCheckpoint, with a sentence, where that is of other networks or not finite.
+        Raises InvalidCheckpoint, with a sentence, where the arrays are of other networks or not finite.
         """
         expected = self.state()
         for name in [*expected, *state]:
             if name not in state or name not in expected:
                 lacking = "the checkpoint" if name not in state else "this task's learner"
-                raise InvalidCheckpoint(f"{lacking} has no {name!r}: it is of other networks")
+                raise InvalidCheckpoint(f"{lacking} has no {name!r}: the networks differ")
             if state[name].shape != expected[name].shape:
                 raise InvalidCheckpoint(
                     f"{name!r} of the checkpoint has the shape {state[name].shape}, not {expected[name].shape}: "
-                    "it is of other networks"
+                    "the networks differ"
                 )
             if not (np.issubdtype(state[name].dtype, np.floating) and np.isfinite(state[name]).all()):
                 raise InvalidCheckpoint(f"{name!r} of the checkpoint does not consist of finite numbers")
@@ -281,7 +292,7 @@ class Learner:
 
         loss = sum_over_parts(policy_loss, distribution.log_prob(batch.actions), batch)
         entropies = distribution.entropy()
-        distribution.entropy = lambda: entropies  # which a regularizer asks for too, is computed once
+        distribution.entropy = lambda: entropies  # computed once, although a regularizer may ask for it, too
         record = {"policy_loss": loss, "entropy": entropies.mean()}
         if self._regularized:
             loss = loss + checked_scalar(a.regularizer(distribution, batch), a, "regularizer")
@@ -298,33 +309,41 @@ class Learner:
 
 
 def _key(critic: str) -> str:
-    """What a critic is called among the networks, and so in a checkpoint."""
+    """The name of a critic among the networks and in a checkpoint."""
     return VALUE_FUNCTION if critic == VALUE else critic
 
 
 def _actions_of(algorithm: Hooks, critic: str, action_space: Space[Any]) -> int | None:
-    """How many actions a critic tells apart; None where it is of states.
+    """The number of actions for which a critic gives a value; None for a critic that is a function of the state alone.
 
-    Raises InvalidAlgorithm where it cannot be called so, or be of actions that are not discrete.
+    Raises InvalidAlgorithm where the critic's name or kind is not valid, and where a critic of the kind "actions" meets
+    actions that are not discrete.
     """
     kind = algorithm.critic_kinds()[critic]
     said = f"{where(algorithm)}: critics has {critic!r}"
     if critic in (POLICY, VALUE_FUNCTION, *STATISTICS) or not critic.isidentifier():
-        raise InvalidAlgorithm(f"{said}; a critic needs another name, of letters, digits and _")
+        taken = ", ".join((POLICY, VALUE_FUNCTION, *STATISTICS))
+        raise InvalidAlgorithm(
+            f"{said}; a critic needs another name, of letters, digits and _, that is not one of {taken}"
+        )
     if kind not in ("state", "actions") or (critic == VALUE and kind != "state"):
         valid = "'state'" if critic == VALUE else "'state' or 'actions'"
         raise InvalidAlgorithm(f"{said} of the kind {kind!r}; valid is {valid}")
     if kind == "state":
         return None
     if not isinstance(action_space, Discrete):
-        raise InvalidAlgorithm(f"{said} of the kind 'actions', and the task's actions are in {action_space}")
+        raise InvalidAlgorithm(
+            f"{said} of the kind 'actions', and the task's actions are in {action_space}; "
+            "this kind needs a task with discrete actions"
+        )
     return int(action_space.n)
 
 
 def approximate_kl(log_prob: Tensor, batch: Batch) -> float:
-    """KL(π_old ‖ π) on the batch: mean of (ρ − 1) − log ρ, which is never negative (Schulman, 2020).
+    """An estimate of KL(π_old ‖ π) in nats: the mean of (ρ − 1) − log ρ, which is never negative (Schulman, 2020).
 
-    Of actions with K parts, `log_prob` is [B, K], and the divergences of the parts are summed: they are independent.
+    `log_prob` is log π of the batch's actions, [B]; for actions with K parts it is [B, K]. The parts are independent,
+    so their divergences are summed.
     """
     log_ratio = log_prob - batch.log_probs
     divergence = torch.expm1(log_ratio) - log_ratio

@@ -1,4 +1,4 @@
-"""Parameters with their Adam states, and the step that moves them: along a loss's gradient, or as an algorithm says."""
+"""Parameters with their Adam states, and the gradient step that changes them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,18 +16,18 @@ from algorithms.core.divergence import kl_from_old, outputs_of
 from algorithms.core.hooks import Hooks
 from algorithms.core.objective import Objective
 
-ADAM_BETAS = (0.9, 0.999)
+ADAM_BETAS = (0.9, 0.999)  # Kingma & Ba, 2015, algorithm 1
 Module = Callable[..., Any]  # a network as a function of its inputs
-# The scalar to minimise, scalars to record by name, and what the network put out: a distribution or values.
+# The scalar to minimise, the scalars to record by name, and the network's output: a distribution or values.
 Loss = tuple[Tensor, dict[str, Tensor], Distribution | Tensor]
 LossFunction = Callable[[Hooks, Module, Batch], Loss]
-State = tuple[Tensor, ...]
+State = tuple[Tensor, ...]  # as `Trainable.tensors` returns it
 
 
 class Trainable:
-    """A network's parameters as one vector [P], Adam's state of them, and the loss that they are to minimise.
+    """A network's parameters as one vector [P], with their Adam state and the loss that they minimise.
 
-    `loss(algorithm, module, batch)` computes it with the network `module`.
+    `loss(algorithm, module, batch)` returns the loss of the network `module`, a function of its inputs, on a batch.
     """
 
     def __init__(self, name: str, module: nn.Module, loss: LossFunction) -> None:
@@ -38,7 +38,7 @@ class Trainable:
         self._shapes = {name: p.shape for name, p in module.named_parameters()}
 
     def tensors(self) -> State:
-        """What a step reads and changes."""
+        """The tensors that a step reads and changes: parameters, Adam's mean, square and step count, learning rate."""
         return self.vector, self.mean, self.square, self.step_count, self.learning_rate
 
     def module_with(self, vector: Tensor) -> Module:
@@ -52,19 +52,22 @@ class Trainable:
         return {name: p.detach().numpy().copy() for name, p in self.module.named_parameters()}
 
     def load(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take over parameters by name; those that act share their memory."""
+        """Copy parameters by name into the module; the vector has the same memory, so it changes, too."""
         with torch.no_grad():
             for name, parameter in self.module.named_parameters():
                 parameter.copy_(torch.from_numpy(state[name]))
 
 
 class Optimizer:
-    """Moves networks that learn from the same minibatches, each with its own learning rate.
+    """Takes gradient steps for networks that learn from the same minibatches, each with its own learning rate.
 
-    An algorithm may replace the gradient of the loss (`Hooks.gradients`, which draws its noise from `generator`) and
-    Adam's step (`Hooks.step`). Gradients are clipped by their norm: that of each network, or that of all together. On a
-    batch of `compiled_size` the whole step (forward, gradients, clipping, Adam) runs as machine code. It is the same
-    code for all values of the settings that are floats. An algorithm with one of the two methods is not compiled.
+    Gradients are clipped by the norm of each network's gradient, or by the norm over all networks. An algorithm may
+    replace the gradient of the loss (`Hooks.gradients`, which draws its noise from `generator`) and Adam's step
+    (`Hooks.step`).
+
+    On a batch of `compiled_size` steps, the whole gradient step (forward, gradients, clipping, Adam) runs as machine
+    code. The same code serves all values of the settings that are floats. The steps of an algorithm with its own
+    `gradients` or `step` are not compiled.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class Optimizer:
         self.generator = generator or torch.Generator()
         self.recorded: tuple[str, ...] = ()
         self._own_gradients, self._own_step = (algorithm.overrides(name) for name in ("gradients", "step"))
-        self._fields: tuple[str, ...] = ()  # of the batch, by the order of their tensors
+        self._fields: tuple[str, ...] = ()  # the names of the batch's tensors, in their order
         self.code = MachineCode(
             f"{' and '.join(n.name for n in networks)} steps",
             lambda *tensors: self._step(self.algorithm, *tensors),
@@ -89,12 +92,15 @@ class Optimizer:
         )
 
     def use(self, algorithm: Hooks) -> None:
-        """Use another algorithm from now on, which differs from the one before in settings that are floats alone."""
+        """Use another algorithm from now on; it may differ from the present one only in settings that are floats."""
         self.algorithm = algorithm
         self.code.set_numbers(algorithm.numbers())
 
     def step(self, batch: Batch) -> Tensor:
-        """One step; returns the scalars `recorded`: the losses', and the gradients' norms before clipping."""
+        """Take one gradient step for every network.
+
+        Returns the scalars that `recorded` names: those of the losses, and the gradients' norms before clipping.
+        """
         states = [tensor for network in self.networks for tensor in network.tensors()]
         tensors = batch.tensors()
         self._fields = tuple(tensors)
@@ -149,14 +155,14 @@ class Optimizer:
         made: Distribution | Tensor,
         batch: Batch,
     ) -> Objective:
-        """The network's loss on the batch as `gradients` and `step` see it."""
+        """The network's loss on the batch, as the methods `gradients` and `step` of an algorithm get it."""
 
         def loss_at(parameters: Tensor) -> Tensor:
             return network.loss(algorithm, network.module_with(parameters), batch)[0]
 
         def kl_at(parameters: Tensor) -> Tensor:
             if isinstance(made, Tensor):
-                raise ValueError(f"the critic {network.name!r} is no policy, so it has no KL divergence")
+                raise ValueError(f"the critic {network.name!r} is no policy, and only the policy has a KL divergence")
             distribution = network.module_with(parameters)(batch.observations, batch.action_masks)
             return kl_from_old(distribution, batch).mean()
 
@@ -168,7 +174,7 @@ class Optimizer:
         return Objective(network.name, vector, loss, outputs_of(made), loss_at, kl_at, take_step)
 
     def _checked(self, method: str, result: object, objective: Objective) -> Tensor:
-        """What a method of the algorithm returned. Raises InvalidAlgorithm if its shape is not the parameters'."""
+        """The result of a method of the algorithm, detached; raises InvalidAlgorithm for any shape but [P]."""
         shape = tuple(objective.parameters.shape)
         if not isinstance(result, Tensor) or tuple(result.shape) != shape:
             found = f"a tensor of shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
@@ -180,7 +186,10 @@ class Optimizer:
 
 
 def take_adam_step(state: State, gradient: Tensor, epsilon: float) -> None:
-    """Move the parameters and Adam's state of them, which are `Trainable.tensors()`, along a gradient [P]."""
+    """Change the parameters and their Adam state by one step of Adam (Kingma & Ba, 2015) along a gradient [P].
+
+    `state` is what `Trainable.tensors` returns; `epsilon` is added to the square root of Adam's second moment.
+    """
     vector, mean, square, step_count, learning_rate = state
     adam(
         [vector],
@@ -190,7 +199,7 @@ def take_adam_step(state: State, gradient: Tensor, epsilon: float) -> None:
         [],
         [step_count],
         foreach=False,
-        differentiable=True,  # computes with the step count as a tensor, which a compiler cannot know
+        differentiable=True,  # keeps the step count a tensor, whose value the machine code does not fix
         amsgrad=False,
         beta1=ADAM_BETAS[0],
         beta2=ADAM_BETAS[1],

@@ -20,7 +20,7 @@ from algorithms.core.run import EVALUATIONS, Checkpoint, Evaluation, Run
 from algorithms.core.task import Task
 from algorithms.core.vector_env import VectorEnv
 
-EVALUATION_EPISODES = 20
+EVALUATION_EPISODES = 20  # of each kind of evaluation
 RECORDED_ROWS = 200  # rows of the update table at most; each holds the means over an equal share of the budget
 
 
@@ -41,18 +41,18 @@ class Seeds:
 
 
 class Learner(Protocol):
-    """What the loop needs of a learner; `on_policy.Learner` is one, and says more of each."""
+    """The attributes and methods of a learner that the training loop uses; `on_policy.Learner` documents them."""
 
     policy: Policy
     normalizer: RunningNormalizer
 
     @property
     def compiled(self) -> bool:
-        """Whether it runs machine code."""
+        """Whether the learner runs machine code."""
 
     @property
     def compiling_seconds(self) -> float:
-        """Seconds that compiling took until now."""
+        """The seconds spent on compiling until now."""
 
     @property
     def adapts(self) -> bool:
@@ -77,7 +77,7 @@ class Learner(Protocol):
         """Whether every parameter is finite."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """Its arrays by name."""
+        """The learner's arrays by name."""
 
 
 def train(
@@ -91,11 +91,11 @@ def train(
     evaluations: Sequence[str] = EVALUATIONS,
     on_update: OnUpdate = lambda steps, episodes: None,
 ) -> Run:
-    """Train the learner that is made for the environments, for `steps` environment steps; see `Algorithm.train`.
+    """Train a learner for `steps` environment steps; the arguments are those of `Algorithm.train`.
 
-    The last rollout of a step-based algorithm is cut to the budget (up to one step per environment); whole episodes are
-    finished, so `steps_taken` may exceed `steps` by part of a rollout. An unknown kind among `evaluations` raises
-    ValueError before anything is trained.
+    `make_learner` gets the environments and the seeds and returns the learner. The last rollout of a step-based
+    algorithm is cut to the budget (up to one step per environment). Whole episodes are finished, so `steps_taken` may
+    exceed `steps` by part of a rollout. Raises ValueError, before any training, for an unknown kind in `evaluations`.
     """
     check_evaluations(evaluations)
     use_one_thread()
@@ -120,7 +120,7 @@ def train(
         batch = learner.prepare(rollout)
         record = learner.update(batch, progress)
         if rollout.reported_costs is not None:
-            record["mean_cost"] = rollout.mean_cost  # recorded, and a cost that is not finite ends the run as diverged
+            record["mean_cost"] = rollout.mean_cost  # a cost that is not finite ends the run as diverged
         run.updates_made += 1
         run.diverged_because = _what_is_not_finite(record, learner)
         table.add(record)
@@ -153,13 +153,17 @@ def train(
 
 
 def use_one_thread() -> None:
-    """Keep this process to one thread: parallelism is by cells, and sums in another order would be other numbers."""
+    """Keep this process to one thread.
+
+    Cells run in parallel, not the operations of a cell. With more threads, sums would have another order and so other
+    results.
+    """
     torch.set_num_threads(1)
     threadpool_limits(1)
 
 
 def check_evaluations(kinds: Sequence[str]) -> None:
-    """Raise ValueError, naming the valid kinds of evaluation, where one of `kinds` is none."""
+    """Raise ValueError, which names the valid kinds of evaluation, where one of `kinds` is not valid."""
     for kind in kinds:
         if kind not in EVALUATIONS:
             raise ValueError(f"there is no evaluation {kind!r}; valid are: {', '.join(EVALUATIONS)}")
@@ -168,10 +172,11 @@ def check_evaluations(kinds: Sequence[str]) -> None:
 def evaluate(
     learner: Learner, task: Task, seed: np.random.SeedSequence, kinds: Sequence[str] = EVALUATIONS
 ) -> dict[str, Evaluation]:
-    """20 complete episodes of each of `kinds`, with sampled actions or the mode action, on freshly seeded environments.
+    """Evaluate a learner on freshly seeded environments: 20 complete episodes of each of `kinds`, by kind.
 
-    What one kind gives does not depend on whether the other is asked for. A task with K variants gets the next multiple
-    of K, an equal number for each; there, the i-th return and length are those of variant i mod K.
+    The kind "sampled" samples actions, "mode" takes the most likely action. The result of one kind is the same with and
+    without the other. For a task with K variants, 20 is rounded up to a multiple of K, so that each variant has as many
+    episodes; the i-th return and length are then those of variant i mod K.
     """
     check_evaluations(kinds)
     result = {}
@@ -192,7 +197,10 @@ def evaluate(
 
 
 class UpdateTable:
-    """Rows of means over the updates in each 1/200 of the budget; an update longer than that has a row of its own."""
+    """The update table: a row per 1/200 of the budget, with means over the updates in it.
+
+    An update of more than 1/200 of the budget has a row of its own. `budget` is in environment steps.
+    """
 
     def __init__(self, budget: int) -> None:
         self.rows: list[dict[str, float]] = []
@@ -201,36 +209,37 @@ class UpdateTable:
         self._closed_at = 0
 
     def add(self, record: dict[str, float]) -> None:
-        """Take in an update."""
+        """Add an update's scalars, by name, to the present row."""
         self._records.append(record)
 
     def row_is_due(self, step: int) -> bool:
-        """Whether the interval that `step` falls in is another than the last row's."""
+        """Whether `step` is in a later interval of the budget than the end of the last row."""
         return self._interval(step) > self._interval(self._closed_at)
 
     def close_row(self, step: int, diagnostics: dict[str, float]) -> None:
-        """End the row: means of the updates since the last one, and the diagnostics of the latest."""
+        """End the row at `step`, with the means of its updates and with the diagnostics of the latest update."""
         means = {name: float(np.mean([r[name] for r in self._records])) for name in self._records[0]}
         self.rows.append({"step": step, "updates": len(self._records), **means, **diagnostics})
         self._records, self._closed_at = [], step
 
     def _interval(self, step: int) -> int:
-        return step * RECORDED_ROWS // self._budget  # in whole numbers: the budget itself begins the last one
+        return step * RECORDED_ROWS // self._budget  # integers, so that exactly the last step begins the last interval
 
 
 def _of_update(rollout: Rollout, diagnostics: Mapping[str, float], progress: float) -> dict[str, float]:
-    """What `Hooks.after_update` is told beside the scalars that are recorded."""
+    """The scalars that `Hooks.after_update` gets besides those that are recorded."""
     return {"kl": diagnostics["approx_kl"], "mean_cost": rollout.mean_cost, "progress": min(progress, 1.0)}
 
 
 def _length(algorithm: Hooks, steps_left: int) -> tuple[int | None, int | None]:
-    """How many steps, or else how many episodes, the next rollout has of each environment."""
+    """(steps, episodes) of each environment in the next rollout; one of the two is None."""
     if algorithm.whole_episodes:
         return None, algorithm.rollout_length
     return min(algorithm.rollout_length, math.ceil(steps_left / algorithm.num_envs)), None
 
 
 def _what_is_not_finite(record: dict[str, float], learner: Learner) -> str | None:
+    """Which scalars of the record, or else whether the parameters, are not finite; None where all are finite."""
     names = [name for name, value in record.items() if not math.isfinite(value)]
     if not names and not learner.is_finite():
         names = ["parameters"]

@@ -1,1 +1,1 @@
-"""What figures of several sections share: the theme and the parts of panels."""
+"""The theme and the parts of panels that figures of several sections share."""

@@ -15,25 +15,34 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from analysis.drawing import theme
 from analysis.reading.grid import Grid
 
+# Styles of the lines at a task's reference score, threshold and random score.
 REFERENCE = {"linestyle": "--", "linewidth": 1}
 THRESHOLD = {"linestyle": "-.", "linewidth": 1}
 RANDOM = {"linestyle": ":", "linewidth": 1}
 
 
 def rows(table: pd.DataFrame, **keys: str) -> pd.DataFrame:
-    """The rows of a table whose key columns have these values."""
+    """The rows of a table whose columns have the given values: rows(table, task="CartPole-v1")."""
     for column, value in keys.items():
         table = table[table[column] == value]
     return table
 
 
 def by_algorithm(grid: Grid, table: pd.DataFrame, task: str) -> list[tuple[str, pd.DataFrame]]:
-    """Every algorithm of the grid with its rows on a task."""
+    """Every algorithm of the grid with its rows of a table on a task; the rows may be empty."""
     return [(algorithm, rows(table, task=task, algorithm=algorithm)) for algorithm in grid.algorithms]
 
 
+def algorithms_of(grid: Grid, table: pd.DataFrame) -> list[str]:
+    """The algorithms that have rows in a table, in the grid's order."""
+    return [algorithm for algorithm in grid.algorithms if (table["algorithm"] == algorithm).any()]
+
+
 def task_panels(grid: Grid, panel_height: float | None = None, **subplots) -> tuple[Figure, dict[str, Axes]]:
-    """A figure with a titled panel per task, at most four side by side."""
+    """A figure with a titled panel per task, at most four side by side; returns the panels by task.
+
+    `panel_height` is in inches; `subplots` are further arguments of matplotlib's function `subplots`.
+    """
     n = len(grid.tasks)
     columns = 4 if n in (4, 7, 8) or n > 9 else min(n, 3)
     lines = -(-n // columns)
@@ -50,12 +59,12 @@ def task_panels(grid: Grid, panel_height: float | None = None, **subplots) -> tu
 
 
 def step_ticks(n: int) -> MaxNLocator:
-    """At most n ticks at round numbers of steps."""
+    """A locator of at most n ticks at round numbers of steps."""
     return MaxNLocator(n, steps=[1, 2, 2.5, 5, 10])
 
 
 def log_axis(axes: Axes, values: pd.Series) -> None:
-    """Make the vertical axis logarithmic, with plain numbers, if any of the values to show is positive."""
+    """Make the vertical axis logarithmic, with plain numbers, if any of the values is positive."""
     positive = values[values > 0]
     if len(positive):
         wide = positive.max() > 100 * positive.min()
@@ -71,44 +80,52 @@ def algorithm_axis(axes: Axes, grid: Grid) -> None:
 
 
 def named_rows(axes: Axes, titles: list[str]) -> None:
-    """Write titles along the vertical axis, the first on top."""
+    """Write titles along the vertical axis at 0, 1, 2, …, the first on top."""
     axes.set_yticks(range(len(titles)), titles)
     axes.set_ylim(len(titles) - 0.45, -0.55)
     axes.grid(visible=False, axis="y")
 
 
 def stacked_bars(axes: Axes, places: Iterable[int], length: np.ndarray, start: np.ndarray, phase: str) -> None:
-    """Draw the part of one phase of horizontal bars: from `start` [n], of this length [n], at these places."""
+    """Draw one phase of n horizontal stacked bars.
+
+    The phase begins at `start` [n] and has the `length` [n], both in units of the horizontal axis; `places` [n] are the
+    bars' places on the vertical axis.
+    """
     colour = theme.PHASE_COLOURS[phase]
     axes.barh(places, length, left=start, height=0.6, color=colour, edgecolor="white", linewidth=0.5)
 
 
 def phase_handles(phases: Iterable[str]) -> list[Patch]:
-    """Handles of the legend for the phases of a run's time."""
+    """Handles for a legend of the phases of a run's time, in their colours."""
     names = {"start_up": "start-up", "rest": "rest of the loop"}
     return [Patch(color=theme.PHASE_COLOURS[phase], label=names.get(phase, phase)) for phase in phases]
 
 
 def marked_line(axes: Axes, x, y, look: theme.Look, index: int, **style) -> None:
-    """Draw a line with its algorithm's marker at some points: other points than those of neighbouring lines."""
+    """Draw a line with its algorithm's marker at some of its points.
+
+    `index` is the number of the line in its panel; neighbouring lines have their markers at different points.
+    """
     style = {"markersize": 4.5, "markevery": (4 + 4 * index % 25, 25), **style}
     axes.plot(x, y, color=look.colour, marker=look.marker, markeredgewidth=0, **style)
 
 
 def band(axes: Axes, x, low, high, look: theme.Look) -> None:
-    """Shade the interval from low to high around a line."""
+    """Shade the interval from `low` to `high` around a line."""
     axes.fill_between(x, low, high, color=look.colour, alpha=0.09, linewidth=0)
 
 
 def dots(axes: Axes, x, y, look: theme.Look, *, hollow: bool = False) -> None:
-    """Draw a marker per run."""
+    """Draw a marker per run, at the points (x, y)."""
     face = "none" if hollow else look.colour
     axes.scatter(x, y, s=20, marker=look.marker, facecolor=face, edgecolor=look.colour, linewidth=0.9, alpha=0.8)
 
 
 def mark_scores(axes: Axes, task: dict, *, vertical: bool) -> None:
-    """Draw lines at the task's random score, threshold and reference score. A score far beyond the axis is named
-    instead.
+    """Draw lines at a task's random score, threshold and reference score.
+
+    `task` is the task's entry in grid.json. A score far beyond the axis is written as text instead of drawn.
     """
     draw = axes.axvline if vertical else axes.axhline
     draw(task["random_score"], color=theme.QUIET, zorder=0.9, **RANDOM)
@@ -131,8 +148,9 @@ def mark_scores(axes: Axes, task: dict, *, vertical: bool) -> None:
 
 
 def score_handles(grid: Grid) -> list[Line2D]:
-    """Handles for the lines of mark_scores. The threshold is left out where no task has one besides its reference
-    score.
+    """Handles for a legend of the lines that `mark_scores` draws.
+
+    There is none for the threshold if every task's threshold is missing or equal to its reference score.
     """
     own = any(task["threshold"] not in (None, task["reference_score"]) for task in grid.tasks.values())
     threshold = {"threshold": THRESHOLD} if own else {}
@@ -140,17 +158,22 @@ def score_handles(grid: Grid) -> list[Line2D]:
 
 
 def line_handles(lines: dict[str, dict]) -> list[Line2D]:
-    """Handles of the legend: label → style of the line."""
+    """Handles for a legend of lines; `lines` has the style of each line by its label."""
     return [Line2D([], [], color=theme.QUIET, label=label, **line) for label, line in lines.items()]
 
 
-def legend(figure: Figure, grid: Grid, further: Iterable[Line2D] = ()) -> None:
-    """A legend above the panels: line and marker of each algorithm in the grid's order, then the further handles."""
-    handles = [
-        Line2D([], [], color=look.colour, marker=look.marker, markersize=5.5, label=grid.title(algorithm))
-        for algorithm, look in theme.looks(list(grid.algorithms)).items()
+def algorithm_handles(grid: Grid, algorithms: Iterable[str]) -> list[Line2D]:
+    """Handles for a legend of algorithms of the grid: the line and the marker of each."""
+    looks = theme.looks(list(grid.algorithms))
+    return [
+        Line2D([], [], color=looks[name].colour, marker=looks[name].marker, markersize=5.5, label=grid.title(name))
+        for name in algorithms
     ]
-    handles += further
+
+
+def legend(figure: Figure, grid: Grid, further: Iterable[Line2D] = (), algorithms: Iterable[str] | None = None) -> None:
+    """Draw a legend above the panels: the algorithms (None: all of the grid), then the further handles."""
+    handles = [*algorithm_handles(grid, grid.algorithms if algorithms is None else algorithms), *further]
     figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4 if len(handles) > 5 else 5))
 
 
@@ -164,11 +187,18 @@ def headnote(figure: Figure, text: str) -> None:
 
 
 def spread(n: int, half_width: float) -> np.ndarray:
-    """[n] offsets side by side, from −half_width to half_width; 0 for a single one."""
+    """Offsets [n] at equal distances, from −half_width to half_width; 0 where n is 1."""
     return np.linspace(-half_width, half_width, n) if n > 1 else np.zeros(n)
 
 
+def sentence(text: str) -> Figure:
+    """A figure that has only a sentence, in place of one that has nothing to show."""
+    figure, axes = plt.subplots(figsize=(theme.WIDTH, 1.5), layout="constrained")
+    say(axes, text)
+    return figure
+
+
 def say(axes: Axes, text: str) -> None:
-    """Write a sentence into a panel in which there is nothing to draw."""
+    """Write a sentence into a panel that has nothing to show."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=theme.QUIET)
     axes.set(xticks=[], yticks=[])

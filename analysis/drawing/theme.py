@@ -7,10 +7,11 @@ import matplotlib
 import seaborn as sns
 from matplotlib.figure import Figure
 
-WIDTH = 11.0  # inches, about the width of a column of the report, so that type has its true size there
-INK = "#2b2b2b"
-QUIET = "#767676"
-# The palette of Okabe & Ito for colour-blind readers, then Tol's muted scheme. Markers differ too, for print.
+WIDTH = 11.0  # inches, about the width of the report's column, so that text has its true size there
+INK = "#2b2b2b"  # the colour of text and of data without a colour of their own
+QUIET = "#767676"  # the colour of lines and words that stay in the background
+# (colour, marker) by algorithm. The colours are those of Okabe & Ito for colour-blind readers, and in FURTHER also
+# those of Tol's muted scheme. The markers differ, too, for print in black and white.
 KNOWN = {
     "reinforce": ("#6b6b6b", "o"),
     "reinforce_baseline": ("#56b4e9", "s"),
@@ -18,7 +19,7 @@ KNOWN = {
     "a2c": ("#009e73", "D"),
     "ppo": ("#d55e00", "P"),
 }
-FURTHER = [
+FURTHER = [  # for algorithms outside the ladder
     ("#0072b2", "X"),
     ("#cc79a7", "v"),
     ("#332288", "<"),
@@ -29,7 +30,7 @@ FURTHER = [
     ("#aa4499", "d"),
     ("#117733", "8"),
 ]
-PHASE_COLOURS = {
+PHASE_COLOURS = {  # of the parts of a run's time
     "start_up": "#c9c9c9",
     "stepping": "#3d4f63",
     "acting": "#7690a8",
@@ -38,20 +39,22 @@ PHASE_COLOURS = {
     "rest": "#b3c2d0",
     "evaluating": "#e4e8ec",
 }
-SIDE_COLOURS = {"bare": QUIET, "ours": "#d55e00", "peer": "#0072b2"}  # of the benchmark
+SIDE_COLOURS = {"bare": QUIET, "ours": "#d55e00", "peer": "#0072b2"}  # of the benchmark's contestants
 
 
 @dataclass(frozen=True)
 class Look:
-    """Colour and marker of an algorithm."""
+    """The colour and the marker of an algorithm in all figures."""
 
     colour: str
     marker: str
 
 
 def looks(algorithms: list[str]) -> dict[str, Look]:
-    """The look of each algorithm. Those of the ladder have fixed ones; others take the next free one in the grid's
-    order.
+    """The look of each algorithm, by name.
+
+    The algorithms of the ladder have fixed looks. The others get those of FURTHER in the order of `algorithms`, and
+    share looks if there are more of them.
     """
     others = [name for name in algorithms if name not in KNOWN]
     further = {name: FURTHER[index % len(FURTHER)] for index, name in enumerate(others)}
@@ -59,7 +62,10 @@ def looks(algorithms: list[str]) -> dict[str, Look]:
 
 
 def apply() -> None:
-    """Set the parameters of seaborn and matplotlib. Text stays text in SVG, and equal tables give equal bytes."""
+    """Set the parameters of seaborn and matplotlib for all figures.
+
+    Text stays text in SVG files, and equal tables give equal bytes.
+    """
     matplotlib.use("agg")
     sns.set_theme(
         context="paper",
@@ -97,7 +103,7 @@ def apply() -> None:
 
 
 def image_bytes(figure: Figure, kind: str) -> bytes:
-    """The figure as the bytes of an svg or png file, without a date."""
+    """The figure as the bytes of a file without a date; `kind` is "svg" or "png"."""
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else None
     figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)

@@ -1,4 +1,4 @@
-"""Claims about gradients, judged from the tables of the laboratory."""
+"""Claims about gradients, tested on the tables of the gradient laboratory."""
 
 from typing import Any
 
@@ -22,11 +22,11 @@ from analysis.sections.laboratory.tables import PROBE, as_trained
 from analysis.statistics.gradients import Estimate
 from analysis.words import enumerate_text
 
-WITHOUT_CRITIC = ("none", "compatible")
+WITHOUT_CRITIC = ("none", "compatible")  # entries of the column `critic` that a claim cannot ask for
 
 
 def compare_gradients(grid: Grid, comparison: dict[str, Any], gradients: pd.DataFrame) -> Tested:
-    """A comparison tested on measurements of the gradient laboratory."""
+    """Test a comparison on `gradients`, the table of the gradient laboratory; the verdict is not yet set."""
     asked = [probe for probe in grid.probes if wanted(comparison, probe)]
     about = {tuple(probe[name] for name in PROBE) for probe in asked}
     here = [place in about for place in gradients[PROBE].itertuples(index=False, name=None)]
@@ -62,7 +62,7 @@ def compare_gradients(grid: Grid, comparison: dict[str, Any], gradients: pd.Data
 
 
 def figure_of(found: Tested, exact: bool) -> str | None:
-    """The figure that shows what is compared; a table does where there is none."""
+    """The name of the figure that shows the comparison; None where no figure shows it."""
     if exact:
         return "exact_problems"
     if any(side["gae_lambda"] is not None for side in found.comparison["sides"]):
@@ -71,7 +71,10 @@ def figure_of(found: Tested, exact: bool) -> str | None:
 
 
 def wanted(comparison: dict[str, Any], probe: dict[str, Any]) -> bool:
-    """Whether the comparison is about this frozen policy; what was not trained has no share of training."""
+    """Whether the comparison is about the frozen policy of this probe of the grid.
+
+    The policies of exact problems are not trained, so `from_fraction` does not apply to them.
+    """
     of_task = {"all": not probe["exact"], "exact": probe["exact"]}
     chosen = comparison["tasks"]
     here = of_task[chosen] if isinstance(chosen, str) else probe["task"] in chosen
@@ -79,9 +82,10 @@ def wanted(comparison: dict[str, Any], probe: dict[str, Any]) -> bool:
 
 
 def side_rows(comparison: dict[str, Any], side: dict[str, Any], table: pd.DataFrame) -> pd.DataFrame:
-    """The measurements of one side, from those at the policies that the comparison is about.
+    """The rows of one side of a comparison.
 
-    Cosines are those of the advantages as algorithms train with them; variance and bias are those of raw ones.
+    `table` has the rows of `gradients` at the policies that the comparison is about. Cosines are those of the
+    advantages with which the algorithms train; variance and bias are those of raw advantages.
     """
     if side["algorithm"] is None:
         table = table[(table["kind"] == "gae") & np.isclose(table["gae_lambda"].astype(float), side["gae_lambda"])]
@@ -99,7 +103,10 @@ def side_rows(comparison: dict[str, Any], side: dict[str, Any], table: pd.DataFr
 
 
 def what_was_not_measured(found: Tested, rows: list[pd.DataFrame], measured: pd.DataFrame) -> str:
-    """Why a task has no policy at which both sides were measured."""
+    """Why a task has no policy at which both sides were measured, in words.
+
+    `rows` are the measurements of each side, `measured` are the measurements of all estimators on the task.
+    """
     if measured.empty:
         return "none of its frozen policies has been measured yet"
     for side, title, of in zip(found.comparison["sides"], found.sides, rows, strict=True):
@@ -116,10 +123,13 @@ def what_was_not_measured(found: Tested, rows: list[pd.DataFrame], measured: pd.
 
 
 def gradient_place(found: Tested, task: str, rows: pd.DataFrame) -> Place:
-    """The comparison at the frozen policies of one task."""
+    """The comparison at the frozen policies of one task.
+
+    `rows` has the measurements of both sides side by side, as `effect_at` reads them.
+    """
     effects = []
     for _, policy in rows.groupby(PROBE, sort=False):
-        several = [effect_at(found, row) for _, row in policy.iterrows()]  # one per γ, from the same batches
+        several = [effect_at(found, row) for _, row in policy.iterrows()]  # one for each γ, all from the same batches
         effects.append(Estimate(*np.mean([[e.value, e.low, e.high] for e in several], axis=0)))
     known = [effect for effect in effects if np.isfinite(effect.value)]
     unknown = "there is no variance" if found.metric.ratio else "the true gradient cannot be told from noise"
@@ -132,7 +142,11 @@ def gradient_place(found: Tested, task: str, rows: pd.DataFrame) -> Place:
 
 
 def effect_at(found: Tested, row: pd.Series) -> Estimate:
-    """Of one frozen policy: the value of a single side, or the difference of two; of logarithms for a ratio."""
+    """The effect at one frozen policy: the value of a single side, or the difference of two sides.
+
+    For a metric that is a ratio, these are the logarithm and the difference of logarithms. `row` has the columns of the
+    metric; those of the second side end in " of second".
+    """
     sides = []
     for suffix in ("", " of second")[: len(found.sides)]:
         ends = [float(row[f"{found.metric.column}{end}{suffix}"]) for end in ("", "_low", "_high")]

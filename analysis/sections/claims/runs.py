@@ -1,4 +1,4 @@
-"""Claims about runs, judged from scores and learning curves."""
+"""Claims about runs, tested on scores and learning curves."""
 
 from typing import Any
 
@@ -8,12 +8,15 @@ from analysis.reading.grid import Grid
 from analysis.sections.claims.verdicts import Place, Tested, effect_of_runs, effect_over, side_title
 from analysis.words import enumerate_text
 
-LEARNING_STEPS = 100_000  # that learning per step is given for
+LEARNING_STEPS = 100_000  # environment steps to which learning per step refers
 
 
 def run_values(grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """scores with what claims need besides. drop: from the highest point of a run's normalised learning curve (moving
-    average) to its last; share_of_budget: steps to threshold of all steps, 1 for a run that did not get there.
+    """The table `scores` with three further columns that claims need.
+
+    - `learning_per_step`: the normalised score per LEARNING_STEPS steps of the budget
+    - `drop`: from the highest point of a run's normalised learning curve (moving average) down to its last point
+    - `share_of_budget`: the steps to the threshold divided by the budget; 1 where the run did not reach the threshold
     """
     keys = ["task", "algorithm", "seed"]
     averages = curves.groupby(keys, sort=False)["moving_average"].agg(["max", "last"]).reset_index()
@@ -27,7 +30,7 @@ def run_values(grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame) -> pd.Dat
 
 
 def compare_runs(grid: Grid, comparison: dict[str, Any], runs: pd.DataFrame) -> Tested:
-    """A comparison tested on runs, as `run_values` gives them."""
+    """Test a comparison on `runs`, the table that `run_values` returns; the verdict is not yet set."""
     found = Tested(comparison, [side_title(grid, side, ()) for side in comparison["sides"]])
     found.figure = found.metric.figure
     tasks = grid.tasks if comparison["tasks"] == "all" else comparison["tasks"]
@@ -38,7 +41,7 @@ def compare_runs(grid: Grid, comparison: dict[str, Any], runs: pd.DataFrame) -> 
 
 
 def run_place(grid: Grid, found: Tested, task: str, runs: pd.DataFrame) -> Place:
-    """The comparison on one task, from its runs."""
+    """The comparison on one task; `runs` has the rows of this task."""
     names = [side["algorithm"] for side in found.comparison["sides"]]
     if task not in grid.tasks:
         return Place(task, note="not a task of the grid", lacking=True)
@@ -57,7 +60,7 @@ def run_place(grid: Grid, found: Tested, task: str, runs: pd.DataFrame) -> Place
         if len(side) < (asked := len(grid.requested(task, name)))
     ]
     notes = [f"fewer runs than asked for ({enumerate_text(short)})"] if short else []
-    # Where all runs count as the whole budget, their difference of 0 is no finding.
+    # Where no run reached the threshold, all count as the whole budget, so their difference of 0 says nothing.
     decides = not of_threshold or any(side["reached"].any() for side in sides)
     if not decides:
         notes.append(
@@ -68,7 +71,10 @@ def run_place(grid: Grid, found: Tested, task: str, runs: pd.DataFrame) -> Place
 
 
 def not_controlled(grid: Grid, comparison: dict[str, Any], task: str) -> str:
-    """What is wrong with a comparison of two sides that must differ in certain settings alone, on one task."""
+    """Why a comparison on one task is not controlled, in words; empty where it is.
+
+    A comparison with `differing_in` is controlled where its two sides differ in exactly these settings.
+    """
     allowed = comparison["differing_in"]
     if not allowed or len(comparison["sides"]) < 2:
         return ""

@@ -1,4 +1,4 @@
-"""The verdict of every claim, and of every task or policy that it rests on."""
+"""The tables of claims: the verdict of every claim and comparison, and what each task says by itself."""
 
 from typing import Any
 
@@ -31,7 +31,10 @@ from analysis.words import enumerate_text
 def judged(
     grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame, gradients: pd.DataFrame
 ) -> list[tuple[dict[str, Any], list[Tested]]]:
-    """Every claim of the grid and what came out of each of its comparisons."""
+    """Test the claims of the grid: every claim with its tested comparisons.
+
+    `scores`, `curves` and `gradients` are the tables of these names. Raises ResultsError for an unknown metric.
+    """
     check_metrics(grid)
     runs = run_values(grid, scores, curves)
     return [
@@ -41,7 +44,7 @@ def judged(
 
 
 def claims(judged: list[tuple[dict[str, Any], list[Tested]]]) -> pd.DataFrame:
-    """A row per claim and comparison."""
+    """The table `claims`: a row per claim and comparison."""
     rows = []
     for claim, tested in judged:
         verdict = verdict_of_all([found.verdict for found in tested], claim["rule"])
@@ -54,7 +57,7 @@ def claims(judged: list[tuple[dict[str, Any], list[Tested]]]) -> pd.DataFrame:
 
 
 def claim_tasks(judged: list[tuple[dict[str, Any], list[Tested]]]) -> pd.DataFrame:
-    """A row per claim, comparison and task or policy."""
+    """The table `claim_tasks`: a row per claim, comparison and task."""
     rows = [
         {"claim": claim["id"], "comparison": number, **place_row(found, place)}
         for claim, tested in judged
@@ -76,7 +79,7 @@ def check_metrics(grid: Grid) -> None:
 
 
 def comparison_row(found: Tested) -> dict[str, Any]:
-    """What a comparison asks and what came out, without its key."""
+    """The columns about a comparison: its question, its effect and its verdict, without the keys of the table."""
     low, high = region(found.comparison, found.metric)
     counts = [sum(counts) for counts in zip(*(place.n for place in found.present), strict=True)] or [0, 0]
     policies = [shown(policy, found).value for place in found.present for policy in place.policies]
@@ -105,7 +108,10 @@ def comparison_row(found: Tested) -> dict[str, Any]:
 
 
 def place_row(found: Tested, place: Place) -> dict[str, Any]:
-    """A comparison on one task, without its key; its verdict is what its own interval says."""
+    """The columns about a comparison on one task, without the keys of the table.
+
+    The verdict is that of the interval on this task alone.
+    """
     row = {"task": place.task, "note": place.note or None}
     if place.effect is None:
         return {**row, "verdict": UNTESTABLE if place.lacking else UNDECIDED}
@@ -117,7 +123,10 @@ def place_row(found: Tested, place: Place) -> dict[str, Any]:
 
 
 def compare(grid: Grid, comparison: dict[str, Any], runs: pd.DataFrame, gradients: pd.DataFrame) -> Tested:
-    """One comparison on what has been run and measured."""
+    """Test one comparison on the runs that have finished, or on the gradients that have been measured.
+
+    `runs` is the table that `run_values` returns, `gradients` the table of that name.
+    """
     named = [side["algorithm"] for side in comparison["sides"]]
     absent = [name for name in named if name is not None and name not in grid.algorithms]
     if absent:

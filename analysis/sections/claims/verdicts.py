@@ -1,30 +1,33 @@
-"""The verdicts on claims: what grid.json states, tested on the tables of runs and of the gradient laboratory.
+"""The verdicts on claims: the claims of grid.json, tested on the tables of runs and of the gradient laboratory.
 
-A comparison measures an effect with a 95 % interval, and says which effects are those claimed: in the claimed direction
-and at least as large as the smallest effect of interest, or, where sides are claimed to be equal, no larger than it.
+A comparison measures an effect with a 95 % interval. The claimed effects are those in the claimed direction that are at
+least as large as the smallest effect of interest. Where the claim is that two sides are equal, the claimed effects are
+those that are at most as large as the smallest effect of interest.
 
-    supported      every effect in the interval is one of those
-    contradicted   none is: the opposite holds, or there is nothing of that size
-    undecided      some are and some are not, or there is no interval
+    supported      every effect in the interval is a claimed effect
+    contradicted   no effect in the interval is a claimed effect: the opposite holds, or the effect is too small
+    undecided      some effects in the interval are claimed effects and some are not, or there is no interval
 
-For equality these are two one-sided tests (TOST) at 2.5 % each, and it must hold at every frozen policy and on every
-task: an average would dilute what is not equal, above all a bias, which is never below 0. So the effect shown is the
-one that is furthest off, and decides; that all must pass is a test of the same level without any correction
-(intersection–union). An average supports or contradicts nothing where leaving out one task turns its sign, nor where
-fewer than half of the frozen policies can be measured. Of several comparisons a claim needs all, and then one
-contradiction is enough to contradict it; or it needs any, and then all of them must contradict it.
+Equality is tested by two one-sided tests (TOST) at 2.5 % each. It must hold at every frozen policy and on every task,
+because an average could hide inequality at one of them; this is so above all for a bias, which is never below 0. So the
+effect that is furthest off is shown and decides. Since all of these tests must pass, the level needs no correction
+(intersection–union test).
 
-Runs: the effect is the mean over tasks of the difference of the two means over runs, with equal weight for every task,
-and its interval Welch's t with Satterthwaite's degrees of freedom, since a percentile bootstrap is too short for the
-five or ten runs of a task. A task with a single run on a side has no interval, and an average that holds it has none.
+An average is undecided where leaving out one task changes its sign, and where fewer than half of the frozen policies
+can be measured. By the rule "all", a claim needs all of its comparisons, and one contradiction contradicts it. By the
+rule "any", it needs one of them, and only if all are contradicted is the claim contradicted.
 
-Gradient laboratory: at each frozen policy the difference of two measurements, or of their logarithms where the effect
-is a ratio; then the mean over a task's policies, and over tasks. 95 % intervals are combined as those of a sum (Zou &
-Donner, 2008: the distances from the value to the ends are added in squares). Both sides were measured on the same
-batches and are treated as independent, which makes the interval rather too wide; against REINFORCE's variance nothing
-is combined, since its ratio was measured as one.
+Runs: the effect is the mean over tasks of the difference of the two means over runs, with equal weight for every task.
+Its interval is Welch's t with Satterthwaite's degrees of freedom, because a percentile bootstrap is too short for the
+five or ten runs of a task. A task with a single run on a side has no interval, and so an average over it has none.
 
-Tasks and policies are those that are there, no sample of others: no interval says anything of a task that was not run.
+Gradient laboratory: the effect at a frozen policy is the difference of two measurements, or of their logarithms where
+the effect is a ratio. It is averaged over a task's policies, and then over tasks. 95 % intervals are combined as those
+of a sum (Zou & Donner, 2008: the distances from the value to the ends are added in squares). Both sides are treated as
+independent although they were measured on the same batches, so the interval is rather too wide. A ratio to REINFORCE's
+variance was measured as one number, so its interval needs no combining.
+
+The tasks and policies are no sample of other ones: no interval says anything about a task that was not run.
 """
 
 from collections.abc import Iterable
@@ -46,16 +49,17 @@ VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, UNTESTABLE)
 
 @dataclass(frozen=True)
 class Metric:
-    """What a comparison measures: the column it stands in, and what its effect is."""
+    """A quantity that comparisons measure, and how its effect is computed."""
 
-    column: str
-    of_runs: bool
-    ratio: bool = False  # the effect is the ratio of the sides, of one side its value; else their difference
-    nonnegative: bool = False  # a value cannot be below 0, so that noise makes it too large
-    figure: str | None = None  # that shows it
-    largest: float = np.inf  # that an effect can be, either way
+    column: str  # the column of the table that has the quantity
+    of_runs: bool  # whether it is measured on runs; otherwise in the gradient laboratory
+    ratio: bool = False  # whether the effect of two sides is their ratio; otherwise it is their difference
+    nonnegative: bool = False  # whether a value cannot be below 0, so that noise makes it too large
+    figure: str | None = None  # the figure that shows the quantity
+    largest: float = np.inf  # the largest absolute value that an effect can have
 
 
+# The fields of each metric, by its name in a grid.
 ABOUT = {
     "final_score": {"column": "normalized", "figure": "final_scores"},
     "auc": {"column": "normalized_auc", "figure": "sample_efficiency"},
@@ -75,64 +79,72 @@ METRICS = {
 
 @dataclass
 class Place:
-    """A comparison on one task. Without an effect, `note` says why, and `lacking` whether it was never measured:
-    else what was measured says nothing.
+    """A comparison on one task.
+
+    Where there is no effect, `note` gives the reason. `lacking` is then true if nothing was measured, and false if the
+    measurements say nothing.
     """
 
     task: str
-    effect: Estimate | None = None  # of logarithms where it is a ratio
-    values: tuple[np.ndarray, ...] = ()  # of each side's runs
+    effect: Estimate | None = None  # of logarithms where the metric is a ratio
+    values: tuple[np.ndarray, ...] = ()  # for each side, the values [n] of its runs
     policies: list[Estimate] = field(default_factory=list)  # the effects at single policies
-    n: tuple[int, ...] = ()  # runs, or frozen policies, of each side
-    asked: int = 0  # frozen policies of the task that the comparison is about
+    n: tuple[int, ...] = ()  # for each side, the number of its runs or frozen policies
+    asked: int = 0  # the number of frozen policies of the task that the comparison is about
     note: str = ""
     lacking: bool = False
-    decides: bool = True  # False: it counts in the average, but by itself says nothing
+    decides: bool = True  # False: the task counts in the average, but says nothing by itself
 
 
 @dataclass
 class Tested:
-    """A comparison with its effect over all its tasks, its verdict, and why that is so."""
+    """A comparison with its effect over all of its tasks, its verdict, and the reason for the verdict."""
 
-    comparison: dict[str, Any]
-    sides: list[str]
-    places: list[Place] = field(default_factory=list)
-    effect: Estimate = field(default_factory=Estimate)
+    comparison: dict[str, Any]  # as in grid.json
+    sides: list[str]  # the titles of its sides
+    places: list[Place] = field(default_factory=list)  # one per task
+    effect: Estimate = field(default_factory=Estimate)  # of logarithms where the metric is a ratio
     verdict: str = UNTESTABLE
     reason: str = ""
     figure: str | None = None
     against: list[str] = field(default_factory=list)  # tasks whose own interval says the opposite of the average's
-    rests_on: list[str] = field(default_factory=list)  # tasks without any one of which the verdict would be another
-    without: dict[str, Estimate] = field(default_factory=dict)  # the effect with a task left out
+    rests_on: list[str] = field(default_factory=list)  # tasks; without any one of them the verdict would differ
+    without: dict[str, Estimate] = field(default_factory=dict)  # by task, the effect over all other tasks
 
     @property
     def equality(self) -> bool:
+        """Whether the claim is that two sides are equal."""
         return self.comparison["direction"] == "equal"
 
     @property
     def metric(self) -> Metric:
+        """The metric of the comparison."""
         return METRICS[self.comparison["metric"]]
 
     @property
     def present(self) -> list[Place]:
+        """The tasks that have an effect."""
         return [place for place in self.places if place.effect is not None]
 
 
 def shown(effect: Estimate, found: Tested) -> Estimate:
-    """The effect as it is reported: a ratio itself, not its logarithm."""
+    """The effect as it is reported: for a ratio, the ratio itself instead of its logarithm."""
     if not found.metric.ratio:
         return effect
     return Estimate(*(float(np.exp(value)) for value in (effect.value, effect.low, effect.high)))
 
 
 def ends(effect: Estimate, name: str = "") -> dict[str, float]:
-    """The columns of an effect: `name`, and of its interval."""
+    """The columns of an effect and of the ends of its interval: name, name_low and name_high.
+
+    Without a name, they are called effect, low and high.
+    """
     named = (name, f"{name}_low", f"{name}_high") if name else ("effect", "low", "high")
     return dict(zip(named, (effect.value, effect.low, effect.high), strict=True))
 
 
 def region(comparison: dict[str, Any], metric: Metric) -> tuple[float, float]:
-    """The effects that are claimed, from and to."""
+    """The lowest and the highest effect that is claimed, as effects are reported; −∞ or ∞ where there is no limit."""
     neutral, smallest = float(metric.ratio), comparison["smallest_effect"]
     return {
         "higher": (neutral + smallest, np.inf),
@@ -142,7 +154,7 @@ def region(comparison: dict[str, Any], metric: Metric) -> tuple[float, float]:
 
 
 def verdict_of(effect: Estimate, low: float, high: float) -> str:
-    """Whether all, none, or some of the interval's effects are among those that are claimed."""
+    """The verdict on an effect: whether all, none, or some effects in its interval are from `low` to `high`."""
     if np.isnan(effect.low):
         return UNDECIDED
     if low <= effect.low and effect.high <= high:
@@ -151,7 +163,7 @@ def verdict_of(effect: Estimate, low: float, high: float) -> str:
 
 
 def verdict_of_all(verdicts: list[str], rule: str) -> str:
-    """Of a claim: all of its comparisons must support it, or any of them."""
+    """The verdict on a claim from the verdicts on its comparisons; `rule` is "all" or "any"."""
     decisive, needed = (CONTRADICTED, SUPPORTED) if rule == "all" else (SUPPORTED, CONTRADICTED)
     for verdict in (decisive, UNTESTABLE, UNDECIDED) if rule == "all" else (decisive, UNDECIDED, UNTESTABLE):
         if verdict in verdicts:
@@ -160,7 +172,7 @@ def verdict_of_all(verdicts: list[str], rule: str) -> str:
 
 
 def judge(found: Tested) -> Tested:
-    """The comparison with its verdict and the reason for it."""
+    """Set the verdict on a comparison and the reason for it, in place; returns the comparison."""
     if not found.present:
         measured = [place for place in found.places if not place.lacking]
         found.verdict = UNDECIDED if measured else UNTESTABLE
@@ -191,7 +203,10 @@ def judge(found: Tested) -> Tested:
 
 
 def weigh_tasks(found: Tested) -> None:
-    """Which tasks say the opposite of an average, and how it would be without each of them."""
+    """Set, in place, which tasks say the opposite of the average, and on which tasks the verdict rests.
+
+    Claims of equality have no average, so nothing is set for them.
+    """
     if found.equality:
         return
     claimed, opposed = region(found.comparison, found.metric), {SUPPORTED: CONTRADICTED, CONTRADICTED: SUPPORTED}
@@ -208,22 +223,24 @@ def weigh_tasks(found: Tested) -> None:
     found.rests_on = [
         task
         for task, verdict in others.items()
-        if verdict != found.verdict and (len(others) > 2 or turns(found, task))  # of two, each one decides much
+        # Where there are only two tasks, the verdict often changes without one of them, so only a changed sign counts.
+        if verdict != found.verdict and (len(others) > 2 or turns(found, task))
     ]
 
 
 def turns(found: Tested, task: str) -> bool:
-    """Whether the effect has the other sign without the task; of a ratio, its logarithm."""
+    """Whether the effect (the logarithm, for a ratio) has the other sign without the task."""
     return found.without[task].value * found.effect.value < 0
 
 
 def too_little(found: Tested) -> list[str]:
-    """Why an interval that supports or contradicts a claim is not enough."""
+    """The reasons, in words, why an interval that supports or contradicts the claim does not decide it."""
     if not any(place.decides for place in found.present):
         return list(dict.fromkeys(place.note for place in found.present))
     said = []
     known, asked = (sum(of) for of in zip(*((len(p.policies), p.asked) for p in found.places), strict=True))
-    if 2 * known < asked and not (found.equality and found.verdict == CONTRADICTED):  # there a single policy is enough
+    # One policy is enough to contradict equality; otherwise half of the policies must be measurable.
+    if 2 * known < asked and not (found.equality and found.verdict == CONTRADICTED):
         said.append(f"measurable at {known} of {asked} policies")
     if turned := [task for task in found.rests_on if turns(found, task)]:
         said.append(f"without {' or without '.join(turned)} the effect has the other sign")
@@ -231,7 +248,7 @@ def too_little(found: Tested) -> list[str]:
 
 
 def effect_over(found: Tested, places: list[Place]) -> Estimate:
-    """The effect over these tasks: their average, or of equality the one that is furthest off."""
+    """The effect over some tasks, all with an effect: their average, or for equality the effect furthest off."""
     if found.equality:
         return furthest(found, [place.effect for place in places])
     if found.metric.of_runs:
@@ -240,16 +257,19 @@ def effect_over(found: Tested, places: list[Place]) -> Estimate:
 
 
 def effect_of_runs(values: list[tuple[np.ndarray, ...]], metric: Metric) -> Estimate:
-    """The mean over tasks of the difference of the means of two sides' runs, or of one side's mean: per task the runs
-    of each side, ([n],) or ([n], [m]).
+    """The mean over tasks of the difference of two sides' means over runs, or of one side's mean over runs.
+
+    `values` holds for each task the values of each side's runs, ([n],) or ([n], [m]).
     """
     found = difference(*([*side] for side in zip(*values, strict=True)))
     return possible(Estimate(found.value, found.low, found.high), metric)
 
 
 def furthest(found: Tested, effects: list[Estimate]) -> Estimate:
-    """Of effects that should all be within what counts as equal, the one that decides the verdict on all: one outside,
-    else one without an interval, else the one whose interval reaches furthest.
+    """The effect that decides on equality, for which all `effects` must be in the claimed region.
+
+    This is an effect outside the region; if there is none, an effect without an interval; otherwise the effect whose
+    interval reaches furthest.
     """
     low, high = region(found.comparison, found.metric)
 
@@ -262,14 +282,14 @@ def furthest(found: Tested, effects: list[Estimate]) -> Estimate:
 
 
 def possible(effect: Estimate, metric: Metric) -> Estimate:
-    """An effect whose interval ends where effects do."""
+    """The effect with the ends of its interval clipped to values that an effect of the metric can have."""
     return Estimate(
         effect.value, *(float(np.clip(end, -metric.largest, metric.largest)) for end in (effect.low, effect.high))
     )
 
 
 def left_out(places: Iterable[Place]) -> str | None:
-    """Tasks by the reason for which they do not count."""
+    """The tasks that do not count, with the reason for each, in words; None where `places` is empty."""
     by_reason: dict[str, list[str]] = {}
     for place in places:
         by_reason.setdefault(place.note, []).append(place.task)
@@ -277,7 +297,10 @@ def left_out(places: Iterable[Place]) -> str | None:
 
 
 def side_title(grid: Grid, side: dict[str, Any], critics: Iterable[str]) -> str:
-    """An algorithm's title, with the critic that it was measured with in the gradient laboratory."""
+    """The title of a side of a comparison: its algorithm, with the critic in the gradient laboratory in brackets.
+
+    `critics` are the critics with which the side was measured. The first of them is named, or else the claim's critic.
+    """
     if side["algorithm"] is not None and side["algorithm"] not in grid.algorithms:
         return side["algorithm"]
     critic = next(iter(critics), side["critic"] or "none")
@@ -287,15 +310,15 @@ def side_title(grid: Grid, side: dict[str, Any], critics: Iterable[str]) -> str:
 
 
 def has_floor(found: Tested) -> bool:
-    """Whether the effect itself, and not only either side, cannot be below 0."""
+    """Whether the effect cannot be below 0, which is so for a single side with values that cannot be below 0."""
     return found.metric.nonnegative and len(found.sides) == 1
 
 
 def average(effects: list[Estimate], *, floor: bool) -> Estimate:
-    """Mean of independent measurements with its interval.
+    """The mean of independent measurements with its interval (Zou & Donner, 2008).
 
-    Values that cannot be below 0 have a mean that noise makes too large; where there is such a `floor` the lower end is
-    therefore the mean of the lower ends.
+    `floor` says that values cannot be below 0. Noise then makes their mean too large, so the lower end of the interval
+    is the mean of the lower ends.
     """
     value, n = float(np.mean([effect.value for effect in effects])), len(effects)
     low = value - distance(*(below(effect) for effect in effects)) / n
@@ -304,14 +327,18 @@ def average(effects: list[Estimate], *, floor: bool) -> Estimate:
 
 
 def below(effect: Estimate) -> float:
-    """From the value down to the end of the interval; 0 where the value was clipped and lies outside it."""
+    """The distance from the value down to the end of the interval; NaN without an interval.
+
+    It is 0 where the value was clipped and lies below the interval.
+    """
     return max(effect.value - effect.low, 0.0) if np.isfinite(effect.low) else np.nan
 
 
 def above(effect: Estimate) -> float:
+    """The distance from the value up to the end of the interval, as `below`."""
     return max(effect.high - effect.value, 0.0) if np.isfinite(effect.high) else np.nan
 
 
 def distance(*parts: float) -> float:
-    """√ of the sum of squares."""
+    """The square root of the sum of the squares."""
     return float(np.linalg.norm(parts))

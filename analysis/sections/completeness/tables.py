@@ -1,4 +1,4 @@
-"""Every requested cell, study and probe with its state."""
+"""The tables of completeness: every requested cell, study and probe with its state."""
 
 import pandas as pd
 
@@ -9,8 +9,10 @@ from analysis.status import last_line
 
 
 def ledger(grid: Grid, states: list[State]) -> pd.DataFrame:
-    """Every requested cell with its state; `seconds` is wall-clock time. A run of another grid counts, since settings,
-    task, steps and seed are all that it depends on, and says so.
+    """The table `ledger`: every requested cell with its state; `seconds` is wall-clock time.
+
+    A run that was made for another grid counts, too, because a run depends on its settings, task, steps and seed alone;
+    its note names the other grid.
     """
     rows = []
     for cell, state, run in states:
@@ -30,7 +32,7 @@ def ledger(grid: Grid, states: list[State]) -> pd.DataFrame:
 
 
 def ledger_jobs(grid: Grid, jobs: list[Job]) -> pd.DataFrame:
-    """Every study and probe that was asked for with its state."""
+    """The table `ledger_jobs`: every requested study and probe with its state."""
     rows = [
         {"kind": kind, "directory": directory, "state": state}
         | ({"note": f"failed or interrupted; {end_of_log(grid, directory)}"} if state == "failed" else {})
@@ -40,7 +42,10 @@ def ledger_jobs(grid: Grid, jobs: list[Job]) -> pd.DataFrame:
 
 
 def end_of_log(grid: Grid, directory: str) -> str:
-    """What the log of a job without a result says last: why it failed, or how far it was when it was killed."""
+    """The last line of a job's log, in words: why the job failed, or how far it was when it was killed.
+
+    `directory` is the job's directory, relative to the grid's results.
+    """
     log = f"logs/{directory}.log"
     text = (grid.folder / log).read_text(encoding="utf-8", errors="replace")
     end = last_line(text)

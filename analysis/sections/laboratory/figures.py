@@ -1,4 +1,4 @@
-"""The gradient laboratory's figures: gradients or critics (DataFrame) in, Figure out."""
+"""The figures of the gradient laboratory; each is made from the table `gradients` or the table `critics`."""
 
 from collections.abc import Callable, Iterable
 
@@ -12,25 +12,25 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, ScalarFormatter
 
 from analysis.drawing import theme
-from analysis.drawing.panels import line_handles, log_axis, named_rows, rows, say
+from analysis.drawing.panels import algorithms_of, legend, line_handles, log_axis, named_rows, rows, say, sentence
 from analysis.reading.grid import Grid
 from analysis.sections.laboratory.tables import as_trained, estimator_title, main_size, place_titles
 from analysis.words import short_name
 
-LINES = {"fitted": "--", "wrong": "--"}  # of critics; all others are solid
+LINES = {"fitted": "--", "wrong": "--"}  # line styles of critics; all other critics have solid lines
 CRITIC_COLOURS = {"trained": "#3d4f63", "fitted": "#c77f1f", "exact": "#3d4f63", "wrong": "#c77f1f"}
-SAME = {"linestyle": ":", "linewidth": 1}  # as much variance as REINFORCE
-CEILING = {"linestyle": "-", "linewidth": 0.8}
-EXPECTED = {  # on an exact problem: colour behind the row, text
+SAME = {"linestyle": ":", "linewidth": 1}  # the line at as much variance as REINFORCE
+CEILING = {"linestyle": "-", "linewidth": 0.8}  # the line at the cosine that the noisy reference itself would reach
+EXPECTED = {  # on an exact problem, by what theory says: the colour behind the row, and its text in the legend
     "biased": ("#f6ead9", "theory: biased (white: unbiased)"),
     "": ("#f0f0f0", "theory: biased if it bootstraps"),
 }
-SURPRISING = "#d55e00"
-BEYOND = 10.0  # the factor by which an axis of variances reaches beyond the points; an interval may be far longer
+SURPRISING = "#d55e00"  # the colour of a bias that theory excludes
+BEYOND = 10.0  # the factor by which an axis of variances reaches beyond the points; intervals may be far longer
 
 
 def gradient_variance(grid: Grid, gradients: pd.DataFrame) -> Figure:
-    """A panel per task: every algorithm's variance as a multiple of REINFORCE's, along training."""
+    """A panel per task: every algorithm's variance as a multiple of REINFORCE's, against the share of training."""
     table = main_size(gradients, exact=False)
     table = table[(table["kind"] == "algorithm") & table["ratio"].notna()]
     if table.empty:
@@ -51,18 +51,18 @@ def gradient_variance(grid: Grid, gradients: pd.DataFrame) -> Figure:
     figure.supxlabel("share of training (%)", fontsize=9)
     figure.supylabel("variance, as a multiple of REINFORCE’s", fontsize=9)
     further = [*critic_handles(table["critic"]), *line_handles({"as much as REINFORCE": SAME})]
-    algorithm_legend(figure, grid, table, further)
+    legend(figure, grid, further, algorithms_of(grid, table))
     return figure
 
 
 def gradient_direction(grid: Grid, gradients: pd.DataFrame) -> Figure:
-    """A row per task, a column per fraction of training: cosine with the true gradient against the batch size."""
+    """A row per task, a column per fraction of training: the cosine with the true gradient against the batch size."""
     table = as_trained(gradients[gradients["exact"] == 0])
     table = table[table["critic"].isin(["trained", "none"])]
     if table.empty:
         return nothing(grid)
     figure, panels = fraction_panels(grid, table, sharex=True, sharey=True)
-    present = [algorithm for algorithm in grid.algorithms if (table["algorithm"] == algorithm).any()]
+    present = algorithms_of(grid, table)
     shift = table["algorithm"].map(present.index) - (len(present) - 1) / 2  # so that the intervals stand side by side
     table = table.assign(x=table["episodes"] * 2 ** (0.06 * shift))
     for (place, fraction), axes in panels.items():
@@ -82,12 +82,12 @@ def gradient_direction(grid: Grid, gradients: pd.DataFrame) -> Figure:
             axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=theme.QUIET)
     figure.supxlabel("episodes in a batch", fontsize=9)
     figure.supylabel("cosine with the true gradient", fontsize=9)
-    algorithm_legend(figure, grid, table, line_handles({"ceiling of the plain cosine": CEILING}))
+    legend(figure, grid, line_handles({"ceiling of the plain cosine": CEILING}), algorithms_of(grid, table))
     return figure
 
 
 def gradient_bias_variance(grid: Grid, gradients: pd.DataFrame) -> Figure:
-    """A row per task, a column per fraction: bias against variance of generalised advantages, λ at the points."""
+    """A row per task, a column per fraction of training: bias against variance of GAE, with λ beside the points."""
     table = main_size(gradients, exact=False)
     table = table[(table["kind"] == "gae") & table["ratio"].notna()].sort_values("gae_lambda", kind="stable")
     if table.empty:
@@ -113,7 +113,7 @@ def gradient_bias_variance(grid: Grid, gradients: pd.DataFrame) -> Figure:
                 elinewidth=0.8,
             )
         log_x(axes, here["ratio"])
-        # All values are in view; what an interval reaches beyond a whole length need not be.
+        # All values are in view, but an interval may end outside, beyond a bias of one length of the true gradient.
         top = max(1.35 * here["relative_bias"].max(), min(1.05 * here["relative_bias_high"].max(), 1.0), 0.3)
         axes.set_ylim(-0.05 * top, top)
         axes.axhline(0, color=theme.QUIET, linewidth=0.8, zorder=0.9)
@@ -126,7 +126,10 @@ def gradient_bias_variance(grid: Grid, gradients: pd.DataFrame) -> Figure:
 
 
 def critic_error(grid: Grid, critics: pd.DataFrame) -> Figure:
-    """A panel per task: how much of the returns' variance each critic explains, along training; at −1 what is below."""
+    """A panel per task: how much of the returns' variance each critic explains, against the share of training.
+
+    A value below −1 is drawn at −1 with a mark.
+    """
     table = critics[(critics["exact"] == 0) & critics["explained_variance"].notna()]
     if table.empty:
         return nothing(grid)
@@ -155,12 +158,12 @@ def critic_error(grid: Grid, critics: pd.DataFrame) -> Figure:
 
 
 def exact_problems(grid: Grid, gradients: pd.DataFrame) -> Figure:
-    """A panel per problem with a closed-form gradient, a row per estimator: bias, and where theory expects it."""
+    """A panel per exact problem, a row per estimator: its bias, and whether theory expects a bias."""
     table = main_size(gradients, exact=True)
     if table.empty:
         return nothing(grid)
     tasks = list(dict.fromkeys(table["task"]))
-    keys = ["kind", "algorithm", "gae_lambda", "critic"]  # two discounts of one estimator stand in one row
+    keys = ["kind", "algorithm", "gae_lambda", "critic"]  # without the discount, so that all discounts share a row
     table = table.assign(
         key=[tuple(row) for row in table[keys].astype(object).where(table[keys].notna(), "").to_numpy()]
     )
@@ -200,7 +203,10 @@ def exact_problems(grid: Grid, gradients: pd.DataFrame) -> Figure:
 
 
 def forest_point(axes: Axes, place: int, row) -> None:
-    """One estimator's relative bias with its interval; a note where there is none."""
+    """Draw an estimator's relative bias with its interval, or a dash where there is none.
+
+    `row` is a row of `gradients` as a named tuple; `place` is its place on the vertical axis.
+    """
     if pd.isna(row.relative_bias):
         where = {"transform": axes.get_yaxis_transform(), "va": "center", "color": theme.QUIET, "fontsize": 7}
         axes.text(0.05, place, "–", **where)
@@ -211,21 +217,24 @@ def forest_point(axes: Axes, place: int, row) -> None:
 
 
 def nothing(grid: Grid) -> Figure:
-    """What is shown where no probe has anything to show."""
-    figure, axes = plt.subplots(figsize=(theme.WIDTH, 1.5), layout="constrained")
+    """The figure for a grid whose probes have nothing to show."""
     asked = len(grid.probes)
-    say(axes, f"nothing of the {asked} probes asked for is there" if asked else "this grid asks for no such probe")
-    return figure
+    return sentence(
+        f"nothing of the {asked} probes asked for is there" if asked else "this grid asks for no such probe"
+    )
 
 
 def at(table: pd.DataFrame, place: tuple[str, str], fraction: float | None = None) -> pd.DataFrame:
-    """The rows of a task and source, and of a fraction of training."""
+    """The rows of a (task, source of policies), and, where it is given, of a fraction of training."""
     here = rows(table, task=place[0], source=place[1])
     return here if fraction is None else here[here["fraction"] == fraction]
 
 
 def place_panels(grid: Grid, table: pd.DataFrame) -> tuple[Figure, dict[tuple[str, str], Axes]]:
-    """A titled panel per task and source of policies, at most three side by side."""
+    """A figure with a titled panel per task and source of policies, at most three side by side.
+
+    Returns the figure and the panels by (task, source).
+    """
     titles = place_titles(grid, table)
     columns = min(len(titles), 3)
     lines = -(-len(titles) // columns)
@@ -240,7 +249,11 @@ def place_panels(grid: Grid, table: pd.DataFrame) -> tuple[Figure, dict[tuple[st
 
 
 def fraction_panels(grid: Grid, table: pd.DataFrame, **subplots) -> tuple[Figure, dict[tuple, Axes]]:
-    """A row per task and source of policies, a column per fraction of training."""
+    """A figure with a row of panels per task and source of policies, and a column per fraction of training.
+
+    `subplots` are further arguments of matplotlib's function `subplots`. Returns the figure and the panels by
+    ((task, source), fraction).
+    """
     titles, fractions = place_titles(grid, table), sorted(table["fraction"].unique())
     figure, panels = plt.subplots(
         len(titles),
@@ -267,7 +280,11 @@ def seeds(
     back: Callable = np.asarray,
     forth: Callable = np.asarray,
 ) -> None:
-    """One seed: a line with intervals. Several: each as a thin line, and the mean over them on the scale of `forth`."""
+    """Draw a measure of one algorithm against the column x of `line`.
+
+    A single seed is drawn as a line with intervals. Of several seeds, each is drawn as a thin line, and the mean over
+    seeds as a line with markers. The mean is taken of `forth` of the values; `back` is the inverse function of `forth`.
+    """
     shown = {"color": look.colour, "linestyle": style}
     marked = {"marker": look.marker, "markersize": 4.5, "markeredgewidth": 0, **shown}
     line = line.sort_values("x", kind="stable")
@@ -281,13 +298,19 @@ def seeds(
 
 
 def distances(line: pd.DataFrame, measure: str) -> np.ndarray:
-    """[2, n]: from each value down and up to the ends of its interval; 0 where there is none or the end is nearer."""
+    """The distances [2, n] from each value down and up to the ends of its interval.
+
+    A distance is 0 where there is no interval, and where an end lies on the other side of the value.
+    """
     low, high = line[measure] - line[f"{measure}_low"], line[f"{measure}_high"] - line[measure]
     return np.nan_to_num(np.maximum([low, high], 0))
 
 
 def label_points(axes: Axes, table: pd.DataFrame, x: str, y: str, label: str) -> None:
-    """Labels beside points, from both ends of each line inwards; one that would lie on another is left out."""
+    """Write labels beside points, from both ends of each line inwards.
+
+    `x`, `y` and `label` are columns of `table`. A label that would cover another label is left out.
+    """
     axes.figure.canvas.draw()
     taken: list[np.ndarray] = []
     for _, line in table.groupby(["critic", "gamma"], sort=False):
@@ -302,22 +325,23 @@ def label_points(axes: Axes, table: pd.DataFrame, x: str, y: str, label: str) ->
 
 
 def look_of(grid: Grid, algorithm: str) -> theme.Look:
+    """The look of one algorithm of the grid."""
     return theme.looks(list(grid.algorithms))[algorithm]
 
 
 def training_axis(axes: Axes, table: pd.DataFrame) -> None:
-    """The fractions that there are, in percent."""
+    """Make the horizontal axis one of training, with a tick at every fraction of the table, in percent."""
     ticks = sorted(100 * table["fraction"].unique())
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.margins(x=0.06)
 
 
 def log_x(axes: Axes, values: pd.Series) -> None:
-    """A logarithmic horizontal axis with plain numbers."""
+    """Make the horizontal axis logarithmic, with plain numbers, if any of the values is positive."""
     positive = values[values > 0]
     if len(positive):
         axes.set_xscale("log", nonpositive="mask")
-        low, high = axes.get_xlim()  # with the intervals
+        low, high = axes.get_xlim()  # the limits include the intervals
         axes.xaxis.set_major_locator(
             LogLocator(subs=(1, 2, 5) if high < 20 * low else (1, 3) if high < 500 * low else (1,))
         )
@@ -326,7 +350,7 @@ def log_x(axes: Axes, values: pd.Series) -> None:
 
 
 def critic_handles(critics: Iterable[str], *, coloured: bool = False) -> list[Line2D]:
-    """The line of every critic there is."""
+    """Handles for a legend of the critics, in the order in which `critics` first names them."""
     texts = {"trained": "critic as trained", "fitted": "critic fitted to this policy"}
     return [
         Line2D(
@@ -339,14 +363,3 @@ def critic_handles(critics: Iterable[str], *, coloured: bool = False) -> list[Li
         for critic in dict.fromkeys(critics)
         if critic != "none"
     ]
-
-
-def algorithm_legend(figure: Figure, grid: Grid, table: pd.DataFrame, further: Iterable[Line2D]) -> None:
-    """Every algorithm that is shown, in the grid's order, then the further handles."""
-    present = [algorithm for algorithm in grid.algorithms if (table["algorithm"] == algorithm).any()]
-    handles = [
-        Line2D([], [], color=look.colour, marker=look.marker, markersize=5.5, label=grid.title(algorithm))
-        for algorithm, look in ((algorithm, look_of(grid, algorithm)) for algorithm in present)
-    ]
-    handles += further
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4 if len(handles) > 5 else 5))

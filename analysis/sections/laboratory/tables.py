@@ -1,9 +1,10 @@
-"""results/<grid>/probes → the gradient laboratory's tables, and what they say.
+"""results/<grid>/probes → the tables of the gradient laboratory.
 
-At the frozen policy of a probe every estimator was computed on the same batches. Each is compared at its own discount:
-its variance with that of REINFORCE's Σ_t G_t ∇log π, its expectation with that of a reference that is unbiased. An
-estimator whose advantages are normalised within a batch has another scale in every batch, so only what does not depend
-on scale (cosines, signal-to-noise) is measured of it as it trains, and the rest of its raw advantages.
+At the frozen policy of a probe, every estimator was computed on the same batches. Each estimator is compared at its own
+discount: its variance with the variance of REINFORCE's Σ_t G_t ∇log π, and its expectation with that of an unbiased
+reference. Where an algorithm normalises advantages within a batch, its gradient has another scale in every batch. For
+normalised advantages only measures that do not depend on scale are given (cosines and the signal-to-noise ratio);
+variance and bias are those of the algorithm's raw advantages.
 """
 
 from collections.abc import Iterable
@@ -22,32 +23,35 @@ from analysis.statistics.gradients import Estimate
 from analysis.words import short_name
 from experiments.metrics import FEWEST_BATCHES
 
-PROBE = ["task", "source", "seed", "fraction"]
-DESCRIPTION = ("kind", "algorithm", "critic", "advantages", "gae_lambda", "gamma")
-UNBIASED_WITHIN = 0.25  # of the true gradient's length: an interval from 0 that reaches further decides nothing
+PROBE = ["task", "source", "seed", "fraction"]  # the columns that identify a probe
+DESCRIPTION = ("kind", "algorithm", "critic", "advantages", "gae_lambda", "gamma")  # columns about an estimator
+UNBIASED_WITHIN = 0.25  # of the true gradient's length; "unbiased" needs an interval of the bias that ends within it
 WITHOUT_BIAS = ("none", "exact", "compatible")  # critics with which no estimator is biased
 
 
 def gradients(probes: list[tuple[dict[str, Any], Probe]]) -> pd.DataFrame:
-    """A row per probe, estimator and batch size."""
+    """The table `gradients`: a row per probe, estimator and batch size.
+
+    `probes` has for each probe its entry in grid.json and what was measured.
+    """
     return frame([{**described(*found), **row} for found in probes for row in gradient_rows(found[1])], "gradients")
 
 
 def critics(probes: list[tuple[dict[str, Any], Probe]]) -> pd.DataFrame:
-    """A row per probe, critic and discount."""
+    """The table `critics`: a row per probe, critic and discount; `probes` as for `gradients`."""
     return frame([{**described(*found), **row} for found in probes for row in found[1].about["critics"]], "critics")
 
 
 def described(asked: dict[str, Any], probe: Probe) -> dict[str, Any]:
-    """Which probe a row is of, at which step of training, and whether on an exact problem."""
+    """The columns about a probe: its keys, the environment step of its policy, and whether its problem is exact."""
     about = {name: asked[name] for name in PROBE}
     return {**about, "step": probe.about["probe"]["step"], "exact": int(asked["exact"])}
 
 
 def gradient_rows(probe: Probe) -> list[dict[str, Any]]:
-    """Every estimator at every size it was measured at."""
+    """A row for every estimator and batch size of a probe, without the columns about the probe."""
     batches = {size["episodes"]: size["batches"] for size in probe.about["sizes"]}
-    # The same gradient in expectation, from the most episodes and, among equals, the most pairs of batches.
+    # The batch size whose batches estimate the reference best: it has the most episodes and, among equals, batches.
     pool = max(batches, key=lambda size: (size * batches[size], batches[size]))
 
     @cache
@@ -94,11 +98,17 @@ def gradient_rows(probe: Probe) -> list[dict[str, Any]]:
 
 @cache
 def weights(n: int) -> np.ndarray:
+    """The resampling weights for n batches, computed once for each n."""
     return statistics.resampling_weights(n)
 
 
 def of_any_scale(gram, cross, reference_gram, pool_gram, variance: Estimate) -> dict[str, Estimate]:
-    """What a constant factor per batch leaves as it is."""
+    """The measures that do not change when each batch's gradient is multiplied by a positive factor.
+
+    `gram` [n, n] has the inner products of an estimator's gradients of n batches with each other, `cross` [n, n] those
+    with the reference's gradients, `reference_gram` [n, n] those of the reference with each other. `pool_gram` [m, m]
+    is `reference_gram` at the batch size that has the most episodes. `variance` is that of the estimator.
+    """
     return {
         "snr": statistics.signal_to_noise(gram, variance),
         "pairwise_cosine": statistics.pairwise_cosine(gram),
@@ -108,7 +118,7 @@ def of_any_scale(gram, cross, reference_gram, pool_gram, variance: Estimate) -> 
 
 
 def of_bias(gram, cross, reference_gram) -> dict[str, Estimate]:
-    """The measures of bias, from Gram matrices [n, n] of an estimator and its reference."""
+    """The measures of bias, from the inner products [n, n] of an estimator and its reference, as `of_any_scale`."""
     difference = statistics.difference_gram(gram, cross, reference_gram)
     return {
         "reference_norm_squared": statistics.squared_norm(reference_gram),
@@ -118,12 +128,15 @@ def of_bias(gram, cross, reference_gram) -> dict[str, Estimate]:
 
 
 def ends(estimate: Estimate) -> Iterable[tuple[str, float]]:
-    """The columns of a measure: its name alone, _low and _high."""
+    """The value and the ends of a measure's interval, each with the ending of its column: "", "_low" and "_high"."""
     return zip(("", "_low", "_high"), astuple(estimate), strict=True)
 
 
 def verdict(found: dict[str, Estimate]) -> str | None:
-    """biased, unbiased (within UNBIASED_WITHIN) or undecided; None where bias was not measured."""
+    """Whether an estimator is biased: "biased", "unbiased" (within UNBIASED_WITHIN) or "undecided".
+
+    Returns None where the bias was not measured. `found` has the measures by name.
+    """
     if "bias_squared" not in found:
         return None
     if found["bias_squared"].low > 0:
@@ -132,7 +145,10 @@ def verdict(found: dict[str, Estimate]) -> str | None:
 
 
 def note(gram: np.ndarray, found: dict[str, Estimate]) -> str | None:
-    """Why something is absent, or is what it is."""
+    """The reasons, in words, why measures of an estimator are absent or unusual; None where there are none.
+
+    `gram` [n, n] has the inner products of the estimator's gradients, `found` the measures by name.
+    """
     n, notes = len(gram), []
     if n < 2:
         return "one batch: nothing can be estimated"
@@ -157,11 +173,11 @@ def note(gram: np.ndarray, found: dict[str, Estimate]) -> str | None:
 
 
 def expectation(estimator: dict[str, Any], about: dict[str, Any]) -> str | None:
-    """What theory says of the bias: unbiased, biased, or None where that depends on what is not known.
+    """What theory says about an estimator's bias: "unbiased", "biased", or None where theory cannot say.
 
-    Bias comes from bootstrapping on a critic that is neither right nor compatible; an episode of one step ends before
-    there is anything to bootstrap from. Where no gradient is known exactly, theory is definite about Monte Carlo
-    estimators alone: those that are held against REINFORCE itself.
+    An estimator is biased where it bootstraps on a critic that is neither exact nor compatible. In an episode of one
+    step no estimator bootstraps. Where the true gradient is not known exactly, theory decides only about Monte Carlo
+    estimators, whose reference is REINFORCE itself. `about` is the content of `probe.json`.
     """
     if estimator["advantages"] != "raw":
         return None
@@ -175,12 +191,12 @@ def expectation(estimator: dict[str, Any], about: dict[str, Any]) -> str | None:
 
 
 def main_size(gradients: pd.DataFrame, *, exact: bool) -> pd.DataFrame:
-    """Raw advantages at each probe's main batch size."""
+    """The rows of `gradients` with raw advantages at each probe's main batch size, on exact problems or on others."""
     return gradients[(gradients["main"] == 1) & (gradients["exact"] == int(exact)) & (gradients["advantages"] == "raw")]
 
 
 def as_trained(gradients: pd.DataFrame) -> pd.DataFrame:
-    """Algorithms with the advantages they train with: normalised where there is that entry, else raw."""
+    """The rows of algorithms with the advantages with which they train: normalised where such rows exist, else raw."""
     table = gradients[gradients["kind"] == "algorithm"]
     keys = [*PROBE, "episodes", "algorithm", "critic", "gamma"]
     normalized = table[table["advantages"] == "normalized"]
@@ -189,12 +205,12 @@ def as_trained(gradients: pd.DataFrame) -> pd.DataFrame:
 
 
 def places(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """(task, source of its policies), in the table's order."""
+    """Every (task, source of its policies), in the table's order."""
     return list(table[["task", "source"]].drop_duplicates().itertuples(index=False, name=None))
 
 
 def place_titles(grid: Grid, table: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """A place's title: its task, and whose policies it is about where a task has several."""
+    """The title of every (task, source): the task, and the source where the task has several."""
     found = places(table)
     several = {task for task, _ in found if sum(task == other for other, _ in found) > 1}
     return {
@@ -204,14 +220,15 @@ def place_titles(grid: Grid, table: pd.DataFrame) -> dict[tuple[str, str], str]:
 
 
 def source_title(grid: Grid, source: str) -> str:
+    """The source of frozen policies in words: the algorithm that trained them, or the source as it is."""
     return f"policies of {grid.title(source)}" if source in grid.algorithms else source
 
 
-CRITICS = {"trained": "critic as trained", "fitted": "fitted critic", "none": ""}
+CRITICS = {"trained": "critic as trained", "fitted": "fitted critic", "none": ""}  # in words
 
 
 def estimator_title(grid: Grid, row: Any) -> str:
-    """An estimator's name with its critic, from a row of the table."""
+    """An estimator's name with its critic, in words, from a row of the table `gradients`."""
     if row["kind"] == "compatible":
         return "Compatible advantage"
     name = grid.title(row["algorithm"]) if row["kind"] == "algorithm" else f"GAE λ = {row['gae_lambda']:g}"

@@ -1,4 +1,4 @@
-"""Learning curves, their spread over seeds, sample efficiency and diagnostics."""
+"""The figures of learning curves, their spread over seeds, sample efficiency and diagnostics."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -29,7 +29,7 @@ from analysis.reading.grid import Grid
 from analysis.sections import TABLES
 
 STEPS_LABEL = "environment steps (thousands)"
-DIAGNOSTIC_PANELS = {  # metric: label, scale of its axis
+DIAGNOSTIC_PANELS = {  # by column of the table `diagnostics`: label and scale of the vertical axis
     "advantage_std": ("advantages (std)", "log"),
     "policy_gradient_norm": ("gradient norm", "log"),
     "entropy": ("entropy (nats)", "linear"),
@@ -39,7 +39,10 @@ DIAGNOSTIC_PANELS = {  # metric: label, scale of its axis
 
 
 def learning_curves(grid: Grid, curves: pd.DataFrame, curve_intervals: pd.DataFrame) -> Figure:
-    """Moving average of the training return: mean over runs with 95 % interval, every run faint behind."""
+    """A panel per task: the moving average of the training return against environment steps.
+
+    Lines are means over runs, with 95 % intervals as bands; faint lines are single runs.
+    """
     figure, panels = task_panels(grid)
     looks = theme.looks(list(grid.algorithms))
     palette = {name: look.colour for name, look in looks.items()}
@@ -72,7 +75,7 @@ def learning_curves(grid: Grid, curves: pd.DataFrame, curve_intervals: pd.DataFr
 
 
 def seed_spread(grid: Grid, curve_intervals: pd.DataFrame) -> Figure:
-    """Standard deviation over runs of the training return's moving average: how much a seed decides."""
+    """A panel per task: the standard deviation over runs of the training return's moving average."""
     figure, panels = task_panels(grid)
     looks = theme.looks(list(grid.algorithms))
     for task, axes in panels.items():
@@ -89,8 +92,10 @@ def seed_spread(grid: Grid, curve_intervals: pd.DataFrame) -> Figure:
 
 
 def sample_efficiency(grid: Grid, efficiency: pd.DataFrame, scores: pd.DataFrame) -> Figure:
-    """Left: IQM of the normalised return against the share of the budget. Right: when each run got to its
-    task's threshold; hollow where it did not.
+    """Two panels: sample efficiency over all tasks, and the steps to the threshold of every run.
+
+    The left panel shows the IQM of the normalised return against the share of the budget. The right panel shows when
+    each run reached its task's threshold, with hollow markers for runs that did not reach it.
     """
     tasks = [task for task, values in grid.tasks.items() if values["threshold"] is not None]
     height = max(4.2, 1.0 + 0.16 * len(tasks) * (len(grid.algorithms) + 1))
@@ -110,7 +115,10 @@ def sample_efficiency(grid: Grid, efficiency: pd.DataFrame, scores: pd.DataFrame
 
 
 def threshold_panel(axes: Axes, tasks: list[str], looks: dict[str, theme.Look], scores: pd.DataFrame) -> None:
-    """A row per task and algorithm; a run that never got there is hollow, beyond the end of the budget."""
+    """Draw the steps to the threshold of every run, in a row per task and algorithm.
+
+    A run that did not reach the threshold is hollow and lies to the right of the end of the budget.
+    """
     if not tasks:
         say(axes, "no task of this grid\nhas a threshold")
         return
@@ -135,8 +143,10 @@ def threshold_panel(axes: Axes, tasks: list[str], looks: dict[str, theme.Look], 
 
 
 def diagnostics(grid: Grid, diagnostics: pd.DataFrame) -> Figure:
-    """Inside training, a row per task: median over runs, band from the lowest to the highest run. What one algorithm
-    records beside the diagnostics of all has a panel of its own.
+    """A row per task, a column per diagnostic of training, against environment steps.
+
+    Lines are medians over runs; bands reach from the lowest to the highest run. A diagnostic that only some algorithms
+    record has a column, too.
     """
     tasks = list(grid.tasks)
     further = [name for name in diagnostics if name not in TABLES["diagnostics"]]

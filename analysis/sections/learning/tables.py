@@ -1,11 +1,11 @@
-"""Learning curves and what happened inside training.
+"""The tables of learning curves, of sample efficiency, and of the diagnostics of training.
 
-Learning curve: 100 grid points per task, budget/100 to budget. A point is the mean return of the training
-episodes that ended in the bin before it. An empty bin carries the last value forward. Before the first
-episode has ended the curve is the task's random score: nothing is known of the run yet, and an average over
-the budget needs every run to have every point. Episodes that ended after the budget are not counted.
+Learning curve: 100 grid points per task, from budget/100 to the budget. A point is the mean return of the training
+episodes that ended in the bin before the point. An empty bin has the value of the bin before it. Before the first
+episode has ended, the curve is the task's random score, because an average over the budget needs a value at every
+point. Episodes that ended after the budget are not counted.
 
-Diverged run: from the step at which it diverged its curve is the random score, and so is its final score
+Diverged run: from the step at which a run diverged, its curve is the random score, and so is its final score
 (normalised: 0).
 """
 
@@ -18,11 +18,11 @@ from analysis.reading.runs import read_episodes, read_updates
 from analysis.reading.tables import stack
 from analysis.statistics import scores as statistics
 
-CURVE_POINTS = 100
+CURVE_POINTS = 100  # of a learning curve, at equal distances over the budget
 
 
 def curves(grid: Grid, runs: list[Run]) -> pd.DataFrame:
-    """Per run, training returns on the task's common grid of steps; the module's docstring has the rules."""
+    """The table `curves`: per run and grid point, training returns by the rules in this module's docstring."""
     curves = []
     for cell, run in runs:
         task = grid.tasks[cell["task"]]
@@ -44,7 +44,10 @@ def curves(grid: Grid, runs: list[Run]) -> pd.DataFrame:
 
 
 def curve_intervals(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
-    """Per task, algorithm and grid point, of the moving average: mean with interval and std over runs."""
+    """The table `curve_intervals`: per task, algorithm and grid point, statistics over runs of the moving average.
+
+    The statistics are the mean, its 95 % interval and the standard deviation of a sample (n − 1).
+    """
     tables = []
     for task in grid.tasks:
         for algorithm in grid.algorithms:
@@ -66,13 +69,16 @@ def curve_intervals(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def efficiency(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
-    """Per algorithm and fraction of the budget, of the normalised moving average: IQM over all runs, interval."""
+    """The table `efficiency`: per algorithm and fraction of the budget, the IQM of the normalised moving average.
+
+    The IQM and its 95 % interval are over all runs of the algorithm, with equal weight for every task.
+    """
     fractions = np.arange(1, CURVE_POINTS + 1) / CURVE_POINTS
     efficiencies = []
     for algorithm in grid.algorithms:
         runs = curves[curves["algorithm"] == algorithm]
         strata = [
-            # One row per run: the table holds each run's points together and in order.
+            # [runs, points], because the table has each run's points together and in order
             statistics.moving_average(group["normalized"].to_numpy().reshape(-1, CURVE_POINTS))
             for _, group in runs.groupby("task", sort=False)
         ]
@@ -85,10 +91,11 @@ def efficiency(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def diagnostics(grid: Grid, runs: list[Run]) -> pd.DataFrame:
-    """Per run, updates.csv on the grid of the curves: means of each bin, the last value carried forward. What single
-    algorithms record beside the diagnostics of all has columns behind these, empty for the others.
+    """The table `diagnostics`: per run, the scalars of updates.csv at the grid points of the learning curves.
 
-    Points before the first update, and from a divergence on, are absent.
+    A point is the mean over the updates in the bin before it; an empty bin has the value of the bin before. Scalars
+    that only some algorithms record have further columns, empty for all other algorithms. There are no rows for points
+    before the first update of a run, or from its divergence on.
     """
     tables = []
     for cell, run in runs:

@@ -1,4 +1,4 @@
-"""Versions, commits and machines that made the results."""
+"""The table of provenance: versions, commits and machines that made the results."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,10 @@ MAKERS = {"run": "runs", "study": "studies", "probe": "probes"}  # kind of job: 
 
 
 def provenance(runs: list[Run], jobs: Iterable[Job]) -> pd.DataFrame:
-    """What made the results: each version, commit and machine, and how many runs, studies and probes it made."""
+    """The table `provenance`: each version, commit and machine, and how many runs, studies and probes it made.
+
+    `runs` are the finished runs with their cells; `jobs` are the studies and probes, of which the finished ones count.
+    """
     records = [("run", run) for _, run in runs] + [(kind, record) for kind, _, _, record in jobs if record]
     rows = []
     for kind, record in records:

@@ -1,4 +1,4 @@
-"""The figure of published scores: the table `published` (DataFrame) in, Figure out."""
+"""The figure of published scores, made from the table `published`."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -7,26 +7,24 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.drawing import theme
-from analysis.drawing.panels import headnote, named_rows, rows, say
+from analysis.drawing.panels import headnote, named_rows, rows, sentence
 from analysis.lacking import MARK, mark
 from analysis.reading.grid import Grid
 from analysis.sections.published.tables import split_id
 
 OURS = {"marker": "o", "markersize": 5, "linestyle": ""}
 THEIRS = {"marker": "D", "markersize": 4.5, "markerfacecolor": "white", "linestyle": ""}
-APART = 0.16  # of a row: ours above its middle, theirs below
-ROW = 0.3  # inches
-PANEL = 0.75  # inches beside the rows: title and axis
-ONE_COLUMN = 8  # rows at most
+APART = 0.16  # of a row's height: our score is so far above the middle of the row, the published one so far below
+ROW = 0.3  # the height of a row in inches
+PANEL = 0.75  # the height of a panel without its rows, for title and axis, in inches
+ONE_COLUMN = 8  # rows at most; more rows are shown in two columns
 
 
 def published_scores(grid: Grid, published: pd.DataFrame) -> Figure:
-    """A panel per task with a row per comparable entry: ours and theirs, each with its interval."""
+    """A panel per task, a row per comparable published score: ours and theirs, each with its interval."""
     comparable = published[published["verdict"] != "not comparable"]
     if comparable.empty:
-        figure, axes = plt.subplots(figsize=(theme.WIDTH, 1.5), layout="constrained")
-        say(axes, "no published score can be held against these runs; the table says why")
-        return figure
+        return sentence("no published score can be held against these runs; the table says why")
     tasks = [task for task in grid.tasks if task in set(comparable["task"])]
     columns = in_columns({task: PANEL + ROW * len(rows(comparable, task=task)) for task in tasks}, len(comparable))
     tallest = max(sum(heights.values()) for heights in columns)
@@ -52,7 +50,11 @@ def published_scores(grid: Grid, published: pd.DataFrame) -> Figure:
 
 
 def in_columns(heights: dict[str, float], entries: int) -> list[dict[str, float]]:
-    """The tasks, in their order, in two columns of about the same height; in one if there is little to show."""
+    """Put the tasks, in their order, into two columns of about the same height, or into one if there is little to show.
+
+    `heights` has the height of each task's panel in inches, `entries` is the number of rows in all panels. Returns the
+    heights by task of each column.
+    """
     if len(heights) == 1 or entries <= ONE_COLUMN:
         return [heights]
     tasks = list(heights)
@@ -64,7 +66,7 @@ def in_columns(heights: dict[str, float], entries: int) -> list[dict[str, float]
 
 
 def task_panel(grid: Grid, axes: Axes, task: str, entries: pd.DataFrame) -> None:
-    """Draw the scores on a task: a row per published score, ours above it."""
+    """Draw the scores on a task: a row per published score, with our score above it."""
     looks = theme.looks(list(grid.algorithms))
     names = []
     for place, row in enumerate(entries.itertuples()):

@@ -1,24 +1,25 @@
 """Published scores beside ours, at the same number of steps and in the same metric: the table `published`.
 
-published_scores.csv has the scores, each with its source, and published_settings.yaml the settings behind them; both
-are data that a user may add to. An entry is held against the runs of every algorithm of the grid that has its
-`algorithm` as module, on the task of the same name.
+published_scores.csv has the scores, each with its source. published_settings.yaml has the settings with which they were
+made. Users may add to both files. An entry is compared with the runs of every algorithm of the grid whose module is the
+entry's `algorithm`, on the task of the same name.
 
-A verdict is given where both sides measure the same thing: the same or a nearly equal version of the task, as many
-steps, a metric that our runs can be measured by, and an interval of the difference ours − theirs:
+A verdict needs the same or a nearly equal version of the task, as many steps, a metric that our runs have, and an
+interval of the difference ours − theirs. The interval depends on what was published:
 
-- They give seeds and a spread over seeds: Welch's interval from both sides' n and standard deviation. A standard error
-  or a 95 % interval is turned into a standard deviation first.
-- They give seeds and no spread over them: the prediction interval. The mean of m further runs like our n lies within
-  t_{n−1} s √(1/n + 1/m) of our mean in 95 % of cases. It takes their spread to be like ours.
-- They do not give the number of seeds: no interval can be had, and there is no verdict.
+- The number of seeds and a spread over seeds: Welch's interval from both sides' n and standard deviation. A standard
+  error or a 95 % interval is converted into a standard deviation first.
+- The number of seeds without a spread over them: the prediction interval. The mean of m further runs like our n lies
+  within t_{n−1} s √(1/n + 1/m) of our mean in 95 % of cases. This assumes that their spread is like ours.
+- No number of seeds: there is no interval, and so no verdict.
 
-consistent: the interval meets differences of at most MARGIN of the distance from the task's random to its reference
-score, which are of no interest, so that the rounding of a printed number decides nothing. above, below: it lies beyond.
-Consistent does not mean equal: a wide interval is consistent with much, so it stands beside the verdict. Each verdict
-is one by itself, without a correction for their number.
+Differences of at most MARGIN times the distance from the task's random to its reference score are of no interest, so
+that the rounding of a printed number cannot decide. "consistent": the interval holds such differences. "above",
+"below": the whole interval lies beyond them. Consistent does not mean equal, since a wide interval is consistent with
+very different scores; therefore the table has the interval beside the verdict. The verdicts are not corrected for their
+number.
 
-Other settings do not prevent a verdict, they change its meaning, so the table names every difference that is known.
+Other settings do not prevent a verdict, but they change its meaning, so the table names every known difference.
 """
 
 import math
@@ -43,10 +44,10 @@ from analysis.statistics import scores as statistics
 HERE = Path(__file__).parent
 SCORES = HERE / "published_scores.csv"
 SETTINGS = HERE / "published_settings.yaml"
-MARGIN = 0.01  # of the distance from random to reference score: smaller differences are of no interest
-STEPS_WITHIN = 0.02  # of the published steps: what a last rollout or evaluation may be off
+MARGIN = 0.01  # of the distance from random to reference score; smaller differences are of no interest
+STEPS_WITHIN = 0.02  # of the published steps; step counts that differ less are equal but for a last rollout
 NORMAL_95 = 1.96  # standard errors from the middle to the end of a 95 % interval
-METRICS = {  # in words; {window} is the entry's
+METRICS = {  # in words, where {window} stands for the entry's window
     "evaluation_sampled": "evaluation after training, sampled actions",
     "evaluation_mode": "evaluation after training, mode actions",
     "last_episodes": "last {window} training episodes",
@@ -54,21 +55,22 @@ METRICS = {  # in words; {window} is the entry's
     "maximum": "maximum over training",
     "unstated": "not stated",
 }
-SPREADS: dict[str, Callable[[float, float], float]] = {  # → standard deviation over seeds, from the spread and n
+SPREADS: dict[str, Callable[[float, float], float]] = {  # (spread, n) → standard deviation over seeds, by spread_kind
     "std": lambda spread, n: spread,
     "population_std": lambda spread, n: spread * np.sqrt(n / (n - 1)),
     "standard_error": lambda spread, n: spread * np.sqrt(n),
-    "interval": lambda spread, n: spread / NORMAL_95 * np.sqrt(n),  # the spread is half its length
+    "interval": lambda spread, n: spread / NORMAL_95 * np.sqrt(n),  # the spread is half the length of the interval
 }
-OF_EPISODES = "std_of_episodes"  # of one agent, or pooled with that of seeds: no spread over seeds
-TIME_LIMITS = ("terminations", "bootstrapped", "unknown")
+OF_EPISODES = "std_of_episodes"  # a spread_kind that is no spread over seeds: over one agent's or all agents' episodes
+TIME_LIMITS = ("terminations", "bootstrapped", "unknown")  # how the published algorithm treated time limits
 COLUMNS = (
     *("algorithm", "task", "steps", "run_steps", "n", "metric", "window", "bin", "mean", "spread", "spread_kind"),
     *("settings", "source", "reference", "caveat", "note"),
 )
 TEXTS = ("algorithm", "task", "metric", "spread_kind", "settings", "source", "reference", "caveat", "note")
-# What became of a task from one version to the next, by Gymnasium's documentation. Levels from the best to the worst.
+# How comparable two versions of a task are, from the best level to the worst.
 LEVELS = ("same", "comparable", "nearly", "not")
+# What changed in a task, from the version before to this one, by Gymnasium's documentation: {version: (level, change)}.
 MUJOCO = {
     2: ("not", "v1 ran on MuJoCo 1.31"),
     3: ("same", "options only"),
@@ -94,13 +96,16 @@ CHANGES = {
 class SettingsSet:
     """An entry of published_settings.yaml."""
 
-    settings: dict[str, Any]
-    otherwise: list[str]
-    time_limits: str
+    settings: dict[str, Any]  # by the names of this project's settings
+    otherwise: list[str]  # further differences, in words
+    time_limits: str  # one of TIME_LIMITS
 
 
 def read_published(path: Path, sets: Mapping[str, SettingsSet]) -> pd.DataFrame:
-    """published_scores.csv, checked: every name is one that there is, and what a metric needs is given."""
+    """Read and check published_scores.csv; `sets` are the entries of published_settings.yaml by name.
+
+    Raises ResultsError, with file, line and column, for an unknown name and for a missing or wrong value.
+    """
     entries = read_csv(path, COLUMNS, dict.fromkeys(TEXTS, "str"))
     for column in path.read_text(encoding="utf-8").splitlines()[0].split(","):
         if column not in COLUMNS:
@@ -110,7 +115,7 @@ def read_published(path: Path, sets: Mapping[str, SettingsSet]) -> pd.DataFrame:
     check_names(entries, names, path)
     check_present(entries, ("steps", "run_steps", "mean"), path)
     metric, kind = entries["metric"], entries["spread_kind"]
-    rules = [  # column, where it is wrong, what it should be
+    rules = [  # column, the rows in which it is wrong, what it should be
         (
             "window",
             metric.isin(["last_episodes", "window"]) & ~(entries["window"] > 0),
@@ -133,7 +138,10 @@ def read_published(path: Path, sets: Mapping[str, SettingsSet]) -> pd.DataFrame:
 
 
 def read_settings(path: Path) -> dict[str, SettingsSet]:
-    """published_settings.yaml, checked."""
+    """Read and check published_settings.yaml: its entries by name.
+
+    Raises ResultsError, with file and key, for a missing file, an unknown key, and a missing or wrong value.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -162,9 +170,11 @@ def read_settings(path: Path) -> dict[str, SettingsSet]:
 
 
 def published(grid: Grid, runs: list[Run], scores: Path = SCORES, settings: Path = SETTINGS) -> pd.DataFrame:
-    """Per algorithm and task of the grid and per entry about them: ours, theirs, and the verdict or why there is none.
+    """The table `published`: a row per algorithm and task of the grid and per published score about them.
 
-    `scores` and `settings` are the files with published scores and the settings behind them.
+    A row has our score, the published score, and the verdict or the reason why there is none. `runs` are the finished
+    runs with their cells; `scores` and `settings` are the files with published scores and their settings. Raises
+    ResultsError where one of the files is wrong.
     """
     sets = read_settings(settings)
     entries = read_published(scores, sets)
@@ -180,7 +190,7 @@ def published(grid: Grid, runs: list[Run], scores: Path = SCORES, settings: Path
 
 
 def about(grid: Grid, entries: pd.DataFrame, task: str, algorithm: str) -> list[Any]:
-    """The entries on an algorithm of the grid and a task of this name, of any version."""
+    """The published entries about an algorithm of the grid, on a task of this name in any version."""
     module = grid.algorithms[algorithm].get("module", algorithm)
     same = entries["task"].map(lambda other: split_id(other)[0]) == split_id(task)[0]
     return list(entries[(entries["algorithm"] == module) & same].itertuples())
@@ -189,7 +199,11 @@ def about(grid: Grid, entries: pd.DataFrame, task: str, algorithm: str) -> list[
 def compare(
     grid: Grid, requested: list[dict], own: "Runs", entry: Any, sets: Mapping[str, SettingsSet]
 ) -> dict[str, Any]:
-    """A row of the table without its keys; `because` names the kinds of all reasons against a verdict."""
+    """A row of the table without task and algorithm; `because` names the kinds of all reasons against a verdict.
+
+    `requested` are the grid's cells of the algorithm on the task, `own` the finished runs, `entry` is a row of
+    published_scores.csv, and `sets` are the published settings by name.
+    """
     task = grid.tasks[own.task]
     budget = requested[0]["steps"]
     version, change = version_relation(own.task, entry.task)
@@ -250,7 +264,7 @@ def compare(
 
 
 def of_entry(entry: Any) -> list[tuple[str, str]]:
-    """What makes an entry unfit for a verdict with any runs."""
+    """The reasons that rule out a verdict on an entry for any runs of ours, each as (kind, words)."""
     found = []
     if entry.metric == "maximum":
         found.append(
@@ -266,12 +280,16 @@ def of_entry(entry: Any) -> list[tuple[str, str]]:
 
 
 def of_task(task: dict[str, Any]) -> list[tuple[str, str]]:
+    """The reason against a verdict that our task gives: a time limit that the grid sets."""
     limit = task["max_episode_steps"]
     return [] if limit is None else [("task", f"our task has a time limit of its own, {limit:,} steps")]
 
 
 def of_steps(entry: Any, budget: int) -> list[tuple[str, str]]:
-    """Training scores can be read at any step that our runs have; the evaluation is made at their end."""
+    """The reason against a verdict that the number of steps gives; `budget` is our number of environment steps.
+
+    Our runs have training scores at every step until the budget, but an evaluation only at the budget.
+    """
     if budget < (1 - STEPS_WITHIN) * entry.steps:
         return [("steps", f"ours has {budget:,} steps, theirs {entry.steps:,.0f}")]
     if entry.metric.startswith("evaluation") and budget > (1 + STEPS_WITHIN) * entry.steps:
@@ -280,7 +298,10 @@ def of_steps(entry: Any, budget: int) -> list[tuple[str, str]]:
 
 
 def of_runs(n: int, scores: np.ndarray, std: float, difference: float, margin: float) -> list[tuple[str, str]]:
-    """Too few runs to say anything; or, without a spread on their side, too much alike."""
+    """The reason against a verdict that our runs give: there are too few, or all `scores` [n] are equal.
+
+    Equal scores are a reason where theirs have no spread (`std` is NaN) and the difference is above the margin.
+    """
     if n == 0:
         return [("runs", "no run of ours has finished")]
     if n == 1:
@@ -296,13 +317,13 @@ class Runs:
 
     grid: Grid
     task: str
-    runs: list[tuple[dict, dict]]
-    _episodes: dict[str, pd.DataFrame] = field(default_factory=dict)
+    runs: list[tuple[dict, dict]]  # cell and record of each finished run
+    _episodes: dict[str, pd.DataFrame] = field(default_factory=dict)  # by the run's directory, so each is read once
 
     def scores(self, entry: Any, budget: int) -> np.ndarray:
-        """[n] scores, one per run; [0] where the entry's metric cannot be had at its number of steps.
+        """The score of every run by the entry's metric, [n]; empty where our runs do not have this metric.
 
-        A run that has diverged by then has the random score, as everywhere.
+        A run that has diverged before the entry's number of steps has the random score, as in all tables.
         """
         if entry.metric in ("maximum", "unstated") or of_steps(entry, budget):
             return np.empty(0)
@@ -310,7 +331,7 @@ class Runs:
         return np.array([self.score(cell, run, entry, end) for cell, run in self.runs])
 
     def score(self, cell: dict, run: dict, entry: Any, end: float) -> float:
-        """The score of a run by the metric of a published entry. end: the last step that counts."""
+        """The score of a run by the metric of a published entry; `end` is the last environment step that counts."""
         random = self.grid.tasks[self.task]["random_score"]
         if entry.metric.startswith("evaluation"):
             kind = entry.metric.removeprefix("evaluation_")
@@ -324,13 +345,17 @@ class Runs:
         return mean_of_window(steps, returns, end, entry.window, entry.bin, random)
 
     def episodes(self, cell: dict, run: dict) -> pd.DataFrame:
+        """The training episodes of a run."""
         if cell["directory"] not in self._episodes:
             self._episodes[cell["directory"]] = read_episodes(self.grid.folder / cell["directory"], run)
         return self._episodes[cell["directory"]]
 
 
 def mean_of_last(steps: np.ndarray, returns: np.ndarray, end: float, n: int, before: float) -> float:
-    """Mean of the last n returns [E] whose episode ended by step `end`, or of all if they are fewer; else `before`."""
+    """The mean of the last `n` returns of the episodes that ended by step `end`; `before` where no episode did.
+
+    `steps` and `returns` are [E], an entry per episode. Where fewer than `n` episodes ended by then, all of them count.
+    """
     last = returns[steps <= end][-n:]
     return float(last.mean()) if len(last) else before
 
@@ -338,9 +363,11 @@ def mean_of_last(steps: np.ndarray, returns: np.ndarray, end: float, n: int, bef
 def mean_of_window(
     steps: np.ndarray, returns: np.ndarray, end: float, window: float, width: float, before: float
 ) -> float:
-    """Mean over the bins of (end − window, end] of the mean return [E] in each: an average over steps, not episodes.
+    """The mean return in the window (end − window, end], averaged over steps rather than episodes.
 
-    An empty bin has the value of the bin before it, the first that of the last episode before the window, or `before`.
+    It is the mean over bins of `width` steps of the mean return in each bin. `steps` and `returns` are [E], an entry
+    per episode. An empty bin has the value of the bin before it. If the first bin is empty, it has the return of the
+    last episode before the window, or `before` where there is no such episode.
     """
     edges = end - window + width * np.arange(round(window / width) + 1)
     means, _ = statistics.bin_means(steps, returns, edges)
@@ -349,14 +376,14 @@ def mean_of_window(
 
 
 def std_over_seeds(entry: Any) -> float:
-    """Their standard deviation over seeds; NaN where it does not follow from what they give."""
+    """The published standard deviation over seeds; NaN where the entry does not determine it."""
     if entry.spread_kind not in SPREADS or not entry.n > 1:
         return np.nan
     return float(SPREADS[entry.spread_kind](entry.spread, entry.n))
 
 
 def interval_of_mean(mean: float, std: float, n: float) -> tuple[float, float]:
-    """Student's 95 % interval from a sample's mean and standard deviation; NaN where that is."""
+    """Student's 95 % interval of the mean of a sample of size n; NaN where its standard deviation is NaN."""
     if np.isnan(std):
         return np.nan, np.nan
     half = statistics.quantile_of_t(n - 1) * std / np.sqrt(n)
@@ -364,7 +391,11 @@ def interval_of_mean(mean: float, std: float, n: float) -> tuple[float, float]:
 
 
 def difference_interval(ours: np.ndarray, mean: float, std: float, m: float) -> tuple[float, float, float, str]:
-    """ours [n] − theirs with its 95 % interval, and the name of the interval; NaN where there is none."""
+    """The difference ours − theirs, the ends of its 95 % interval, and the name of the interval's kind.
+
+    `ours` are our scores [n]; `mean`, `std` and `m` are the mean, the standard deviation over seeds and the number of
+    seeds that were published. What cannot be computed is NaN, and the name is then "none".
+    """
     n = len(ours)
     if n < 2 or np.isnan(m):
         return (ours.mean() - mean if n else np.nan), np.nan, np.nan, "none"
@@ -378,13 +409,16 @@ def difference_interval(ours: np.ndarray, mean: float, std: float, m: float) -> 
 
 
 def split_id(task: str) -> tuple[str, int | None]:
-    """A task's name without module and version, and its version."""
+    """A task's name without module and version, and its version; None for an id without a version."""
     match = re.fullmatch(r"(?:[\w.]+:)?(.+?)(?:-v(\d+))?", task)
     return match[1], int(match[2]) if match[2] else None
 
 
 def version_relation(ours: str, theirs: str) -> tuple[str, str]:
-    """One of LEVELS for two versions of a task, and what changed between them; the worst of all steps in between."""
+    """How comparable two versions of a task are, as one of LEVELS, and what changed between them, in words.
+
+    `ours` and `theirs` are ids of the task. The level is the worst of the changes from one version to the next.
+    """
     name, version = split_id(ours)
     _, other = split_id(theirs)
     if version == other:
@@ -406,9 +440,9 @@ def version_relation(ours: str, theirs: str) -> tuple[str, str]:
 def settings_relation(
     cell: dict[str, Any], task: dict[str, Any], entry: Any, budget: int, sets: Mapping[str, SettingsSet]
 ) -> tuple[str, str]:
-    """same, other or unknown, and every difference that can be told: ours first, theirs in brackets.
+    """Whether the settings are "same", "other" or "unknown", and every known difference: ours, theirs in brackets.
 
-    How time limits are treated is not among them: it has a column of its own.
+    How time limits are treated is not compared here, because the table has a column for it.
     """
     if not entry.settings:
         return "unknown", ""
@@ -428,7 +462,7 @@ def settings_relation(
 
 
 def equal(ours: Any, theirs: Any) -> bool:
-    """Two values of a setting; numbers by five digits."""
+    """Whether two values of a setting are equal; numbers are compared to five digits."""
     numbers = [isinstance(value, NUMBER) and not isinstance(value, bool) for value in (ours, theirs)]
     return math.isclose(ours, theirs, rel_tol=1e-5) if all(numbers) else ours == theirs
 

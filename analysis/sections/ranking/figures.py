@@ -1,4 +1,4 @@
-"""The figures that rank the algorithms: ranking tables (DataFrames) in, Figure out."""
+"""The figures that rank the algorithms, each made from the table that its argument names."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -17,25 +17,25 @@ from analysis.drawing.panels import (
     mark_scores,
     marked_line,
     rows,
-    say,
+    sentence,
 )
 from analysis.reading.grid import Grid
 
-MEASURES = {"score": "Final score", "auc": "Return over the whole budget (AUC)"}
-METRICS = {
+MEASURES = {"score": "Final score", "auc": "Return over the whole budget (AUC)"}  # by measure, its title
+METRICS = {  # by column of the table `aggregate`, its label
     "iqm": "IQM",
     "mean": "mean",
     "median": "median over tasks",
     "optimality_gap": "optimality gap (low: good)",
 }
 SCALE = {"random_score": 0, "reference_score": 1, "threshold": None}  # of normalised scores
-EVEN = {"linestyle": "--", "linewidth": 1}
-PANELS = 4  # side by side
-MARGIN = 0.03  # of a normalised score
+EVEN = {"linestyle": "--", "linewidth": 1}  # the line at probability ½
+PANELS = 4  # side by side, at most
+MARGIN = 0.03  # of a normalised score, to the right of the last level of a profile
 
 
 def aggregate_scores(grid: Grid, aggregate: pd.DataFrame) -> Figure:
-    """A row per measure, a column per metric: every algorithm's value with its 95 % interval."""
+    """A row of panels per measure, a column per metric: every algorithm's value with its 95 % interval."""
     height = 1.0 + len(MEASURES) * (0.75 + 0.3 * len(grid.algorithms))
     figure, panels = plt.subplots(
         len(MEASURES), len(METRICS), figsize=(theme.WIDTH, height), layout="constrained", sharey=True
@@ -54,7 +54,7 @@ def aggregate_scores(grid: Grid, aggregate: pd.DataFrame) -> Figure:
 
 
 def performance_profiles(grid: Grid, profiles: pd.DataFrame) -> Figure:
-    """A panel per measure: the share of each algorithm's runs whose normalised score is above τ, with bands."""
+    """A panel per measure: the share of each algorithm's runs with a normalised score above τ, with 95 % bands."""
     figure, panels = plt.subplots(1, len(MEASURES), figsize=(theme.WIDTH, 4.2), layout="constrained", sharey=True)
     for (measure, title), axes in zip(MEASURES.items(), panels, strict=True):
         found = rows(profiles, measure=measure)
@@ -74,13 +74,14 @@ def performance_profiles(grid: Grid, profiles: pd.DataFrame) -> Figure:
 
 
 def probability_of_improvement(grid: Grid, improvement: pd.DataFrame) -> Figure:
-    """A panel per algorithm: how likely one of its runs is above one of every other algorithm, with 95 % intervals."""
+    """A panel per algorithm: how likely one of its runs scores higher than a run of each other algorithm.
+
+    The probabilities are those of the final score and have 95 % intervals.
+    """
     found = both_ways(rows(improvement, measure="score"))
     present = [algorithm for algorithm in grid.algorithms if len(rows(found, algorithm=algorithm))]
     if not present:
-        figure, axes = plt.subplots(figsize=(theme.WIDTH, 1.5), layout="constrained")
-        say(axes, "no two algorithms have runs on the same task")
-        return figure
+        return sentence("no two algorithms have runs on the same task")
     columns = min(len(present), PANELS if len(present) not in (3, 5, 6) else 3)
     lines = -(-len(present) // columns)
     size = (theme.WIDTH, 0.5 + lines * (0.8 + 0.3 * len(grid.algorithms)))
@@ -101,7 +102,7 @@ def probability_of_improvement(grid: Grid, improvement: pd.DataFrame) -> Figure:
 
 
 def both_ways(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Each pair also from the other's side: 1 − P."""
+    """The rows of every pair of algorithms in both orders; in the other order the probability is 1 − P."""
     names = {"algorithm": "other", "other": "algorithm", "n": "n_other", "n_other": "n"}
     mirrored = pairs.rename(columns=names).assign(
         probability=1 - pairs["probability"], low=1 - pairs["high"], high=1 - pairs["low"]
@@ -112,7 +113,11 @@ def both_ways(pairs: pd.DataFrame) -> pd.DataFrame:
 def interval_rows(
     axes: Axes, grid: Grid, table: pd.DataFrame, middle: str, low: str, high: str, look: theme.Look | None = None
 ) -> None:
-    """The algorithms down the vertical axis, each with its value and interval; in one look, or each in its own."""
+    """Draw a row per algorithm, with its value and interval.
+
+    `middle`, `low` and `high` are the columns of the value and of the ends of its interval. `look` is the look of all
+    rows; without it, each row has the look of its algorithm.
+    """
     for place, (algorithm, own) in enumerate(theme.looks(list(grid.algorithms)).items()):
         mark = look or own
         for row in rows(table, algorithm=algorithm).to_dict("records"):
@@ -123,4 +128,5 @@ def interval_rows(
 
 
 def scale_handles() -> list:
+    """Handles for a legend of the lines on an axis of normalised scores."""
     return line_handles({"reference score": REFERENCE, "random policy": RANDOM})

@@ -1,7 +1,7 @@
 """Scores of all runs → the tables that rank the algorithms: aggregates, performance profiles, and every pair.
 
-An algorithm's aggregates and profile are over the tasks on which it has a run, a pair's over the tasks on which both
-have. Normalised scores throughout; every task counts equally, also where runs are missing.
+An algorithm's aggregates and profile are over the tasks on which it has a run. A pair is compared on the tasks on which
+both algorithms have a run. All scores are normalised. Every task counts equally, even where runs are missing.
 """
 
 from collections.abc import Callable
@@ -17,31 +17,34 @@ from analysis.reading.tables import frame
 from analysis.statistics import comparison
 from analysis.statistics import scores as statistics
 
-RANKED = {"score": "normalized", "auc": "normalized_auc"}  # measure: its column in the scores
-ALL_TASKS = "all tasks"
-PROFILE_STEP = 0.02
-PROFILE_LIMITS = (-5.0, 5.0)
-Strata = dict[str, np.ndarray]  # task: the scores [n_k] of its runs
-Measured = dict[str, dict[str, Strata]]  # measure: algorithm: its scores
+RANKED = {"score": "normalized", "auc": "normalized_auc"}  # by measure, its column in the table of scores
+ALL_TASKS = "all tasks"  # stands in the column `task` for a comparison over all tasks
+PROFILE_STEP = 0.02  # between the levels τ of a performance profile
+PROFILE_LIMITS = (-5.0, 5.0)  # no level of a performance profile lies outside
+Strata = dict[str, np.ndarray]  # by task, the scores [n_k] of an algorithm's runs
+Measured = dict[str, dict[str, Strata]]  # by measure and algorithm, its scores
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """An algorithm and another on one task or on ALL_TASKS: of each task that both have, the scores of either."""
+    """Two algorithms that are compared on one task or on ALL_TASKS."""
 
     task: str
     algorithm: str
     other: str
-    tasks: dict[str, tuple[np.ndarray, np.ndarray]]
+    tasks: dict[str, tuple[np.ndarray, np.ndarray]]  # by task, the scores [n] of `algorithm` and [m] of `other`
 
     def strata(self, without: str | None = None) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Either side's scores, task by task, but not of one that is left out."""
+        """The scores of both algorithms, each as a list with an array per task; the task `without` is left out."""
         kept = [sides for task, sides in self.tasks.items() if task != without]
         return [first for first, _ in kept], [second for _, second in kept]
 
 
 def strata(grid: Grid, scores: pd.DataFrame) -> Measured:
-    """Per measure and algorithm with a run: its scores by task, in the grid's order."""
+    """By measure and by algorithm with a run, the scores of its runs by task, in the grid's order.
+
+    `scores` is the table of this name.
+    """
     return {
         measure: {
             algorithm: by_task
@@ -53,22 +56,22 @@ def strata(grid: Grid, scores: pd.DataFrame) -> Measured:
 
 
 def aggregate(grid: Grid, strata: Measured) -> pd.DataFrame:
-    """A row per measure and algorithm."""
+    """The table `aggregate`: a row per measure and algorithm; `strata` as the function of this name returns them."""
     return ranked(strata, "aggregate", lambda runs: aggregate_rows(grid, runs))
 
 
 def profiles(strata: Measured) -> pd.DataFrame:
-    """A row per measure, algorithm and level τ."""
+    """The table `profiles`: a row per measure, algorithm and level τ."""
     return ranked(strata, "profiles", profile_rows)
 
 
 def improvement(strata: Measured) -> pd.DataFrame:
-    """A row per measure and pair of algorithms."""
+    """The table `improvement`: a row per measure and pair of algorithms."""
     return ranked(strata, "improvement", improvement_rows)
 
 
 def pairs(grid: Grid, strata: Measured) -> pd.DataFrame:
-    """A row per measure and pair of algorithms, over all tasks and on each."""
+    """The table `pairs`: a row per measure and pair of algorithms over all tasks, and one on every task."""
     return ranked(strata, "pairs", lambda runs: pair_rows(grid, runs))
 
 
@@ -78,12 +81,15 @@ def ranked(strata: Measured, table: str, rows_of: Callable[[dict[str, Strata]], 
 
 
 def strata_of(runs: pd.DataFrame, column: str) -> Strata:
-    """One algorithm's runs by task, in the grid's order."""
+    """The values in a column of one algorithm's runs, by task, in the grid's order."""
     return {task: values.to_numpy() for task, values in runs.groupby("task", sort=False)[column]}
 
 
 def aggregate_rows(grid: Grid, runs: dict[str, Strata]) -> list[dict[str, Any]]:
-    """Per algorithm IQM, mean, median and optimality gap with 95 % intervals, over n of the requested runs."""
+    """A row per algorithm: IQM, mean, median and optimality gap with 95 % intervals (Agarwal et al., 2021).
+
+    `runs` has the scores by algorithm. `n` counts the finished runs, `requested` the runs of the grid.
+    """
     rows = []
     for algorithm, by_task in runs.items():
         strata = list(by_task.values())
@@ -97,7 +103,7 @@ def aggregate_rows(grid: Grid, runs: dict[str, Strata]) -> list[dict[str, Any]]:
 
 
 def profile_rows(runs: dict[str, Strata]) -> list[dict[str, Any]]:
-    """Per algorithm and level τ the share of runs above it with pointwise 95 % bands."""
+    """A row per algorithm and level τ: the share of runs with a score above τ, with a pointwise 95 % band."""
     if not runs:
         return []
     levels = profile_levels(np.concatenate([values for strata in runs.values() for values in strata.values()]))
@@ -114,15 +120,20 @@ def profile_rows(runs: dict[str, Strata]) -> list[dict[str, Any]]:
 
 
 def profile_levels(scores: np.ndarray) -> np.ndarray:
-    """[P] multiples of a fixed step that reach from the lowest to the highest score, and at least from 0 to 1: another
-    algorithm may lengthen them, but moves none.
+    """The levels τ of a performance profile, [P]: multiples of PROFILE_STEP.
+
+    They reach from the lowest to the highest score, and at least from 0 to 1. Because they are multiples of a fixed
+    step, a further algorithm may add levels at the ends but changes no other level.
     """
     lowest, highest = np.clip([min(scores.min(), 0), max(scores.max(), 1)], *PROFILE_LIMITS)
     return PROFILE_STEP * np.arange(np.floor(lowest / PROFILE_STEP), np.ceil(highest / PROFILE_STEP) + 1)
 
 
 def improvement_rows(runs: dict[str, Strata]) -> list[dict[str, Any]]:
-    """Per pair the probability that a run of the one, later in the grid's order, is above one of the other."""
+    """A row per pair of algorithms: the probability that a run of `algorithm` has a higher score than one of `other`.
+
+    `algorithm` comes later in the grid's order than `other`.
+    """
     rows = []
     for other, algorithm in combinations(runs, 2):
         pair = Comparison(ALL_TASKS, algorithm, other, shared_tasks(runs[algorithm], runs[other])).strata()
@@ -134,8 +145,11 @@ def improvement_rows(runs: dict[str, Strata]) -> list[dict[str, Any]]:
 
 
 def pair_rows(grid: Grid, runs: dict[str, Strata]) -> list[dict[str, Any]]:
-    """Per pair the difference of means and its verdict: over all tasks, corrected for all pairs, with what it rests on
-    and a second test; then on every task, corrected for all pairs on all tasks.
+    """The rows of all pairs of algorithms: the difference of means with its verdict.
+
+    The rows over all tasks come first. Their p-values are corrected for all pairs, and they have further columns: the
+    tasks on which the verdict rests, and a second test. The rows on single tasks follow; their p-values are corrected
+    for all pairs on all tasks.
     """
     names = [(algorithm, other) for other, algorithm in combinations(runs, 2)]
     together = [Comparison(ALL_TASKS, *pair, shared_tasks(*(runs[name] for name in pair))) for pair in names]
@@ -152,7 +166,7 @@ def pair_rows(grid: Grid, runs: dict[str, Strata]) -> list[dict[str, Any]]:
 
 
 def verdict_rows(pairs: list[Comparison]) -> list[dict[str, Any]]:
-    """Of all pairs that stand side by side: their rows."""
+    """A row per pair: the difference of means and its verdict, with p-values corrected for all of these pairs."""
     differences = [comparison.difference(*pair.strata()) for pair in pairs]
     return [
         {"task": pair.task, **pair_key(pair.algorithm, pair.other, pair.strata())}
@@ -163,8 +177,10 @@ def verdict_rows(pairs: list[Comparison]) -> list[dict[str, Any]]:
 
 
 def what_verdicts_rest_on(grid: Grid, pairs: list[Comparison], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Per pair the single tasks without which its better or worse would not stand, by the same test and correction,
-    and the difference without the first of them. First is the task without which the least is left of the difference.
+    """Per pair, the columns about the tasks on which its verdict rests; none for a pair that is not decided.
+
+    A verdict rests on a task if, without this task, the same test with the same correction gives another verdict. The
+    first of these tasks is the one without which the difference is smallest.
     """
     without: list[dict[str, comparison.Difference]] = [{} for _ in pairs]
     for task in grid.tasks:
@@ -178,7 +194,10 @@ def what_verdicts_rest_on(grid: Grid, pairs: list[Comparison], rows: list[dict[s
 
 
 def rests_on(without: dict[str, comparison.Difference], sign: float) -> dict[str, Any]:
-    """The columns about the tasks (by name, the difference without it) on which a verdict of this sign rests."""
+    """The columns about the tasks on which a verdict rests.
+
+    `without` has these tasks with the difference without each; `sign` is 1 for "better" and −1 for "worse".
+    """
     if not without:
         return {}
     tasks = sorted(without, key=lambda task: sign * without[task].value)
@@ -188,8 +207,10 @@ def rests_on(without: dict[str, comparison.Difference], sign: float) -> dict[str
 
 
 def permutation_tests(pairs: list[Comparison]) -> list[dict[str, float]]:
-    """Per pair the p-value of a permutation test within tasks, and corrected for all pairs. NaN where a sample has a
-    single run, as of the other test, or where even the smallest p-value of so few runs would decide nothing.
+    """Per pair, the p-value of a permutation test within tasks, as it is and corrected for all pairs.
+
+    It is NaN where an algorithm has a single run on a task, and where there are so few runs that even the smallest
+    possible p-value would not decide.
     """
     p_values = [
         comparison.permutation_p(*pair.strata(), statistics.new_rng())
@@ -205,14 +226,16 @@ def permutation_tests(pairs: list[Comparison]) -> list[dict[str, float]]:
 
 
 def pair_key(algorithm: str, other: str, pair: tuple[list[np.ndarray], list[np.ndarray]]) -> dict[str, Any]:
+    """The columns that name a pair of algorithms and count its tasks and runs."""
     first, second = pair
     return {"algorithm": algorithm, "other": other, "tasks": len(first), "n": count(first), "n_other": count(second)}
 
 
 def shared_tasks(first: Strata, second: Strata) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Both sides' runs on each task where both have some."""
+    """By task on which both algorithms have runs, the scores of both."""
     return {task: (first[task], second[task]) for task in first if task in second}
 
 
 def count(strata: list[np.ndarray]) -> int:
+    """The number of runs over all tasks."""
     return sum(len(runs) for runs in strata)

@@ -1,4 +1,4 @@
-"""Final scores, every run."""
+"""The figure of final scores, with every run."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,7 +10,7 @@ from analysis.reading.grid import Grid
 
 
 def final_scores(grid: Grid, scores: pd.DataFrame, summary: pd.DataFrame) -> Figure:
-    """Final score of every run as a point, beside it the mean over runs with its 95 % interval."""
+    """A panel per task, a row per algorithm: the final score of every run, and their mean with its 95 % interval."""
     height = 0.65 + 0.42 * len(grid.algorithms)
     figure, panels = task_panels(grid, panel_height=height, sharey=True)
     looks = theme.looks(list(grid.algorithms))

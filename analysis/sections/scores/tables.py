@@ -1,4 +1,4 @@
-"""The score of every run, and their averages per task and algorithm."""
+"""The tables of scores: the score of every run, and averages per task and algorithm."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,11 @@ from experiments.schema import LOOP_PHASES, SECONDS
 
 
 def scores(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
-    """One row per run. `reached` is 1, 0 (censored at the budget) or empty (the task has no threshold)."""
+    """The table `scores`: one row per run.
+
+    `curves` is the table of learning curves. `reached` is 1, 0 (the threshold was not reached within the budget) or
+    empty (the task has no threshold).
+    """
     curve_of = dict(list(curves.groupby(["task", "algorithm", "seed"])))
     rows = []
     for cell, run in runs:
@@ -49,7 +53,10 @@ def scores(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(grid: Grid, scores: pd.DataFrame) -> pd.DataFrame:
-    """Per task and algorithm: n runs of those requested, and their scores with 95 % intervals of the mean."""
+    """The table `summary`: a row per task and algorithm, with statistics over its runs.
+
+    `requested` counts the runs of the grid and `n` the finished ones.
+    """
     rows = []
     for task in grid.tasks:
         for algorithm in grid.algorithms:
@@ -62,7 +69,10 @@ def summary(grid: Grid, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarize(runs: pd.DataFrame) -> dict[str, float]:
-    """The summary of one task and algorithm; the standard deviation is that of a sample (n − 1)."""
+    """The statistics over the runs of one algorithm on one task.
+
+    Intervals are 95 % intervals of the mean; the standard deviation is that of a sample (n − 1).
+    """
     score, auc = runs["score"].to_numpy(), runs["auc"].to_numpy()
     low, high = statistics.mean_interval(score, statistics.new_rng())
     auc_low, auc_high = statistics.mean_interval(auc, statistics.new_rng())

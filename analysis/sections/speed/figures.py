@@ -1,4 +1,4 @@
-"""Where a run's time goes, and the benchmark."""
+"""The figures of speed: what the time of a run is spent on, and the benchmark."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +16,7 @@ from analysis.drawing.panels import (
     named_rows,
     phase_handles,
     rows,
-    say,
+    sentence,
     spread,
     stacked_bars,
 )
@@ -25,13 +25,16 @@ from analysis.sections.speed.sentences import titles
 from analysis.sections.speed.tables import limit_of
 from experiments.schema import PHASES
 
-LIMIT = {"linestyle": "--", "linewidth": 1}
-GYMNASIUM = {"linestyle": ":", "linewidth": 1}
-BENCHMARK_PHASES = ("stepping", "acting", "learning", "rest")
+LIMIT = {"linestyle": "--", "linewidth": 1}  # the line at the rate of the limit
+GYMNASIUM = {"linestyle": ":", "linewidth": 1}  # the line at the rate of stepping Gymnasium
+BENCHMARK_PHASES = ("stepping", "acting", "learning", "rest")  # of the training loop without compiling
 
 
 def speed(grid: Grid, scores: pd.DataFrame) -> Figure:
-    """Left: where a run's wall-clock time goes, mean over runs. Right: steps per second of every run."""
+    """Two panels with a row per algorithm: the phases of a run's wall-clock time, and the steps per second.
+
+    The left panel shows means over runs in seconds, the right panel every run.
+    """
     height = 1.5 + 0.42 * len(grid.algorithms)
     figure, (left, right) = plt.subplots(1, 2, figsize=(theme.WIDTH, height), layout="constrained", sharey=True)
     seconds = scores.groupby("algorithm")[[f"seconds_{phase}" for phase in PHASES]].mean()
@@ -54,13 +57,14 @@ def speed(grid: Grid, scores: pd.DataFrame) -> Figure:
 
 
 def benchmark(grid: Grid, benchmark: pd.DataFrame) -> Figure:
-    """A column per task. Above: steps per second of every contestant, median and range over repetitions, with the
-    limits as lines. Below: what the training loop's time went into.
+    """A column per task with two panels: the contestants' steps per second, and the shares of the training loop's time.
+
+    The upper panel shows median and range over repetitions, with the limit and Gymnasium as lines. The lower panel
+    shows only the contestants that learn.
     """
     if benchmark.empty:
-        figure, axes = plt.subplots(figsize=(theme.WIDTH, 1.5), layout="constrained")
-        say(axes, f"no benchmark was run; it is made with: snakemake --cores 1 speed --config grid={grid.grid_file}")
-        return figure
+        command = f"snakemake --cores 1 speed --config grid={grid.grid_file}"
+        return sentence(f"no benchmark was run; it is made with: {command}")
     tasks = list(dict.fromkeys(benchmark["task"]))
     all_of_them = titles(benchmark)
     learners = titles(benchmark[benchmark["side"] != "bare"])
@@ -92,7 +96,10 @@ def benchmark(grid: Grid, benchmark: pd.DataFrame) -> Figure:
 
 
 def rate_panel(axes: Axes, table: pd.DataFrame) -> None:
-    """Rates on a logarithmic axis, where equal ratios are equal distances; `table` is one task's, by contestant."""
+    """Draw steps per second on a logarithmic axis, on which equal ratios are equal distances.
+
+    `table` has the rows of one task by contestant, NaN for a contestant without measurements.
+    """
     rates = table["steps_per_second"].dropna()
     for name, line in ((limit_of(rates), LIMIT), ("gymnasium", GYMNASIUM)):
         if name in rates:
@@ -124,7 +131,7 @@ def rate_panel(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def split_panel(axes: Axes, table: pd.DataFrame) -> None:
-    """Shares of the training loop's time; `table` is one task's, by contestant."""
+    """Draw the shares of the training loop's time; `table` has the rows of one task by contestant."""
     start = np.zeros(len(table))
     for phase in BENCHMARK_PHASES:
         share = 100 * table[phase].fillna(0).to_numpy()

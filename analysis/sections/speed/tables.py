@@ -1,8 +1,8 @@
-"""results/<grid>/speed → the benchmark's table, and what it says of the targets.
+"""results/<grid>/speed → the table of the benchmark.
 
-A ratio is taken within a repetition, where both sides were measured on the same core minutes apart; the table has the
-median of these ratios and their range. The limit is the simulator alone, or Gymnasium's environment without wrappers
-where a task has no simulator apart from it.
+A ratio is taken within a repetition, in which both sides were measured on the same core within minutes. The table has
+the median of these ratios and their range. The limit on a task is the simulator alone. Where a task has no simulator
+apart from its environment, the limit is Gymnasium's environment without wrappers.
 """
 
 from typing import Any
@@ -13,12 +13,15 @@ import pandas as pd
 from analysis.reading.benchmark import Benchmark
 from analysis.reading.tables import frame
 
-SPLIT = ("stepping", "acting", "learning")  # of the loop without compiling; what remains is the rest
-LIMITS = ("simulator", "unwrapped")  # the first that was measured
+SPLIT = ("stepping", "acting", "learning")  # phases of the training loop without compiling; other time is the rest
+LIMITS = ("simulator", "unwrapped")  # contestants; the first of them that was measured is the limit
 
 
 def benchmark(measurements: Benchmark | None) -> pd.DataFrame:
-    """One row per task and contestant, in the order of the benchmark; no row where no benchmark was run."""
+    """The table `benchmark`: one row per task and contestant, in the order of the benchmark.
+
+    It has no rows where no benchmark was run (None).
+    """
     rows = []
     if measurements is not None:
         for task, measured in measurements.measurements.groupby("task", sort=False):
@@ -32,14 +35,23 @@ def benchmark(measurements: Benchmark | None) -> pd.DataFrame:
 
 
 def limit_of(rates: pd.Series) -> str | None:
-    """The contestant that is the limit on a task, by the rates of all; None where none of LIMITS was measured."""
+    """The contestant that is the limit on a task; None where none of LIMITS was measured.
+
+    `rates` has the steps per second by contestant, NaN where there is no measurement.
+    """
     return next((name for name in LIMITS if not np.isnan(rates.get(name, np.nan))), None)
 
 
 def row_of(contestant: dict[str, Any], own: pd.DataFrame, rates: pd.DataFrame, limit: str | None) -> dict[str, Any]:
-    """One contestant's repetitions on one task; `rates` is [repetitions, contestants] in steps per second."""
+    """The columns about one contestant on one task.
+
+    - `contestant`: its entry in benchmark.json
+    - `own`: its measurements, a row per repetition
+    - `rates`: steps per second of all contestants on the task, [repetitions, contestants]
+    - `limit`: the contestant that is the limit on the task
+    """
     name = own["contestant"].iloc[0]
-    amiss = own[own["status"] != "done"].sort_values("status")  # failed comes before unavailable
+    amiss = own[own["status"] != "done"].sort_values("status")  # "failed" before "unavailable"
     row = {key: contestant[key] for key in ("title", "side", "reference", "peer")}
     row |= {"status": "done", "n": len(own) - len(amiss)}
     if len(amiss):
@@ -64,11 +76,11 @@ def row_of(contestant: dict[str, Any], own: pd.DataFrame, rates: pd.DataFrame, l
 
 
 def ratios(rates: pd.DataFrame, name: str, other: str | None) -> pd.Series:
-    """name / other in every repetition that has both."""
+    """The ratio of the rates of `name` and `other` in every repetition that measured both; empty without `other`."""
     return (rates[name] / rates[other]).dropna() if other in rates else pd.Series(dtype=float)
 
 
 def overhead(cells: pd.DataFrame) -> pd.Series:
-    """Seconds of a process that are neither training nor evaluating: starting, compiled code, writing, ending."""
+    """Seconds of a process apart from training and evaluating: for starting, compiling, writing and ending."""
     working = cells["seconds_training"] - cells["seconds_compiling"] + cells["seconds_evaluating"]
     return cells["seconds_total"] - working

@@ -1,4 +1,4 @@
-"""The figures of hyperparameter tuning: tuning tables (DataFrames) in, Figure out."""
+"""The figures of hyperparameter tuning, each made from the tables that its arguments name."""
 
 import json
 import textwrap
@@ -13,21 +13,21 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from analysis.drawing import theme
-from analysis.drawing.panels import rows, say, spread
+from analysis.drawing.panels import algorithm_handles, algorithms_of, rows, sentence, spread
 from analysis.reading.grid import Grid
 
-KINDS = {"complete": "complete", "pruned": "pruned", "diverged": "a part diverged"}
+KINDS = {"complete": "complete", "pruned": "pruned", "diverged": "a part diverged"}  # of trials, in words
 WINNER = {"marker": "*", "markersize": 12, "markeredgecolor": theme.INK, "markeredgewidth": 0.8, "linestyle": ""}
 UNTUNED = {"linestyle": ":", "linewidth": 1.2}
 ON_TUNING = {"marker": "D", "markersize": 5.5, "linestyle": ""}
-SIDES = {"tuned": -0.2, "untuned": 0.2}  # from the middle of an algorithm's row
-BESIDE = 0.015  # of the axis, so that several algorithms' marks of one trial stand side by side
-PANELS = 4  # of settings side by side
-ROOM = 1.08  # times the largest importance, so that its number has room
+SIDES = {"tuned": -0.2, "untuned": 0.2}  # the distance of each row from the middle of its algorithm's rows
+BESIDE = 0.015  # of the axis: the distance between several algorithms' marks of the same trial, at most
+PANELS = 4  # panels of settings side by side, at most
+ROOM = 1.08  # the length of the axis in largest importances, so that the number beside the longest bar has room
 
 
 def tuning_history(grid: Grid, tuning: pd.DataFrame) -> Figure:
-    """A panel per group: the score of every trial, and the highest of a complete trial so far as a line."""
+    """A panel per group: the score of every trial, with a line at the highest score of a complete trial so far."""
     if tuning.empty:
         return nothing(grid)
     figure, panels = group_panels(grid, tuning, 3.6)
@@ -99,7 +99,7 @@ def tuning_importance(grid: Grid, tuning_settings: pd.DataFrame) -> Figure:
 
 
 def tuning_space(grid: Grid, tuning_settings: pd.DataFrame, tuning_values: pd.DataFrame) -> Figure:
-    """A row per algorithm and group, a panel per searched setting: every trial's score against its value."""
+    """A row per algorithm and group, a panel per searched setting: every trial's score against the setting's value."""
     if tuning_settings.empty:
         return nothing(grid)
     studies = [
@@ -140,11 +140,14 @@ def tuning_space(grid: Grid, tuning_settings: pd.DataFrame, tuning_values: pd.Da
 
 
 def space_panel(axes: Axes, space: pd.Series, trials: pd.DataFrame, look: theme.Look) -> None:
-    """One study's setting over its search space: its row of the settings, and its value in every trial."""
+    """Draw the trials' scores against the values of one setting of one study, over its search space.
+
+    `space` is the setting's row of the table `tuning_settings`, `trials` are its rows of `tuning_values`.
+    """
     trials = trials[trials["value"].notna()]
     x = np.array([position(value, space) for value in trials["value"]])
     if pd.isna(space["scale"]):
-        x = x + spread(len(x), 0.15)  # a choice's trials side by side, in their order
+        x = x + spread(len(x), 0.15)  # so that trials with the same choice stand side by side, in their order
     for kind in dict.fromkeys(kinds(trials)):
         chosen = (kinds(trials) == kind).to_numpy()
         trial_marks(axes, x[chosen], trials["score"][chosen], look, kind)
@@ -167,7 +170,11 @@ def space_panel(axes: Axes, space: pd.Series, trials: pd.DataFrame, look: theme.
 
 
 def position(value: str | float, space: pd.Series) -> float:
-    """Where a value (a number, or JSON) of a searched setting lies on its axis: of choices, the place in their list."""
+    """The place of a setting's value on its axis.
+
+    `value` is a number or JSON text, `space` the setting's row of `tuning_settings`. A choice's place is its place in
+    the list of choices.
+    """
     if pd.isna(space["scale"]):
         return float([json.dumps(choice) for choice in json.loads(space["choices"])].index(value))
     if space["scale"] == "linear":
@@ -176,7 +183,7 @@ def position(value: str | float, space: pd.Series) -> float:
 
 
 def space_ticks(space: pd.Series) -> list[float]:
-    """Round values within a range, about three to five of them."""
+    """Values for the ticks of a setting's axis: round values in its range, about three to five of them."""
     low, high = space["low"], space["high"]
     if space["scale"] == "linear":
         ticks = MaxNLocator(4).tick_values(low, high)
@@ -193,8 +200,9 @@ def space_ticks(space: pd.Series) -> list[float]:
 
 
 def shrinkage(grid: Grid, shrinkage: pd.DataFrame, tuning_parts: pd.DataFrame) -> Figure:
-    """A panel per group, two rows per algorithm: the tuned settings' scores on tuning and on fresh seeds above the
-    untuned ones'.
+    """A panel per group, two rows per algorithm: scores with tuned settings, and below scores with untuned settings.
+
+    Each row has the score on the tuning seeds, and the scores on fresh seeds with their mean.
     """
     if shrinkage.empty:
         return nothing(grid)
@@ -238,12 +246,16 @@ def shrinkage(grid: Grid, shrinkage: pd.DataFrame, tuning_parts: pd.DataFrame) -
 
 
 def per_seed(parts: pd.DataFrame, settings: str) -> np.ndarray:
-    """[seeds] mean over tasks of the normalised scores on fresh seeds."""
+    """Mean normalised scores over tasks on fresh seeds, [seeds]; `settings` is "tuned" or "untuned"."""
     return rows(parts, settings=settings).groupby("seed")["normalized"].mean().to_numpy()
 
 
 def fresh_marks(axes: Axes, height: float, colour: str, seeds: np.ndarray, estimate: list[float], *, hollow) -> None:
-    """Every fresh seed, their mean, and its interval where there is one."""
+    """Draw the scores of fresh seeds, their mean, and its interval where there is one.
+
+    `seeds` are the scores [n]; `estimate` holds the mean and the ends of its interval; `height` is the place on the
+    vertical axis.
+    """
     mean, low, high = estimate
     if pd.notna(low):
         axes.plot([low, high], [height] * 2, color=colour, linewidth=1.4 if hollow else 2.6, alpha=0.85)
@@ -253,22 +265,19 @@ def fresh_marks(axes: Axes, height: float, colour: str, seeds: np.ndarray, estim
 
 
 def nothing(grid: Grid) -> Figure:
-    """What is shown where no study has finished."""
-    figure, axes = plt.subplots(figsize=(theme.WIDTH, 1.5), layout="constrained")
+    """The figure for a grid without a finished study."""
     asked = len(grid.studies)
-    say(axes, f"none of the {asked} studies asked for has finished" if asked else "this grid tunes no settings")
-    return figure
-
-
-def algorithms_of(grid: Grid, table: pd.DataFrame) -> list[str]:
-    """The algorithms that a table has, in the grid's order."""
-    return [algorithm for algorithm in grid.algorithms if (table["algorithm"] == algorithm).any()]
+    return sentence(f"none of the {asked} studies asked for has finished" if asked else "this grid tunes no settings")
 
 
 def group_panels(
     grid: Grid, table: pd.DataFrame, height: float, most: int = 3, **subplots
 ) -> tuple[Figure, dict[str, Axes]]:
-    """A panel per group of tasks, titled with its tuning tasks, at most `most` side by side."""
+    """A figure with a panel per group of tasks, titled with its tuning tasks, at most `most` side by side.
+
+    `height` is that of a panel in inches; `subplots` are further arguments of matplotlib's function `subplots`. Returns
+    the figure and the panels by group.
+    """
     tasks = {study["group"]: list(study["tasks"]) for study in grid.studies}
     groups = [group for group in tasks if (table["group"] == group).any()]
     columns = min(len(groups), most)
@@ -285,12 +294,12 @@ def group_panels(
 
 
 def kinds(trials: pd.DataFrame) -> pd.Series:
-    """The kind of every trial, one of KINDS: a diverged part is said before pruning."""
+    """The kind of every trial, one of KINDS; a pruned trial with a diverged part is "diverged"."""
     return trials["state"].where(trials["diverged"] == 0, "diverged")
 
 
 def trial_marks(axes: Axes, x, y, look: theme.Look, kind: str) -> None:
-    """A mark per trial: filled, hollow where it was pruned, a cross where a part diverged."""
+    """Draw a mark per trial: filled where it is complete, hollow where it was pruned, a cross where a part diverged."""
     if kind == "diverged":
         axes.scatter(x, y, s=24, marker="x", color=look.colour, linewidth=1.3, alpha=0.9, zorder=3)
     else:
@@ -301,7 +310,7 @@ def trial_marks(axes: Axes, x, y, look: theme.Look, kind: str) -> None:
 
 
 def kind_handles(present: pd.Series) -> list[Line2D]:
-    """The marks of trial_marks that there are."""
+    """Handles for a legend of the marks of `trial_marks`, of the kinds that are present."""
     marks = {
         "complete": {"marker": "o", "markersize": 4.5},
         "pruned": {"marker": "o", "markersize": 4.5, "markerfacecolor": "none"},
@@ -316,10 +325,5 @@ def kind_handles(present: pd.Series) -> list[Line2D]:
 
 def algorithm_legend(figure: Figure, grid: Grid, table: pd.DataFrame, further: Iterable[Line2D]) -> None:
     """Every algorithm that is shown, in the grid's order, then the further handles."""
-    looks = theme.looks(list(grid.algorithms))
-    handles = [
-        Line2D([], [], color=looks[name].colour, marker=looks[name].marker, markersize=5.5, label=grid.title(name))
-        for name in algorithms_of(grid, table)
-    ]
-    handles += further
+    handles = [*algorithm_handles(grid, algorithms_of(grid, table)), *further]
     figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 5))

@@ -1,8 +1,9 @@
 """results/<grid>/tuning → the tables of hyperparameter tuning.
 
 A study searches the settings of one algorithm on one group of tasks. Scores are means of normalised scores over tasks
-and seeds: the trials' over the tuning seeds, the winner's and the untuned settings' also over fresh seeds, which
-neither tuning nor the grid's runs use. Where spread over seeds is penalised, only the trials' scores have the penalty.
+and seeds. The scores of trials are over the tuning seeds. The winner and the untuned settings have scores over fresh
+seeds, too, which neither tuning nor the grid's runs use. Where a study penalises the spread over seeds, only the scores
+of trials include the penalty.
 """
 
 import json
@@ -18,34 +19,40 @@ from analysis.statistics import comparison
 from analysis.statistics import scores as statistics
 from experiments.schema import PART_COLUMNS
 
-STUDY = ["algorithm", "group"]
+STUDY = ["algorithm", "group"]  # the columns that identify a study
 
 
-Studies = list[tuple[dict[str, Any], Study]]  # what the grid asks of a study, and the study
+Studies = list[tuple[dict[str, Any], Study]]  # for each study, its entry in grid.json and what it found
 
 
 def tuning(studies: Studies) -> pd.DataFrame:
-    """A row per study and trial."""
+    """The table `tuning`: a row per study and trial."""
     return of_studies(studies, "tuning", trial_rows)
 
 
 def tuning_values(studies: Studies) -> pd.DataFrame:
-    """A row per study, trial and searched setting."""
+    """The table `tuning_values`: a row per study, trial and searched setting."""
     return of_studies(studies, "tuning_values", value_rows)
 
 
 def tuning_settings(studies: Studies) -> pd.DataFrame:
-    """A row per study and searched setting."""
+    """The table `tuning_settings`: a row per study and searched setting."""
     return of_studies(studies, "tuning_settings", setting_rows)
 
 
 def tuning_parts(studies: Studies) -> pd.DataFrame:
-    """A row per study and training: on tuning seeds of every trial, on fresh seeds with tuned and untuned settings."""
+    """The table `tuning_parts`: a row per study and training.
+
+    Every trial has trainings on tuning seeds; tuned and untuned settings have trainings on fresh seeds.
+    """
     return of_studies(studies, "tuning_parts", lambda study: study.parts[list(PART_COLUMNS)].to_dict("records"))
 
 
 def shrinkage(studies: Studies) -> pd.DataFrame:
-    """A row per study: the winner's score on tuning seeds and on fresh ones, beside that of the untuned settings."""
+    """The table `shrinkage`: a row per study.
+
+    It has the scores of the winner and of the untuned settings on the tuning seeds and on fresh seeds.
+    """
     rows = [shrinkage_row(study) for _, study in studies]
     judge(rows)
     given = iter(rows)
@@ -53,14 +60,18 @@ def shrinkage(studies: Studies) -> pd.DataFrame:
 
 
 def of_studies(studies: Studies, table: str, rows_of: Callable[[Study], list[dict[str, Any]]]) -> pd.DataFrame:
-    """The rows of every study as the named table, behind the study's algorithm and group."""
+    """The rows of every study as the named table, with the study's algorithm and group as first columns.
+
+    `rows_of` makes the rows of one study, without these two columns.
+    """
     rows = [{**{key: asked[key] for key in STUDY}, **row} for asked, study in studies for row in rows_of(study)]
     return frame(rows, table)
 
 
 def judge(rows: list[dict[str, Any]]) -> None:
-    """Add to the studies' rows the p-value corrected for all studies (Holm), and the verdict that follows from it; the
-    same, without a test, where the untuned settings won.
+    """Add to the rows of the studies, in place, the corrected p-value and the verdict that follows from it.
+
+    The correction is for all studies (Holm, 1979). Where the untuned settings won, the verdict is "same" without test.
     """
     for row, p in zip(rows, comparison.holm([row["p"] for row in rows]), strict=True):
         verdict = "same" if row["trial"] == 0 else comparison.verdict_on(row["difference"], p)
@@ -68,7 +79,7 @@ def judge(rows: list[dict[str, Any]]) -> None:
 
 
 def trial_rows(study: Study) -> list[dict[str, Any]]:
-    """Every trial; the best so far is the highest score of a complete trial, as only these can win."""
+    """A row per trial; `best_so_far` is the highest score of a complete trial, because only complete trials can win."""
     trials = study.trials
     complete = trials["value"].where(trials["state"] == "complete")
     return [
@@ -84,7 +95,7 @@ def trial_rows(study: Study) -> list[dict[str, Any]]:
 
 
 def value_rows(study: Study) -> list[dict[str, Any]]:
-    """What every trial set every searched setting to, as JSON text; empty where that differs between the tasks."""
+    """A row per trial and searched setting, with the value as JSON text; empty where it differs between tasks."""
     return [
         {
             "setting": name,
@@ -99,7 +110,7 @@ def value_rows(study: Study) -> list[dict[str, Any]]:
 
 
 def setting_rows(study: Study) -> list[dict[str, Any]]:
-    """Every searched setting: where it was searched, its untuned and its tuned value, and how much it mattered.
+    """A row per searched setting: its range or choices, its untuned and its tuned value, and its importance.
 
     Where the untuned settings won, the tuned value is the untuned one.
     """
@@ -120,14 +131,18 @@ def setting_rows(study: Study) -> list[dict[str, Any]]:
 
 
 def json_text(value: Any, space: dict[str, Any]) -> str | None:
-    """A setting's value as JSON text; None where there is none, unless null is one of its choices."""
+    """A setting's value as JSON text, or None where there is no value.
+
+    A missing value (None or NaN) of a setting with null among its choices is "null". `space` is the setting's search
+    space.
+    """
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return "null" if None in space.get("choices", ()) else None
     return f"{value:.10g}" if isinstance(value, float) else json.dumps(value)
 
 
 def shrinkage_row(study: Study) -> dict[str, Any]:
-    """The winner's score on the tuning seeds beside its score, and that of the untuned settings, on fresh seeds."""
+    """The row of a study: the scores of the winner and of the untuned settings on tuning seeds and on fresh seeds."""
     best = study.about["best"]["trial"]
     row = {
         "trial": best,
@@ -141,7 +156,7 @@ def shrinkage_row(study: Study) -> dict[str, Any]:
     row |= difference_of(study, by_seed["tuned"], by_seed["untuned"])
     row["shrinkage"] = row["tuning_score"] - row["fresh_tuned"]
     trials = study.trials
-    # Where the untuned settings won, they were trained on the fresh seeds once, and their rows are there twice.
+    # Where the untuned settings won, they were trained on the fresh seeds once, but the study has these rows twice.
     fresh = study.parts[study.parts["settings"].isin(["untuned"] if best == 0 else ["tuned", "untuned"])]
     return row | {
         "trials": len(trials),
@@ -154,21 +169,21 @@ def shrinkage_row(study: Study) -> dict[str, Any]:
 
 
 def tuning_score(study: Study, trial: int) -> float:
-    """Mean over tasks and tuning seeds of a complete trial, without any penalty on spread."""
+    """The mean normalised score of a complete trial over tasks and tuning seeds, without any penalty on spread."""
     return float(scores_by_seed(study.part_rows("trial", trial)).mean())
 
 
 def scores_by_seed(parts: pd.DataFrame) -> np.ndarray:
-    """[seeds] normalised scores, means over the tasks."""
+    """Mean normalised scores over the tasks, [seeds]."""
     return parts.groupby("seed")["normalized"].mean().to_numpy()
 
 
 def difference_of(study: Study, tuned: np.ndarray, untuned: np.ndarray) -> dict[str, Any]:
-    """Tuned − untuned on fresh seeds [n] with Welch's interval and the p-value that there is none.
+    """The difference tuned − untuned of scores on fresh seeds, with Welch's interval and p-value.
 
-    The two sides are taken as independent although they share their seeds: from the first update on other settings see
-    other states, so that a seed pairs little more than initial weights, and what correlation is left makes the interval
-    too long rather than too short.
+    `tuned` and `untuned` are normalised scores [seeds]. The two sides are treated as independent although they share
+    their seeds: with other settings a run sees other states from the first update on, so a seed has little in common
+    but the initial weights. Any correlation that remains makes the interval too long rather than too short.
     """
     if study.about["best"]["trial"] == 0:
         return {**estimate("difference", 0.0, (np.nan, np.nan)), "p": np.nan}
@@ -177,4 +192,5 @@ def difference_of(study: Study, tuned: np.ndarray, untuned: np.ndarray) -> dict[
 
 
 def estimate(name: str, value: float, interval: tuple[float, float]) -> dict[str, float]:
+    """The columns of a value and the ends of its interval: name, name_low and name_high."""
     return {name: value, f"{name}_low": interval[0], f"{name}_high": interval[1]}
