@@ -195,13 +195,13 @@ def action_probabilities(problem: Problem, policy: nn.Module, parameters: dict[s
 
 
 def state_values(problem: Problem, probabilities: np.ndarray, gamma: float) -> np.ndarray:
-    """V = (I − γ P_π)⁻¹ r_π, float64 [S], of the policy with action probabilities [S, A]."""
+    """V = (I − γ P_π)⁻¹ r_π, float64 [S]; `probabilities` are π(a|s), float64 [S, A]."""
     rewards = (probabilities * problem.rewards).sum(1)
     return np.linalg.solve(np.eye(len(rewards)) - gamma * _chain(problem, probabilities), rewards)
 
 
 def action_values(problem: Problem, probabilities: np.ndarray, gamma: float) -> np.ndarray:
-    """Q(s,a) = r(s,a) + γ Σ_s' P(s'|s,a) V(s'), float64 [S, A]."""
+    """Q(s,a) = r(s,a) + γ Σ_s' P(s'|s,a) V(s'), float64 [S, A]; `probabilities` are π(a|s), float64 [S, A]."""
     return problem.rewards + gamma * problem.transitions @ state_values(problem, probabilities, gamma)
 
 

@@ -263,6 +263,7 @@ def _step(env: Any, actions: list[Any], steps: int, seed: int, measurement: Meas
 
 
 def _gymnasium_env(task: dict[str, Any]) -> Any:
+    """Gymnasium's environment of the task, with the task's time limit and without Gymnasium's checker."""
     import gymnasium
 
     return gymnasium.make(task["id"], max_episode_steps=task["max_episode_steps"], disable_env_checker=True)

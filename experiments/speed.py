@@ -198,6 +198,7 @@ class Bench:
         return row | {"steps": record["steps_taken"]} | measured | seconds
 
     def _grid(self, task: str, backend: str) -> Path:
+        """The grid file for a task and a backend."""
         return self.folder / f"benchmark_{backend}_{directory_name(task)}.yaml"
 
 

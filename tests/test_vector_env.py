@@ -307,7 +307,7 @@ def test_fewer_environments_than_variants_are_refused():
         (variants({"actions": 3}, {"actions": 4}), "{'actions': 3} has actions in Discrete(3)"),
         (
             variants({"reset_noise_scale": 0.1}, task="InvertedPendulum-v5", backend="envpool"),
-            "has variants, whose keyword arguments are Gymnasium's and unknown to EnvPool",
+            "has variants, whose keyword arguments EnvPool does not know",
         ),
     ],
     ids=["an unknown argument", "the task's own", "other spaces", "envpool"],

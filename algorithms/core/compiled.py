@@ -83,6 +83,7 @@ class MachineCode:
         self.numbers.copy_(numbers)
 
     def _compile(self, tensors: Sequence[Tensor]) -> None:
+        """Compile the function for tensors like these; where that is impossible, warn and never try again."""
         began = time.perf_counter()
         try:
             self._code = self._general_code(tensors) or ahead_of_time(self.function, tensors)
@@ -93,6 +94,10 @@ class MachineCode:
         self.seconds += time.perf_counter() - began
 
     def _general_code(self, tensors: Sequence[Tensor]) -> Callable[..., Tensor] | None:
+        """The machine code of `general` for tensors like these, or None where `function` is to be compiled instead.
+
+        Raises CannotCompile where `general` cannot be compiled and the numbers change.
+        """
         if self.general is None or self.numbers is None:
             return None
         try:

@@ -274,15 +274,18 @@ class Learner:
         self.reward_scaler.statistics.load(parts["reward_statistics"])
 
     def _log_probs(self, batch: Batch) -> Tensor:
+        """log π of the batch's actions under the current policy, [B] or [B, K], without a gradient."""
         masks = [] if batch.action_masks is None else [batch.action_masks]
         return self._log_prob(len(batch), self.policy.parameter_vector, batch.actions, batch.observations, *masks)
 
     def _log_prob_with(self, vector: Tensor, actions: Tensor, *inputs: Tensor) -> Tensor:
+        """log π of the actions, with the policy's parameters from `vector` [P]; `inputs` are those of the policy."""
         with torch.no_grad():
             log_probs: Tensor = self.networks[POLICY].module_with(vector)(*inputs).log_prob(actions)
             return log_probs
 
     def _policy_loss(self, a: Hooks, policy: Module, batch: Batch) -> Loss:
+        """The loss of the policy on a batch: the algorithm's `policy_loss` plus its `regularizer`."""
         if a.normalize_advantages:
             batch = batch.with_normalized_advantages()
         distribution = policy(batch.observations, batch.action_masks)
@@ -299,6 +302,8 @@ class Learner:
         return loss, record, distribution
 
     def _critic_loss_of(self, critic: str) -> LossFunction:
+        """The loss function of a critic: the algorithm's `value_loss` for V(s), its `critic_loss` for any other."""
+
         def loss(a: Hooks, module: Module, batch: Batch) -> Loss:
             values = module(batch.observations)
             method = "value_loss" if critic == VALUE else "critic_loss"

@@ -107,6 +107,10 @@ class Optimizer:
         return self.code(len(batch), *states, *tensors.values())
 
     def _step(self, algorithm: Hooks, *tensors: Tensor) -> Tensor:
+        """Take a gradient step as a function of tensors: every network's `Trainable.tensors`, then the batch's tensors.
+
+        The tensors of the networks are changed in place. Returns the scalars that `recorded` names.
+        """
         size = len(self.networks[0].tensors())
         states = [tensors[i * size : (i + 1) * size] for i in range(len(self.networks))]
         batch = Batch.from_tensors(self._fields, tensors[len(states) * size :])
