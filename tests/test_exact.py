@@ -49,7 +49,7 @@ def gradient_samples(algorithm, task, states, rollouts, values=None):
     algorithm = replace(algorithm, gamma=1.0, num_envs=25)
     envs, learner, rng = make_learner(algorithm, task, seed=11, spread=300.0)
     if values is not None and learner.value_function:
-        learner.value_function = KnownValues(values)
+        learner.critics["value"] = KnownValues(values)
     table = logits_of(learner, states).requires_grad_()
     samples = []
     for _ in range(rollouts):
