@@ -18,7 +18,7 @@ from glob import glob
 
 from snakemake.exceptions import WorkflowError
 
-from analysis.sections import FIGURES, TABLES, TITLES
+from analysis.sections import FIGURES, TABLES, TITLES, SectionError, check_faces
 from experiments.command import MISTAKES
 from experiments.grid import load_grid
 from experiments.jobs import Jobs, directory_of_output, memory, minutes_of_analysis, stage_files, tuned_option
@@ -29,8 +29,9 @@ from experiments.schema import MADE_OF, PROBE_FILES, REPORT_FILES, RUN_FILES, ST
 if unknown := sorted(set(config) - {"grid"}):
     raise WorkflowError(f"--config takes grid=NAME or grid=FILE.yaml, not {unknown[0]}=…")
 try:
+    check_faces()
     GRID = load_grid(str(config.get("grid", "default")))
-except MISTAKES as error:
+except (*MISTAKES, SectionError) as error:
     raise WorkflowError(str(error))
 
 RESULTS = f"results/{GRID.name}"
@@ -70,10 +71,8 @@ localrules: manifest
 rule reproduce:
     """The report and everything in it. A run or table that was removed is made again even if the report exists."""
     input:
-        REPORT + TABLE_FILES + FIGURE_FILES,
-        TUNED,
-        RUNS,
-        MEASURED,
+        [f"{RESULTS}/grid.json", *REPORT, *TABLE_FILES, *FIGURE_FILES],
+        TUNED + RUNS + MEASURED,
     default_target: True
 
 

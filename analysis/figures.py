@@ -51,10 +51,24 @@ def main() -> None:
 
 
 def write_figure(grid: Grid, name: str) -> None:
-    figure = draw(grid, name)
-    for kind in KINDS:
-        write_whole(grid.folder / "figures" / f"{name}.{kind}", theme.image_bytes(figure, kind))
-    plt.close(figure)
+    """results/<grid>/figures/<name>.svg and .png."""
+    for kind, content in images(draw(grid, name), name).items():
+        write_whole(grid.folder / "figures" / f"{name}.{kind}", content)
+
+
+def images(figure: Figure, name: str) -> dict[str, bytes]:
+    """The figure's files, by their kinds; closes it. Raises SectionError where it cannot be drawn, by a formula that is
+    none, say.
+    """
+    try:
+        return {kind: theme.image_bytes(figure, kind) for kind in KINDS}
+    except MemoryError:
+        raise
+    except Exception as error:
+        file = f"analysis/sections/{FIGURES[name][0]}/figures.py"
+        raise sections.failed(f"{file}: what {name} returns, when it is saved,", error) from error
+    finally:
+        plt.close(figure)
 
 
 def draw(grid: Grid, name: str) -> Figure:
@@ -70,6 +84,10 @@ def draw(grid: Grid, name: str) -> Figure:
     if AVERAGES.get(name) == "runs":
         shown = marked(grid, set(shortfalls(table("summary"))["algorithm"]))
     figure = Maker({"grid": shown}, read=table).call(function, module)
+    if not isinstance(figure, Figure):
+        raise SectionError(
+            f"{sections.file_of(module)}: {name} returns {type(figure).__name__}; it must be a Matplotlib Figure."
+        )
     if text:
         headnote(figure, text)
     return figure

@@ -1,9 +1,12 @@
 """Makes things by name: the parameters of a function name what it is made from."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from analysis import sections
 from analysis.reading import sources
@@ -115,14 +118,40 @@ class Maker:
         return self._made[key]
 
 
-def with_columns(table: Any, name: str, section: str) -> Any:
-    """The table with its declared columns in their order, then any others where its declaration ends in an ellipsis."""
+def with_columns(table: Any, name: str, section: str) -> pd.DataFrame:
+    """The table with its declared columns in their order, then any others where its declaration ends in an ellipsis.
+
+    Raises SectionError where it is no data frame, or where a column is lacking or holds something else than its face
+    says: `read_table` could not read its file.
+    """
     declared = sections.TABLES[name]
-    lacking = [column for column in declared if column not in table]
-    if lacking:
-        raise SectionError(
-            f"analysis/sections/{section}/tables.py: the table {name!r} lacks the column {lacking[0]!r}, which "
-            f"TABLES in analysis/sections/{section}/__init__.py declares."
-        )
+    face = sections.face_file(section)
+    where = f"analysis/sections/{section}/tables.py: the table {name!r}"
+    if not isinstance(table, pd.DataFrame):
+        raise SectionError(f"{where} is of the type {type(table).__name__}; it must be a DataFrame.")
+    for column in declared:
+        if column not in table:
+            raise SectionError(f"{where} lacks the column {column!r}, which TABLES in {face} declares.")
     further = [column for column in table if column not in declared] if name in sections.WITH_FURTHER else []
-    return table[[*declared, *further]]
+    columns = [*declared, *further]
+    for column in columns:
+        if not isinstance(table[column], pd.Series):
+            raise SectionError(f"{where} has the column {column!r} twice.")
+        text = column in sections.TEXT[name]
+        expected = "text, since TEXT in {} names it" if text else "a number, since TEXT in {} does not name it"
+        for value in of_another_kind(table[column], text=text):
+            raise SectionError(f"{where} has {value!r:.60} in the column {column!r}; expected {expected.format(face)}.")
+    return table[columns]
+
+
+def of_another_kind(column: pd.Series, *, text: bool) -> Iterator[Any]:
+    """The values of a column that are no text, or else no numbers. What is absent is of either kind; in a column of
+    bools these are numbers.
+    """
+    values = column.dropna()
+    kinds = ("string", "empty") if text else ("integer", "floating", "boolean", "empty")
+    if pd.api.types.infer_dtype(values) not in kinds:
+        number = (int, float, np.integer, np.floating)
+        for value in values:
+            if not isinstance(value, str if text else number) or isinstance(value, bool):
+                yield value

@@ -177,6 +177,9 @@ def told(section: str, part: str, default: Any, maker: Maker, **given: Any) -> A
         raise SectionError(
             f"{sections.file_of(module)}: {part} returns {type(value).__name__}; it must be a {type(default).__name__}."
         )
+    for sentence in value if isinstance(value, list) else ():
+        if not isinstance(sentence, str):
+            raise SectionError(f"{sections.file_of(module)}: {part} has {sentence!r:.60}; it must be a list of texts.")
     return value
 
 

@@ -44,8 +44,8 @@ import pandas as pd
 from analysis.making import Maker
 from analysis.problems import Missing
 from analysis.reading.jobs import STATES
+from analysis.reading.probes import PROBE
 from analysis.sections import SectionError
-from analysis.sections.laboratory.tables import PROBE
 from analysis.statistics.comparison import MOST_SEEDS
 
 SCHEMA = 1

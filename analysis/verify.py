@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from analysis.command import run_command
-from analysis.problems import read_problems
+from analysis.problems import made_tables, read_problems
 from analysis.reading.benchmark import read_benchmark
 from analysis.reading.checks import (
     PROVENANCE_KEYS,
@@ -37,8 +37,8 @@ from analysis.reading.jobs import STATES
 from analysis.reading.probes import archive_names, read_probe
 from analysis.reading.runs import check_task_code, read_episodes, read_run, read_updates
 from analysis.reading.studies import read_study
-from analysis.reading.tables import TABLES, read_table, table_text
-from analysis.sections import SectionError
+from analysis.reading.tables import table_file, table_text
+from analysis.sections import FIGURES, SECTION_OF_TABLE, TABLES, TITLES, SectionError
 from analysis.words import plural
 from experiments.schema import (
     BENCHMARK_FILES,
@@ -329,13 +329,17 @@ def tables(grid: Grid, records: Records) -> Check:
 
     Where the report has no digests of the tables, every table is read to see whether it is complete.
     """
-    check = Check("tables", f"{len(TABLES)}, of these runs")
+    there = sum(table_file(grid.folder, name).exists() for name in TABLES)
+    check = Check("tables", f"{there}, of these runs")
     try:
-        ledger = read_table(grid.folder, "ledger").groupby("directory")["seconds"].last()
+        table = made_tables(grid.folder)
+        ledger = table("ledger").groupby("directory")["seconds"].last()
         unmade = read_problems(grid.folder / "tables")
         for name in TABLES if not (grid.folder / "report" / MADE_OF).exists() else ():
             if name not in unmade:
-                read_table(grid.folder, name)
+                table(name)
+    except SectionError:
+        return Check("tables", f"{there}; without the ledger nothing says of which runs")  # the report says why
     except ResultsError as error:
         return Check("tables", "cannot be read", [str(error)])
     stale = []
@@ -371,18 +375,42 @@ def report(grid: Grid) -> Check:
     except ResultsError as error:
         return Check("report", "cannot be read", [str(error)])
     files = described["files"]
-    faults = list(others_than_described(grid.folder, files, path))
     unmade = {kind: read_problems(grid.folder / kind) for kind in ("tables", "figures")}
+    noted = {f"{kind}/{name}" for kind, problems in unmade.items() for name in problems}
+    expected = {name: file for name, file in files.items() if name.rpartition(".")[0] not in noted}
+    faults = list(others_than_described(grid.folder, expected, path))
     for kind, problems in unmade.items():
         faults += [f"{grid.folder / kind}: {name} could not be made. {why}" for name, why in problems.items()]
+    later = {
+        file: section
+        for file, section in files_of_sections().items()
+        if file not in files and file.rpartition(".")[0] not in noted and not (grid.folder / file).exists()
+    }
     lacking = [
         name
         for name in [*(f"report/{name}" for name in REPORT_FILES), *(f"tables/{name}.csv" for name in TABLES)]
-        if name not in files and Path(name).stem not in unmade["tables"]
+        if name not in {*files, *later} and name.rpartition(".")[0] not in noted
     ]
     if lacking:
         faults.append(f"{path}: does not describe {some_of(lacking)}; {remedy(path)}.")
-    return Check("report", f"digests of {plural(len(files), 'file')} compared: page, figures, tables and grid", faults)
+    line = f"digests of {plural(len(files), 'file')} compared: page, figures, tables and grid"
+    return Check("report", line, faults, list(made_before(grid, later)))
+
+
+def files_of_sections() -> dict[str, str]:
+    """The file of every table and figure that a section declares, and that section."""
+    tables = {f"tables/{name}.csv": section for name, section in SECTION_OF_TABLE.items()}
+    return tables | {f"figures/{name}.svg": section for name, (section, _) in FIGURES.items()}
+
+
+def made_before(grid: Grid, later: dict[str, str]) -> Iterator[str]:
+    """A sentence for every section that has declared files (`later`: file → section) since the page was made."""
+    for section in dict.fromkeys(later.values()):
+        own = [file for file, of in files_of_sections().items() if of == section]
+        new = [file for file in own if file in later]
+        what = f"the section “{TITLES[section]}”"
+        what = what if new == own else f"{some_of(new)} of {what}"
+        yield f"{grid.folder}: made before {what} existed; snakemake makes it."
 
 
 def made_once_more(grid: Grid) -> Check:

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from analysis import figures, making, problems, report, sections
 from analysis.making import Maker, tables_named
+from analysis.page import images
 from analysis.reading import checks as results
 from analysis.reading.grid import read_grid
-from analysis.reading.tables import table_file, write_table
+from analysis.reading.tables import read_table, table_file, write_table
 from analysis.sections import FIGURES, TABLES, SectionError
 from analysis.tables import make_tables
 from tests.analysis_fixtures import CARTPOLE, write_grid, write_runs
@@ -220,6 +222,16 @@ TABLES_PY, FIGURES_PY, SENTENCES = (
             f"{TABLES_PY}: lengths failed with KeyError: 'no such\\nkey'.",
         ),
         (
+            *("tables.py", "import pandas as pd", "import panda", "tables"),
+            "the table lengths.csv and the section “Episode lengths”",
+            f"{TABLES_PY}: its import in line 3 failed with ModuleNotFoundError: No module named 'panda'.",
+        ),
+        (
+            *("figures.py", "def episode_lengths", "def (", "figures"),
+            "the figure “How long an episode lasts”",
+            f"{FIGURES_PY}: its import failed with SyntaxError: invalid syntax (figures.py, line 6).",
+        ),
+        (
             *("tables.py", '"lengths")', '"lengths").drop(columns="seed")', "tables"),
             "the table lengths.csv and the section “Episode lengths”",
             f"{TABLES_PY}: the table 'lengths' lacks the column 'seed', which TABLES in "
@@ -256,7 +268,7 @@ TABLES_PY, FIGURES_PY, SENTENCES = (
         (
             *("sentences.py", '"""Episode lengths in words."""', "import episodes_of_nobody", "report"),
             "the section “Episode lengths”",
-            f"{SENTENCES}: its import failed with ModuleNotFoundError: No module named 'episodes_of_nobody'.",
+            f"{SENTENCES}: its import in line 1 failed with ModuleNotFoundError: No module named 'episodes_of_nobody'.",
         ),
         (
             *("sentences.py", "headline(lengths):\n", f"headline(lengths):\n{FAILS}", "report"),
@@ -350,12 +362,6 @@ def test_a_section_that_lacks_a_file_is_refused(project, file, said):
     [
         ("tables.py", "def lengths", "def length", f"{TABLES_PY}: no function lengths; TABLES in"),
         ("figures.py", "def episode_lengths", "def _", f"{FIGURES_PY}: no function episode_lengths; FIGURES in"),
-        (
-            "tables.py",
-            "import pandas as pd",
-            "import panda",
-            f"{TABLES_PY}: its import failed with ModuleNotFoundError",
-        ),
         ("__init__.py", "TITLE", "NAME", "analysis/sections/lengths/__init__.py: it needs a TITLE, which is text."),
         (
             *("../scores/__init__.py", '"summary": (', '"lengths": "task", "summary": ('),
@@ -379,6 +385,75 @@ def test_a_face_that_does_not_keep_its_word_is_refused(project, file, old, new, 
     assert words.startswith(f"analysis.tables: {said}")
     assert words.count("\n") == 1
     assert not (project.folder / "tables").exists()
+
+
+FACE = "analysis/sections/lengths/__init__.py"
+FACES = [  # (in the face of LENGTHS, what stands there instead, what is said of it)
+    ('{"lengths": "task algorithm seed mean_length"}', '["lengths"]', f"{FACE}: TABLES is ['lengths']; it takes a"),
+    ('{"lengths": "task algorithm seed mean_length"}', "None", f"{FACE}: TABLES is None; it takes a mapping, table →"),
+    ('"task algorithm seed mean_length"', '["task"]', f"{FACE}: TABLES has 'lengths': ['task']; it takes its columns"),
+    (
+        '"task algorithm seed mean_length"',
+        '""',
+        f"{FACE}: TABLES has 'lengths': ''; a table needs at least one column.",
+    ),
+    ('{"lengths": ', "{3: ", f"{FACE}: TABLES has the name 3; a name is that of a function, and text."),
+    ('{"lengths": ', '{"../lengths": ', f"{FACE}: TABLES has the name '../lengths'; a name is that of a function"),
+    ('{"episode_lengths": "How long an episode lasts"}', '"How long"', f"{FACE}: FIGURES is 'How long'; it takes a"),
+    ('"How long an episode lasts"', "None", f"{FACE}: FIGURES has 'episode_lengths': None; it takes its title."),
+    ('"task algorithm"\n', '["task"]\n', f"{FACE}: TEXT is ['task']; it takes names of columns in one text."),
+    ('"task algorithm"\n', "None\n", f"{FACE}: TEXT is None; it takes names of columns in one text."),
+    ('"task algorithm"\n', '"tsak"\n', f"{FACE}: TEXT has 'tsak', which is no column of TABLES."),
+    ('{"episode_lengths": "runs"}', "3", f"{FACE}: AVERAGES is 3; it takes one of runs, studies, probes, exact"),
+    ('{"episode_lengths": "runs"}', "None", f"{FACE}: AVERAGES is None; it takes one of runs, studies, probes, exact"),
+    ('"Episode lengths"', "3", f"{FACE}: it needs a TITLE, which is text."),
+    ('"Episode lengths"', "(", f"{FACE}: its import failed with SyntaxError: "),
+    ('TITLE = "', 'import nobody\nTITLE = "', f"{FACE}: its import in line 3 failed with ModuleNotFoundError: No mod"),
+]
+REFUSED = """
+import json, sys
+from pathlib import Path
+face, texts = Path(sys.argv[1]), json.loads(sys.argv[2])
+for text in texts:
+    face.write_text(text, encoding="utf-8")
+    for name in [name for name in sys.modules if name.startswith("analysis")]:
+        del sys.modules[name]
+    from analysis import sections
+    try:
+        sections.check_faces()
+    except sections.SectionError as error:
+        print(error)
+    else:
+        print("nothing is refused")
+print("numpy" in sys.modules)
+"""
+
+
+def test_a_constant_of_a_wrong_kind_is_a_sentence_that_names_it(project):
+    """All of them without the libraries of the stages, as the Snakefile asks it."""
+    project.add("lengths", LENGTHS)
+    face = LENGTHS["__init__.py"]
+    assert all(face.count(old) == 1 for old, _, _ in FACES)
+    texts = [face.replace(old, new) for old, new, _ in FACES]
+    done = project.python("-c", REFUSED, str(project.path("lengths", "__init__.py")), json.dumps([*texts, face]))
+    assert done.stderr == ""
+    *said, unharmed, loaded = done.stdout.splitlines()
+    assert (unharmed, loaded) == ("nothing is refused", "False")
+    for words, (_, new, expected) in zip(said, FACES, strict=True):
+        assert words.startswith(expected), new
+
+
+def test_a_section_that_is_named_twice_is_refused(monkeypatch):
+    monkeypatch.setattr(sections, "ORDER", (*sections.ORDER, "scores"))
+    with pytest.raises(SectionError, match=r"^analysis/sections/__init__\.py: ORDER names 'scores' twice\.$"):
+        sections.check_faces()
+
+
+def test_the_snakefile_refuses_a_face_before_it_does_anything():
+    text = (ROOT / "Snakefile").read_text(encoding="utf-8")
+    assert re.search(
+        r"^try:\n    check_faces\(\)\n(?s:.*?)^except .*SectionError.*\n    raise WorkflowError", text, re.M
+    )
 
 
 def test_a_table_of_many_is_missing_once_and_everything_else_is_made(project):
@@ -493,6 +568,90 @@ def test_columns_have_their_order_and_further_ones_only_where_that_is_declared(m
     assert list(making.with_columns(table, "scores", "scores")) == ["b", "a"]
     monkeypatch.setattr(sections, "WITH_FURTHER", {"scores"})
     assert list(making.with_columns(table, "scores", "scores")) == ["b", "a", "c"]
+
+
+EFFICIENCY = pd.DataFrame({"algorithm": ["ppo", None], "fraction": [0, 1], "iqm": [0.5, None], "low": 0.0, "high": 1.0})
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {},
+        {"iqm": [True, False]},
+        {"iqm": pd.Series([None, None], dtype=object)},
+        {"iqm": pd.Series([1, 2.5], dtype=object)},
+        {"iqm": pd.Series([1, None], dtype="Int64")},
+        {"algorithm": [None, None]},
+        {"algorithm": pd.Categorical(["ppo", "a2c"])},
+    ],
+)
+def test_a_table_of_the_declared_kinds_can_be_read_again(columns, tmp_path):
+    table = making.with_columns(EFFICIENCY.assign(**columns), "efficiency", "learning")
+    write_table(tmp_path, "efficiency", table)
+    assert read_table(tmp_path, "efficiency")["iqm"].isna().sum() == table["iqm"].isna().sum()
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (None, "is of the type NoneType; it must be a DataFrame."),
+        ({"algorithm": ["ppo"]}, "is of the type dict; it must be a DataFrame."),
+        (EFFICIENCY["iqm"], "is of the type Series; it must be a DataFrame."),
+        (EFFICIENCY.assign(iqm=["many", "0.5"]), "has 'many' in the column 'iqm'; expected a number, since TEXT in"),
+        (EFFICIENCY.assign(iqm=[1 + 2j, 0]), "has (1+2j) in the column 'iqm'; expected a number, since TEXT in"),
+        (EFFICIENCY.assign(iqm=[True, 2]), "has True in the column 'iqm'; expected a number, since TEXT in"),
+        (EFFICIENCY.assign(algorithm=[1, 2]), "has 1 in the column 'algorithm'; expected text, since TEXT in"),
+        (pd.concat([EFFICIENCY, EFFICIENCY[["low"]]], axis=1), "has the column 'low' twice."),
+    ],
+)
+def test_a_table_of_another_kind_is_a_mistake_of_its_section(table, said):
+    start = "analysis/sections/learning/tables.py: the table 'efficiency' "
+    with pytest.raises(SectionError, match="^" + re.escape(start + said)):
+        making.with_columns(table, "efficiency", "learning")
+
+
+def late() -> Figure:
+    figure = Figure()
+    figure.text(0, 0, r"$\frac$")
+    return figure
+
+
+@pytest.mark.parametrize(
+    ("drawn", "said"),
+    [
+        (lambda: None, "benchmark returns NoneType; it must be a Matplotlib Figure."),
+        (lambda: Figure().add_subplot(), "benchmark returns Axes; it must be a Matplotlib Figure."),
+        (late, "what benchmark returns, when it is saved, failed with ValueError: "),
+    ],
+)
+def test_a_figure_that_is_none_or_cannot_be_saved_is_a_mistake_of_its_section(drawn, said, monkeypatch, tmp_path):
+    home = sections.part("speed", "figures")
+    write_grid(tmp_path, algorithms=("ppo",), tasks={"CartPole-v1": CARTPOLE})
+    monkeypatch.setattr(sections, "function", lambda *_: (home, drawn))
+    with pytest.raises(SectionError, match="^" + re.escape(f"analysis/sections/speed/figures.py: {said}")):
+        figures.write_figure(read_grid(tmp_path), "benchmark")
+    assert not (tmp_path / "figures").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "default", "value", "said"),
+    [
+        ("headline", [], [1, None], "headline has 1; it must be a list of texts."),
+        ("cautions", [], ["One.", None], "cautions has None; it must be a list of texts."),
+        ("cautions", [], None, "cautions returns NoneType; it must be a list."),
+        ("page", {}, ["One."], "page returns list; it must be a dict."),
+    ],
+)
+def test_sentences_that_are_no_texts_are_a_mistake_of_their_section(part, default, value, said, monkeypatch):
+    monkeypatch.setattr(sections.part("cite", "sentences"), part, lambda: value, raising=False)
+    with pytest.raises(SectionError, match=re.escape(f"analysis/sections/cite/sentences.py: {said}")):
+        report.told("cite", part, default, Maker({}))
+
+
+def test_the_end_of_a_caption_is_text(monkeypatch):
+    monkeypatch.setattr(sections.part("scores", "sentences"), "sample_text", lambda figure: 3, raising=False)
+    with pytest.raises(SectionError, match="sample_text returns 3 for final_scores; it must be text"):
+        images.sample_text("final_scores", Maker({}))
 
 
 def test_the_sections_of_this_project_keep_their_word():

@@ -10,7 +10,7 @@ from analysis.figures import lacking, tables_behind
 from analysis.making import Maker
 from analysis.reading.checks import ResultsError
 from analysis.reading.grid import Grid
-from analysis.sections import AVERAGES, FIGURES, caption_file
+from analysis.sections import AVERAGES, FIGURES, SectionError, caption_file
 from analysis.statistics import scores as statistics
 from analysis.words import count
 
@@ -66,7 +66,12 @@ def sample_text(name: str, maker: Maker) -> str:
     """
     module = sections.part(FIGURES[name][0], "sentences")
     if module and hasattr(module, "sample_text"):
-        return maker.call(module.sample_text, module, figure=name)
+        text = maker.call(module.sample_text, module, figure=name)
+        if not isinstance(text, str):
+            raise SectionError(
+                f"{sections.file_of(module)}: sample_text returns {text!r:.60} for {name}; it must be text."
+            )
+        return text
     if AVERAGES.get(name) != "runs":
         return ""
     n = maker.table("summary")["n"]

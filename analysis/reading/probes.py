@@ -12,6 +12,7 @@ import numpy as np
 from analysis.reading.checks import NUMBER, ResultsError, check_keys, check_named, read_record_if_there
 from analysis.reading.grid import Grid
 
+PROBE = ["task", "source", "seed", "fraction"]  # the keys of a probe in grid.json, and its columns in tables
 PROBE_FILE_KEYS = {
     "schema": int,
     "probe": dict,

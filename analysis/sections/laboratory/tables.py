@@ -16,14 +16,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.reading.grid import Grid
-from analysis.reading.probes import Probe
+from analysis.reading.probes import PROBE, Probe
 from analysis.reading.tables import frame
 from analysis.statistics import gradients as statistics
 from analysis.statistics.gradients import Estimate
 from analysis.words import short_name
 from experiments.metrics import FEWEST_BATCHES
 
-PROBE = ["task", "source", "seed", "fraction"]  # the columns that identify a probe
 DESCRIPTION = ("kind", "algorithm", "critic", "advantages", "gae_lambda", "gamma")  # columns about an estimator
 UNBIASED_WITHIN = 0.25  # of the true gradient's length; "unbiased" needs an interval of the bias that ends within it
 WITHOUT_BIAS = ("none", "exact", "compatible")  # critics with which no estimator is biased
