@@ -201,11 +201,14 @@ def entries():
     return found
 
 
-def test_the_examples_task_is_an_entry_of_a_grid(tmp_path):
-    (name,) = [name for name, (section, _) in entries().items() if section == "tasks"]
-    text = (GRIDS / "default.yaml").read_text(encoding="utf-8").replace("\ntasks:\n", f"\ntasks:\n{entries()[name][1]}")
+def test_the_examples_of_tasks_are_entries_of_a_grid(tmp_path):
+    tasks = {name: text for name, (section, text) in entries().items() if section == "tasks"}
+    text = (GRIDS / "default.yaml").read_text(encoding="utf-8")
+    text = text.replace("\ntasks:\n", f"\ntasks:\n{''.join(tasks.values())}")
     (tmp_path / "my_grid.yaml").write_text(text, encoding="utf-8")
-    assert set(load_grid(str(tmp_path / "my_grid.yaml")).tasks) == {name, *load_grid("default").tasks}
+    grid = load_grid(str(tmp_path / "my_grid.yaml"))
+    assert set(grid.tasks) == {*tasks, *load_grid("default").tasks}
+    assert [name for name, about in grid.tasks.items() if about.task.variants] == ["Pendulum-v1"]
 
 
 TINY = """
@@ -254,6 +257,16 @@ def test_the_section_that_a_document_has_a_reader_write_is_on_the_page(fresh):
         written_page = (fresh / "results" / "tiny" / "report" / page).read_text(encoding="utf-8")
         assert "Mode actions" in written_page
         assert "In the mean the mode action gains" in written_page
+        assert "What the mode action gains" in written_page  # the figure's title
+        assert "Mean over runs of the normalised score with mode actions" in written_page  # its caption
+        assert {"index.html": '<figure id="figure-mode_gain">', "report.md": "(../figures/mode_gain.svg)"}[
+            page
+        ] in written_page
+        link = {
+            "index.html": '<a class="file" href="../tables/mode.csv">',
+            "report.md": "[mode.csv](../tables/mode.csv)",
+        }
+        assert written_page.count(link[page]) == 2  # behind the figure and behind the section
     assert (fresh / "results" / "tiny" / "tables" / "mode.csv").is_file()
     assert (fresh / "results" / "tiny" / "figures" / "mode_gain.svg").is_file()
 

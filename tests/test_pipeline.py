@@ -287,11 +287,15 @@ def test_every_table_and_every_figure_is_an_output_of_its_rule(finished):
 
 
 def test_a_removed_table_is_made_again(project):
-    """Also one that no figure is made from."""
-    for table in ("scores", "ledger_jobs"):
-        path = project / "results" / "smoke" / "tables" / f"{table}.csv"
-        aside = path.rename(project / f"{table}.csv")
-        assert stale_jobs(project)[1] >= {"tables"}
+    """Also one that no figure is made from, and the resolved grid."""
+    for name, rule in (
+        ("grid.json", "manifest"),
+        ("tables/scores.csv", "tables"),
+        ("tables/ledger_jobs.csv", "tables"),
+    ):
+        path = project / "results" / "smoke" / name
+        aside = path.rename(project / path.name)
+        assert stale_jobs(project)[1] >= {rule}
         aside.rename(path)
     content = path.read_bytes()
     path.unlink()

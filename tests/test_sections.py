@@ -21,6 +21,7 @@ from analysis.reading import checks as results
 from analysis.reading.grid import read_grid
 from analysis.reading.tables import read_table, table_file, write_table
 from analysis.sections import FIGURES, TABLES, SectionError
+from analysis.sections.laboratory.sentences import unmeasured
 from analysis.tables import make_tables
 from tests.analysis_fixtures import CARTPOLE, write_grid, write_runs
 
@@ -652,6 +653,15 @@ def test_the_end_of_a_caption_is_text(monkeypatch):
     monkeypatch.setattr(sections.part("scores", "sentences"), "sample_text", lambda figure: 3, raising=False)
     with pytest.raises(SectionError, match="sample_text returns 3 for final_scores; it must be text"):
         images.sample_text("final_scores", Maker({}))
+
+
+def test_the_laboratory_names_the_algorithms_that_no_probe_measures(tmp_path):
+    """But no entry that has the module of a measured one."""
+    write_grid(tmp_path, algorithms=("reinforce", "ppo"), tasks={"CartPole-v1": CARTPOLE})
+    grid = read_grid(tmp_path)
+    said = unmeasured(grid, pd.DataFrame({"algorithm": ["ppo", None]}))
+    assert said.startswith(f" Not measured: {grid.title('reinforce')}. A probe measures policy gradients whose only")
+    assert unmeasured(grid, pd.DataFrame({"algorithm": ["ppo", "reinforce"]})) == ""
 
 
 def test_the_sections_of_this_project_keep_their_word():

@@ -15,10 +15,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from analysis import report, tables, verify
+from analysis.problems import write_problems
 from analysis.reading import checks as results
 from analysis.reading.grid import read_grid
 from analysis.reading.tables import write_table
-from analysis.sections import FIGURES
+from analysis.sections import FIGURES, TABLES
 from experiments import probe, tune
 from experiments.checks import GridError, read_yaml
 from experiments.record import write_record
@@ -215,6 +216,36 @@ def test_a_folder_from_before_there_were_digests_is_read_and_said_to_be_without(
     path = copy / RUN / "episodes.csv"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     assert f"{path}: 49 episodes, but run.json counts 50" in only_fault(copy)
+
+
+def test_a_section_that_is_newer_than_the_page_is_no_fault(copy, capsys):
+    """Tables and figures that are declared, but neither there nor described."""
+    gone = ("tables/scores.csv", "tables/summary.csv", "figures/final_scores.svg", "figures/speed.svg")
+    path = copy / "report/files.json"
+    described = json.loads(path.read_text())
+    for name in gone:
+        (copy / name).unlink()
+        del described["files"][name]
+    path.write_text(json.dumps(described))
+    code, said = status(copy, capsys)
+    assert code == 0
+    assert f"note: {copy}: made before the section “Every run” existed; snakemake makes it.\n" in said.out
+    assert (
+        f"note: {copy}: made before figures/speed.svg of the section “Speed” existed; snakemake makes it.\n" in said.out
+    )
+    assert f"tables     {len(TABLES) - 2}, of these runs" in said.out
+
+
+def test_of_what_a_section_could_not_make_the_reason_is_said(copy):
+    """Also where the page is an older one, which describes it, and where it is the ledger."""
+    for kind, names in (("tables", ("curves.csv", "ledger.csv")), ("figures", ("speed.svg", "speed.png"))):
+        for name in names:
+            (copy / kind / name).unlink()
+        write_problems(copy / kind, {name.partition(".")[0]: "Nobody made it." for name in names})
+    assert faults(copy) == [
+        *(f"{copy}/tables: {name} could not be made. Nobody made it." for name in ("curves", "ledger")),
+        f"{copy}/figures: speed could not be made. Nobody made it.",
+    ]
 
 
 def test_a_journal_may_grow_and_not_change(copy):

@@ -35,6 +35,10 @@ UNTUNED = (
     " Settings here are the untuned ones, with the same discount for all algorithms. Entries of the grid that are "
     "then the same algorithm are measured once."
 )
+LEFT_OUT = (
+    "A probe measures policy gradients whose only critic is V(s). It leaves out an algorithm that has other critics "
+    "or is trained in a way of its own."
+)
 QUANTITIES = {
     "Variance": (
         "How far the gradients of single batches scatter around their mean, as a share of the scatter of REINFORCE’s. "
@@ -82,7 +86,7 @@ def page(grid: Grid, gradients: pd.DataFrame, critics: pd.DataFrame) -> dict[str
     return {
         "nothing": "",
         "about": ABOUT,
-        "measured": f"{MEASURED} {policies_text(grid)}{UNTUNED if grid.studies else ''}",
+        "measured": f"{MEASURED} {policies_text(grid)}{UNTUNED if grid.studies else ''}{unmeasured(grid, gradients)}",
         "quantities": QUANTITIES,
         "in_numbers": f"{ledger_sentence(grid, gradients)} {IN_NUMBERS.format(batches_text(gradients))}",
         "said": [said for said in sentences(grid, gradients) if said.sentences],
@@ -93,6 +97,15 @@ def page(grid: Grid, gradients: pd.DataFrame, critics: pd.DataFrame) -> dict[str
         "fewest": FEWEST_BATCHES,
         "batch_resamples": BATCH_RESAMPLES,
     }
+
+
+def unmeasured(grid: Grid, gradients: pd.DataFrame) -> str:
+    """Which algorithms of the grid are in no probe, and why; empty where all are. An entry with the settings of another
+    is measured as that one, so what counts is an algorithm's module.
+    """
+    measured = {grid.algorithms[name]["module"] for name in gradients["algorithm"].dropna() if name in grid.algorithms}
+    absent = [grid.title(name) for name, about in grid.algorithms.items() if about["module"] not in measured]
+    return f" Not measured: {enumerate_text(absent)}. {LEFT_OUT}" if absent else ""
 
 
 def ledger_sentence(grid: Grid, gradients: pd.DataFrame) -> str:
