@@ -376,21 +376,15 @@ def report(grid: Grid) -> Check:
         return Check("report", "cannot be read", [str(error)])
     files = described["files"]
     unmade = {kind: read_problems(grid.folder / kind) for kind in ("tables", "figures")}
-    noted = {f"{kind}/{name}" for kind, problems in unmade.items() for name in problems}
-    expected = {name: file for name, file in files.items() if name.rpartition(".")[0] not in noted}
-    faults = list(others_than_described(grid.folder, expected, path))
+    noted = {f"{kind}/{name}.{end}" for kind, of in unmade.items() for name in of for end in ("csv", "svg", "png")}
+    faults = list(others_than_described(grid.folder, {n: file for n, file in files.items() if n not in noted}, path))
     for kind, problems in unmade.items():
         faults += [f"{grid.folder / kind}: {name} could not be made. {why}" for name, why in problems.items()]
-    later = {
-        file: section
-        for file, section in files_of_sections().items()
-        if file not in files and file.rpartition(".")[0] not in noted and not (grid.folder / file).exists()
-    }
-    lacking = [
-        name
-        for name in [*(f"report/{name}" for name in REPORT_FILES), *(f"tables/{name}.csv" for name in TABLES)]
-        if name not in {*files, *later} and name.rpartition(".")[0] not in noted
-    ]
+    known = {*files, *noted}
+    declared = files_of_sections().items()
+    later = {file: of for file, of in declared if file not in known and not (grid.folder / file).exists()}
+    asked = [*(f"report/{name}" for name in REPORT_FILES), *(f"tables/{name}.csv" for name in TABLES)]
+    lacking = [name for name in asked if name not in known | later.keys()]
     if lacking:
         faults.append(f"{path}: does not describe {some_of(lacking)}; {remedy(path)}.")
     line = f"digests of {plural(len(files), 'file')} compared: page, figures, tables and grid"
