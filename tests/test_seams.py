@@ -663,6 +663,20 @@ def test_what_trains_by_itself_is_run_written_and_read_like_any_other(foreign):
     assert len(read_updates(directory, found)) == 0
 
 
+def test_a_run_that_is_none_ends_with_one_sentence_and_is_not_written(foreign):
+    (foreign / "algorithms/random_search.py").write_text(
+        RANDOM_SEARCH.replace("Evaluation([20.0] * 20", "Evaluation([20.0] * 3")
+    )
+    cell = "--algorithm random_search --task CartPole-v1 --seed 0 --output out"
+    done = run(foreign, "experiments.run", "--grid", "foreign.yaml", *cell.split())
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "error: algorithms/random_search.py: RandomSearch.train returned a Run with 3 returns in "
+        "evaluation['sampled']; expected are 20"
+    )
+    assert not (foreign / "out").exists()
+
+
 def test_probes_are_of_policy_gradients(foreign):
     probes = "probes: {source: random_search, seeds: [0], fractions: [1], batches: 8, exact: {batch_size: 2}}\n"
     (foreign / "foreign.yaml").write_text(FOREIGN + probes)

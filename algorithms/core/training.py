@@ -16,11 +16,10 @@ from algorithms.core.hooks import Hooks
 from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.policies import Policy
 from algorithms.core.rollout import Rollout, collect
-from algorithms.core.run import EVALUATIONS, Checkpoint, Evaluation, Run
+from algorithms.core.run import EVALUATION_EPISODES, EVALUATIONS, Checkpoint, Evaluation, Run
 from algorithms.core.task import Task
 from algorithms.core.vector_env import VectorEnv
 
-EVALUATION_EPISODES = 20  # of each kind of evaluation
 RECORDED_ROWS = 200  # rows of the update table at most; each holds the means over an equal share of the budget
 
 
