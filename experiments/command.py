@@ -70,15 +70,15 @@ def culprit(error: BaseException) -> str | None:
     """The file, method and line of an algorithm or an environment that an exception came through, the last of them.
 
     None where it came through none of them. An environment is any but Gymnasium's own wrappers, which pass on what
-    others raise.
+    others raise; one of an installed package is named only where the exception came through none of the user's.
     """
-    place = None
+    places = {}
     for frame, line in traceback.walk_tb(error.__traceback__):
-        file = Path(frame.f_code.co_filename)
+        file = Path(frame.f_code.co_filename).resolve()
         env = frame.f_locals.get("self")
         is_env = isinstance(env, gymnasium.Env) and not type(env).__module__.startswith("gymnasium.wrappers")
         if file.parent == ALGORITHMS or is_env:
             path = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
             method = frame.f_code.co_qualname.replace(".<locals>", "")
-            place = f"{path}, {method}, line {line}"
-    return place
+            places["site-packages" in file.parts] = f"{path}, {method}, line {line}"
+    return places.get(False, places.get(True))

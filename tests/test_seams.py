@@ -1,6 +1,7 @@
 """What an algorithm may replace: settings while it runs, the regularizer, gradients, steps, critics, and `train`."""
 
 import json
+import re
 import sys
 import types
 from dataclasses import dataclass, replace
@@ -675,6 +676,35 @@ def test_a_run_that_is_none_ends_with_one_sentence_and_is_not_written(foreign):
         "evaluation['sampled']; expected are 20"
     )
     assert not (foreign / "out").exists()
+
+
+def test_what_a_method_raises_ends_a_run_with_the_place_where_it_was_raised(foreign):
+    (foreign / "algorithms" / "random_search.py").write_text(
+        "from dataclasses import dataclass\nfrom algorithms import a2c\n\n@dataclass(frozen=True)\n"
+        "class Raising(a2c.A2C):\n    title = 'Raising'\n    def regularizer(self, distribution, batch):\n"
+        "        raise RuntimeError('two\\nlines')\n"
+    )
+    (foreign / "broken.py").write_text(
+        "import gymnasium\nfrom gymnasium.envs.classic_control import CartPoleEnv\n\nclass Broken(CartPoleEnv):\n"
+        "    def step(self, action):\n        return super().step(9)\n\n"
+        "gymnasium.register('Broken-v0', Broken, max_episode_steps=9)\n"
+    )
+    (foreign / "foreign.yaml").write_text(
+        FOREIGN.replace("{settings: {spread: 1}}", "").replace("CartPole-v1", "broken:Broken-v0")
+        + "  reinforce:\n"
+        + "compile: always\n"
+    )
+    (foreign / "fine.yaml").write_text(FOREIGN.replace("{settings: {spread: 1}}", ""))
+    for grid, algorithm, task, place in (
+        ("fine", "random_search", "CartPole-v1", "algorithms/random_search.py, Raising.regularizer, line 8"),
+        ("foreign", "reinforce", "broken:Broken-v0", "broken.py, Broken.step, line 6"),
+    ):
+        cell = f"--algorithm {algorithm} --task {task} --seed 0 --output out"
+        done = run(foreign, "experiments.run", "--grid", f"{grid}.yaml", *cell.split())
+        assert done.returncode == 1
+        assert done.stderr.startswith("Traceback") or "\nTraceback" in done.stderr
+        assert re.match(rf"error: {place}: \w+Error: ", done.stderr.splitlines()[-1])
+        assert not (foreign / "out").exists()
 
 
 def test_probes_are_of_policy_gradients(foreign):
