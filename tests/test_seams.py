@@ -212,7 +212,7 @@ def test_a_regularizer_that_is_no_scalar_is_refused_with_class_and_method(value,
         def regularizer(self, distribution, batch):
             return {"none": None, "a number": 0.5, "vector": distribution.entropy()}[value]
 
-    found = {"none": "a NoneType", "a number": "a float", "vector": r"of shape \(64,\)"}[value]
+    found = {"none": "a NoneType", "a number": "a float", "vector": r"a tensor of shape \(64,\)"}[value]
     learner, batch = prepared(Odd(num_envs=4, rollout_length=16), compile=compile)
     with pytest.raises(InvalidAlgorithm, match=rf"Odd.regularizer must return a scalar tensor; .* is {found}"):
         learner.update(batch, 0.0)
@@ -721,7 +721,8 @@ def test_probes_are_of_policy_gradients(foreign):
 def test_a_change_that_after_update_may_not_make_ends_a_run_with_one_sentence(foreign):
     (foreign / "algorithms" / "random_search.py").write_text(
         "from dataclasses import dataclass, replace\nfrom algorithms import a2c\n\n@dataclass(frozen=True)\n"
-        "class Changing(a2c.A2C):\n    def after_update(self, record):\n        return replace(self, epochs=2)\n"
+        "class Changing(a2c.A2C):\n    title = 'Changing'\n"
+        "    def after_update(self, record):\n        return replace(self, epochs=2)\n"
     )
     (foreign / "foreign.yaml").write_text(FOREIGN.replace("{spread: 1}", "{}"))
     cell = "--algorithm random_search --task CartPole-v1 --seed 0 --output out"
