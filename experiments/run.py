@@ -65,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             compile=grid.compile,
             on_update=progress,
         )
-    run = checked_run(run, algorithm, task)
     progress.close()
+    run = checked_run(run, algorithm, task)
     determinants.check_code(code)
     run.seconds["training"] = run.seconds["training"] or time.perf_counter() - began  # of who does not measure it
     run.seconds |= {"start_up": start_up, "total": age()}

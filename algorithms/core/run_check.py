@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from algorithms.core.algorithm import Algorithm, InvalidAlgorithm, where
+from algorithms.core.hook_checks import NUMERIC
 from algorithms.core.run import EVALUATION_EPISODES, EVALUATIONS, PHASES, Checkpoint, Evaluation, Run
 from algorithms.core.task import Task
 from algorithms.core.vector_env import Episode
-
-NUMERIC = "biuf"  # kinds of NumPy's types: truth values, whole numbers with and without a sign, floats
 
 
 class _Wrong(ValueError):
