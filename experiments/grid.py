@@ -66,6 +66,12 @@ def algorithm_class(name: str) -> type[Algorithm]:
     for attribute in ("title", "equation"):
         if not isinstance(getattr(own[0], attribute, None), str):
             raise GridError(f"algorithms/{name}.py: {own[0].__name__} needs a class attribute {attribute!r} (text)")
+    whose = next(base for base in own[0].__mro__ if "title" in vars(base))
+    if whose is not own[0] and whose.__module__ != module.__name__:
+        raise GridError(
+            f"algorithms/{name}.py: {own[0].__name__} has the title {own[0].title!r} of {whose.__name__} "
+            f"({whose.__module__.replace('.', '/')}.py); it needs its own, which tells the two apart"
+        )
     if own[0].train is Algorithm.train:
         raise GridError(
             f"algorithms/{name}.py: {own[0].__name__} needs a method train, or to inherit from PolicyGradient "

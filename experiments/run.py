@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from algorithms.core.run_check import checked_run
 from experiments.cells import preprocessing
 from experiments.checks import GridError, GridLoader
 from experiments.command import exit_with_sentence
@@ -65,9 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             on_update=progress,
         )
     progress.close()
+    run = checked_run(run, algorithm, task)
     determinants.check_code(code)
     run.seconds["training"] = run.seconds["training"] or time.perf_counter() - began  # of who does not measure it
     run.seconds |= {"start_up": start_up, "total": age()}
+    line = summary(run, options.output)
     write_run(
         options.output,
         run,
@@ -83,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             **provenance(ROOT),
         },
     )
-    print(summary(run, options.output))
+    print(line)
 
 
 def read_settings(pairs: Sequence[str]) -> dict:

@@ -27,6 +27,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from algorithms.core.run_check import checked_run
 from experiments.cells import Grid
 from experiments.checks import GridError
 from experiments.command import exit_with_sentence
@@ -371,6 +372,7 @@ class Worker:
                 evaluations=("sampled",),
                 on_update=Progress(f"{task} {seed}", steps, lines=0),
             )
+        run = checked_run(run, algorithm, of_grid.task, ("sampled",))
         diverged = run.evaluation is None
         score = of_grid.random_score if diverged else float(np.mean(run.evaluation["sampled"].returns))
         seconds = round(time.perf_counter() - began, 3)

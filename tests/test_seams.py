@@ -1,6 +1,7 @@
 """What an algorithm may replace: settings while it runs, the regularizer, gradients, steps, critics, and `train`."""
 
 import json
+import re
 import sys
 import types
 from dataclasses import dataclass, replace
@@ -211,7 +212,7 @@ def test_a_regularizer_that_is_no_scalar_is_refused_with_class_and_method(value,
         def regularizer(self, distribution, batch):
             return {"none": None, "a number": 0.5, "vector": distribution.entropy()}[value]
 
-    found = {"none": "a NoneType", "a number": "a float", "vector": r"of shape \(64,\)"}[value]
+    found = {"none": "a NoneType", "a number": "a float", "vector": r"a tensor of shape \(64,\)"}[value]
     learner, batch = prepared(Odd(num_envs=4, rollout_length=16), compile=compile)
     with pytest.raises(InvalidAlgorithm, match=rf"Odd.regularizer must return a scalar tensor; .* is {found}"):
         learner.update(batch, 0.0)
@@ -663,6 +664,49 @@ def test_what_trains_by_itself_is_run_written_and_read_like_any_other(foreign):
     assert len(read_updates(directory, found)) == 0
 
 
+def test_a_run_that_is_none_ends_with_one_sentence_and_is_not_written(foreign):
+    (foreign / "algorithms/random_search.py").write_text(
+        RANDOM_SEARCH.replace("Evaluation([20.0] * 20", "Evaluation([20.0] * 3")
+    )
+    cell = "--algorithm random_search --task CartPole-v1 --seed 0 --output out"
+    done = run(foreign, "experiments.run", "--grid", "foreign.yaml", *cell.split())
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "error: algorithms/random_search.py: RandomSearch.train returned a Run with 3 returns in "
+        "evaluation['sampled']; expected are 20"
+    )
+    assert not (foreign / "out").exists()
+
+
+def test_what_a_method_raises_ends_a_run_with_the_place_where_it_was_raised(foreign):
+    (foreign / "algorithms" / "random_search.py").write_text(
+        "from dataclasses import dataclass\nfrom algorithms import a2c\n\n@dataclass(frozen=True)\n"
+        "class Raising(a2c.A2C):\n    title = 'Raising'\n    def regularizer(self, distribution, batch):\n"
+        "        raise RuntimeError('two\\nlines')\n"
+    )
+    (foreign / "broken.py").write_text(
+        "import gymnasium\nfrom gymnasium.envs.classic_control import CartPoleEnv\n\nclass Broken(CartPoleEnv):\n"
+        "    def step(self, action):\n        return super().step(9)\n\n"
+        "gymnasium.register('Broken-v0', Broken, max_episode_steps=9)\n"
+    )
+    (foreign / "foreign.yaml").write_text(
+        FOREIGN.replace("{settings: {spread: 1}}", "").replace("CartPole-v1", "broken:Broken-v0")
+        + "  reinforce:\n"
+        + "compile: always\n"
+    )
+    (foreign / "fine.yaml").write_text(FOREIGN.replace("{settings: {spread: 1}}", ""))
+    for grid, algorithm, task, place in (
+        ("fine", "random_search", "CartPole-v1", "algorithms/random_search.py, Raising.regularizer, line 8"),
+        ("foreign", "reinforce", "broken:Broken-v0", "broken.py, Broken.step, line 6"),
+    ):
+        cell = f"--algorithm {algorithm} --task {task} --seed 0 --output out"
+        done = run(foreign, "experiments.run", "--grid", f"{grid}.yaml", *cell.split())
+        assert done.returncode == 1
+        assert done.stderr.startswith("Traceback") or "\nTraceback" in done.stderr
+        assert re.match(rf"error: {place}: \w+Error: ", done.stderr.splitlines()[-1])
+        assert not (foreign / "out").exists()
+
+
 def test_probes_are_of_policy_gradients(foreign):
     probes = "probes: {source: random_search, seeds: [0], fractions: [1], batches: 8, exact: {batch_size: 2}}\n"
     (foreign / "foreign.yaml").write_text(FOREIGN + probes)
@@ -677,7 +721,8 @@ def test_probes_are_of_policy_gradients(foreign):
 def test_a_change_that_after_update_may_not_make_ends_a_run_with_one_sentence(foreign):
     (foreign / "algorithms" / "random_search.py").write_text(
         "from dataclasses import dataclass, replace\nfrom algorithms import a2c\n\n@dataclass(frozen=True)\n"
-        "class Changing(a2c.A2C):\n    def after_update(self, record):\n        return replace(self, epochs=2)\n"
+        "class Changing(a2c.A2C):\n    title = 'Changing'\n"
+        "    def after_update(self, record):\n        return replace(self, epochs=2)\n"
     )
     (foreign / "foreign.yaml").write_text(FOREIGN.replace("{spread: 1}", "{}"))
     cell = "--algorithm random_search --task CartPole-v1 --seed 0 --output out"

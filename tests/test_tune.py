@@ -83,8 +83,8 @@ class Training:
         score = self.score(algorithm, task.id, seed)
         if score is None:
             return Run([], [], [], None, steps // 2, 1, diverged_at=steps // 2, diverged_because="loss")
-        evaluation = {"sampled": Evaluation([score - 1.0, score + 1.0], [1, 1])}
-        return Run([], [], [], evaluation, steps, 1)
+        evaluation = {"sampled": Evaluation([score - 1.0, score + 1.0] * 10, [1] * 20)}
+        return Run([], [], [], evaluation, steps, 0)
 
 
 def by_rate(algorithm, task, seed):

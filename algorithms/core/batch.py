@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from algorithms.core.algorithm import InvalidAlgorithm, where
+from algorithms.core.hook_checks import checked_array
 from algorithms.core.rollout import Rollout
 
 SMALLEST_DEVIATION = 1e-8
@@ -68,7 +69,7 @@ class Batch:
         InvalidAlgorithm where `advantages` or `critic_targets` returns an array of another shape than the rollout's.
         """
         valid = rollout.valid
-        advantages = np.asarray(algorithm.advantages(rollout))
+        advantages = checked_array(algorithm.advantages(rollout), algorithm, "advantages returned")
         of_parts = None if rollout.parts is None else (*valid.shape, rollout.parts)
         if advantages.shape not in (valid.shape, of_parts):
             raise InvalidAlgorithm(
@@ -159,18 +160,23 @@ def episode_ids(rollout: Rollout) -> np.ndarray:
 def _targets(algorithm: Any, rollout: Rollout, advantages: np.ndarray) -> dict[str, Tensor]:
     """What each critic is to learn at the valid steps, float32 [B] or [B, A], by the critic's name."""
     targets: Mapping[str, np.ndarray] = algorithm.critic_targets(rollout, advantages)
+    said = f"{where(algorithm)}.critic_targets"
+    if not isinstance(targets, Mapping):
+        raise InvalidAlgorithm(f"{said} must return a dict of arrays by critic, not a {type(targets).__name__}")
     expected = algorithm.critic_kinds()
     if set(targets) != set(expected):
         raise InvalidAlgorithm(
-            f"{where(algorithm)}.critic_targets returned targets of {sorted(targets)}; "
-            f"its critics are {sorted(expected)}"
+            f"{said} returned targets of {sorted(targets, key=str)}; its critics are {sorted(expected)}"
         )
     shape = rollout.valid.shape
-    for name, target in targets.items():
+    arrays = {}
+    for name, given in targets.items():
+        target = checked_array(given, algorithm, f"critic_targets returned for {name!r}")
         allowed = [shape] if expected[name] == "state" else [shape, rollout.critic_values[name].shape]
-        if np.shape(target) not in allowed:
+        if target.shape not in allowed:
             raise InvalidAlgorithm(
-                f"{where(algorithm)}.critic_targets returned for {name!r} an array of shape {np.shape(target)}; "
+                f"{said} returned for {name!r} an array of shape {target.shape}; "
                 f"expected is {' or '.join(map(str, allowed))}"
             )
-    return {name: torch.from_numpy(t[rollout.valid].astype(np.float32)) for name, t in targets.items()}
+        arrays[name] = torch.from_numpy(target[rollout.valid].astype(np.float32))
+    return arrays

@@ -118,7 +118,10 @@ class Hooks(Algorithm):
         return -self.entropy_coefficient * entropy
 
     def diagnostics(self, log_prob: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Further scalars to record, by the name of their column in updates.csv.
+        """Further scalars to record, by the name of their column in updates.csv: letters, digits and _.
+
+        A column that every algorithm has (`approx_kl`, say) needs another name. Raises nothing itself; what is no
+        scalar is refused with InvalidAlgorithm.
 
         `log_prob` is log π(a|s) of the policy after the update, [B]; where an action has K parts, [B, K].
         """
@@ -148,8 +151,8 @@ class Hooks(Algorithm):
         episodes that the steps belong to: `objective.episode_gradients(batch.episode_ids)` [E, P] has the gradient of
         each episode. Noise is drawn from `generator`, which is seeded by the run, so that the run can be repeated.
 
-        What is returned is clipped by `max_grad_norm` like any gradient, and `step` moves along it. An algorithm with
-        this method is not compiled.
+        What is returned is float32 (float64 is rounded), clipped by `max_grad_norm` like any gradient, and `step`
+        moves along it. An algorithm with this method is not compiled.
         """
         return torch.autograd.grad(objective.loss, objective.parameters, retain_graph=True)[0]
 
@@ -160,7 +163,7 @@ class Hooks(Algorithm):
         `objective.loss_at(parameters)` is its loss on the batch at other parameters [P] (the policy's with the
         regularizer), and `objective.kl_at(parameters)` is the mean KL(π_old ‖ π), of the policy alone. Both are scalars
         that can be differentiated twice. `super().step(objective, gradient, batch)` is Adam's step, for a critic say.
-        An algorithm with this method is not compiled.
+        The result is float32 (float64 is rounded). An algorithm with this method is not compiled.
         """
         return objective.adam(gradient)
 
@@ -199,11 +202,3 @@ def next_algorithm(algorithm: Hooks, record: Mapping[str, float]) -> Hooks:
                 "float may change, and only to another float"
             )
     return following
-
-
-def checked_scalar(value: object, algorithm: Hooks, method: str) -> Tensor:
-    """`value`, which `method` of the algorithm returned. Raises InvalidAlgorithm if it is no tensor of shape ()."""
-    if not isinstance(value, Tensor) or value.ndim:
-        found = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        raise InvalidAlgorithm(f"{where(algorithm)}.{method} must return a scalar tensor; what it returned is {found}")
-    return value

@@ -13,7 +13,8 @@ from algorithms.core.algorithm import InvalidAlgorithm, where
 from algorithms.core.batch import VALUE, Batch, sum_over_parts
 from algorithms.core.compiled import MachineCode
 from algorithms.core.divergence import outputs_of
-from algorithms.core.hooks import Hooks, checked_scalar, next_algorithm
+from algorithms.core.hook_checks import checked_diagnostics, checked_loss, checked_scalar
+from algorithms.core.hooks import Hooks, next_algorithm
 from algorithms.core.mlp import ValueFunction
 from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.optimizer import Loss, LossFunction, Module, Optimizer, Trainable
@@ -25,6 +26,9 @@ from algorithms.core.task import Task
 # With as many gradient steps, in all runs that share the compiled code, compiling saves time: it takes about fifteen
 # seconds once for all of these runs, and a gradient step of one network is then 0.6 ms faster.
 STEPS_THAT_REPAY_COMPILING = 25_000
+COMPILE = ("auto", "always", "never")
+# What a row of the update table, or the argument of `after_update`, has beside what networks and `diagnose` record.
+RECORDED = ("step", "updates", "learning_rate", "mean_cost", "explained_variance", "kl", "progress")
 POLICY = "policy"  # the name of the policy in a checkpoint
 VALUE_FUNCTION = "value_function"  # the name of the critic "value" in a checkpoint
 STATISTICS = ("observation_statistics", "reward_statistics")  # the names of the statistics in a checkpoint
@@ -52,7 +56,7 @@ class Learner:
     - `runs`: how many runs of this length will share the compiled code, such as the seeds of an algorithm on a task, or
       the trials of a study
 
-    Raises InvalidAlgorithm where the algorithm declares its critics wrongly.
+    Raises InvalidAlgorithm where the algorithm declares its critics wrongly, and ValueError for another `compile`.
     """
 
     def __init__(
@@ -68,6 +72,8 @@ class Learner:
         compile: str = "never",
         runs: int = 5,
     ) -> None:
+        if compile not in COMPILE:
+            raise ValueError(f"compile must be {', '.join(COMPILE[:-1])} or {COMPILE[-1]}, not {compile!r}")
         self.algorithm, self.task = algorithm, task
         a = algorithm
         generator = torch.Generator().manual_seed(int(initialisation.generate_state(1)[0]))
@@ -221,8 +227,9 @@ class Learner:
             "approx_kl": approximate_kl(log_prob, batch),
             "advantage_mean": float(batch.advantages.mean()),
             "advantage_std": float(batch.advantages.std(correction=0)),
-            **{name: float(value) for name, value in self.algorithm.diagnostics(log_prob, batch).items()},
         }
+        taken = {*RECORDED, *result, *(name for optimizer in self.optimizers.values() for name in optimizer.recorded)}
+        result |= checked_diagnostics(self.algorithm.diagnostics(log_prob, batch), self.algorithm, taken)
         if self.value_function is not None and targets.var() > 0:
             result["explained_variance"] = float(1 - errors.var() / targets.var())
         return result
@@ -291,7 +298,7 @@ class Learner:
         distribution = policy(batch.observations, batch.action_masks)
 
         def policy_loss(log_prob: Tensor, batch: Batch) -> Tensor:
-            return checked_scalar(a.policy_loss(log_prob, batch), a, "policy_loss")
+            return checked_loss(a.policy_loss(log_prob, batch), a, "policy_loss", "log_prob", log_prob)
 
         loss = sum_over_parts(policy_loss, distribution.log_prob(batch.actions), batch)
         entropies = distribution.entropy()
@@ -308,7 +315,7 @@ class Learner:
             values = module(batch.observations)
             method = "value_loss" if critic == VALUE else "critic_loss"
             found = a.value_loss(values, batch) if critic == VALUE else a.critic_loss(critic, values, batch)
-            return checked_scalar(found, a, method), {f"{critic}_loss": found}, values
+            return checked_loss(found, a, method, "values", values), {f"{critic}_loss": found}, values
 
         return loss
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.optim.adam import adam
 
-from algorithms.core.algorithm import InvalidAlgorithm, where
 from algorithms.core.batch import Batch
 from algorithms.core.compiled import MachineCode
 from algorithms.core.divergence import kl_from_old, outputs_of
+from algorithms.core.hook_checks import checked_vector
 from algorithms.core.hooks import Hooks
 from algorithms.core.objective import Objective
 
@@ -126,7 +126,10 @@ class Optimizer:
                 objectives.append(self._objective(algorithm, network, state, vector, loss, made, batch))
         if self._own_gradients:
             gradients = [
-                self._checked("gradients", algorithm.gradients(objective, batch, self.generator), objective)
+                checked_vector(
+                    algorithm.gradients(objective, batch, self.generator),
+                    *(algorithm, "gradients", objective.network, len(objective.parameters)),
+                )
                 for objective in objectives
             ]
         else:
@@ -140,8 +143,8 @@ class Optimizer:
             gradients = [gradient * scale for gradient, scale in zip(gradients, scales, strict=True)]
         if self._own_step:
             for objective, state, gradient in zip(objectives, states, gradients, strict=True):
-                after = self._checked("step", algorithm.step(objective, gradient, batch), objective)
-                state[0].copy_(after)
+                after = algorithm.step(objective, gradient, batch)
+                state[0].copy_(checked_vector(after, algorithm, "step", objective.network, len(objective.parameters)))
         else:
             with torch.no_grad():
                 for state, gradient in zip(states, gradients, strict=True):
@@ -176,17 +179,6 @@ class Optimizer:
             return state[0]
 
         return Objective(network.name, vector, loss, outputs_of(made), loss_at, kl_at, take_step)
-
-    def _checked(self, method: str, result: object, objective: Objective) -> Tensor:
-        """The result of a method of the algorithm, detached; raises InvalidAlgorithm for any shape but [P]."""
-        shape = tuple(objective.parameters.shape)
-        if not isinstance(result, Tensor) or tuple(result.shape) != shape:
-            found = f"a tensor of shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
-            raise InvalidAlgorithm(
-                f"{where(self.algorithm)}.{method} returned {found} for the network {objective.network!r}; expected is "
-                f"a tensor of shape {shape}, that of its parameters"
-            )
-        return result.detach()
 
 
 def take_adam_step(state: State, gradient: Tensor, epsilon: float) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from algorithms.core.vector_env import Episode
 
 EVALUATIONS = ("sampled", "mode")  # with sampled actions (the final score), and with the mode action
+EVALUATION_EPISODES = 20  # of each kind of evaluation; of K variants, the next multiple of K
 PHASES = ("stepping", "acting", "learning", "compiling", "training", "evaluating")  # training holds the four before it
 
 
@@ -32,7 +33,9 @@ class Run:
     """Everything that a run produced. `diverged_at` is the step at which something stopped being finite, or None.
 
     An algorithm that another library trains has to fill in `episodes`, `evaluation` and `steps_taken`. The other fields
-    may be empty: `updates` and `checkpoints` an empty list, `updates_made` 0, `seconds` as they are.
+    may be empty: `updates` and `checkpoints` an empty list, `updates_made` 0, `seconds` as they are. Where there are
+    rows in `updates`, each has `step` (at its end) and `updates` (how many it is of), whose sum is `updates_made`.
+    `run_check.checked_run` says what else is asked of a run.
     """
 
     episodes: list[Episode]

@@ -16,11 +16,10 @@ from algorithms.core.hooks import Hooks
 from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.policies import Policy
 from algorithms.core.rollout import Rollout, collect
-from algorithms.core.run import EVALUATIONS, Checkpoint, Evaluation, Run
+from algorithms.core.run import EVALUATION_EPISODES, EVALUATIONS, Checkpoint, Evaluation, Run
 from algorithms.core.task import Task
 from algorithms.core.vector_env import VectorEnv
 
-EVALUATION_EPISODES = 20  # of each kind of evaluation
 RECORDED_ROWS = 200  # rows of the update table at most; each holds the means over an equal share of the budget
 
 
@@ -95,9 +94,16 @@ def train(
 
     `make_learner` gets the environments and the seeds and returns the learner. The last rollout of a step-based
     algorithm is cut to the budget (up to one step per environment). Whole episodes are finished, so `steps_taken` may
-    exceed `steps` by part of a rollout. Raises ValueError, before any training, for an unknown kind in `evaluations`.
+    exceed `steps` by part of a rollout. Raises ValueError, before any training, for steps that are not a whole number
+    from 1, for a fraction that is not in [0, 1], and for an unknown kind in `evaluations`.
     """
     check_evaluations(evaluations)
+    if not isinstance(steps, int | np.integer) or isinstance(steps, bool) or steps < 1:
+        raise ValueError(f"steps must be a whole number from 1, not {steps!r}")
+    steps = int(steps)
+    for fraction in checkpoint_fractions:
+        if not isinstance(fraction, int | float | np.floating) or not 0 <= fraction <= 1:
+            raise ValueError(f"checkpoint_fractions has {fraction!r}; a fraction of the budget is a number from 0 to 1")
     use_one_thread()
     seeds = Seeds.of(seed)
     envs = VectorEnv(task, algorithm.num_envs, seeds.environments)

@@ -79,8 +79,9 @@ class VectorEnv:
     def step(self, actions: np.ndarray, active: np.ndarray | None = None) -> Transition:
         """Step the environments where `active` (bool [N]; None: all), with `actions` [N, …] within their bounds.
 
-        Raises UnsupportedTask where the task gives an info that cannot be used: a cost that is not a number, rewards
-        of the parts that are missing or not as many as the parts, an action mask for a Box.
+        Raises UnsupportedTask where the task gives a reward that is not a number, or an info that cannot be used: a
+        cost that is not a number, rewards of the parts that are missing or not as many as the parts, an action mask for
+        a Box.
         """
         transition = self.backend.step(actions, active)
         self._returns += transition.rewards
@@ -166,7 +167,15 @@ class GymnasiumBackend:
             actions = actions + self._part_starts
         for i in self._everyone if active is None else active.nonzero()[0].tolist():
             action = actions[i] if self._action_start is None else int(actions[i]) + self._action_start
-            observation, rewards[i], terminated[i], truncated[i], info = self.envs[i].step(action)
+            observation, reward, terminated[i], truncated[i], info = self.envs[i].step(action)
+            try:
+                if reward is None or isinstance(reward, str):  # NumPy would read NaN, or the text as a number
+                    raise TypeError
+                rewards[i] = reward
+            except (TypeError, ValueError):
+                raise UnsupportedTask(
+                    f"task {self.task_id!r} gives the reward {reward!r}, which is not a number"
+                ) from None
             next_observations[i] = self._one_hot[int(observation)] if self._one_hot else observation
             if info or self.action_masks is not None:
                 self._allow(i, info)
@@ -236,7 +245,10 @@ class GymnasiumBackend:
             return
         value = info["part_rewards"]
         try:
-            rewards = np.asarray(value, np.float64)
+            rewards = np.asarray(value)
+            if rewards.dtype.kind in "SU":  # text, which NumPy would read as numbers
+                raise TypeError
+            rewards = rewards.astype(np.float64, copy=False)
         except (TypeError, ValueError):
             rewards = np.empty(0)
         if rewards.shape != row.shape:
