@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import gymnasium
 
 ROOT = Path(__file__).resolve().parent.parent  # of the project
+PROJECT = ("algorithms", "analysis", "experiments")  # folders of its modules, below ROOT
 PACKAGE_DIRECTORY = 5  # what ModuleFinder calls a folder of modules
 
 
@@ -171,7 +172,10 @@ def module_of(entry_point: Any) -> str:
 def distribution_of(module: str, file: Path) -> str | None:
     """The installed distribution that a module's file is of; None for a file of the user's or of this project."""
     installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()}
-    if file.resolve().is_relative_to(ROOT) or not any(file.is_relative_to(folder) for folder in installed):
+    own = any(
+        file.resolve().is_relative_to(ROOT / folder) for folder in PROJECT
+    )  # .venv may lie in the project's folder
+    if own or not any(file.is_relative_to(folder) for folder in installed):
         return None
     return distribution_with(module.partition(".")[0])
 
