@@ -77,7 +77,7 @@ def files_opened(project, folder, module, *words, prelude="", **variables):
         command, cwd=project, env=environment() | variables, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return {file for file in json.loads(report.read_text()) if not file.startswith((".git/", "results/"))}
+    return {file for file in json.loads(report.read_text()) if not file.startswith((".git/", ".venv/", "results/"))}
 
 
 @pytest.fixture(scope="session")
