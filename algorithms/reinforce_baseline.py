@@ -29,6 +29,7 @@ class ReinforceBaseline(PolicyGradient):
     value_learning_rate: float = 1e-3  # Spinning Up's vpg: 1e-3 and many passes (80 over its whole batch)
     value_epochs: int | None = 10
     value_minibatch_size: int | None = 256
+    max_grad_norm: float | None = None  # as in REINFORCE
     steps_of_an_episode: Literal["sum", "mean"] = "sum"  # as in REINFORCE, so that the baseline is the only difference
 
     def advantages(self, rollout: Rollout) -> Floats:
