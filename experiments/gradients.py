@@ -38,8 +38,9 @@ BATCHES_OF_OTHER_SIZES = 64  # at most; the grid sets how many batches have the 
 STEPS_AT_ONCE = 1024  # as many steps have their gradients, [steps, P], in memory together
 # When the value of another state changes by 1, an advantage that changes by less than this has changed by rounding.
 SMALLEST_INFLUENCE = 1e-6
-# Per batch with advantages of 1: a sum of weights below this counts as 0. In a mean over steps the sum is 1.
+# Per batch with advantages of 1: a sum of weights below this counts as 0. REINFORCE's is the mean length of an episode.
 SMALLEST_WEIGHT = 1e-6
+PLAIN_REFERENCE, BASELINE_REFERENCE = "return", "baseline"  # the references' ids: REINFORCE without and with a baseline
 
 
 @dataclass
@@ -238,24 +239,39 @@ class Estimator:
         (slope,) = torch.autograd.grad(self.algorithm.policy_loss(log_prob, batch), log_prob)
         return -slope
 
+    def power_of_steps(self, batch: Batch) -> float:
+        """The power of the number of steps by which the loss divides: 0 for a sum over the steps, 1 for their mean.
+
+        The batch is compared with one that has each step twice, and as many episodes. Advantages are random, because
+        equal ones may have no weight in a loss.
+        """
+        random = torch.randn(len(batch), generator=torch.Generator().manual_seed(0))
+        tensors = batch.with_advantages(random).tensors()
+        totals = []
+        for copies in (1, 2):
+            columns = (torch.cat([x] * copies) if x.ndim else x for x in tensors.values())
+            totals.append(float(self.weights(Batch.from_tensors(tensors, columns)).double().abs().sum()))
+        once, twice = totals
+        return math.log2(2 * once / twice) if once > 0 and twice > 0 else 0.0
+
 
 def estimators_of(
     algorithms: Mapping[str, PolicyGradient],
     critics: Sequence[str],
     baseline: str,
     gae_lambdas: Sequence[float],
-    gae_gamma: float,
+    gamma: float,
 ) -> list[Estimator]:
     """All estimators of a probe.
 
-    These are every algorithm with every critic, GAE at every λ with every critic, and for each discount REINFORCE
-    without and with a baseline as references. The reference with a baseline has less noise.
+    These are every algorithm with every critic, GAE at every λ with every critic, and REINFORCE without and with a
+    baseline as references. The reference with a baseline has less noise.
 
-    - `algorithms`: by their names in the grid
+    - `algorithms`: by their names in the grid, with the discount `gamma`
     - `critics`: names of critics. The critic "compatible" gives values of actions, so only the estimator of compatible
       advantages uses it.
     - `baseline`: the name of the critic that is the baseline of the second reference
-    - `gae_lambdas`, `gae_gamma`: the values of λ, and the discount of the GAE estimators
+    - `gae_lambdas`, `gamma`: the values of λ, and the discount of all estimators
     """
     action_values = "compatible" in critics
     critics = [critic for critic in critics if critic != "compatible"]
@@ -268,14 +284,12 @@ def estimators_of(
                 found.append(normalized)
     for critic in critics:
         for gae_lambda in gae_lambdas:
-            algorithm = Generalized(gamma=gae_gamma, gae_lambda=gae_lambda)
+            algorithm = Generalized(gamma=gamma, gae_lambda=gae_lambda)
             found.append(Estimator(f"gae {gae_lambda} {critic}", algorithm, "gae", None, critic, all_sizes=False))
-    for gamma in sorted({estimator.algorithm.gamma for estimator in found}):
-        found.append(Estimator(f"return {gamma}", Reinforce(gamma=gamma), "reference"))
-        with_baseline = ReinforceBaseline(gamma=gamma)
-        found.append(Estimator(f"baseline {gamma}", with_baseline, "reference", critic=baseline))
-        if action_values:
-            found.append(Estimator(f"compatible {gamma}", ActionValue(gamma=gamma), "compatible", critic="compatible"))
+    found.append(Estimator(PLAIN_REFERENCE, Reinforce(gamma=gamma), "reference"))
+    found.append(Estimator(BASELINE_REFERENCE, ReinforceBaseline(gamma=gamma), "reference", critic=baseline))
+    if action_values:
+        found.append(Estimator("compatible", ActionValue(gamma=gamma), "compatible", critic="compatible"))
     return found
 
 
@@ -316,23 +330,31 @@ def measure_gradients(
     policy: Policy,
     episodes: Episodes,
     estimators: Sequence[Estimator],
-    critics: Mapping[tuple[str, float], Critic],
+    critics: Mapping[str, Critic],
     batches: int,
     batch_size: int,
 ) -> dict[tuple[str, int], np.ndarray]:
     """Every estimator's gradients on the same batches of episodes.
 
-    - `critics`: the values of the episodes by name and discount of the critic
+    - `critics`: the values of the episodes by name of the critic
     - `batches`, `batch_size`: how many batches have the main size, and how many episodes are in each of these
 
     Returns float32 [N, P] by (estimator id, batch size): a gradient per batch, where P is the number of parameters.
 
-    One number per estimator brings its gradients to the scale of REINFORCE, which sums over an episode. The scale is
-    found with an advantage of 1 at every step. (A mean over steps is smaller by the length of the episodes.) An
-    estimator keeps its own scale where equal advantages have no weight in its loss, as in one that normalises them.
+    Gradients are on the scale of REINFORCE, which sums over an episode. So where a loss is a mean over the steps of its
+    batch, the gradient of each batch is multiplied by that batch's own steps per episode. In a training a rollout has a
+    fixed number of steps. Here it is random, and a division by it would change the mean and the variance. One number
+    per estimator does the rest: with it, the weights at an advantage of 1 at every step sum to those of REINFORCE. The
+    number is 1 where equal advantages have no weight in a loss, as in one that normalises them.
     """
     sizes = batch_sizes(batches, batch_size)
     measured = {size: [e for e in estimators if e.all_sizes or size == batch_size] for size in sizes}
+    some = episodes.rows(0, max(sizes))
+    rollout = episodes.rollout(some)
+    powers = {
+        estimator.id: estimator.power_of_steps(_batch(estimator, rollout, some[rollout.valid], episodes, critics))
+        for estimator in estimators
+    }
     weights = {}
     total_weights = np.zeros(len(estimators))  # Σ w_t over the batches of the main size, if every advantage were 1
     for size, count in sizes.items():
@@ -343,10 +365,11 @@ def measure_gradients(
             steps = rows[rollout.valid]
             for place, (estimator, row) in enumerate(zip(measured[size], weights[size], strict=True)):
                 batch = _batch(estimator, rollout, steps, episodes, critics)
-                row[steps] = estimator.weights(batch)
+                per_episode = (len(steps) / size) ** powers[estimator.id]
+                row[steps] = per_episode * estimator.weights(batch).double()
                 if size == batch_size:
                     equal = batch.with_advantages(torch.ones_like(batch.advantages))
-                    total_weights[place] += float(estimator.weights(equal).sum())
+                    total_weights[place] += per_episode * float(estimator.weights(equal).double().sum())
     sums = {
         size: np.zeros((len(measured[size]), count, policy.parameter_vector.numel()), np.float32)
         for size, count in sizes.items()
@@ -377,7 +400,7 @@ def _batch(
     rollout: Rollout,
     steps: np.ndarray,
     episodes: Episodes,
-    critics: Mapping[tuple[str, float], Critic],
+    critics: Mapping[str, Critic],
 ) -> Batch:
     """The batch of a rollout, with the values of the estimator's critic and the estimator's Ψ_t.
 
@@ -385,7 +408,7 @@ def _batch(
     """
     rollout.values, rollout.next_values = np.zeros(rollout.valid.shape), np.zeros(rollout.valid.shape)
     if estimator.critic != "none":
-        critic = critics[estimator.critic, estimator.algorithm.gamma]
+        critic = critics[estimator.critic]
         rollout.values[rollout.valid] = critic.values[steps]
         rollout.next_values[rollout.valid] = critic.next_values[steps]
     return Batch.of(estimator.algorithm, rollout, episodes.observations[steps], episodes.log_probs[steps])

@@ -213,11 +213,6 @@ def _probes(
         raise GridError(
             f"{path}: source of probes is {source!r}, which is no PolicyGradient, so it has no policy to measure at"
         )
-    if algorithms[source].tuned and "gamma" in algorithms[source].space:
-        raise GridError(
-            f"{path}: source of probes is {source!r}, whose γ is tuned: its critic would value other returns than "
-            "those of the untuned settings, which the laboratory compares; give an algorithm with 'tuned: false'"
-        )
     for key, known, what in (("seeds", seeds, "the grid's seeds"), ("fractions", checkpoints, "checkpoints")):
         for value in keys[key]:
             if value not in known:

@@ -32,6 +32,8 @@ from experiments.checks import GridError
 from experiments.command import exit_with_sentence
 from experiments.determinants import what_determines
 from experiments.gradients import (
+    BASELINE_REFERENCE,
+    PLAIN_REFERENCE,
     Critic,
     Episodes,
     Estimator,
@@ -49,9 +51,10 @@ from experiments.record import check_folder, provenance, whole_folder, write_rec
 from experiments.schema import PROBE_FILES, SCHEMA, WRITTEN_TO
 from experiments.sources import ROOT
 
-# Settings that size the networks. They are read from the run, since a study may have tuned them. Runs of earlier
-# versions have no such settings.
-ARCHITECTURE = ("hidden_sizes", "activation")
+# Settings that size the networks, and the discount of the critic. They are read from the run, since a study may have
+# tuned them. Runs of earlier versions have no settings of the networks.
+OF_THE_RUN = ("hidden_sizes", "activation", "gamma")
+EXACT_REFERENCE = "exact"  # the id of the true gradient
 PROBING = 2  # seeds the random numbers together with the probe's seed, so that they differ from those of a training
 Products = dict[str, np.ndarray]  # inner products [N, N] by the name of their array in grams.npz
 
@@ -121,6 +124,7 @@ class Frozen:
     scale_rewards: Callable[[np.ndarray], np.ndarray]  # raw rewards [M] → the rewards that the algorithms see
     value_function: ValueFunction | None  # as trained with the policy
     step: int  # the environment step of the run at which the policy was saved; 0 for an exact problem
+    gamma: float  # the discount of the run, so of its critic; at it, every estimator is measured
 
     def draw(self, episodes: int, seed: np.random.SeedSequence) -> Episodes:
         """Draw that many complete episodes with the policy's sampled actions."""
@@ -128,10 +132,10 @@ class Frozen:
 
 
 def initialised(probe: Probe) -> Frozen:
-    """A random policy for the probe's exact problem."""
+    """A random policy for the probe's exact problem, with the discount that algorithms have by default."""
     problem = exact.PROBLEMS[probe.task]
-    policy = exact.random_policy(problem, probe.seed)
-    return Frozen(Task(probe.task), policy, RunningNormalizer(problem.observations), lambda rewards: rewards, None, 0)
+    policy, normalizer = exact.random_policy(problem, probe.seed), RunningNormalizer(problem.observations)
+    return Frozen(Task(probe.task), policy, normalizer, lambda rewards: rewards, None, 0, PolicyGradient.gamma)
 
 
 def trained(grid: Grid, probe: Probe, run: Path) -> Frozen:
@@ -142,8 +146,8 @@ def trained(grid: Grid, probe: Probe, run: Path) -> Frozen:
     task = grid.tasks[probe.task].task
     envs = VectorEnv(task, 1, np.random.SeedSequence(0))  # gives the sizes of observations and actions
     envs.close()
-    path, step, architecture = find_checkpoint(run, probe)
-    algorithm = grid.resolved(probe.source, probe.task, architecture)
+    path, step, settings = find_checkpoint(run, probe)
+    algorithm = grid.resolved(probe.source, probe.task, settings)
     unused = np.random.SeedSequence(0)
     learner = Learner(
         algorithm, task, envs.observation_size, envs.action_space, initialisation=unused, minibatches=unused
@@ -161,11 +165,11 @@ def trained(grid: Grid, probe: Probe, run: Path) -> Frozen:
     except InvalidCheckpoint as error:
         raise InvalidCheckpoint(f"{path}: {error}") from error
     scale = learner.reward_scaler if task.normalize_rewards else lambda rewards: rewards
-    return Frozen(task, learner.policy, learner.normalizer, scale, learner.value_function, step)
+    return Frozen(task, learner.policy, learner.normalizer, scale, learner.value_function, step, algorithm.gamma)
 
 
 def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int, dict[str, Any]]:
-    """The file and the step of a run's checkpoint at the probe's fraction, and the settings that size its networks.
+    """The file and the step of a run's checkpoint at the probe's fraction, and those of its settings in OF_THE_RUN.
 
     Raises InvalidCheckpoint, with a sentence, where the folder `run` holds no record of a run, the run of another cell,
     or no checkpoint at the probe's fraction, or where its record names a file outside the folder.
@@ -174,7 +178,7 @@ def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int, dict[str, Any]]
         record = json.loads((run / "run.json").read_text(encoding="utf-8"))
         checkpoints = {float(c["fraction"]): (run / c["file"], c["step"]) for c in record["checkpoints"]}
         cell = tuple(record["cell"][key] for key in ("algorithm", "task", "seed"))
-        architecture = {name: record["settings"][name] for name in ARCHITECTURE if name in record["settings"]}
+        settings = {name: record["settings"][name] for name in OF_THE_RUN if name in record["settings"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidCheckpoint(f"{run / 'run.json'} is not the record of a run: {error}") from error
     if cell != (probe.source, probe.task, probe.seed):
@@ -187,7 +191,7 @@ def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int, dict[str, Any]]
     path, step = checkpoints[probe.fraction]
     if not path.resolve().is_relative_to(run.resolve()):
         raise InvalidCheckpoint(f"{run / 'run.json'}: the checkpoint {path} is not in {run}; it is not read")
-    return path, step, architecture
+    return path, step, settings
 
 
 def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dict[str, Any], Products]:
@@ -202,40 +206,36 @@ def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dic
     algorithms: dict[str, PolicyGradient] = {}
     for name in grid.algorithms:
         algorithm = grid.resolved(name, probe.task)
+        if isinstance(algorithm, PolicyGradient):
+            algorithm = grid.resolved(name, probe.task, {"gamma": frozen.gamma})
         if not isinstance(algorithm, PolicyGradient) or set(algorithm.critic_kinds()) - {VALUE}:
             print(f"{name} is not measured: a probe measures only policy gradients that have no critic but V(s)")
-        elif algorithm not in algorithms.values():  # two entries that differ in tuning alone are one estimator
+        elif algorithm not in algorithms.values():  # two entries that differ in tuning or γ alone are one estimator
             algorithms[name] = algorithm
-    gae_gamma = PolicyGradient.gamma if probe.exact else grid.resolved(probe.source, probe.task).gamma
-    gammas = sorted({algorithm.gamma for algorithm in algorithms.values()} | {gae_gamma})
-    critics: dict[tuple[str, float], Critic] = {}
+    critics: dict[str, Critic] = {}
     fitted_on = 0
     if probe.exact:
         problem = exact.PROBLEMS[probe.task]
-        for gamma in gammas:
-            critics |= {
-                (name, gamma): critic for name, critic in known_critics(problem, frozen.policy, episodes, gamma)
-            }
+        critics |= known_critics(problem, frozen.policy, episodes, frozen.gamma)
     else:
         with clock("fitting"):
             others = frozen.draw(probe.fit_episodes, fitting[0])
             fitted_on = others.starts[-1]
-            for gamma in gammas:
-                if frozen.value_function is not None:
-                    critics["trained", gamma] = Critic.of(frozen.value_function, episodes)
-                critics["fitted", gamma] = Critic.of(fit_value_function(others, gamma, fitting[1]), episodes)
+            if frozen.value_function is not None:
+                critics["trained"] = Critic.of(frozen.value_function, episodes)
+            critics["fitted"] = Critic.of(fit_value_function(others, frozen.gamma, fitting[1]), episodes)
     estimators = estimators_of(
         algorithms,
-        list(dict.fromkeys(name for name, _ in critics)),
+        list(critics),
         baseline="exact" if probe.exact else "fitted",
         gae_lambdas=probe.gae_lambdas,
-        gae_gamma=gae_gamma,
+        gamma=frozen.gamma,
     )
     with clock("measuring"):
         vectors = measure_gradients(frozen.policy, episodes, estimators, critics, probe.batches, probe.batch_size)
     truths = {}
     if probe.exact:
-        truths = {f"exact {gamma}": exact.policy_gradient(problem, frozen.policy, gamma) for gamma in gammas}
+        truths = {EXACT_REFERENCE: exact.policy_gradient(problem, frozen.policy, frozen.gamma)}
     measured = [e for e in estimators if e.kind != "reference"]
     first = episodes.rollout(episodes.rows(0, probe.batch_size))
     entries = [
@@ -248,6 +248,7 @@ def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dic
         "probe": {"grid": grid.name, "task": probe.task, "source": probe.source, "seed": probe.seed}
         | {"fraction": probe.fraction, "step": frozen.step},
         "exact": probe.exact,
+        "gamma": frozen.gamma,
         "batch_size": probe.batch_size,
         "sizes": [
             {"episodes": size, "batches": count} for size, count in batch_sizes(probe.batches, probe.batch_size).items()
@@ -264,8 +265,8 @@ def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dic
             {entry[f"{use}_reference"] for entry in entries for use in ("variance", "bias", "cosine")}
         ),
         "critics": [
-            critic_entry(name, gamma, critic, returns_of(episodes, gamma))
-            for (name, gamma), critic in critics.items()
+            critic_entry(name, frozen.gamma, critic, returns_of(episodes, frozen.gamma))
+            for name, critic in critics.items()
             if name != "compatible"
         ],
         "steps": len(episodes.observations) + int(fitted_on),
@@ -293,9 +294,8 @@ def known_critics(
 
 def estimator_entry(estimator: Estimator, probe: Probe, sizes: list[int]) -> dict[str, Any]:
     """The entry of an estimator in `probe.json`; `sizes` are the batch sizes, in episodes, at which it was measured."""
-    gamma = estimator.algorithm.gamma
     monte_carlo = estimator.kind == "algorithm" and estimator.algorithm.whole_episodes
-    less_noise, plain = f"baseline {gamma}", f"return {gamma}"
+    less_noise, plain = BASELINE_REFERENCE, PLAIN_REFERENCE
     return {
         "id": estimator.id,
         "kind": estimator.kind,
@@ -303,10 +303,10 @@ def estimator_entry(estimator: Estimator, probe: Probe, sizes: list[int]) -> dic
         "critic": estimator.critic,
         "advantages": "normalized" if estimator.normalized else "raw",
         "gae_lambda": getattr(estimator.algorithm, "gae_lambda", None) if estimator.kind == "gae" else None,
-        "gamma": gamma,
+        "gamma": estimator.algorithm.gamma,
         "variance_reference": plain,
-        "bias_reference": f"exact {gamma}" if probe.exact else plain if monte_carlo else less_noise,
-        "cosine_reference": f"exact {gamma}" if probe.exact else less_noise,
+        "bias_reference": EXACT_REFERENCE if probe.exact else plain if monte_carlo else less_noise,
+        "cosine_reference": EXACT_REFERENCE if probe.exact else less_noise,
         "sizes": sizes,
     }
 

@@ -482,10 +482,6 @@ TUNING_MISTAKES = {
         set_at("algorithms", "ppo", "tuned", value="yes"),
         ["tuned of algorithm ppo must be true or false"],
     ),
-    "a source of probes whose gamma is tuned": (
-        set_at("probes", "source", value="a2c"),
-        ["source of probes is 'a2c', whose γ is tuned", "'tuned: false'"],
-    ),
 }
 
 
@@ -531,12 +527,14 @@ def test_a_grid_without_tuning_tunes_nothing(tmp_path):
         grid.study("ppo", "classic")
 
 
-def test_a_source_of_probes_may_be_tuned_where_its_gamma_is_not(tmp_path):
+def test_a_source_of_probes_may_be_tuned_and_so_may_its_gamma(tmp_path):
+    """A probe measures every estimator at the γ of the source's run."""
     assert load_grid(write(tmp_path / "mine.yaml", TUNED_GRID)).algorithms["ppo"].tuned
     data = copy.deepcopy(TUNED_GRID)
     data["probes"]["source"] = "a2c"
-    data["algorithms"]["a2c"]["tuned"] = False  # its space is there, and not searched
-    assert load_grid(write(tmp_path / "mine.yaml", data)).probes[0].source == "a2c"
+    grid = load_grid(write(tmp_path / "mine.yaml", data))
+    assert grid.probes[0].source == "a2c"
+    assert "gamma" in grid.study_of("a2c", "CartPole-v1").space
 
 
 def test_tuned_settings_come_last(tmp_path):

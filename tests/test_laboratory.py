@@ -72,7 +72,7 @@ def frozen(task, seed=0) -> tuple[Frozen, Callable[[], dict]]:
     learner.observe(rollout)
     learner.value_function.parameter_vector.mul_(3.0)  # a critic that is not nearly zero
     scale = learner.reward_scaler if learner.task.normalize_rewards else lambda rewards: rewards
-    policy = Frozen(learner.task, learner.policy, learner.normalizer, scale, learner.value_function, 0)
+    policy = Frozen(learner.task, learner.policy, learner.normalizer, scale, learner.value_function, 0, GAMMA)
     return policy, learner.state
 
 
@@ -82,11 +82,11 @@ def drawn(task, episodes, seed=0):
     return policy, policy.draw(episodes, np.random.SeedSequence(seed))
 
 
-def critics_of(policy, episodes, gammas=(GAMMA, PolicyGradient.gamma)):
+def critics_of(policy, episodes):
     """Its own critic, and another one in the place of a fitted one."""
     other = ValueFunction(episodes.observations.shape[1], torch.Generator().manual_seed(5))
     named = {"trained": policy.value_function, "fitted": other}
-    return {(name, gamma): Critic.of(v, episodes) for name, v in named.items() for gamma in gammas}
+    return {name: Critic.of(v, episodes) for name, v in named.items()}
 
 
 def measured(policy, episodes, estimators, critics=None, batches=1, batch_size=None):
@@ -102,7 +102,7 @@ def batch_of(estimator, episodes, first, count, critics):
     steps = rows[rollout.valid]
     rollout.values, rollout.next_values = np.zeros(rows.shape), np.zeros(rows.shape)
     if estimator.critic != "none":
-        critic = critics[estimator.critic, estimator.algorithm.gamma]
+        critic = critics[estimator.critic]
         rollout.values[rollout.valid], rollout.next_values[rollout.valid] = (x[steps] for x in critic)
     batch = Batch.of(estimator.algorithm, rollout, episodes.observations[steps], episodes.log_probs[steps])
     return batch.with_normalized_advantages() if estimator.normalized else batch
@@ -147,10 +147,8 @@ def test_every_estimators_vector_is_the_gradient_of_its_own_loss_times_its_scale
     critics = critics_of(policy, episodes)
     vectors = measured(policy, episodes, estimators, critics, batches, batch_size)
     assert batch_sizes(batches, batch_size) == {1: 64, 2: 32, 8: 8}
-    length = len(episodes.observations) / len(episodes)
     for estimator in estimators:
         mean_over_steps = estimator.kind == "algorithm" and not estimator.algorithm.whole_episodes
-        scale = length if mean_over_steps and not estimator.normalized else 1.0
         sizes = batch_sizes(batches, batch_size) if estimator.kind != "gae" else {2: 32}
         assert {size for name, size in vectors if name == estimator.id} == set(sizes)
         for size, count in sizes.items():
@@ -158,29 +156,31 @@ def test_every_estimators_vector_is_the_gradient_of_its_own_loss_times_its_scale
             assert vectors[estimator.id, size].dtype == np.float32
             some = [0, count // 2, count - 1]
             of_some = [batch_of(estimator, episodes, i * size, size, critics) for i in some]
-            expected = [scale * gradient_by_autograd(policy, estimator.algorithm, batch) for batch in of_some]
+            scales = [len(batch) / size if mean_over_steps else 1.0 for batch in of_some]
+            of_losses = [gradient_by_autograd(policy, estimator.algorithm, batch) for batch in of_some]
+            expected = [scale * gradient for scale, gradient in zip(scales, of_losses, strict=True)]
             assert_close(vectors[estimator.id, size][some], expected)
 
 
 def test_estimators_are_the_algorithms_with_every_critic_that_they_can_have():
-    algorithms = {"reinforce": Reinforce(gamma=0.8), "mine": PPO(gamma=0.9, normalize_advantages=False), "ppo": PPO()}
-    estimators = {e.id: e for e in estimators_of(algorithms, ["exact", "wrong", "compatible"], "exact", [0, 0.5], 0.99)}
+    algorithms = {"reinforce": Reinforce(gamma=0.8), "mine": PPO(gamma=0.8, normalize_advantages=False), "ppo": PPO()}
+    estimators = {e.id: e for e in estimators_of(algorithms, ["exact", "wrong", "compatible"], "exact", [0, 0.5], 0.8)}
     assert list(estimators) == [
         "reinforce none raw",
         *("mine exact raw", "mine wrong raw"),
         *("ppo exact raw", "ppo exact normalized", "ppo wrong raw", "ppo wrong normalized"),
         *("gae 0 exact", "gae 0.5 exact", "gae 0 wrong", "gae 0.5 wrong"),
-        *(f"{kind} {gamma}" for gamma in (0.8, 0.9, 0.99) for kind in ("return", "baseline", "compatible")),
+        *("return", "baseline", "compatible"),
     ]
     for name, estimator in estimators.items():
         assert estimator.critic == (name.split()[1] if estimator.kind == "algorithm" else estimator.critic)
         assert estimator.normalized == ("normalized" in name)
     assert estimators["ppo wrong raw"].algorithm is algorithms["ppo"]
-    assert estimators["gae 0.5 wrong"].algorithm == Generalized(gamma=0.99, gae_lambda=0.5)
+    assert estimators["gae 0.5 wrong"].algorithm == Generalized(gamma=0.8, gae_lambda=0.5)
     assert estimators["gae 0.5 wrong"].critic == "wrong"
-    assert estimators["return 0.8"].algorithm == Reinforce(gamma=0.8)
-    assert estimators["baseline 0.8"].algorithm == ReinforceBaseline(gamma=0.8)
-    assert estimators["baseline 0.8"].critic == "exact"
+    assert estimators["return"].algorithm == Reinforce(gamma=0.8)
+    assert estimators["baseline"].algorithm == ReinforceBaseline(gamma=0.8)
+    assert estimators["baseline"].critic == "exact"
 
 
 @dataclass(frozen=True)
@@ -197,18 +197,22 @@ class NormalizedInside(PolicyGradient):
 
 
 def test_the_scale_is_a_sum_over_an_episode():
-    """REINFORCE keeps its own; a mean over steps is longer by the mean length; one that normalises keeps its own."""
+    """REINFORCE keeps its own; a mean over a batch's steps is longer by the length of this batch's episodes."""
     policy, episodes = drawn("RandomEnding-v0", 48)
-    length = len(episodes.observations) / len(episodes)
-    assert 3 < length < 6
     algorithms = [Reinforce(gamma=GAMMA), Reinforce(gamma=GAMMA, steps_of_an_episode="mean"), NormalizedInside()]
-    for algorithm, scale in zip(algorithms, (1.0, length, 1.0), strict=True):
+    for algorithm in algorithms:
         estimator = Estimator("it", algorithm, "algorithm")
         vectors = measured(policy, episodes, [estimator], batches=16, batch_size=3)
         for (_, size), found in vectors.items():
-            own = gradient_by_autograd(policy, algorithm, batch_of(estimator, episodes, 0, size, {}))
-            if size > 1 or algorithm != NormalizedInside():
-                assert found[0] @ own / (own @ own) == pytest.approx(scale, rel=1e-5)
+            lengths = set()
+            for i, vector in enumerate(found):
+                batch = batch_of(estimator, episodes, i * size, size, {})
+                if len(batch) > 1 or algorithm != NormalizedInside():
+                    own = gradient_by_autograd(policy, algorithm, batch)
+                    length = 1.0 if algorithm == Reinforce(gamma=GAMMA) else len(batch) / size
+                    assert vector @ own / (own @ own) == pytest.approx(length, rel=1e-4)
+                    lengths.add(length)
+            assert algorithm == Reinforce(gamma=GAMMA) or len(lengths) > 2
 
 
 def test_reinforces_vector_of_a_batch_is_the_mean_of_those_of_its_episodes():
@@ -230,7 +234,7 @@ def test_generalised_advantages_at_lambda_one_without_a_critic_are_reinforces_re
         Estimator("gae 1", Generalized(gamma=GAMMA, gae_lambda=1.0), "gae", critic="zero"),
         Estimator("gae 0", Generalized(gamma=GAMMA, gae_lambda=0.0), "gae", critic="zero"),
     ]
-    vectors = measured(policy, episodes, estimators, {("zero", GAMMA): zero}, batches=8)
+    vectors = measured(policy, episodes, estimators, {"zero": zero}, batches=8)
     assert_close(vectors["gae 1", 2], vectors["return", 2], 1e-6)
     assert np.abs(vectors["gae 0", 2] - vectors["return", 2]).max() > 0.1 * np.abs(vectors["return", 2]).max()
 
@@ -311,13 +315,12 @@ def test_a_users_algorithm_that_depends_on_the_whole_batch_is_measured_right():
         Estimator("return", Reinforce(gamma=GAMMA), "reference"),
         Estimator("scores", ActionValue(gamma=GAMMA), "compatible", critic="one"),
     ]
-    vectors = measured(policy, episodes, estimators, {("one", GAMMA): one}, batches=8)
-    returns, length = returns_of(episodes, GAMMA), len(episodes.observations) / len(episodes)
+    vectors = measured(policy, episodes, estimators, {"one": one}, batches=8)
+    returns = returns_of(episodes, GAMMA)
     for i in range(8):
         here = slice(episodes.starts[3 * i], episodes.starts[3 * i + 3])
         expected = vectors["return", 3][i] - returns[here].mean() * vectors["scores", 3][i]
-        steps = here.stop - here.start
-        assert_close(vectors["mine", 3][i], expected * 3 / steps * length)  # per step, at the mean episode's length
+        assert_close(vectors["mine", 3][i], expected)
 
 
 # ---- episodes
@@ -435,7 +438,8 @@ def test_a_fitted_critic_finds_the_exact_values():
     problem = exact.PROBLEMS["experiments.exact:TabularMDP-v0"]
     policy = exact.random_policy(problem, 0)
     identity = ValueFunction(5, torch.Generator())  # only its sizes matter
-    made = Frozen(Task(problem.id), policy, make_learner(PPO(), problem.id)[1].normalizer, np.asarray, identity, 0)
+    normalizer = make_learner(PPO(), problem.id)[1].normalizer
+    made = Frozen(Task(problem.id), policy, normalizer, np.asarray, identity, 0, GAMMA)
     episodes = made.draw(1600, np.random.SeedSequence(0))
     probabilities = exact.action_probabilities(problem, policy).detach().numpy()
     for gamma in (0.9, 1.0):
@@ -572,21 +576,20 @@ def test_a_probe_of_an_exact_problem_writes_what_was_agreed(exact_probe):
     assert record["episodes"]["fitted_on"] == 0
     assert {e["critic"] for e in record["estimators"]} == {"none", "exact", "wrong", "compatible"}
     assert {c["critic"] for c in record["critics"]} == {"exact", "wrong"}
-    for gamma in (0.95, 0.99):
-        exact_one, wrong_one = (c for c in record["critics"] if c["gamma"] == gamma)
-        assert exact_one["rmse"] < wrong_one["rmse"]
+    exact_one, wrong_one = record["critics"]
+    assert exact_one["rmse"] < wrong_one["rmse"]
+    assert exact_one["gamma"] == wrong_one["gamma"] == record["gamma"] == 0.99
     for entry in record["estimators"]:
-        assert entry["bias_reference"] == entry["cosine_reference"] == f"exact {entry['gamma']}"
-        assert entry["gamma"] == (0.95 if entry["algorithm"] == "ppo" or entry["id"] == "compatible 0.95" else 0.99)
+        assert entry["bias_reference"] == entry["cosine_reference"] == "exact"
+        assert entry["gamma"] == 0.99  # also PPO's, which is 0.95 in the grid
 
 
 def test_the_true_gradients_inner_products_are_its_own(exact_probe):
     problem, record, arrays = exact_probe
     policy = exact.random_policy(problem, 0)
-    for gamma in (0.95, 0.99):
-        truth = exact.policy_gradient(problem, policy, gamma)
-        for size in (entry["episodes"] for entry in record["sizes"]):
-            np.testing.assert_allclose(arrays[f"exact {gamma}/{size}"], truth @ truth, rtol=1e-6)
+    truth = exact.policy_gradient(problem, policy, 0.99)
+    for size in (entry["episodes"] for entry in record["sizes"]):
+        np.testing.assert_allclose(arrays[f"exact/{size}"], truth @ truth, rtol=1e-6)
     for entry in record["estimators"]:
         for size in entry["sizes"]:
             own, bias = (arrays[f"{entry['id']}/{size}/{kind}"] for kind in ("self", "bias"))
@@ -630,7 +633,7 @@ def test_every_estimator_has_the_bias_that_theory_gives_it(exact_probe):
             expected = expected_bias(problem, policy, entry)
             assert abs(estimate - expected) < STANDARD_ERRORS * error, entry["id"]
             truth = arrays[f"{entry['bias_reference']}/16"][0, 0]
-            if expected > 0.05 * truth:
+            if expected > 0.06 * truth:  # PPO's, at λ = 0.95, is 0.052 of it: too little to see
                 biased.add(entry["id"])
                 assert estimate > 3 * error  # it is told from none
     bootstrapping = {"actor_critic wrong raw", "gae 0 wrong", "gae 0.5 wrong"}
@@ -689,15 +692,12 @@ def test_a_probe_of_a_checkpoint_writes_what_was_agreed_and_the_same_bytes_again
         assert {f"gae {gae_lambda} {critic}" for gae_lambda in ("0", "0.5", "1")} <= set(ids)
     assert len(ids) == 1 + 2 * 4 + 2 + 2 * 3
     for entry in record["estimators"]:
-        gamma = 0.95 if entry["kind"] == "gae" or entry["algorithm"] == "ppo" else 0.99  # along λ, the source's own
-        assert entry["gamma"] == gamma
+        assert entry["gamma"] == record["gamma"] == 0.95  # PPO's, whose critic it is; the others have 0.99
         monte_carlo = entry["algorithm"] in ("reinforce", "reinforce_baseline")
-        assert entry["variance_reference"] == f"return {gamma}"
-        assert entry["bias_reference"] == (f"return {gamma}" if monte_carlo else f"baseline {gamma}")
-        assert entry["cosine_reference"] == f"baseline {gamma}"
-    assert [(c["critic"], c["gamma"]) for c in record["critics"]] == [
-        *(("trained", 0.95), ("fitted", 0.95), ("trained", 0.99), ("fitted", 0.99))
-    ]
+        assert entry["variance_reference"] == "return"
+        assert entry["bias_reference"] == ("return" if monte_carlo else "baseline")
+        assert entry["cosine_reference"] == "baseline"
+    assert [(c["critic"], c["gamma"]) for c in record["critics"]] == [("trained", 0.95), ("fitted", 0.95)]
 
 
 def test_reinforce_is_its_own_reference(ppo_run, tmp_path):
@@ -705,7 +705,7 @@ def test_reinforce_is_its_own_reference(ppo_run, tmp_path):
     record, arrays = read(tmp_path / "probe")
     assert 1000 <= record["probe"]["step"] < 1300
     for size in (1, 2, 8):
-        plain, baseline = arrays[f"return 0.99/{size}"], arrays[f"baseline 0.99/{size}"]
+        plain, baseline = arrays[f"return/{size}"], arrays[f"baseline/{size}"]
         for kind in ("self", "bias"):
             assert_inner_products(arrays[f"reinforce none raw/{size}/{kind}"], plain, plain, plain)
         assert_inner_products(arrays[f"reinforce_baseline fitted raw/{size}/cosine"], baseline, baseline, baseline)
@@ -763,24 +763,24 @@ def test_a_users_algorithm_stands_among_the_estimators_with_both_critics(tmp_pat
     record, products = probed(tmp_path, "RandomEnding-v0", mine)
     entries = {entry["id"]: entry for entry in record["estimators"]}
     assert {"batch_mean none raw", "half trained raw", "half fitted raw"} <= set(entries)
-    assert entries["half fitted raw"]["gamma"] == 0.5
-    assert entries["batch_mean none raw"]["bias_reference"] == "return 0.99"  # of whole episodes
+    assert entries["half fitted raw"]["gamma"] == GAMMA  # the policy's, not its own
+    assert entries["batch_mean none raw"]["bias_reference"] == "return"  # of whole episodes
     for name in ("half trained raw", "half fitted raw", "batch_mean none raw"):
         own = products[f"{name}/2/self"]
         assert np.trace(own) > 0
         assert np.isfinite(own).all()
     assert not np.array_equal(products["half trained raw/2/self"], products["half fitted raw/2/self"])
-    assert "return 0.5/2" in products
 
 
 def test_entries_of_the_same_algorithm_are_measured_once(tmp_path):
-    """As a tuned algorithm and its untuned variant are, whose settings before tuning are the same."""
+    """As a tuned algorithm and its untuned variant are, whose settings before tuning are the same but for γ."""
     same = {name: GridAlgorithm(name, HalfBootstrapped, {"gamma": 0.5}, {}) for name in ("half", "half_again")}
-    other = {"half_of_more": GridAlgorithm("half_of_more", HalfBootstrapped, {"gamma": 0.6}, {})}
+    same["half_at_another_gamma"] = GridAlgorithm("half_at_another_gamma", HalfBootstrapped, {"gamma": 0.6}, {})
+    other = {"half_of_more": GridAlgorithm("half_of_more", HalfBootstrapped, {"num_envs": 3}, {})}
     record, _ = probed(tmp_path, "RandomEnding-v0", same | other)
     names = {entry["algorithm"] for entry in record["estimators"]}
     assert {"half", "half_of_more"} <= names
-    assert "half_again" not in names
+    assert not {"half_again", "half_at_another_gamma"} & names
 
 
 @pytest.mark.filterwarnings("error")
@@ -792,7 +792,7 @@ def test_a_deterministic_problem_has_finite_numbers_and_no_warning(task, tmp_pat
         assert critic["explained_variance"] is None
         assert critic["return_std"] == pytest.approx(0.0, abs=1e-12)
     if task != "AlwaysTheSame-v0":
-        assert not products["return 0.99/2"].any()
+        assert not products["return/2"].any()
     if task == "OneAction-v0":
         assert not any(array.any() for array in products.values())
 

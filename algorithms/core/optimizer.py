@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.optim.adam import adam
 
 from algorithms.core.batch import Batch
 from algorithms.core.compiled import MachineCode
@@ -184,23 +183,19 @@ class Optimizer:
 def take_adam_step(state: State, gradient: Tensor, epsilon: float) -> None:
     """Change the parameters and their Adam state by one step of Adam (Kingma & Ba, 2015) along a gradient [P].
 
-    `state` is what `Trainable.tensors` returns; `epsilon` is added to the square root of Adam's second moment.
+        m ← β₁ m + (1 − β₁) g,   v ← β₂ v + (1 − β₂) g²,   θ ← θ − α m / (1 − β₁ᵗ) / (√(v / (1 − β₂ᵗ)) + ε)
+
+    `state` is what `Trainable.tensors` returns; `epsilon` is added to the square root of Adam's second moment. The step
+    count and the learning rate are tensors, so that the machine code does not fix their values.
     """
     vector, mean, square, step_count, learning_rate = state
-    adam(
-        [vector],
-        [gradient],
-        [mean],
-        [square],
-        [],
-        [step_count],
-        foreach=False,
-        differentiable=True,  # keeps the step count a tensor, whose value the machine code does not fix
-        amsgrad=False,
-        beta1=ADAM_BETAS[0],
-        beta2=ADAM_BETAS[1],
-        lr=learning_rate,
-        weight_decay=0.0,
-        eps=epsilon,
-        maximize=False,
-    )
+    step_count += 1
+    mean.lerp_(gradient, 1 - ADAM_BETAS[0])
+    square.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1 - ADAM_BETAS[1])
+    # As in Torch's `adam(differentiable=True)`, −α is in both parts of the denominator. Where α is 0, an infinite
+    # denominator leaves the parameters as they are; Torch would compute 0/0 where the gradient was always 0.
+    rate = (learning_rate / (1 - ADAM_BETAS[0] ** step_count)).neg()
+    scale = (1 - ADAM_BETAS[1] ** step_count).sqrt() * rate
+    still = scale == 0
+    root = square.sqrt() / torch.where(still, -1.0, scale)
+    vector.addcdiv_(mean, root.add_(torch.where(still, -torch.inf, epsilon / rate)))
