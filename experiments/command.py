@@ -12,7 +12,7 @@ import gymnasium
 
 from algorithms.core.algorithm import InvalidAlgorithm, InvalidSetting
 from algorithms.core.on_policy import InvalidCheckpoint
-from algorithms.core.task import UnsupportedTask
+from algorithms.core.task import StoppedByTask, UnsupportedTask
 from experiments.checks import GridError
 from experiments.process import end_with_snakemake
 from experiments.record import UnusableFolder
@@ -22,7 +22,7 @@ from experiments.sources import ROOT
 # Mistakes of the user: reported in one sentence, without a traceback.
 MISTAKES = (
     *(GridError, InvalidSetting, InvalidAlgorithm, InvalidCheckpoint, InvalidStudy),
-    *(UnsupportedTask, UnusableFolder),
+    *(UnsupportedTask, StoppedByTask, UnusableFolder),
 )
 ALGORITHMS = ROOT / "algorithms"
 FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)

@@ -166,8 +166,11 @@ def fit_value_function(episodes: Episodes, gamma: float, seed: np.random.SeedSeq
     Fitting ends when the error on held-out episodes no longer falls. Returns the value function with the smallest such
     error. `seed` gives the initial weights and the order of the minibatches.
     """
-    rng = np.random.default_rng(seed)
-    generator = torch.Generator().manual_seed(int(seed.generate_state(1)[0]))
+    of_order, of_weights = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key).spawn(
+        2
+    )  # the same at any call
+    rng = np.random.default_rng(of_order)
+    generator = torch.Generator().manual_seed(int(of_weights.generate_state(1)[0]))
     network = ValueFunction(episodes.observations.shape[1], generator)
     returns = returns_of(episodes, gamma)
     mean, std = returns.mean(), returns.std()  # where all returns are equal, std is 0 and the fit is their value

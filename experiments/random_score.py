@@ -4,7 +4,9 @@ import argparse
 
 import numpy as np
 
-from algorithms.core.task import Task, make_env
+from algorithms.core.finite import unusable
+from algorithms.core.seeding import seed_global_generators, seed_spaces
+from algorithms.core.task import StoppedByTask, Task, make_env
 from experiments.command import exit_with_sentence
 
 EPISODES = 100  # the standard error of a random score is a tenth of the standard deviation of the returns
@@ -13,19 +15,28 @@ EPISODES = 100  # the standard error of a random score is a tenth of the standar
 def random_returns(task: Task, episodes: int = EPISODES, seed: int = 0) -> np.ndarray:
     """The undiscounted returns of episodes with uniformly random actions, float [episodes].
 
-    Where the task has K variants, episode i is of variant i mod K.
+    Where the task has K variants, episode i is of variant i mod K. Raises StoppedByTask where a return is NaN, infinite
+    or too large for single precision.
     """
-    envs = [make_env(task, variant) for variant in range(len(task.variants) or 1)]
-    for env in envs:
-        env.action_space.seed(seed)
+    variants = len(task.variants) or 1
+    of_global_generators, of_episodes, of_spaces = np.random.SeedSequence(seed).spawn(3)
+    seed_global_generators(of_global_generators)
+    envs = [make_env(task, variant) for variant in range(variants)]
+    for env, child in zip(envs, of_spaces.spawn(variants), strict=True):
+        seed_spaces(env, child)  # that of the actions, too
+    seeds = [int(child.generate_state(1)[0]) for child in of_episodes.spawn(variants)]
+    steps = 0
     returns = np.zeros(episodes)
     for i in range(episodes):
         env = envs[i % len(envs)]
-        env.reset(seed=seed if i < len(envs) else None)
+        env.reset(seed=seeds[i] if i < variants else None)
         done = False
         while not done:
             _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
             returns[i] += float(reward)
+            steps += 1
+            if unusable(returns[i]):
+                raise StoppedByTask(task.id, steps, f"a reward that makes the return {returns[i]:g}")
             done = terminated or truncated
     for env in envs:
         env.close()

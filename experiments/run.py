@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from algorithms.core.run_check import checked_run
+from algorithms.core.run_check import trained
 from experiments.cells import preprocessing
 from experiments.checks import GridError, GridLoader
 from experiments.command import exit_with_sentence
@@ -17,7 +17,7 @@ from experiments.grid import load_grid
 from experiments.process import age, end_at_once, time_limit
 from experiments.progress import Progress
 from experiments.record import check_folder, provenance, write_run
-from experiments.schema import BEST, SCHEMA, TASK_CODE, WRITTEN_TO
+from experiments.schema import BEST, SCHEMA, STOPPED, TASK_CODE, WRITTEN_TO
 from experiments.sources import ROOT
 from experiments.tuned import best_of_study
 
@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     progress = Progress(f"{grid.name} {cell.algorithm} {cell.task} {cell.seed}", steps)
     began = time.perf_counter()
     with time_limit(grid.limit(cell.task), grid.path):
-        run = algorithm.train(
+        run = trained(
+            algorithm,
             task,
             cell.seed,
             steps,
@@ -66,7 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             on_update=progress,
         )
     progress.close()
-    run = checked_run(run, algorithm, task)
     determinants.check_code(code)
     run.seconds["training"] = run.seconds["training"] or time.perf_counter() - began  # of who does not measure it
     run.seconds |= {"start_up": start_up, "total": age()}
@@ -105,6 +105,8 @@ def read_settings(pairs: Sequence[str]) -> dict:
 
 def summary(run, output: Path) -> str:
     """One line about a finished run."""
+    if run.stopped_by_task:
+        return f"{STOPPED}: {run.diverged_because}{WRITTEN_TO}{output}"
     if run.evaluation is None:
         return f"diverged at step {run.diverged_at:,} ({run.diverged_because}){WRITTEN_TO}{output}"
     sampled, mode = (np.mean(run.evaluation[kind].returns) for kind in ("sampled", "mode"))

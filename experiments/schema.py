@@ -11,7 +11,8 @@ NO_DIGEST = "0" * 64  # stands in place of a record's own SHA-256 while that is 
 
 RUN_FILES = ("run.json", "episodes.csv", "updates.csv")  # run.json is written last
 CHECKPOINTS = "checkpoints"  # the folder of a run's learners
-RUN_STATES = ("done", "diverged")  # `status` in run.json
+STOPPED = "stopped by its task"  # the state of a run whose task gave a number that is not finite
+RUN_STATES = ("done", "diverged", STOPPED)  # `status` in run.json
 EVALUATIONS = ("sampled", "mode")  # keys of `evaluation` in run.json
 EPISODE_COLUMNS = ("step", "return", "length")
 DIAGNOSTICS = (

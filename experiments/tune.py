@@ -27,7 +27,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from algorithms.core.run_check import checked_run
+from algorithms.core.run_check import trained
 from experiments.cells import Grid
 from experiments.checks import GridError
 from experiments.command import exit_with_sentence
@@ -35,7 +35,16 @@ from experiments.determinants import identity, what_determines
 from experiments.grid import load_grid
 from experiments.process import age, end_at_once, time_limit
 from experiments.progress import Progress
-from experiments.record import PACKAGES, check_writable, csv_text, provenance, write_json, write_record, write_whole
+from experiments.record import (
+    PACKAGES,
+    check_writable,
+    csv_text,
+    provenance,
+    status_of,
+    write_json,
+    write_record,
+    write_whole,
+)
 from experiments.schema import (
     BEST,
     JOURNAL,
@@ -206,8 +215,8 @@ class Part:
 
     task: str
     seed: int
-    status: str  # done or diverged
-    score: float  # mean return of the evaluation's episodes with sampled actions; the random score where it diverged
+    status: str  # one of RUN_STATES
+    score: float  # mean return of the evaluation's episodes with sampled actions; the random score unless it is done
     normalized: float
     steps: int
     seconds: float
@@ -363,7 +372,8 @@ class Worker:
         algorithm = self.grid.resolved(self.study.algorithm, task, settings)
         began = time.perf_counter()
         with time_limit(of_grid.time_limit, self.grid.path):
-            run = algorithm.train(
+            run = trained(
+                algorithm,
                 of_grid.task,
                 seed,
                 steps,
@@ -372,11 +382,10 @@ class Worker:
                 evaluations=("sampled",),
                 on_update=Progress(f"{task} {seed}", steps, lines=0),
             )
-        run = checked_run(run, algorithm, of_grid.task, ("sampled",))
-        diverged = run.evaluation is None
-        score = of_grid.random_score if diverged else float(np.mean(run.evaluation["sampled"].returns))
+        scored = run.evaluation is not None
+        score = float(np.mean(run.evaluation["sampled"].returns)) if scored else of_grid.random_score
         seconds = round(time.perf_counter() - began, 3)
-        status = "diverged" if diverged else "done"
+        status = status_of(run)
         return Part(task, seed, status, score, of_grid.normalized(score), run.steps_taken, seconds)
 
     def compare_on_fresh_seeds(self) -> None:
@@ -465,7 +474,7 @@ def write_study(directory: Path, worker: Worker) -> None:
     for trial in trials:
         parts = parts_of(trial)
         settings = untuned if trial.number == UNTUNED else worker.settings_of(trial)
-        diverged = sum(part.status == "diverged" for part in parts)
+        diverged = sum(part.status != "done" for part in parts)
         cost = sum(part.steps for part in parts), round(sum(part.seconds for part in parts), 3)
         state = "complete" if trial.state == TrialState.COMPLETE else "pruned"
         rows.append([trial.number, state, trial.value, len(parts), diverged, *cost, *(settings[f] for f in fields)])

@@ -53,7 +53,8 @@ def td_errors(
     rewards = rollout.rewards if rewards is None else rewards
     values = like(rewards, rollout.values if values is None else values)
     next_values = like(rewards, rollout.next_values if next_values is None else next_values)
-    errors: Floats = rewards + gamma * like(rewards, ~rollout.terminated) * next_values - values
+    following = np.where(like(rewards, rollout.terminated), 0.0, next_values)  # not 0 · V, which is NaN where V is
+    errors: Floats = rewards + gamma * following - values
     return errors
 
 

@@ -176,6 +176,7 @@ class Learner:
             next_observations = self.normalizer(rollout.next_observations[valid])
         for name, critic in self.critics.items():
             values, next_values = critic.values(observations), critic.values(next_observations)
+            next_values[rollout.terminated[valid]] = 0.0  # not V(s), which may be infinite, times 0
             if name == VALUE:
                 rollout.values[valid], rollout.next_values[valid] = values, next_values
             else:

@@ -35,17 +35,19 @@ class Rollout:
     rewards: Floats  # float64
     terminated: np.ndarray  # bool: the task ended the episode
     truncated: np.ndarray  # bool: the time limit ended the episode
-    next_observations: np.ndarray  # float32 [T, N, D], the true successor, also at the end of an episode
+    # float32 [T, N, D], the true successor, also at the end of an episode; zeros where a terminal one is not finite
+    next_observations: np.ndarray
     valid: npt.NDArray[np.bool_]  # bool: a step that was really taken
     action_masks: np.ndarray | None = None  # bool [T, N, A], True where an action is allowed (of all parts: A = Σ n_k)
     values: Floats = field(default_factory=_not_yet)  # float64, V(s_t) before the update; zero without a critic
-    next_values: Floats = field(default_factory=_not_yet)  # float64, V(s_{t+1}) of the true successor
+    next_values: Floats = field(default_factory=_not_yet)  # float64, V(s_{t+1}) of the true successor; 0 if terminated
     reported_costs: np.ndarray | None = None  # float64, info["cost"]; None where the task has reported none
     part_rewards: Floats | None = None  # float64 [T, N, K], info["part_rewards"]; None where the task reports none
     variants: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # int64 [N], of each environment
     acting_seconds: float = 0.0  # spent on choosing the actions
     stepping_seconds: float = 0.0  # spent in the environments and on counting their episodes
-    # Of the critics other than "value", by name: float64 [T, N] for V(s), [T, N, A] for Q(s, ·); zero where not valid.
+    # Of the critics other than "value", by name: float64 [T, N] for V(s), [T, N, A] for Q(s, ·); zero where not valid,
+    # and those of the successor also where the step terminated.
     critic_values: dict[str, np.ndarray] = field(default_factory=dict)
     critic_next_values: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -62,7 +64,7 @@ class Rollout:
 
     @property
     def mean_cost(self) -> float:
-        """Cost per step: the mean over the valid steps. Not finite where a cost is not."""
+        """Cost per step: the mean over the valid steps."""
         return 0.0 if self.reported_costs is None else float(self.reported_costs[self.valid].mean())
 
     @property

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from algorithms.core.task import StoppedByTask
 from algorithms.core.vector_env import Episode
 
 EVALUATIONS = ("sampled", "mode")  # with sampled actions (the final score), and with the mode action
@@ -32,6 +33,8 @@ class Checkpoint:
 class Run:
     """Everything that a run produced. `diverged_at` is the step at which something stopped being finite, or None.
 
+    Where that was a number of the task, the run is `stopped_by_task`: it did not learn from the number.
+
     An algorithm that another library trains has to fill in `episodes`, `evaluation` and `steps_taken`. The other fields
     may be empty: `updates` and `checkpoints` an empty list, `updates_made` 0, `seconds` as they are. Where there are
     rows in `updates`, each has `step` (at its end) and `updates` (how many it is of), whose sum is `updates_made`.
@@ -41,10 +44,24 @@ class Run:
     episodes: list[Episode]
     updates: list[dict[str, float]]  # rows of the update table
     checkpoints: list[Checkpoint]
-    evaluation: dict[str, Evaluation] | None  # by kind, see EVALUATIONS; None for a diverged run
+    evaluation: dict[str, Evaluation] | None  # by kind, see EVALUATIONS; None for a run that diverged or was stopped
     steps_taken: int
     updates_made: int
     compiled: bool = False  # whether gradient steps ran as machine code, whose last digits differ from the eager path's
     diverged_at: int | None = None
     diverged_because: str | None = None
+    stopped_by_task: bool = False
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+
+    @classmethod
+    def stopped(cls, at: StoppedByTask) -> "Run":
+        """The run of which nothing is known but that its task stopped it."""
+        run = cls([], [], [], None, at.step, 0)
+        run.stop(at)
+        return run
+
+    def stop(self, at: StoppedByTask) -> None:
+        """End the run as stopped by its task."""
+        self.stopped_by_task, self.evaluation = True, None
+        self.diverged_at = self.steps_taken if at.of else at.step
+        self.diverged_because = at.reason

@@ -11,8 +11,24 @@ import numpy as np
 from algorithms.core.algorithm import Algorithm, InvalidAlgorithm, where
 from algorithms.core.hook_checks import NUMERIC
 from algorithms.core.run import EVALUATION_EPISODES, EVALUATIONS, PHASES, Checkpoint, Evaluation, Run
-from algorithms.core.task import Task
+from algorithms.core.seeding import seed_global_generators
+from algorithms.core.task import StoppedByTask, Task
 from algorithms.core.vector_env import Episode
+
+
+def trained(
+    algorithm: Algorithm, task: Task, seed: int, steps: int, *, evaluations: Sequence[str] = EVALUATIONS, **options: Any
+) -> Run:
+    """The checked Run of `algorithm.train`, which takes the other arguments; whatever trains, the same is asked of it.
+
+    The global generators are seeded before, and a StoppedByTask that `train` lets through is a run that was stopped.
+    """
+    seed_global_generators(np.random.SeedSequence(seed))
+    try:
+        run = algorithm.train(task, seed, steps, evaluations=evaluations, **options)
+    except StoppedByTask as at:
+        run = Run.stopped(at)
+    return checked_run(run, algorithm, task, evaluations)
 
 
 class _Wrong(ValueError):
@@ -29,7 +45,8 @@ def checked_run(run: object, algorithm: Algorithm, task: Task, evaluations: Sequ
     - `episodes` are in the order of their steps, and their returns are finite
     - each kind of evaluation has 20 episodes (of K variants, the next multiple of K) with finite returns
     - rows of `updates` are as `Run` says, and checkpoints have arrays of numbers
-    - a run that has diverged says why, in `diverged_because`, and has no evaluation; only its returns may be infinite
+    - a run that has diverged, or that its task has stopped, says why, in `diverged_because`, and has no evaluation;
+      only its returns may be infinite, and only where the task has stopped it may `steps_taken` be 0
     """
     try:
         if not isinstance(run, Run):
@@ -40,8 +57,11 @@ def checked_run(run: object, algorithm: Algorithm, task: Task, evaluations: Sequ
 
 
 def _checked(run: Run, task: Task, evaluations: Sequence[str]) -> Run:
-    steps = _whole(run.steps_taken, "steps_taken", low=1)
+    stopped = _truth(run.stopped_by_task, "stopped_by_task")
+    steps = _whole(run.steps_taken, "steps_taken", low=0 if stopped else 1)
     diverged = run.diverged_at is not None
+    if stopped and not diverged:
+        raise _Wrong("returned a Run that its task has stopped, without the step in diverged_at")
     if diverged != isinstance(run.diverged_because, str):
         raise _Wrong(
             f"returned a Run with diverged_at {run.diverged_at!r} and diverged_because {run.diverged_because!r}; a run "
@@ -68,6 +88,7 @@ def _checked(run: Run, task: Task, evaluations: Sequence[str]) -> Run:
         compiled=bool(run.compiled),
         diverged_at=_whole(run.diverged_at, "diverged_at", low=0, high=steps) if diverged else None,
         diverged_because=run.diverged_because,
+        stopped_by_task=stopped,
         seconds=_seconds(run.seconds),
     )
 
@@ -182,6 +203,13 @@ def _whole(value: Any, name: str, *, low: int, high: float = math.inf) -> int:
         limit = f"at least {low}" if value < low else f"at most {high}, its steps_taken"
         raise _Wrong(f"returned a Run whose {name} is {value}; expected is {limit}")
     return int(value)
+
+
+def _truth(value: Any, name: str) -> bool:
+    value = _scalar(value)
+    if not isinstance(value, bool):
+        raise _Wrong(f"returned a Run whose {name} is {value!r}; expected is True or False")
+    return value
 
 
 def _number(value: Any, name: str, *, finite: bool) -> float:

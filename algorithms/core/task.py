@@ -39,6 +39,27 @@ class UnsupportedTask(ValueError):
     """A task that cannot be made, whose spaces, variants or backend are not supported, or that gives unusable infos."""
 
 
+class StoppedByTask(ValueError):
+    """A task gave a number that cannot be learned from: NaN, infinite, or too large for single precision.
+
+    `step` counts the steps of all environments from 1; it is 0 for the first reset. `what` is such as "NaN as reward".
+    `of` says in which part of a run, such as "of the evaluation with sampled actions"; empty in training.
+    """
+
+    def __init__(self, task_id: str, step: int, what: str, of: str = "") -> None:
+        super().__init__(f"task {task_id!r} gave {what} at step {step:,}{of and f' {of}'}; let it give finite numbers")
+        self.task_id, self.step, self.what, self.of = task_id, step, what, of
+
+    @property
+    def reason(self) -> str:
+        """What the task gave and when, as it stands in a run's record."""
+        return f"the task gave {self.what} at step {self.step:,}{self.of and f' {self.of}'}"
+
+    def within(self, of: str) -> "StoppedByTask":
+        """The same with another `of`."""
+        return StoppedByTask(self.task_id, self.step, self.what, of)
+
+
 class Transition(NamedTuple):
     """The result of one step of all environments; the rows of environments that were not stepped are zero."""
 

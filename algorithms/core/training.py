@@ -17,9 +17,10 @@ from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.policies import Policy
 from algorithms.core.rollout import Rollout, collect
 from algorithms.core.run import EVALUATION_EPISODES, EVALUATIONS, Checkpoint, Evaluation, Run
-from algorithms.core.task import Task
+from algorithms.core.task import StoppedByTask, Task
 from algorithms.core.vector_env import VectorEnv
 
+EVALUATED = {"sampled": "sampled actions", "mode": "the mode action"}  # kinds of evaluation, in words
 RECORDED_ROWS = 200  # rows of the update table at most; each holds the means over an equal share of the budget
 
 
@@ -94,8 +95,11 @@ def train(
 
     `make_learner` gets the environments and the seeds and returns the learner. The last rollout of a step-based
     algorithm is cut to the budget (up to one step per environment). Whole episodes are finished, so `steps_taken` may
-    exceed `steps` by part of a rollout. Raises ValueError, before any training, for steps that are not a whole number
-    from 1, for a fraction that is not in [0, 1], and for an unknown kind in `evaluations`.
+    exceed `steps` by part of a rollout. Where the task gives a number that cannot be learned from, the run is stopped
+    there, or at the end of its training if that was in its evaluation.
+
+    Raises ValueError, before any training, for steps that are not a whole number from 1, for a fraction that is not in
+    [0, 1], and for an unknown kind in `evaluations`.
     """
     check_evaluations(evaluations)
     if not isinstance(steps, int | np.integer) or isinstance(steps, bool) or steps < 1:
@@ -121,12 +125,16 @@ def train(
             break
         progress = envs.steps / steps
         length, episodes = _length(algorithm, steps - envs.steps)
-        rollout = collect(envs, learner.policy, learner.normalizer, rng, steps=length, episodes=episodes)
+        try:
+            rollout = collect(envs, learner.policy, learner.normalizer, rng, steps=length, episodes=episodes)
+        except StoppedByTask as at:
+            run.stop(at)
+            break
         began = time.perf_counter()
         batch = learner.prepare(rollout)
         record = learner.update(batch, progress)
         if rollout.reported_costs is not None:
-            record["mean_cost"] = rollout.mean_cost  # a cost that is not finite ends the run as diverged
+            record["mean_cost"] = rollout.mean_cost
         run.updates_made += 1
         run.diverged_because = _what_is_not_finite(record, learner)
         table.add(record)
@@ -153,7 +161,10 @@ def train(
     envs.close()
     if run.diverged_at is None:
         began = time.perf_counter()
-        run.evaluation = evaluate(learner, task, seeds.evaluation, evaluations)
+        try:
+            run.evaluation = evaluate(learner, task, seeds.evaluation, evaluations)
+        except StoppedByTask as at:
+            run.stop(at)
         seconds["evaluating"] = time.perf_counter() - began
     return run
 
@@ -182,7 +193,7 @@ def evaluate(
 
     The kind "sampled" samples actions, "mode" takes the most likely action. The result of one kind is the same with and
     without the other. For a task with K variants, 20 is rounded up to a multiple of K, so that each variant has as many
-    episodes; the i-th return and length are then those of variant i mod K.
+    episodes; the i-th return and length are then those of variant i mod K. Raises StoppedByTask as VectorEnv.step does.
     """
     check_evaluations(kinds)
     result = {}
@@ -193,8 +204,12 @@ def evaluate(
         variants = len(task.variants) or 1
         envs = VectorEnv(task, math.ceil(EVALUATION_EPISODES / variants) * variants, environments)
         rng = np.random.default_rng(acting)
-        collect(envs, learner.policy, learner.normalizer, rng, episodes=1, mode=kind == "mode")
-        envs.close()
+        try:
+            collect(envs, learner.policy, learner.normalizer, rng, episodes=1, mode=kind == "mode")
+        except StoppedByTask as at:
+            raise at.within(f"of the evaluation with {EVALUATED[kind]}") from None
+        finally:
+            envs.close()
         episodes = envs.episodes
         if task.variants:  # in the order of the environments instead of the order of the ends
             episodes = [episodes[place] for place in np.argsort(envs.episode_envs)]

@@ -8,8 +8,11 @@ import numpy as np
 from gymnasium.spaces import Discrete, MultiDiscrete, Space
 
 from algorithms.core import envpool_backend
+from algorithms.core.finite import SUM_OF_SQUARES, first_unusable, sum_of_squares, unusable, unusable_observation
+from algorithms.core.seeding import seed_global_generators, seed_spaces
 from algorithms.core.task import (
     Backend,
+    StoppedByTask,
     Task,
     Transition,
     UnsupportedTask,
@@ -48,6 +51,9 @@ class VectorEnv:
     the index of the environment, and the undiscounted sum of the costs (0 where the task reports none).
     `variants` (int64 [N]) is the variant of each environment: i mod K, and 0 where the task has no variants.
 
+    `seed` gives the seeds of the environments, and those of the global generators (`seeding`), which are seeded before
+    the environments are made.
+
     Raises UnsupportedTask where the task cannot be made, or where it has more variants than `num_envs`.
     """
 
@@ -56,13 +62,17 @@ class VectorEnv:
         self.task = task
         self.num_envs = num_envs
         self.variants = np.arange(num_envs) % (len(task.variants) or 1)
-        seeds = [int(child.generate_state(1)[0]) for child in seed.spawn(num_envs)]
+        *of_envs, of_global_generators = seed.spawn(num_envs + 1)
+        seed_global_generators(of_global_generators)
+        seeds = [int(child.generate_state(1)[0]) for child in of_envs]
         make_backend = envpool_backend.EnvPoolBackend if task.backend == "envpool" else GymnasiumBackend
         self.backend: Backend = make_backend(task, seeds)
         self.action_space = self.backend.action_space
         self.observation_size = self.backend.observation_size
-        self.observations = self.backend.reset(np.arange(num_envs))
+        self._zeros = np.zeros(num_envs * self.observation_size, np.float32)
+        self._stopped: StoppedByTask | None = None  # what the next step raises: a reset's observation is not finite
         self.steps = 0
+        self.observations = self._reset(np.arange(num_envs), np.zeros(num_envs, np.int64))
         self.episodes: list[Episode] = []
         self.episode_envs: list[int] = []
         self.episode_costs: list[float] = []
@@ -82,11 +92,25 @@ class VectorEnv:
         Raises UnsupportedTask where the task gives a reward that is not a number, or an info that cannot be used: a
         cost that is not a number, rewards of the parts that are missing or not as many as the parts, an action mask for
         a Box.
+
+        Raises StoppedByTask where a number cannot be learned from (`finite`): a reward, cost or observation of this
+        step, the sum of an episode's rewards or costs until now, or an observation of a reset before this step. `steps`
+        is then that of the number. An observation after a terminal state is not looked at: one that is not finite is
+        returned as zeros.
         """
+        if self._stopped is not None:
+            raise self._stopped
         transition = self.backend.step(actions, active)
         self._returns += transition.rewards
         if transition.costs is not None:
             self._costs += transition.costs
+        if not (
+            sum_of_squares(self._returns) < SUM_OF_SQUARES
+            and transition.next_observations.ravel().dot(self._zeros) == 0  # 0 · NaN and 0 · inf are NaN
+            and (transition.costs is None or sum_of_squares(self._costs) < SUM_OF_SQUARES)
+            and (transition.part_rewards is None or sum_of_squares(transition.part_rewards) < SUM_OF_SQUARES)
+        ):
+            self._check_numbers(transition, active)
         if active is None:
             stepped = self.num_envs
             self.observations = transition.next_observations
@@ -97,14 +121,34 @@ class VectorEnv:
         self._ticks += 1
         done = transition.terminated | transition.truncated
         if np.count_nonzero(done):
-            order = np.arange(1, self.num_envs + 1) if active is None else active.cumsum()
-            self._restart(done.nonzero()[0], self.steps + order)
+            self._restart(done.nonzero()[0], self._steps_of_each(active))
         self.steps += stepped
         return transition
 
     def close(self) -> None:
         """Close every environment."""
         self.backend.close()
+
+    def _steps_of_each(self, active: np.ndarray | None) -> np.ndarray:
+        """int [N]: the number of the step that each environment takes in this call."""
+        return np.asarray(self.steps + (np.arange(1, self.num_envs + 1) if active is None else active.cumsum()))
+
+    def _check_numbers(self, transition: Transition, active: np.ndarray | None) -> None:
+        """As `step` says of numbers that cannot be learned from."""
+        after = transition.next_observations
+        after[transition.terminated & unusable(after).any(axis=1)] = 0.0
+        if found := first_unusable(transition, self._returns, self._costs):
+            i, what = found
+            self.steps = int(self._steps_of_each(active)[i])
+            raise StoppedByTask(self.task.id, self.steps, what)
+
+    def _reset(self, ids: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """Begin an episode in the environments `ids` (int [k]), after `steps` [N]; returns float32 [k, D]."""
+        observations = self.backend.reset(ids)
+        if self._stopped is None and (found := unusable_observation(observations)):
+            row, what = found
+            self._stopped = StoppedByTask(self.task.id, int(steps[ids[row]]), what)
+        return observations
 
     def _restart(self, ended: np.ndarray, steps: np.ndarray) -> None:
         """List the episodes of the environments `ended`; `steps` [N] counts in the order of the environments."""
@@ -113,7 +157,7 @@ class VectorEnv:
             self.episode_envs.append(i)
             self.episode_costs.append(float(self._costs[i]))
         self.observations = self.observations.copy()  # it may be the transition's, which keeps the true successors
-        self.observations[ended] = self.backend.reset(ended)
+        self.observations[ended] = self._reset(ended, steps)
         self._returns[ended], self._costs[ended], self._began[ended] = 0.0, 0.0, self._ticks
 
 
@@ -127,6 +171,8 @@ class GymnasiumBackend:
     def __init__(self, task: Task, seeds: Sequence[int]) -> None:
         self.task_id = task.id
         self.envs = [make_env(task, i % (len(task.variants) or 1)) for i in range(len(seeds))]
+        for env, seed in zip(self.envs, seeds, strict=True):
+            seed_spaces(env, np.random.SeedSequence(seed))
         _check_same_spaces(task, self.envs)
         self.action_space: Space[Any] = self.envs[0].action_space
         self.parts = action_parts(self.action_space)
@@ -176,8 +222,14 @@ class GymnasiumBackend:
                 raise UnsupportedTask(
                     f"task {self.task_id!r} gives the reward {reward!r}, which is not a number"
                 ) from None
-            next_observations[i] = self._one_hot[int(observation)] if self._one_hot else observation
-            if info or self.action_masks is not None:
+            try:
+                next_observations[i] = self._one_hot[int(observation)] if self._one_hot else observation
+            except Exception:  # whatever the task gives after a terminal state, None say: it is not looked at
+                if not terminated[i]:
+                    raise
+                next_observations[i] = 0.0
+            # The mask of a state in which no action is taken is not looked at, either.
+            if (info or self.action_masks is not None) and not (terminated[i] or truncated[i]):
                 self._allow(i, info)
             if info and "cost" in info:
                 if costs is None:
@@ -221,7 +273,7 @@ class GymnasiumBackend:
         )
 
     def _cost(self, value: Any) -> float:
-        """A step's cost; NaN and infinity pass, as they do in rewards: they end the run as diverged."""
+        """A step's cost; NaN and infinity pass, as they do in rewards: VectorEnv.step stops at them."""
         try:
             if isinstance(value, (str, bytes)):
                 raise TypeError
