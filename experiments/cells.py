@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from algorithms.core.algorithm import Algorithm, InvalidSetting, nearest_first
+from algorithms.core.hooks import Hooks
+from algorithms.core.minibatches import check_minibatches
 from algorithms.core.task import Task
 from experiments import exact
 from experiments.checks import GridError
@@ -184,7 +186,10 @@ class Grid:
         entry = self.algorithms[algorithm]
         try:
             settings = entry.settings | entry.task_settings.get(task, {}) | dict(tuned or {})
-            return entry.algorithm.from_settings(settings)
+            resolved = entry.algorithm.from_settings(settings)
+            if isinstance(resolved, Hooks):
+                check_minibatches(resolved)
+            return resolved
         except InvalidSetting as error:
             raise GridError(f"{self.path}: algorithm {algorithm} on {task}: {error}") from error
 
@@ -240,9 +245,10 @@ class Grid:
 
 
 def preprocessing(task: Task) -> dict[str, Any]:
-    """A task's settings by name, without its id; `variants` only where there are some."""
+    """A task's settings by name that determine its runs, without its id; `variants` only where there are some."""
     settings = asdict(task)
     del settings["id"]
+    del settings["allow_normalised"]  # it says that a task is accepted, and nothing about its runs
     variants = settings.pop("variants")
     return settings | ({"variants": list(variants)} if variants else {})
 

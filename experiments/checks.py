@@ -1,14 +1,16 @@
 """Checks of the parts of a grid file: which keys they may have, what each value must be, and how a mistake is said."""
 
+import argparse
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from algorithms.core.algorithm import nearest_first
+from algorithms.core.algorithm import nearest_first, whole
 
 NAME = r"\w[\w.+-]*"  # of a grid, an algorithm or a group: it becomes a folder and a wildcard
 UNITS = {"s": 1, "min": 60, "h": 3600}  # of a duration, in seconds
@@ -55,6 +57,31 @@ Check = tuple[Callable[[Any], bool], str, Any]  # test, description, default
 def is_number(value: Any) -> bool:
     """Whether this is a finite number; true and false are none."""
     return type(value) in (int, float) and math.isfinite(value)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A test of whole numbers from `least`, with or without null. 1e4 passes, and `section` reads it as 10000."""
+
+    least: float = -math.inf
+    or_null: bool = False
+
+    def __call__(self, value: Any) -> bool:
+        """Whether the value is such a number; true and false are none."""
+        if value is None:
+            return self.or_null
+        return type(whole(value)) is int and value >= self.least
+
+
+def whole_number(text: str) -> int:
+    """A whole number of a command line, such as 10000, 10_000 or 1e4; for argparse, which says what was wrong."""
+    try:
+        number = whole(float(text))
+    except ValueError:
+        number = None
+    if type(number) is not int:
+        raise argparse.ArgumentTypeError(f"expected a whole number, not {text!r}")
+    return number
 
 
 def seconds(value: Any) -> float | None:
@@ -104,7 +131,8 @@ def section(path: str, where: str, data: Any, keys: Mapping[str, Check], *, furt
     for key, (test, description, default) in keys.items():
         if key not in data and default is REQUIRED:
             raise GridError(f"{path}: {where} needs the key {key!r}: {description}")
-        result[key] = data.get(key, default)
         if key in data and not test(data[key]):
             raise GridError(f"{path}: {key} of {where} must be {description}, not {data[key]!r}")
+        value = data.get(key, default)
+        result[key] = whole(value) if isinstance(test, Whole) else value
     return result

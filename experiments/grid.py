@@ -9,15 +9,18 @@ import importlib
 import inspect
 import json
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from algorithms.core.algorithm import Algorithm, nearest_first
+from algorithms.core.hooks import Hooks
+from algorithms.core.minibatches import SIZES, doubt_about_minibatches, one_step_among
 from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.task import Task, UnsupportedTask, action_parts, check_variants, make_env
-from algorithms.core.vector_env import check_task
+from algorithms.core.task_check import check_task, try_task
 from experiments import exact
 from experiments.cells import INITIALISATION, Grid, GridAlgorithm, GridTask, Probe, preprocessing
 from experiments.checks import (
@@ -28,6 +31,7 @@ from experiments.checks import (
     TEXT,
     Check,
     GridError,
+    Whole,
     all_different,
     is_name,
     is_number,
@@ -94,7 +98,8 @@ def load_grid(name: str, only: str | None = None) -> Grid:
 
     name: of a file under experiments/grids/, or the path of a YAML file.
     only: an algorithm of the grid. The grid then has no other one, and neither probes nor claims. The files of the
-    other algorithms are not imported, so that a mistake in one of them does no harm.
+    other algorithms are not imported, so that a mistake in one of them does no harm. Tasks are made and not stepped:
+    whoever asks for one algorithm runs one of its jobs, and Snakemake has read the whole grid before.
     Raises GridError, which names the file and the key.
     """
     path = Path(name) if "/" in name or name.endswith((".yaml", ".yml")) else GRIDS / f"{name}.yaml"
@@ -130,7 +135,8 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
         if not top[f"{kind}s"]:
             raise GridError(f"{path}: {kind}s is empty; at least one {kind} is needed")
     time_limit = seconds(top["time_limit"])
-    tasks = {task: _task(path, task, entry, time_limit) for task, entry in top["tasks"].items()}
+    check = try_task if only is None else check_task
+    tasks = {task: _task(path, task, entry, time_limit, check) for task, entry in top["tasks"].items()}
     entries = top["algorithms"]
     if only is not None:
         if only not in entries:
@@ -156,22 +162,25 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
     for cell in cells:
         if "num_envs" in cell.settings:
             check_variants(tasks[cell.task].task, cell.settings["num_envs"])
+    _check_minibatches(grid)
     directories = [cell.directory for cell in cells]
     if len(set(directories)) < len(directories):
         raise GridError(f"{path}: two tasks would be written to the same folder, {_first_repeated(directories)}")
     return grid
 
 
-def _task(path: str, name: str, entry: Any, time_limit: float | None) -> GridTask:
+def _task(path: str, name: str, entry: Any, time_limit: float | None, check: Callable[[Task], None]) -> GridTask:
     keys = section(path, f"task {name}", entry, TASK_KEYS)
     keys["time_limit"] = seconds(keys["time_limit"]) if "time_limit" in entry else time_limit
     variants = tuple(keys.pop("variants"))
-    task = Task(name, variants=variants, **{key: keys.pop(key) for key in preprocessing(Task(name))})
+    allowed = keys.pop("allow_normalised")
+    settings = {key: keys.pop(key) for key in preprocessing(Task(name))}
+    task = Task(name, variants=variants, allow_normalised=allowed, **settings)
     if keys["steps"] < 1:
         raise GridError(f"{path}: steps of task {name} must be at least 1, not {keys['steps']}")
     if keys["reference_score"] == keys["random_score"]:
         raise GridError(f"{path}: task {name} has the same random_score and reference_score, {keys['random_score']}")
-    check_task(task)  # refuses what is not supported
+    check(task)  # refuses what is not supported
     return GridTask(task, **keys)
 
 
@@ -195,6 +204,30 @@ def _algorithm(path: str, name: str, entry: Any, tasks: Mapping[str, GridTask]) 
         raise GridError(f"{path}: algorithm {name} is to be tuned and has no search_space")
     tuned = bool(space) if keys["tuned"] is None else keys["tuned"]
     return GridAlgorithm(name, algorithm, keys["settings"], keys["tasks"], space, tuned, keys["title"])
+
+
+def _check_minibatches(grid: Grid) -> None:
+    """Raise GridError where a tuned algorithm could be given sizes that leave one advantage to normalise.
+
+    Warns where a minibatch is larger than the rollout. Sizes that are not tuned are checked where settings resolve.
+    """
+    for name, entry in grid.algorithms.items():
+        if not issubclass(entry.algorithm, Hooks):
+            continue
+        tuned = {task for study in grid.studies() if study.algorithm == name for task in (*study.tasks, *study.serves)}
+        for task in grid.tasks:
+            algorithm = grid.resolved(name, task)
+            assert isinstance(algorithm, Hooks)
+            if (doubt := doubt_about_minibatches(algorithm)) is not None:
+                warnings.warn(f"{grid.path}: algorithm {name} on {task}: {doubt}", stacklevel=2)
+            searched = {size: entry.space[size].values() for size in SIZES if size in entry.space}
+            sizes = one_step_among(algorithm, searched) if task in tuned and searched else None
+            if sizes is not None:
+                given = ", ".join(f"{size} = {value}" for size, value in sizes.items())
+                raise GridError(
+                    f"{grid.path}: search_space of {name} has {given}, which on {task} leaves a minibatch of a single "
+                    "step, whose advantage cannot be normalised; search minibatch sizes that divide every rollout"
+                )
 
 
 def _probes(
@@ -275,12 +308,13 @@ GRID_KEYS: dict[str, Check] = {
     "algorithms": (*MAPPING, REQUIRED),
 }
 TASK_KEYS: dict[str, Check] = {
-    "steps": (lambda v: type(v) is int, "a whole number", REQUIRED),
+    "steps": (Whole(), "a whole number", REQUIRED),
     "backend": (lambda v: v in ("gymnasium", "envpool"), "gymnasium or envpool", "gymnasium"),
     "normalize_observations": (*FLAG, False),
     "normalize_rewards": (*FLAG, False),
     "action_bounds": (lambda v: v in ("clip", "squash"), "clip or squash", "clip"),
-    "max_episode_steps": (lambda v: v is None or (type(v) is int and v > 0), "a whole number above 0, or null", None),
+    "allow_normalised": (*FLAG, False),
+    "max_episode_steps": (Whole(1, or_null=True), "a whole number above 0, or null", None),
     "variants": (
         lambda v: isinstance(v, list) and all(_is_json_mapping(x) for x in v),
         "a list of mappings of keyword arguments for gymnasium.make, or [] for none",
@@ -301,7 +335,7 @@ PROBE_KEYS: dict[str, Check] = {
         REQUIRED,
     ),
     "fractions": (lambda v: all_different(v, is_number) and len(v) > 0, "a list of different fractions", REQUIRED),
-    "batches": (lambda v: type(v) is int and v >= FEWEST_BATCHES, f"a whole number from {FEWEST_BATCHES}", REQUIRED),
+    "batches": (Whole(FEWEST_BATCHES), f"a whole number from {FEWEST_BATCHES}", REQUIRED),
     "gae_lambdas": (
         lambda v: all_different(v, lambda x: is_number(x) and 0 <= x <= 1),
         "a list of different numbers between 0 and 1",
@@ -311,8 +345,8 @@ PROBE_KEYS: dict[str, Check] = {
     "exact": (*OPTIONAL_MAPPING, None),
 }
 PROBE_TASK_KEYS: dict[str, Check] = {
-    "batch_size": (lambda v: type(v) is int and v >= 1, f"{EPISODES} 1", REQUIRED),
-    "fit_episodes": (lambda v: type(v) is int and v >= 2, f"{EPISODES} 2, to fit a critic on", REQUIRED),
+    "batch_size": (Whole(1), f"{EPISODES} 1", REQUIRED),
+    "fit_episodes": (Whole(2), f"{EPISODES} 2, to fit a critic on", REQUIRED),
 }
 ALGORITHM_KEYS: dict[str, Check] = {
     "module": (lambda v: v is None or isinstance(v, str), "the name of a file under algorithms/", None),

@@ -7,6 +7,7 @@ import numpy as np
 from algorithms.core.finite import unusable
 from algorithms.core.seeding import seed_global_generators, seed_spaces
 from algorithms.core.task import StoppedByTask, Task, make_env
+from experiments.checks import whole_number
 from experiments.command import exit_with_sentence
 
 EPISODES = 100  # the standard error of a random score is a tenth of the standard deviation of the returns
@@ -47,10 +48,12 @@ def main() -> None:
     """Print the random score of each task, ready for a grid file."""
     parser = argparse.ArgumentParser(prog="python -m experiments.random_score", description=main.__doc__)
     parser.add_argument("tasks", nargs="+", metavar="TASK", help="a Gymnasium id")
-    parser.add_argument("--max-episode-steps", type=int, help="a time limit instead of the registered one")
+    parser.add_argument("--max-episode-steps", type=whole_number, help="a time limit instead of the registered one")
+    parser.add_argument("--allow-normalised", action="store_true", help="as in a grid's entry of the tasks")
     options = parser.parse_args()
     for task in options.tasks:
-        returns = random_returns(Task(task, max_episode_steps=options.max_episode_steps))
+        accepted = {"max_episode_steps": options.max_episode_steps, "allow_normalised": options.allow_normalised}
+        returns = random_returns(Task(task, **accepted))
         error = returns.std(ddof=1) / np.sqrt(EPISODES)
         print(f"{task}:\n  random_score: {returns.mean():.4g}  # {EPISODES} episodes, standard error {error:.2g}")
 

@@ -10,7 +10,7 @@ import yaml
 
 from algorithms.core.run_check import trained
 from experiments.cells import preprocessing
-from experiments.checks import GridError, GridLoader
+from experiments.checks import GridError, GridLoader, whole_number
 from experiments.command import exit_with_sentence
 from experiments.determinants import code_of, what_determines
 from experiments.grid import load_grid
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--tuned", type=Path, metavar="FILE", help=f"the {BEST} of the algorithm's study, whose settings are taken over"
     )
-    parser.add_argument("--steps", type=int, help="instead of the grid's budget for the task")
+    parser.add_argument("--steps", type=whole_number, help="instead of the grid's budget for the task")
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="settings instead of the grid's"
     )

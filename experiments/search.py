@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from algorithms.core.algorithm import Algorithm, InvalidSetting, nearest_first
-from experiments.checks import MAPPING, REQUIRED, Check, GridError, all_different, is_name, is_number, section
+from algorithms.core.algorithm import Algorithm, InvalidSetting, nearest_first, whole
+from experiments.checks import MAPPING, REQUIRED, Check, GridError, Whole, all_different, is_name, is_number, section
 from experiments.schema import SCALES
 
 # Those that decide by what trials have reported alone. SuccessiveHalvingPruner notes in the trial that it was asked
@@ -30,6 +30,12 @@ class Dimension:
     def holds(self, value: Any) -> bool:
         """Whether a setting's value lies in the space."""
         return value in self.choices if self.choices else is_number(value) and self.low <= value <= self.high
+
+    def values(self) -> Sequence[Any]:
+        """Every value of choices or of whole numbers; of other numbers the two ends."""
+        if self.choices:
+            return self.choices
+        return range(self.low, self.high + 1) if type(self.low) is int else (self.low, self.high)
 
     def description(self) -> dict[str, Any]:
         """As it stands in a grid file."""
@@ -139,11 +145,11 @@ def _group(path: str, name: str, entry: Any, tasks: Sequence[str]) -> Group:
         if task not in tasks:
             raise GridError(f"{path}: group {name} of tuning has {task!r}; {nearest_first(task, list(tasks))}")
     for task, steps in keys["tasks"].items():
-        if type(steps) is not int or steps < 1:
+        if not Whole(1)(steps):
             raise GridError(
                 f"{path}: group {name} of tuning gives {task} {steps!r}; expected a whole number of steps from 1"
             )
-    return Group(keys["tasks"], tuple(keys["serves"]))
+    return Group({task: whole(steps) for task, steps in keys["tasks"].items()}, tuple(keys["serves"]))
 
 
 def read_space(path: str, name: str, data: Mapping[str, Any], algorithm: type[Algorithm]) -> SearchSpace:
@@ -197,7 +203,7 @@ def _problem(dimension: Dimension) -> str | None:
 
 
 def _whole(least: int) -> tuple:
-    return lambda v: type(v) is int and v >= least, f"a whole number from {least}"
+    return Whole(least), f"a whole number from {least}"
 
 
 def _seeds(least: int) -> tuple:

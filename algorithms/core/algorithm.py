@@ -103,15 +103,19 @@ class Algorithm:
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
         """The algorithm with `settings` in place of its defaults.
 
-        An integer is accepted as a float and a list as a tuple; text such as "1e-3" is not accepted as a number. Raises
-        InvalidSetting if a name is unknown (the message has the name that is meant), if a type is wrong, or if a value
-        is out of its bounds.
+        An integer is accepted as a float, 1e4 as an integer, and a list as a tuple; text such as "1e-3" is not accepted
+        as a number. Raises InvalidSetting if a name is unknown (the message has the name that is meant), if a type is
+        wrong, or if a value is out of its bounds. So does the class itself: `PPO(lr=1)`.
         """
+        return cls(**settings)
+
+    def __new__(cls, *values: Any, **settings: Any) -> Self:
+        """Refuse a name that is no setting with the name that is meant, before `__init__` refuses it without."""
         names = [f.name for f in fields(cls)]
         for name in settings:
             if name not in names:
                 raise InvalidSetting(f"{cls.__name__} has no setting {name!r}; {_meant(name, names)}")
-        return cls(**settings)
+        return super().__new__(cls)
 
     def settings(self) -> dict[str, Any]:
         """Every setting by name, as JSON and YAML have it: a tuple is a list."""
@@ -145,6 +149,13 @@ class Algorithm:
             rule = _broken_rule(value, *bounds[name])
             if rule is not None:
                 raise InvalidSetting(f"{name} of {cls.__name__} must be {rule}, not {value}")
+
+
+def whole(value: Any) -> Any:
+    """A number without a fraction as an int, such as 1e4; anything else, also True, as it is."""
+    if isinstance(value, np.integer) or (isinstance(value, float | np.floating) and float(value).is_integer()):
+        return int(value)
+    return value
 
 
 def where(algorithm: Algorithm) -> str:
@@ -207,7 +218,10 @@ def _options(hint: Any) -> tuple[Any, ...]:
 
 
 def _is_a(value: Any, hint: Any) -> bool:
-    """Whether a setting's value fits its annotation; a bool is no number, an int is a float, a list is a tuple."""
+    """Whether a setting's value fits its annotation.
+
+    A bool is no number, an int is a float, a float without a fraction is an int, a list is a tuple.
+    """
     for option in _options(hint):
         if get_origin(option) is Literal:
             if value in get_args(option):
@@ -215,17 +229,28 @@ def _is_a(value: Any, hint: Any) -> bool:
         elif get_origin(option) is tuple:
             if isinstance(value, list | tuple) and all(_is_a(x, get_args(option)[0]) for x in value):
                 return True
-        elif type(value) is option or (option is float and (type(value) is int or isinstance(value, np.floating))):
+        elif type(value) is option or _is_number(value, option):
             return True
     return False
 
 
+def _is_number(value: Any, kind: Any) -> bool:
+    """Whether this is a number of the kind int or float, by its value."""
+    is_whole = type(whole(value)) is int
+    return is_whole if kind is int else kind is float and (is_whole or isinstance(value, float | np.floating))
+
+
 def _converted(value: Any, hint: Any) -> Any:
     """A setting's value in the type of its annotation."""
-    if isinstance(value, list):
-        return tuple(value)
-    is_number = type(value) is int or isinstance(value, np.floating)
-    return float(value) if is_number and float in _options(hint) and int not in _options(hint) else value
+    options = _options(hint)
+    if isinstance(value, list | tuple):
+        of_elements = next((get_args(option)[0] for option in options if get_origin(option) is tuple), Any)
+        return tuple(_converted(x, of_elements) for x in value)
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return value
+    if int in options and (float not in options or isinstance(value, int | np.integer)):
+        return whole(value)
+    return float(value) if float in options else value
 
 
 def _describe(hint: Any) -> str:

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import itertools
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -103,7 +104,13 @@ class Batch:
         return batch
 
     def with_normalized_advantages(self) -> Self:
-        """The same steps with advantages of zero mean and unit deviation."""
+        """The same steps with advantages of zero mean and unit deviation; a single step keeps its own, with a warning.
+
+        One is left where whole episodes do not fill the last minibatch, and where the budget cuts the last rollout.
+        """
+        if len(self) == 1:
+            warnings.warn("the advantage of a minibatch of one step is not normalised: it would be 0", stacklevel=2)
+            return self
         std, mean = torch.std_mean(self.advantages, correction=0)
         return self.with_advantages((self.advantages - mean) / (std + SMALLEST_DEVIATION))
 

@@ -1,6 +1,7 @@
 """The on-policy learner: a policy and its critics, updated on one rollout at a time."""
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from algorithms.core.compiled import MachineCode
 from algorithms.core.divergence import outputs_of
 from algorithms.core.hook_checks import checked_diagnostics, checked_loss, checked_scalar
 from algorithms.core.hooks import Hooks, next_algorithm
+from algorithms.core.minibatches import check_minibatches, doubt_about_minibatches
 from algorithms.core.mlp import ValueFunction
 from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.optimizer import Loss, LossFunction, Module, Optimizer, Trainable
@@ -56,7 +58,9 @@ class Learner:
     - `runs`: how many runs of this length will share the compiled code, such as the seeds of an algorithm on a task, or
       the trials of a study
 
-    Raises InvalidAlgorithm where the algorithm declares its critics wrongly, and ValueError for another `compile`.
+    Raises InvalidAlgorithm where the algorithm declares its critics wrongly, InvalidSetting where advantages would be
+    normalised over a single step, and ValueError for another `compile`. Warns where a minibatch is larger than the
+    rollout.
     """
 
     def __init__(
@@ -74,6 +78,9 @@ class Learner:
     ) -> None:
         if compile not in COMPILE:
             raise ValueError(f"compile must be {', '.join(COMPILE[:-1])} or {COMPILE[-1]}, not {compile!r}")
+        check_minibatches(algorithm)
+        if (doubt := doubt_about_minibatches(algorithm)) is not None:
+            warnings.warn(doubt, stacklevel=2)
         self.algorithm, self.task = algorithm, task
         a = algorithm
         generator = torch.Generator().manual_seed(int(initialisation.generate_state(1)[0]))

@@ -1,6 +1,7 @@
 """A task: a Gymnasium id with its preprocessing and its variants, and what a backend gives at each of its steps."""
 
 import logging
+import warnings
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
@@ -9,11 +10,15 @@ import gymnasium
 import mujoco
 import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
+from gymnasium.utils.passive_env_checker import check_action_space, check_observation_space
 
 SUPPORTED_SPACES = (
     "supported are actions in Discrete, in MultiDiscrete with one row of parts, or in a flat Box of floats, "
     "and observations in Discrete (one-hot) or in a flat Box"
 )
+
+# Gymnasium's wrappers with running statistics, also under older modules' names, and the task's setting in their place.
+SELF_NORMALISING = {"NormalizeReward": "normalize_rewards", "NormalizeObservation": "normalize_observations"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Task:
     action_bounds: Literal["clip", "squash"] = "clip"
     max_episode_steps: int | None = None  # a time limit instead of the registered one; needed where there is none
     variants: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)  # mappings have no hash; the rest has
+    allow_normalised: bool = False  # accept an environment with running statistics of its own; see SELF_NORMALISING
 
 
 class UnsupportedTask(ValueError):
@@ -117,10 +123,15 @@ def make_env(task: Task, variant: int = 0) -> gymnasium.Env[Any, Any]:
     arguments = task.variants[variant] if task.variants else {}
     try:
         env = gymnasium.make(task.id, max_episode_steps=task.max_episode_steps, disable_env_checker=True, **arguments)
+        with warnings.catch_warnings(action="ignore"):  # of a Box with equal bounds, which can be acted in
+            check_action_space(env.action_space)
+            check_observation_space(env.observation_space)
     except Exception as error:  # an environment's constructor may raise anything
         name = f"task {task.id!r}" + (f" with the variant {dict(arguments)}" if task.variants else "")
         raise UnsupportedTask(f"{name} cannot be made: {type(error).__name__}: {error}") from error
     _check_spaces(task, env.action_space, env.observation_space)
+    if not task.allow_normalised:
+        _check_not_normalised(task, env)
     return env
 
 
@@ -136,6 +147,25 @@ def check_variants(task: Task, num_envs: int) -> None:
 def action_parts(space: Space[Any]) -> tuple[int, ...] | None:
     """How many choices each part of an action has, (n_1, …, n_K); None where the action is not MultiDiscrete."""
     return tuple(int(n) for n in space.nvec) if isinstance(space, MultiDiscrete) else None
+
+
+def _check_not_normalised(task: Task, env: Any) -> None:
+    """Raise UnsupportedTask where an environment, or a wrapper in it, normalises by running statistics of its own.
+
+    Each environment then has other statistics, a fresh one in evaluation has none, and returns are not raw returns. A
+    fixed change of the reward (ClipReward, TransformReward) is part of what the task is.
+    """
+    seen: list[Any] = []
+    while env is not None and not any(env is other for other in seen):
+        seen.append(env)
+        for cls in type(env).__mro__:
+            if (setting := SELF_NORMALISING.get(cls.__name__)) is not None:
+                raise UnsupportedTask(
+                    f"task {task.id!r} normalises itself ({cls.__name__}), by statistics that change as it runs and "
+                    f"differ between environments; register it without, and set '{setting}: true' for the task, or "
+                    "say 'allow_normalised: true' for it, and scores are those of what it returns"
+                )
+        env = getattr(env, "__dict__", {}).get("env")
 
 
 def _check_spaces(task: Task, actions: Space[Any], observations: Space[Any]) -> None:

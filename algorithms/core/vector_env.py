@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Discrete, MultiDiscrete, Space
+from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 
 from algorithms.core import envpool_backend
 from algorithms.core.finite import SUM_OF_SQUARES, first_unusable, sum_of_squares, unusable, unusable_observation
 from algorithms.core.seeding import seed_global_generators, seed_spaces
+from algorithms.core.interface import check_reset, check_step, explain
 from algorithms.core.task import (
     Backend,
     StoppedByTask,
@@ -28,16 +29,6 @@ class Episode(NamedTuple):
     step: int
     return_: float
     length: int
-
-
-def check_task(task: Task) -> None:
-    """Raise UnsupportedTask, with a sentence, where VectorEnv could not step the task."""
-    envs = [make_env(task, variant) for variant in range(len(task.variants) or 1)]
-    _check_same_spaces(task, envs)
-    for env in envs:
-        env.close()
-    if task.backend == "envpool":
-        envpool_backend.check(task)
 
 
 class VectorEnv:
@@ -173,10 +164,14 @@ class GymnasiumBackend:
         self.envs = [make_env(task, i % (len(task.variants) or 1)) for i in range(len(seeds))]
         for env, seed in zip(self.envs, seeds, strict=True):
             seed_spaces(env, np.random.SeedSequence(seed))
-        _check_same_spaces(task, self.envs)
+        check_same_spaces(task, self.envs)
         self.action_space: Space[Any] = self.envs[0].action_space
         self.parts = action_parts(self.action_space)
         space: Any = self.envs[0].observation_space
+        self.observation_space: Space[Any] = space
+        self._box_shape = space.shape if isinstance(space, Box) else None
+        self._untried = True  # whether no step was taken yet; what the first ones return is looked at closely
+        self._returned: Any = None  # by the latest step
         self._one_hot: dict[int, np.ndarray] | None = None
         if isinstance(space, Discrete):
             self._one_hot = dict(enumerate(np.eye(int(space.n), dtype=np.float32), start=int(space.start)))
@@ -193,14 +188,38 @@ class GymnasiumBackend:
         """Begin an episode in the environments `ids` (int [k]); returns their first observations, float32 [k, D]."""
         observations = np.empty((len(ids), self.observation_size), np.float32)
         for row, i in enumerate(ids.tolist()):
-            observation, info = self.envs[i].reset(seed=self._seeds[i])
+            try:
+                returned = self.envs[i].reset(seed=self._seeds[i])
+            except Exception as error:
+                explain(self.task_id, self.envs[i], error)
+                raise
+            if self._seeds[i] is not None or type(returned) is not tuple or self._is_odd(returned[0]):
+                check_reset(self.task_id, self.observation_space, returned)
+            observation, info = returned
             self._seeds[i] = None
             observations[row] = self._one_hot[int(observation)] if self._one_hot else observation
             self._allow(i, info)
         return observations
 
     def step(self, actions: np.ndarray, active: np.ndarray | None) -> Transition:
-        """As Backend.step."""
+        """As Backend.step.
+
+        Raises UnsupportedTask where an environment returns what cannot be used, such as an observation of another
+        shape than it declares.
+        """
+        try:
+            transition = self._step(actions, active)
+        except UnsupportedTask:
+            raise
+        except Exception as error:
+            if not self._untried:
+                check_step(self.task_id, self.observation_space, self._returned)
+            explain(self.task_id, self.envs[0], error)
+            raise
+        self._untried = False
+        return transition
+
+    def _step(self, actions: np.ndarray, active: np.ndarray | None) -> Transition:
         next_observations = np.zeros((len(self.envs), self.observation_size), np.float32)
         rewards = np.zeros(len(self.envs))
         terminated = np.zeros(len(self.envs), bool)
@@ -213,7 +232,10 @@ class GymnasiumBackend:
             actions = actions + self._part_starts
         for i in self._everyone if active is None else active.nonzero()[0].tolist():
             action = actions[i] if self._action_start is None else int(actions[i]) + self._action_start
-            observation, reward, terminated[i], truncated[i], info = self.envs[i].step(action)
+            self._returned = returned = self.envs[i].step(action)
+            if self._untried or self._is_odd(returned[0]):
+                check_step(self.task_id, self.observation_space, returned)
+            observation, reward, terminated[i], truncated[i], info = returned
             try:
                 if reward is None or isinstance(reward, str):  # NumPy would read NaN, or the text as a number
                     raise TypeError
@@ -250,6 +272,10 @@ class GymnasiumBackend:
         """Close every environment."""
         for env in self.envs:
             env.close()
+
+    def _is_odd(self, observation: Any) -> bool:
+        """Whether an observation of a Box has another shape, or none: its row would be filled with it all the same."""
+        return self._box_shape is not None and getattr(observation, "shape", None) != self._box_shape
 
     def _allow(self, i: int, info: Mapping[str, Any]) -> None:
         mask = info.get("action_mask")
@@ -311,7 +337,7 @@ class GymnasiumBackend:
         row[:] = rewards
 
 
-def _check_same_spaces(task: Task, envs: Sequence[gymnasium.Env[Any, Any]]) -> None:
+def check_same_spaces(task: Task, envs: Sequence[gymnasium.Env[Any, Any]]) -> None:
     """Raise UnsupportedTask where two variants have other actions, or observations of another kind or size."""
     if not task.variants:
         return

@@ -1,0 +1,78 @@
+"""Whether a task can be stepped: what is said of it before any run, and not by a traceback in each of its runs."""
+
+import dataclasses
+import warnings
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+
+from algorithms.core import envpool_backend
+from algorithms.core.interface import place_of
+from algorithms.core.policies import Policy
+from algorithms.core.task import Task, UnsupportedTask, make_env
+from algorithms.core.vector_env import GymnasiumBackend, VectorEnv, check_same_spaces
+
+TRIAL_STEPS = 5  # what a wrong interface returns, it returns at the first step; a few cost a millisecond
+
+
+def check_task(task: Task) -> None:
+    """Raise UnsupportedTask, with a sentence, where VectorEnv could not step the task; nothing is reset or stepped."""
+    envs = [make_env(task, variant) for variant in range(len(task.variants) or 1)]
+    check_same_spaces(task, envs)
+    for env in envs:
+        env.close()
+    if task.backend == "envpool":
+        envpool_backend.check(task)
+
+
+def try_task(task: Task) -> None:
+    """Reset each variant of a task, take a few steps with an untrained policy, and reset it again.
+
+    Raises UnsupportedTask, with a sentence, where `check_task` would, where the task raises an exception, and where it
+    returns what training could not use. Warns where a Box holds an observation that is beyond the declared bounds. As
+    many environments are open at a time as the task has variants. EnvPool's tasks are tried as Gymnasium has them.
+    """
+    if task.backend == "envpool":
+        envpool_backend.check(task)
+        task = dataclasses.replace(task, backend="gymnasium")
+    seeds, rng = np.random.SeedSequence(0), np.random.default_rng(0)
+    try:
+        envs = VectorEnv(task, len(task.variants) or 1, seeds)
+        generator = torch.Generator().manual_seed(0)
+        policy = Policy(envs.observation_size, envs.action_space, task.action_bounds, generator, hidden_sizes=())
+        _warn_beyond_bounds(task, envs)
+        for _ in range(TRIAL_STEPS):
+            if not np.isfinite(envs.observations).all():
+                break  # no action follows from it; the run ends there with the step and the reason
+            actions = policy.act(envs.observations, rng, envs.action_masks)
+            envs.step(policy.to_environment(actions))
+        envs.backend.reset(np.arange(envs.num_envs))  # without a seed
+    except UnsupportedTask:
+        raise
+    except Exception as error:  # an environment may raise anything
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UnsupportedTask(f"task {task.id!r} cannot be stepped: it raises {what}{place_of(error)}") from error
+    try:
+        envs.close()
+    except Exception as error:
+        warnings.warn(f"task {task.id!r}: close raises {type(error).__name__}: {error}", stacklevel=2)
+
+
+def _warn_beyond_bounds(task: Task, envs: VectorEnv) -> None:
+    """Warn where a first observation is beyond the bounds of the Box that it is declared to be in."""
+    assert isinstance(envs.backend, GymnasiumBackend)
+    space = envs.backend.observation_space
+    if not isinstance(space, Box):
+        return
+    for observation in envs.observations:
+        low, high = (bound.astype(np.float32).ravel() for bound in (space.low, space.high))
+        beyond = np.nonzero((observation < low) | (observation > high))[0]
+        if len(beyond):
+            i = beyond[0]
+            warnings.warn(
+                f"task {task.id!r}: element {i} of the observation is {observation[i]:g}, and its observation_space "
+                f"has it between {low[i]:g} and {high[i]:g}; the run goes on, since nothing depends on these bounds",
+                stacklevel=3,
+            )
+            return
