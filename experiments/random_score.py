@@ -1,6 +1,7 @@
 """Measure a task's random score: the mean return of uniformly random actions, the zero of the normalised scale."""
 
 import argparse
+import json
 
 import numpy as np
 
@@ -36,10 +37,13 @@ def main() -> None:
     """Print the random score of each task, ready for a grid file."""
     parser = argparse.ArgumentParser(prog="python -m experiments.random_score", description=main.__doc__)
     parser.add_argument("tasks", nargs="+", metavar="TASK", help="a Gymnasium id")
+    parser.add_argument(
+        "--kwargs", type=json.loads, default={}, metavar="JSON", help="keyword arguments, as '{\"is_slippery\": false}'"
+    )
     parser.add_argument("--max-episode-steps", type=int, help="a time limit instead of the registered one")
     options = parser.parse_args()
     for task in options.tasks:
-        returns = random_returns(Task(task, max_episode_steps=options.max_episode_steps))
+        returns = random_returns(Task(task, kwargs=options.kwargs, max_episode_steps=options.max_episode_steps))
         error = returns.std(ddof=1) / np.sqrt(EPISODES)
         print(f"{task}:\n  random_score: {returns.mean():.4g}  # {EPISODES} episodes, standard error {error:.2g}")
 

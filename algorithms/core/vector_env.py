@@ -5,15 +5,17 @@ from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Discrete, MultiDiscrete, Space
+from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete, Space
+from gymnasium.spaces.utils import flatdim
 
 from algorithms.core import envpool_backend
+from algorithms.core.masks import MaskReader
+from algorithms.core.spaces import action_parts, in_shape, row_writer, structure
 from algorithms.core.task import (
     Backend,
     Task,
     Transition,
     UnsupportedTask,
-    action_parts,
     check_variants,
     make_env,
 )
@@ -79,9 +81,9 @@ class VectorEnv:
     def step(self, actions: np.ndarray, active: np.ndarray | None = None) -> Transition:
         """Step the environments where `active` (bool [N]; None: all), with `actions` [N, …] within their bounds.
 
-        Raises UnsupportedTask where the task gives a reward that is not a number, or an info that cannot be used: a
-        cost that is not a number, rewards of the parts that are missing or not as many as the parts, an action mask for
-        a Box.
+        Raises UnsupportedTask where the task gives a reward that is not a number, an observation that is not in its
+        space, an action mask that is none, or an info that cannot be used: a cost that is not a number, rewards of the
+        parts that are missing or not as many as the parts.
         """
         transition = self.backend.step(actions, active)
         self._returns += transition.rewards
@@ -120,24 +122,26 @@ class VectorEnv:
 class GymnasiumBackend:
     """N Gymnasium environments stepped in a plain loop; a Backend.
 
-    Of an `info` it reads `action_mask` (of the next action; none: everything is allowed), `cost` (of this step; none:
-    0) and, where actions have K parts, `part_rewards` (K numbers: at every step, or never).
+    Of an `info` it reads `action_mask` (of the next action, see `masks`; not looked at where an episode ends), `cost`
+    (of this step; none: 0) and, where actions have K parts, `part_rewards` (K numbers: at every step, or never).
     """
 
     def __init__(self, task: Task, seeds: Sequence[int]) -> None:
-        self.task_id = task.id
+        self.task_name = task.label
         self.envs = [make_env(task, i % (len(task.variants) or 1)) for i in range(len(seeds))]
         _check_same_spaces(task, self.envs)
         self.action_space: Space[Any] = self.envs[0].action_space
         self.parts = action_parts(self.action_space)
-        space: Any = self.envs[0].observation_space
-        self._one_hot: dict[int, np.ndarray] | None = None
-        if isinstance(space, Discrete):
-            self._one_hot = dict(enumerate(np.eye(int(space.n), dtype=np.float32), start=int(space.start)))
-        self.observation_size: int = len(self._one_hot) if self._one_hot else space.shape[0]
+        self.observation_size: int = flatdim(self.envs[0].observation_space)
+        self._write_row = row_writer(self.envs[0].observation_space)
         self._action_start = int(self.action_space.start) if isinstance(self.action_space, Discrete) else None
-        self._part_starts = self.action_space.start if isinstance(self.action_space, MultiDiscrete) else None
+        self._shapes_actions = isinstance(self.action_space, MultiDiscrete | MultiBinary) or (
+            self._action_start is None and len(self.action_space.shape or ()) != 1
+        )
         self.action_masks: np.ndarray | None = None
+        self._mask_readers = [MaskReader(task, env, i) for i, env in enumerate(self.envs)]
+        self._masks_by_method = any(reader.method is not None for reader in self._mask_readers)
+        self._ticks = 0  # calls of step
         self._reports_costs = False  # whether any info had a cost until now
         self._reports_part_rewards: bool | None = None  # as the first info of a step did; None before that
         self._everyone = range(len(self.envs))
@@ -145,11 +149,14 @@ class GymnasiumBackend:
 
     def reset(self, ids: np.ndarray) -> np.ndarray:
         """Begin an episode in the environments `ids` (int [k]); returns their first observations, float32 [k, D]."""
-        observations = np.empty((len(ids), self.observation_size), np.float32)
+        observations = np.zeros((len(ids), self.observation_size), np.float32)
         for row, i in enumerate(ids.tolist()):
             observation, info = self.envs[i].reset(seed=self._seeds[i])
             self._seeds[i] = None
-            observations[row] = self._one_hot[int(observation)] if self._one_hot else observation
+            if self._write_row is None:
+                observations[row] = observation
+            else:
+                self._write(observation, observations[row])
             self._allow(i, info)
         return observations
 
@@ -163,8 +170,9 @@ class GymnasiumBackend:
         part_rewards = np.zeros((len(self.envs), len(self.parts))) if self.parts else None
         if self.action_masks is not None:
             self.action_masks = self.action_masks.copy()
-        if self._part_starts is not None:
-            actions = actions + self._part_starts
+        if self._shapes_actions:
+            actions = in_shape(self.action_space, actions)
+        self._ticks += 1
         for i in self._everyone if active is None else active.nonzero()[0].tolist():
             action = actions[i] if self._action_start is None else int(actions[i]) + self._action_start
             observation, reward, terminated[i], truncated[i], info = self.envs[i].step(action)
@@ -174,10 +182,14 @@ class GymnasiumBackend:
                 rewards[i] = reward
             except (TypeError, ValueError):
                 raise UnsupportedTask(
-                    f"task {self.task_id!r} gives the reward {reward!r}, which is not a number"
+                    f"task {self.task_name!r} gives the reward {reward!r}, which is not a number"
                 ) from None
-            next_observations[i] = self._one_hot[int(observation)] if self._one_hot else observation
-            if info or self.action_masks is not None:
+            if self._write_row is None:
+                next_observations[i] = observation
+            else:
+                self._write(observation, next_observations[i])
+            masked = info or self.action_masks is not None or self._masks_by_method
+            if masked and not (terminated[i] or truncated[i]):
                 self._allow(i, info)
             if info and "cost" in info:
                 if costs is None:
@@ -200,25 +212,24 @@ class GymnasiumBackend:
             env.close()
 
     def _allow(self, i: int, info: Mapping[str, Any]) -> None:
-        mask = info.get("action_mask")
+        reader = self._mask_readers[i]
+        mask = reader.read(info, self._ticks)
         if self.action_masks is None:
             if mask is None:
                 return
-            self.action_masks = np.ones((len(self.envs), self._choices()), bool)
-        if mask is not None and self.parts and isinstance(mask, (tuple, list)):
-            mask = np.concatenate(mask)  # one mask for each part, as MultiDiscrete.sample takes them
+            self.action_masks = np.ones((len(self.envs), reader.width), bool)
         self.action_masks[i] = True if mask is None else mask  # no mask now: everything is allowed
 
-    def _choices(self) -> int:
-        """The width of an action mask: all choices, those of the first part first."""
-        if self.parts:
-            return sum(self.parts)
-        if isinstance(self.action_space, Discrete):
-            return int(self.action_space.n)
-        raise UnsupportedTask(
-            f"task {self.task_id!r} gives info['action_mask'], but its actions are in {self.action_space}; "
-            "only actions in Discrete or MultiDiscrete can be masked"
-        )
+    def _write(self, observation: Any, row: np.ndarray) -> None:
+        """Write an observation into `row` [D], which is zero."""
+        assert self._write_row is not None
+        try:
+            self._write_row(observation, row)
+        except Exception as error:  # whatever an observation of another kind makes `flatten` raise
+            raise UnsupportedTask(
+                f"task {self.task_name!r} gives the observation {observation!r}, which is not in its observation "
+                f"space, {self.envs[0].observation_space}: {error}"
+            ) from error
 
     def _cost(self, value: Any) -> float:
         """A step's cost; NaN and infinity pass, as they do in rewards: they end the run as diverged."""
@@ -228,7 +239,7 @@ class GymnasiumBackend:
             return float(value)
         except (TypeError, ValueError):
             raise UnsupportedTask(
-                f"task {self.task_id!r} gives info['cost'] = {value!r}, which is not a number"
+                f"task {self.task_name!r} gives info['cost'] = {value!r}, which is not a number"
             ) from None
 
     def _read_part_rewards(self, info: Mapping[str, Any], row: np.ndarray) -> None:
@@ -238,7 +249,7 @@ class GymnasiumBackend:
             self._reports_part_rewards = given
         if given != self._reports_part_rewards:
             raise UnsupportedTask(
-                f"task {self.task_id!r} gives info['part_rewards'] at some steps and not at others; "
+                f"task {self.task_name!r} gives info['part_rewards'] at some steps and not at others; "
                 "it must give them at every step, or never"
             )
         if not given:
@@ -251,9 +262,11 @@ class GymnasiumBackend:
             rewards = rewards.astype(np.float64, copy=False)
         except (TypeError, ValueError):
             rewards = np.empty(0)
+        if rewards.shape == self.action_space.shape:
+            rewards = rewards.ravel()
         if rewards.shape != row.shape:
             raise UnsupportedTask(
-                f"task {self.task_id!r} gives info['part_rewards'] = {value!r}; "
+                f"task {self.task_name!r} gives info['part_rewards'] = {value!r}; "
                 f"its actions have {len(row)} parts, so it must give {len(row)} numbers"
             )
         row[:] = rewards
@@ -265,14 +278,13 @@ def _check_same_spaces(task: Task, envs: Sequence[gymnasium.Env[Any, Any]]) -> N
         return
 
     def spaces(env: gymnasium.Env[Any, Any]) -> tuple[Any, ...]:
-        observations = env.observation_space
-        return env.action_space, observations if isinstance(observations, Discrete) else observations.shape
+        return env.action_space, structure(env.observation_space)
 
     for i, env in enumerate(envs):
         if spaces(env) != spaces(envs[0]):
             first, other = (dict(task.variants[k % len(task.variants)]) for k in (0, i))
             raise UnsupportedTask(
-                f"task {task.id!r} has variants with different spaces: {first} has actions in {envs[0].action_space} "
-                f"and observations in {envs[0].observation_space}, {other} has {env.action_space} and "
-                f"{env.observation_space}; one policy must serve all variants"
+                f"task {task.label!r} has variants with different spaces: {first} has actions in "
+                f"{envs[0].action_space} and observations in {envs[0].observation_space}, {other} has "
+                f"{env.action_space} and {env.observation_space}; one policy must serve all variants"
             )
