@@ -13,7 +13,7 @@ from algorithms.core.task import Task
 from experiments import exact
 from experiments.checks import GridError
 from experiments.claims import Claim
-from experiments.schema import SCHEMA
+from experiments.schema import OF_SOME_TASKS, SCHEMA
 from experiments.search import SearchSpace, Study, Tuning
 
 INITIALISATION = "initialisation"  # instead of a source: a policy of random parameters
@@ -245,14 +245,14 @@ class Grid:
 
 
 def preprocessing(task: Task) -> dict[str, Any]:
-    """A task's settings by name that determine its runs, without its id; `variants` only where there are some."""
+    """A task's settings by name; its id beside a name, its kwargs and its variants only where there are some."""
     settings = asdict(task)
-    del settings["id"]
     del settings["allow_normalised"]  # it says that a task is accepted, and nothing about its runs
-    variants = settings.pop("variants")
-    return settings | ({"variants": list(variants)} if variants else {})
+    name, task_id, variants = settings.pop("name"), settings.pop("id"), list(settings.pop("variants"))
+    further = {"id": task_id if name else None, "kwargs": settings.pop("kwargs"), "variants": variants}
+    return settings | {key: further[key] for key in OF_SOME_TASKS if further[key]}
 
 
 def directory_name(task: str) -> str:
-    """A task's id as the name of one folder."""
+    """A task's name, often its id, as the name of one folder."""
     return re.sub(r"[/:]", "-", task)

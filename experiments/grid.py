@@ -15,11 +15,14 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+
 from algorithms.core.algorithm import Algorithm, nearest_first
 from algorithms.core.hooks import Hooks
 from algorithms.core.minibatches import SIZES, doubt_about_minibatches, one_step_among
 from algorithms.core.policy_gradient import PolicyGradient
-from algorithms.core.task import Task, UnsupportedTask, action_parts, check_variants, make_env
+from algorithms.core.spaces import action_parts
+from algorithms.core.task import Task, UnsupportedTask, check_variants, make_env
 from algorithms.core.task_check import check_task, try_task
 from experiments import exact
 from experiments.cells import INITIALISATION, Grid, GridAlgorithm, GridTask, Probe, preprocessing
@@ -172,16 +175,33 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
 def _task(path: str, name: str, entry: Any, time_limit: float | None, check: Callable[[Task], None]) -> GridTask:
     keys = section(path, f"task {name}", entry, TASK_KEYS)
     keys["time_limit"] = seconds(keys["time_limit"]) if "time_limit" in entry else time_limit
-    variants = tuple(keys.pop("variants"))
-    allowed = keys.pop("allow_normalised")
-    settings = {key: keys.pop(key) for key in preprocessing(Task(name))}
-    task = Task(name, variants=variants, allow_normalised=allowed, **settings)
+    given = {"kwargs": keys.pop("kwargs"), "variants": tuple(keys.pop("variants"))}
+    given["allow_normalised"] = keys.pop("allow_normalised")
+    given |= {key: keys.pop(key) for key in preprocessing(Task(name))}
+    task = _named(path, name, keys.pop("id"), given)
     if keys["steps"] < 1:
         raise GridError(f"{path}: steps of task {name} must be at least 1, not {keys['steps']}")
     if keys["reference_score"] == keys["random_score"]:
         raise GridError(f"{path}: task {name} has the same random_score and reference_score, {keys['random_score']}")
     check(task)  # refuses what is not supported
     return GridTask(task, **keys)
+
+
+def _named(path: str, name: str, task_id: str | None, settings: Mapping[str, Any]) -> Task:
+    """The task of an entry `name`, which is a Gymnasium id unless the entry has an id of its own."""
+    if task_id is None or task_id == name:
+        return Task(name, **settings)
+    if not is_name(name):
+        raise GridError(
+            f"{path}: task {name!r} has an id, and its name becomes a folder's: it may hold letters, digits, _ . + - "
+            "only"
+        )
+    if name in gymnasium.registry:
+        raise GridError(
+            f"{path}: task {name} has the id {task_id}, but {name} is the id of another environment; give it another "
+            "name"
+        )
+    return Task(task_id, name=name, **settings)
 
 
 def _algorithm(path: str, name: str, entry: Any, tasks: Mapping[str, GridTask]) -> GridAlgorithm:
@@ -280,7 +300,7 @@ def _check_probed_task(path: str, task: Task) -> None:
     for has, what in ((action_parts(env.action_space), "actions with several parts"), (task.variants, "variants")):
         if has:
             raise GridError(
-                f"{path}: tasks of probes has {task.id!r}, which has {what}; the laboratory takes no such task"
+                f"{path}: tasks of probes has {task.label!r}, which has {what}; the laboratory takes no such task"
             )
 
 
@@ -308,6 +328,8 @@ GRID_KEYS: dict[str, Check] = {
     "algorithms": (*MAPPING, REQUIRED),
 }
 TASK_KEYS: dict[str, Check] = {
+    "id": (lambda v: v is None or isinstance(v, str), "a Gymnasium id, or null where the task's name is one", None),
+    "kwargs": (lambda v: _is_json_mapping(v), "a mapping of keyword arguments for gymnasium.make", {}),
     "steps": (Whole(), "a whole number", REQUIRED),
     "backend": (lambda v: v in ("gymnasium", "envpool"), "gymnasium or envpool", "gymnasium"),
     "normalize_observations": (*FLAG, False),

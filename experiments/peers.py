@@ -195,8 +195,7 @@ def stable_baselines3(
         }
 
     def new_model():
-        keywords = {"disable_env_checker": True, "max_episode_steps": task["max_episode_steps"]}
-        env = make_vec_env(task["id"], n_envs=settings["num_envs"], seed=seed, env_kwargs=keywords)
+        env = make_vec_env(task["id"], n_envs=settings["num_envs"], seed=seed, env_kwargs=_arguments(task))
         if task["normalize_observations"] or task["normalize_rewards"]:
             env = VecNormalize(env, norm_obs=task["normalize_observations"], norm_reward=task["normalize_rewards"])
         return {"ppo": PPO, "a2c": A2C}[algorithm]("MlpPolicy", env, **options)
@@ -266,7 +265,12 @@ def _gymnasium_env(task: dict[str, Any]) -> Any:
     """Gymnasium's environment of the task, with the task's time limit and without Gymnasium's checker."""
     import gymnasium
 
-    return gymnasium.make(task["id"], max_episode_steps=task["max_episode_steps"], disable_env_checker=True)
+    return gymnasium.make(task["id"], **_arguments(task))
+
+
+def _arguments(task: dict[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of gymnasium.make for the task."""
+    return {"max_episode_steps": task["max_episode_steps"], "disable_env_checker": True, **task.get("kwargs", {})}
 
 
 def _actions(env: Any, n: int, seed: int) -> list[Any]:

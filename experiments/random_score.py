@@ -1,6 +1,7 @@
 """Measure a task's random score: the mean return of uniformly random actions, the zero of the normalised scale."""
 
 import argparse
+import json
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def random_returns(task: Task, episodes: int = EPISODES, seed: int = 0) -> np.nd
             returns[i] += float(reward)
             steps += 1
             if unusable(returns[i]):
-                raise StoppedByTask(task.id, steps, f"a reward that makes the return {returns[i]:g}")
+                raise StoppedByTask(task.label, steps, f"a reward that makes the return {returns[i]:g}")
             done = terminated or truncated
     for env in envs:
         env.close()
@@ -48,12 +49,15 @@ def main() -> None:
     """Print the random score of each task, ready for a grid file."""
     parser = argparse.ArgumentParser(prog="python -m experiments.random_score", description=main.__doc__)
     parser.add_argument("tasks", nargs="+", metavar="TASK", help="a Gymnasium id")
+    parser.add_argument(
+        "--kwargs", type=json.loads, default={}, metavar="JSON", help="keyword arguments, as '{\"is_slippery\": false}'"
+    )
     parser.add_argument("--max-episode-steps", type=whole_number, help="a time limit instead of the registered one")
     parser.add_argument("--allow-normalised", action="store_true", help="as in a grid's entry of the tasks")
     options = parser.parse_args()
     for task in options.tasks:
-        accepted = {"max_episode_steps": options.max_episode_steps, "allow_normalised": options.allow_normalised}
-        returns = random_returns(Task(task, **accepted))
+        given = {name: getattr(options, name) for name in ("kwargs", "max_episode_steps", "allow_normalised")}
+        returns = random_returns(Task(task, **given))
         error = returns.std(ddof=1) / np.sqrt(EPISODES)
         print(f"{task}:\n  random_score: {returns.mean():.4g}  # {EPISODES} episodes, standard error {error:.2g}")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium
+from gymnasium.envs.registration import find_highest_version, get_env_id, parse_env_id
 
 ROOT = Path(__file__).resolve().parent.parent  # of the project
 PROJECT = ("algorithms", "analysis", "experiments")  # folders of its modules, below ROOT
@@ -147,7 +148,8 @@ def task_code(task: str, backend: str = "gymnasium") -> TaskCode:
     named, _, environment = task.rpartition(":")
     spec = gymnasium.registry.get(environment)
     if spec is None:  # an id without a version
-        spec = gymnasium.make(task, disable_env_checker=True).spec
+        namespace, name, _ = parse_env_id(environment)
+        spec = gymnasium.spec(get_env_id(namespace, name, find_highest_version(namespace, name)))
     entries = [spec.entry_point, *(wrapper.entry_point for wrapper in spec.additional_wrappers)]
     modules: dict[str, tuple[str, ...]] = {}
     versions = versions_of([backend])

@@ -124,7 +124,7 @@ def cell_grid(task: GridTask, backend: str) -> dict[str, Any]:
         "description": "The benchmark's cells.",
         "seeds": [0],
         "compile": "always",
-        "tasks": {task.task.id: entry},
+        "tasks": {task.task.label: entry},
         "algorithms": {name: {"module": c.algorithm, "settings": dict(c.settings)} for name, c in ours.items()},
     }
 

@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Text
 
 import algorithms
 from algorithms.core.algorithm import Algorithm
@@ -296,10 +296,9 @@ for _name, _infos in {
     "TextualPartRewards": [{"part_rewards": ["a", "b"]}],
 }.items():
     _register(_name, Reporting, infos=_infos, action_space=MultiDiscrete([2, 2]))
-_register("TableOfActions", Unsupported, actions=MultiDiscrete([[2, 2], [3, 3]]))
-_register("DictObservations", Unsupported, observations=Dict({"x": Discrete(2)}))
+_register("TextObservations", Unsupported, observations=Text(8))
 _register("ImageObservations", Unsupported, observations=Box(0, 255, (8, 8, 3), np.uint8))
-_register("BinaryActions", Unsupported, actions=MultiBinary(3))
+_register("DictActions", Unsupported, actions=Dict({"x": Discrete(2)}))
 _register("IntegerBoxActions", Unsupported, actions=Box(0, 5, (2,), np.int64))
 _register("UnboundedActions", Unsupported, actions=Box(-np.inf, np.inf, (2,), np.float32))
 

@@ -34,20 +34,21 @@ TASKS = (
 def check(task: Task) -> None:
     """Raise UnsupportedTask, with a sentence, where EnvPool cannot step the task.
 
-    This is so for a task outside `TASKS`, for a task with variants, and where EnvPool is not installed.
+    This is so for a task outside `TASKS`, for a task with kwargs or variants, and where EnvPool is not installed.
     """
     if task.id not in TASKS:
         raise UnsupportedTask(
-            f"task {task.id!r} cannot have backend 'envpool', which supports only the tasks for which tests show that "
-            f"EnvPool and Gymnasium agree: {', '.join(TASKS)}; use backend 'gymnasium'"
+            f"task {task.label!r} cannot have backend 'envpool', which supports only the tasks for which tests show "
+            f"that EnvPool and Gymnasium agree: {', '.join(TASKS)}; use backend 'gymnasium'"
         )
-    if task.variants:
+    if task.variants or task.kwargs:
+        what = "variants" if task.variants else "kwargs"
         raise UnsupportedTask(
-            f"task {task.id!r} has variants, whose keyword arguments EnvPool does not know; use backend 'gymnasium'"
+            f"task {task.label!r} has {what}, whose keyword arguments EnvPool does not know; use backend 'gymnasium'"
         )
     if importlib.util.find_spec("envpool") is None:
         raise UnsupportedTask(
-            f"task {task.id!r} has backend 'envpool', but EnvPool is not installed; "
+            f"task {task.label!r} has backend 'envpool', but EnvPool is not installed; "
             "install it with pip install -e '.[envpool]', or use backend 'gymnasium'"
         )
 

@@ -21,12 +21,12 @@ NUMBERS = "biuf"  # NumPy's kinds: booleans, integers, floats
 REMEDY = "the interface is that of gymnasium.Env since Gymnasium 0.26"
 
 
-def check_reset(task_id: str, space: Space[Any], returned: Any) -> None:
+def check_reset(task_name: str, space: Space[Any], returned: Any) -> None:
     """Raise UnsupportedTask, with a sentence, where `reset` returned no (observation, info) of a task.
 
     `space` is the one that the environment declares for its observations.
     """
-    said = f"task {task_id!r}: reset returned"
+    said = f"task {task_name!r}: reset returned"
     if not isinstance(returned, tuple | list) or len(returned) != 2:
         raise UnsupportedTask(f"{said} {shown(returned)} instead of (observation, info); {REMEDY}")
     observation, info = returned
@@ -34,26 +34,27 @@ def check_reset(task_id: str, space: Space[Any], returned: Any) -> None:
     _check_info(said, info)
 
 
-def check_step(task_id: str, space: Space[Any], returned: Any) -> None:
+def check_step(task_name: str, space: Space[Any], returned: Any) -> None:
     """Raise UnsupportedTask, with a sentence, where `step` returned something else than Gymnasium's five values.
 
     NaN and infinity pass: they are numbers here, and judged where the run meets them.
     """
-    said = f"task {task_id!r}: step returned"
+    said = f"task {task_name!r}: step returned"
     if not isinstance(returned, tuple | list) or len(returned) != 5:
         expected = "(observation, reward, terminated, truncated, info)"
         raise UnsupportedTask(f"{said} {shown(returned)} instead of {expected}; {REMEDY}")
     observation, reward, terminated, truncated, info = returned
-    _check_observation(said, space, observation)
     if not _is_number(reward):
-        raise UnsupportedTask(f"task {task_id!r} gives the reward {shown(reward)}, which is not a number")
+        raise UnsupportedTask(f"task {task_name!r} gives the reward {shown(reward)}, which is not a number")
     for name, value in (("terminated", terminated), ("truncated", truncated)):
         if not (_is_number(value) and float(value) in (0, 1)):
             raise UnsupportedTask(f"{said} {name} = {shown(value)}; expected is True or False")
+    if not terminated:  # nothing depends on the observation of a terminal state
+        _check_observation(said, space, observation)
     _check_info(said, info)
 
 
-def explain(task_id: str, env: gymnasium.Env[Any, Any], error: Exception) -> None:
+def explain(task_name: str, env: gymnasium.Env[Any, Any], error: Exception) -> None:
     """Raise UnsupportedTask where an exception from `reset` or `step` is due to the interface; return otherwise.
 
     One of Gymnasium's wrappers may stumble over what the environment inside it returned. That environment is then
@@ -62,14 +63,14 @@ def explain(task_id: str, env: gymnasium.Env[Any, Any], error: Exception) -> Non
     for keyword in ("seed", "options"):
         if isinstance(error, TypeError) and f"unexpected keyword argument '{keyword}'" in str(error):
             raise UnsupportedTask(
-                f"task {task_id!r}: reset does not take {keyword}=…; it needs reset(self, *, seed=None, options=None), "
-                f"since {REMEDY}"
+                f"task {task_name!r}: reset does not take {keyword}=…; it needs reset(self, *, seed=None, "
+                f"options=None), since {REMEDY}"
             ) from error
     if Path(traceback.extract_tb(error.__traceback__)[-1].filename).is_relative_to(WRAPPERS):
         inside = env.unwrapped
         try:
-            check_reset(task_id, inside.observation_space, inside.reset(seed=0))
-            check_step(task_id, inside.observation_space, inside.step(inside.action_space.sample()))
+            check_reset(task_name, inside.observation_space, inside.reset(seed=0))
+            check_step(task_name, inside.observation_space, inside.step(inside.action_space.sample()))
         except UnsupportedTask:
             raise
         except Exception:  # it is not the interface; the caller raises the exception that it has

@@ -17,7 +17,7 @@ from algorithms.core.mlp import (
     multilayer_perceptron,
     numpy_layers,
 )
-from algorithms.core.task import action_parts
+from algorithms.core.spaces import action_parts, action_size, squash_problem, wide_bounds
 
 QUADRATURE_NODES = 32  # Gauss–Hermite, for a squashed Gaussian's entropy; exact to 2e-5 for std ≤ 1.5, to 2e-4 at 2
 NODES, WEIGHTS = (  # made here, because what calls NumPy cannot be compiled
@@ -30,11 +30,13 @@ class Policy(nn.Module):
     """π(a|s): categorical for Discrete, diagonal Gaussian with a state-independent log-std for Box.
 
     For MultiDiscrete([n_1, …, n_K]) it is a product of K categoricals, one for each part of the action; the network has
-    Σ n_k outputs, those of the first part first.
+    Σ n_k outputs, those of the first part first. MultiBinary has parts of 2 choices. Actions of an n-dimensional space
+    are flat.
 
     With `action_bounds` "clip" the environment receives the Gaussian's sample clipped to the task's bounds; with
     "squash" it receives low + (tanh(u) + 1)/2 · (high − low) of the Gaussian's sample u. In both cases the action that
-    is stored and whose probability is asked for is the sample before the bounds: u, not its image.
+    is stored and whose probability is asked for is the sample before the bounds: u, not its image. Raises ValueError
+    where the bounds cannot be squashed into.
     """
 
     def __init__(
@@ -51,14 +53,17 @@ class Policy(nn.Module):
         self.parts = action_parts(action_space)  # (n_1, …, n_K), or None
         self.discrete = self.parts is not None or isinstance(action_space, Discrete)
         self.squash = action_bounds == "squash" and not self.discrete
-        outputs = sum(self.parts) if self.parts else int(space.n) if self.discrete else space.shape[0]
+        outputs = action_size(space)
         self.network = multilayer_perceptron(observation_size, outputs, 0.01, generator, hidden_sizes, activation)
         if not self.discrete:
             self.log_std = nn.Parameter(torch.zeros(outputs))
-            self.low, self.high = (np.asarray(x, np.float32) for x in (space.low, space.high))
+            self.low, self.high = wide_bounds(space)
+            self.dtype: np.dtype[Any] = space.dtype  # of what the environment takes
         self.half_range: Tensor
         if self.squash:
-            self.register_buffer("half_range", torch.from_numpy((self.high - self.low) / 2))
+            if (problem := squash_problem(space)) is not None:
+                raise ValueError(f"a policy cannot squash actions into {space}, {problem}")
+            self.register_buffer("half_range", torch.from_numpy(((self.high - self.low) / 2).astype(np.float32)))
         self.parameter_vector = flatten_parameters(self)
         self._layers, self._activation = numpy_layers(self.network), activation
         self._part_ends = np.cumsum(self.parts)[:-1] if self.parts else None  # where one part's outputs end
@@ -74,8 +79,8 @@ class Policy(nn.Module):
     ) -> np.ndarray:
         """Sample an action for each row of `observations` [N, D], or take the likeliest one or the Gaussian's mean.
 
-        Returns int64 [N] for Discrete, int64 [N, K] for MultiDiscrete, or float32 [N, A] for Box, before the bounds.
-        `action_masks` (bool [N, A]) is True where an action is allowed; for MultiDiscrete A is Σ n_k.
+        Returns int64 [N] for Discrete, int64 [N, K] for parts, or float32 [N, A] for Box, before the bounds.
+        `action_masks` (bool [N, A]) is True where an action is allowed; for parts A is Σ n_k.
         """
         outputs = forward_in_numpy(self._layers, observations, self._activation)
         if self.discrete:
@@ -95,13 +100,13 @@ class Policy(nn.Module):
         return noise
 
     def to_environment(self, actions: np.ndarray) -> np.ndarray:
-        """The actions [N, …] as the environment takes them, within its bounds."""
+        """The actions [N, …], still flat, of a Box in its dtype and within its bounds."""
         if self.discrete:
             return actions
         if self.squash:
             actions = self.low + (np.tanh(actions) + 1) / 2 * (self.high - self.low)  # rounding may leave the bounds
         bounded: np.ndarray = np.minimum(np.maximum(actions, self.low), self.high)
-        return bounded
+        return bounded.astype(self.dtype, copy=False)
 
     def forward(self, observations: Tensor, action_masks: Tensor | None = None) -> Distribution:
         """The distribution over actions at each of `observations` [B, D]; `log_prob` and `entropy` are [B].

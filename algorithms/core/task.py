@@ -1,4 +1,4 @@
-"""A task: a Gymnasium id with its preprocessing and its variants, and what a backend gives at each of its steps."""
+"""A task: a Gymnasium id with its arguments and preprocessing, and what a backend gives at each of its steps."""
 
 import logging
 import warnings
@@ -9,13 +9,10 @@ from typing import Any, Literal, NamedTuple, Protocol
 import gymnasium
 import mujoco
 import numpy as np
-from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
+from gymnasium.spaces import Space
 from gymnasium.utils.passive_env_checker import check_action_space, check_observation_space
 
-SUPPORTED_SPACES = (
-    "supported are actions in Discrete, in MultiDiscrete with one row of parts, or in a flat Box of floats, "
-    "and observations in Discrete (one-hot) or in a flat Box"
-)
+from algorithms.core.spaces import action_problem, observation_problem
 
 # Gymnasium's wrappers with running statistics, also under older modules' names, and the task's setting in their place.
 SELF_NORMALISING = {"NormalizeReward": "normalize_rewards", "NormalizeObservation": "normalize_observations"}
@@ -23,11 +20,13 @@ SELF_NORMALISING = {"NormalizeReward": "normalize_rewards", "NormalizeObservatio
 
 @dataclass(frozen=True)
 class Task:
-    """A Gymnasium id and its preprocessing, which is the same for every algorithm.
+    """A Gymnasium id, its keyword arguments and its preprocessing, which is the same for every algorithm.
 
-    `variants` makes it K variants of one environment (other dynamics, say): each is a mapping of keyword arguments for
-    `gymnasium.make`. Of N environments, environment i belongs to variant i mod K. All variants have the same spaces.
-    Without variants there is one environment, which gets no keyword arguments.
+    `kwargs` are keyword arguments for `gymnasium.make`. `variants` makes it K variants of one environment (other
+    dynamics, say): each is a mapping of further keyword arguments, which win over `kwargs`. Of N environments,
+    environment i belongs to variant i mod K. All variants have the same spaces.
+
+    `name` tells tasks of one id apart; without it the id is the name.
     """
 
     id: str
@@ -39,6 +38,13 @@ class Task:
     max_episode_steps: int | None = None  # a time limit instead of the registered one; needed where there is none
     variants: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)  # mappings have no hash; the rest has
     allow_normalised: bool = False  # accept an environment with running statistics of its own; see SELF_NORMALISING
+    kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    name: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The task's name, as grids and messages have it."""
+        return self.name or self.id
 
 
 class UnsupportedTask(ValueError):
@@ -120,15 +126,15 @@ def make_env(task: Task, variant: int = 0) -> gymnasium.Env[Any, Any]:
     sentence, where the environment cannot be made (an unknown id, say) or one of its spaces is not supported.
     """
     send_mujoco_warnings_to_logging()
-    arguments = task.variants[variant] if task.variants else {}
+    arguments = {**task.kwargs, **(task.variants[variant] if task.variants else {})}
     try:
         env = gymnasium.make(task.id, max_episode_steps=task.max_episode_steps, disable_env_checker=True, **arguments)
         with warnings.catch_warnings(action="ignore"):  # of a Box with equal bounds, which can be acted in
             check_action_space(env.action_space)
             check_observation_space(env.observation_space)
     except Exception as error:  # an environment's constructor may raise anything
-        name = f"task {task.id!r}" + (f" with the variant {dict(arguments)}" if task.variants else "")
-        raise UnsupportedTask(f"{name} cannot be made: {type(error).__name__}: {error}") from error
+        said = f" with the {'variant' if task.variants else 'kwargs'} {arguments}" if arguments else ""
+        raise UnsupportedTask(f"task {task.label!r}{said} cannot be made: {type(error).__name__}: {error}") from error
     _check_spaces(task, env.action_space, env.observation_space)
     if not task.allow_normalised:
         _check_not_normalised(task, env)
@@ -139,14 +145,9 @@ def check_variants(task: Task, num_envs: int) -> None:
     """Raise UnsupportedTask where the task has more variants than there are environments, `num_envs`."""
     if num_envs < len(task.variants):
         raise UnsupportedTask(
-            f"task {task.id!r} has {len(task.variants)} variants, but there are only {num_envs} environments "
+            f"task {task.label!r} has {len(task.variants)} variants, but there are only {num_envs} environments "
             "(num_envs); each variant needs at least one"
         )
-
-
-def action_parts(space: Space[Any]) -> tuple[int, ...] | None:
-    """How many choices each part of an action has, (n_1, …, n_K); None where the action is not MultiDiscrete."""
-    return tuple(int(n) for n in space.nvec) if isinstance(space, MultiDiscrete) else None
 
 
 def _check_not_normalised(task: Task, env: Any) -> None:
@@ -161,7 +162,7 @@ def _check_not_normalised(task: Task, env: Any) -> None:
         for cls in type(env).__mro__:
             if (setting := SELF_NORMALISING.get(cls.__name__)) is not None:
                 raise UnsupportedTask(
-                    f"task {task.id!r} normalises itself ({cls.__name__}), by statistics that change as it runs and "
+                    f"task {task.label!r} normalises itself ({cls.__name__}), by statistics that change as it runs and "
                     f"differ between environments; register it without, and set '{setting}: true' for the task, or "
                     "say 'allow_normalised: true' for it, and scores are those of what it returns"
                 )
@@ -169,14 +170,10 @@ def _check_not_normalised(task: Task, env: Any) -> None:
 
 
 def _check_spaces(task: Task, actions: Space[Any], observations: Space[Any]) -> None:
-    flat_box = isinstance(actions, Box) and len(actions.shape) == 1 and np.issubdtype(actions.dtype, np.floating)
-    row_of_parts = isinstance(actions, MultiDiscrete) and actions.nvec.ndim == 1
-    if not (isinstance(actions, Discrete) or row_of_parts or flat_box):
-        raise UnsupportedTask(f"task {task.id!r} has actions in {actions}; {SUPPORTED_SPACES}")
-    if not (isinstance(observations, Discrete) or (isinstance(observations, Box) and len(observations.shape) == 1)):
-        raise UnsupportedTask(f"task {task.id!r} has observations in {observations}; {SUPPORTED_SPACES}")
-    if task.action_bounds == "squash" and not (isinstance(actions, Box) and actions.is_bounded()):
-        raise UnsupportedTask(
-            f"task {task.id!r} has actions in {actions}, but action_bounds 'squash' needs a Box with finite bounds; "
-            "use 'clip'"
-        )
+    """Raise UnsupportedTask, which says what to do, where no policy here can act in the task."""
+    for kind, space, problem in (
+        ("actions", actions, action_problem(actions, task.action_bounds)),
+        ("observations", observations, observation_problem(observations)),
+    ):
+        if problem is not None:
+            raise UnsupportedTask(f"task {task.label!r} has {kind} in {space}, {problem}")

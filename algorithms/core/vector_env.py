@@ -5,19 +5,21 @@ from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
+from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete, Space
+from gymnasium.spaces.utils import flatdim
 
 from algorithms.core import envpool_backend
 from algorithms.core.finite import SUM_OF_SQUARES, first_unusable, sum_of_squares, unusable, unusable_observation
-from algorithms.core.seeding import seed_global_generators, seed_spaces
 from algorithms.core.interface import check_reset, check_step, explain
+from algorithms.core.masks import MaskReader
+from algorithms.core.seeding import seed_global_generators, seed_spaces
+from algorithms.core.spaces import action_parts, in_shape, row_writer, structure
 from algorithms.core.task import (
     Backend,
     StoppedByTask,
     Task,
     Transition,
     UnsupportedTask,
-    action_parts,
     check_variants,
     make_env,
 )
@@ -80,9 +82,9 @@ class VectorEnv:
     def step(self, actions: np.ndarray, active: np.ndarray | None = None) -> Transition:
         """Step the environments where `active` (bool [N]; None: all), with `actions` [N, …] within their bounds.
 
-        Raises UnsupportedTask where the task gives a reward that is not a number, or an info that cannot be used: a
-        cost that is not a number, rewards of the parts that are missing or not as many as the parts, an action mask for
-        a Box.
+        Raises UnsupportedTask where the task gives a reward that is not a number, an observation that is not in its
+        space, an action mask that is none, or an info that cannot be used: a cost that is not a number, rewards of the
+        parts that are missing or not as many as the parts.
 
         Raises StoppedByTask where a number cannot be learned from (`finite`): a reward, cost or observation of this
         step, the sum of an episode's rewards or costs until now, or an observation of a reset before this step. `steps`
@@ -155,30 +157,32 @@ class VectorEnv:
 class GymnasiumBackend:
     """N Gymnasium environments stepped in a plain loop; a Backend.
 
-    Of an `info` it reads `action_mask` (of the next action; none: everything is allowed), `cost` (of this step; none:
-    0) and, where actions have K parts, `part_rewards` (K numbers: at every step, or never).
+    Of an `info` it reads `action_mask` (of the next action, see `masks`; not looked at where an episode ends), `cost`
+    (of this step; none: 0) and, where actions have K parts, `part_rewards` (K numbers: at every step, or never).
     """
 
     def __init__(self, task: Task, seeds: Sequence[int]) -> None:
-        self.task_id = task.id
+        self.task_name = task.label
         self.envs = [make_env(task, i % (len(task.variants) or 1)) for i in range(len(seeds))]
         for env, seed in zip(self.envs, seeds, strict=True):
             seed_spaces(env, np.random.SeedSequence(seed))
         check_same_spaces(task, self.envs)
         self.action_space: Space[Any] = self.envs[0].action_space
         self.parts = action_parts(self.action_space)
-        space: Any = self.envs[0].observation_space
-        self.observation_space: Space[Any] = space
-        self._box_shape = space.shape if isinstance(space, Box) else None
+        self.observation_space: Space[Any] = self.envs[0].observation_space
+        self.observation_size: int = flatdim(self.observation_space)
+        self._write_row = row_writer(self.observation_space)
+        self._row_shape = (self.observation_size,) if self._write_row is None else None
         self._untried = True  # whether no step was taken yet; what the first ones return is looked at closely
         self._returned: Any = None  # by the latest step
-        self._one_hot: dict[int, np.ndarray] | None = None
-        if isinstance(space, Discrete):
-            self._one_hot = dict(enumerate(np.eye(int(space.n), dtype=np.float32), start=int(space.start)))
-        self.observation_size: int = len(self._one_hot) if self._one_hot else space.shape[0]
         self._action_start = int(self.action_space.start) if isinstance(self.action_space, Discrete) else None
-        self._part_starts = self.action_space.start if isinstance(self.action_space, MultiDiscrete) else None
+        self._shapes_actions = isinstance(self.action_space, MultiDiscrete | MultiBinary) or (
+            self._action_start is None and len(self.action_space.shape or ()) != 1
+        )
         self.action_masks: np.ndarray | None = None
+        self._mask_readers = [MaskReader(task, env, i) for i, env in enumerate(self.envs)]
+        self._masks_by_method = any(reader.method is not None for reader in self._mask_readers)
+        self._ticks = 0  # calls of step
         self._reports_costs = False  # whether any info had a cost until now
         self._reports_part_rewards: bool | None = None  # as the first info of a step did; None before that
         self._everyone = range(len(self.envs))
@@ -186,18 +190,21 @@ class GymnasiumBackend:
 
     def reset(self, ids: np.ndarray) -> np.ndarray:
         """Begin an episode in the environments `ids` (int [k]); returns their first observations, float32 [k, D]."""
-        observations = np.empty((len(ids), self.observation_size), np.float32)
+        observations = np.zeros((len(ids), self.observation_size), np.float32)
         for row, i in enumerate(ids.tolist()):
             try:
                 returned = self.envs[i].reset(seed=self._seeds[i])
             except Exception as error:
-                explain(self.task_id, self.envs[i], error)
+                explain(self.task_name, self.envs[i], error)
                 raise
             if self._seeds[i] is not None or type(returned) is not tuple or self._is_odd(returned[0]):
-                check_reset(self.task_id, self.observation_space, returned)
+                check_reset(self.task_name, self.observation_space, returned)
             observation, info = returned
             self._seeds[i] = None
-            observations[row] = self._one_hot[int(observation)] if self._one_hot else observation
+            if self._write_row is None:
+                observations[row] = observation
+            else:
+                self._write(observation, observations[row])
             self._allow(i, info)
         return observations
 
@@ -213,8 +220,8 @@ class GymnasiumBackend:
             raise
         except Exception as error:
             if not self._untried:
-                check_step(self.task_id, self.observation_space, self._returned)
-            explain(self.task_id, self.envs[0], error)
+                check_step(self.task_name, self.observation_space, self._returned)
+            explain(self.task_name, self.envs[0], error)
             raise
         self._untried = False
         return transition
@@ -228,13 +235,15 @@ class GymnasiumBackend:
         part_rewards = np.zeros((len(self.envs), len(self.parts))) if self.parts else None
         if self.action_masks is not None:
             self.action_masks = self.action_masks.copy()
-        if self._part_starts is not None:
-            actions = actions + self._part_starts
+        if self._shapes_actions:
+            actions = in_shape(self.action_space, actions)
+        self._ticks += 1
         for i in self._everyone if active is None else active.nonzero()[0].tolist():
             action = actions[i] if self._action_start is None else int(actions[i]) + self._action_start
             self._returned = returned = self.envs[i].step(action)
-            if self._untried or self._is_odd(returned[0]):
-                check_step(self.task_id, self.observation_space, returned)
+            odd = self._is_odd(returned[0])
+            if self._untried or odd:
+                check_step(self.task_name, self.observation_space, returned)
             observation, reward, terminated[i], truncated[i], info = returned
             try:
                 if reward is None or isinstance(reward, str):  # NumPy would read NaN, or the text as a number
@@ -242,16 +251,15 @@ class GymnasiumBackend:
                 rewards[i] = reward
             except (TypeError, ValueError):
                 raise UnsupportedTask(
-                    f"task {self.task_id!r} gives the reward {reward!r}, which is not a number"
+                    f"task {self.task_name!r} gives the reward {reward!r}, which is not a number"
                 ) from None
-            try:
-                next_observations[i] = self._one_hot[int(observation)] if self._one_hot else observation
-            except Exception:  # whatever the task gives after a terminal state, None say: it is not looked at
-                if not terminated[i]:
-                    raise
-                next_observations[i] = 0.0
+            if self._write_row is None and not odd:
+                next_observations[i] = observation
+            else:
+                self._write(observation, next_observations[i], unseen=bool(terminated[i]))
+            masked = info or self.action_masks is not None or self._masks_by_method
             # The mask of a state in which no action is taken is not looked at, either.
-            if (info or self.action_masks is not None) and not (terminated[i] or truncated[i]):
+            if masked and not (terminated[i] or truncated[i]):
                 self._allow(i, info)
             if info and "cost" in info:
                 if costs is None:
@@ -274,29 +282,37 @@ class GymnasiumBackend:
             env.close()
 
     def _is_odd(self, observation: Any) -> bool:
-        """Whether an observation of a Box has another shape, or none: its row would be filled with it all the same."""
-        return self._box_shape is not None and getattr(observation, "shape", None) != self._box_shape
+        """Whether an observation of a flat Box has another shape, or none: it would fill its row all the same."""
+        return self._row_shape is not None and getattr(observation, "shape", None) != self._row_shape
 
     def _allow(self, i: int, info: Mapping[str, Any]) -> None:
-        mask = info.get("action_mask")
+        reader = self._mask_readers[i]
+        mask = reader.read(info, self._ticks)
         if self.action_masks is None:
             if mask is None:
                 return
-            self.action_masks = np.ones((len(self.envs), self._choices()), bool)
-        if mask is not None and self.parts and isinstance(mask, (tuple, list)):
-            mask = np.concatenate(mask)  # one mask for each part, as MultiDiscrete.sample takes them
+            self.action_masks = np.ones((len(self.envs), reader.width), bool)
         self.action_masks[i] = True if mask is None else mask  # no mask now: everything is allowed
 
-    def _choices(self) -> int:
-        """The width of an action mask: all choices, those of the first part first."""
-        if self.parts:
-            return sum(self.parts)
-        if isinstance(self.action_space, Discrete):
-            return int(self.action_space.n)
-        raise UnsupportedTask(
-            f"task {self.task_id!r} gives info['action_mask'], but its actions are in {self.action_space}; "
-            "only actions in Discrete or MultiDiscrete can be masked"
-        )
+    def _write(self, observation: Any, row: np.ndarray, *, unseen: bool = False) -> None:
+        """Write an observation into `row` [D], which is zero; one of a terminal state is `unseen` and may be anything.
+
+        Raises UnsupportedTask where it is not in the observation space.
+        """
+        try:
+            if self._write_row is not None:
+                self._write_row(observation, row)
+            elif np.shape(observation) == row.shape:
+                row[:] = observation
+            else:
+                raise ValueError(f"its shape is {np.shape(observation)}, not {row.shape}")
+        except Exception as error:  # whatever an observation of another kind makes `flatten` raise
+            row[:] = 0.0
+            if not unseen:
+                raise UnsupportedTask(
+                    f"task {self.task_name!r} gives the observation {observation!r}, which is not in its observation "
+                    f"space, {self.observation_space}: {error}"
+                ) from error
 
     def _cost(self, value: Any) -> float:
         """A step's cost; NaN and infinity pass, as they do in rewards: VectorEnv.step stops at them."""
@@ -306,7 +322,7 @@ class GymnasiumBackend:
             return float(value)
         except (TypeError, ValueError):
             raise UnsupportedTask(
-                f"task {self.task_id!r} gives info['cost'] = {value!r}, which is not a number"
+                f"task {self.task_name!r} gives info['cost'] = {value!r}, which is not a number"
             ) from None
 
     def _read_part_rewards(self, info: Mapping[str, Any], row: np.ndarray) -> None:
@@ -316,7 +332,7 @@ class GymnasiumBackend:
             self._reports_part_rewards = given
         if given != self._reports_part_rewards:
             raise UnsupportedTask(
-                f"task {self.task_id!r} gives info['part_rewards'] at some steps and not at others; "
+                f"task {self.task_name!r} gives info['part_rewards'] at some steps and not at others; "
                 "it must give them at every step, or never"
             )
         if not given:
@@ -329,9 +345,11 @@ class GymnasiumBackend:
             rewards = rewards.astype(np.float64, copy=False)
         except (TypeError, ValueError):
             rewards = np.empty(0)
+        if rewards.shape == self.action_space.shape:
+            rewards = rewards.ravel()
         if rewards.shape != row.shape:
             raise UnsupportedTask(
-                f"task {self.task_id!r} gives info['part_rewards'] = {value!r}; "
+                f"task {self.task_name!r} gives info['part_rewards'] = {value!r}; "
                 f"its actions have {len(row)} parts, so it must give {len(row)} numbers"
             )
         row[:] = rewards
@@ -343,14 +361,13 @@ def check_same_spaces(task: Task, envs: Sequence[gymnasium.Env[Any, Any]]) -> No
         return
 
     def spaces(env: gymnasium.Env[Any, Any]) -> tuple[Any, ...]:
-        observations = env.observation_space
-        return env.action_space, observations if isinstance(observations, Discrete) else observations.shape
+        return env.action_space, structure(env.observation_space)
 
     for i, env in enumerate(envs):
         if spaces(env) != spaces(envs[0]):
             first, other = (dict(task.variants[k % len(task.variants)]) for k in (0, i))
             raise UnsupportedTask(
-                f"task {task.id!r} has variants with different spaces: {first} has actions in {envs[0].action_space} "
-                f"and observations in {envs[0].observation_space}, {other} has {env.action_space} and "
-                f"{env.observation_space}; one policy must serve all variants"
+                f"task {task.label!r} has variants with different spaces: {first} has actions in "
+                f"{envs[0].action_space} and observations in {envs[0].observation_space}, {other} has "
+                f"{env.action_space} and {env.observation_space}; one policy must serve all variants"
             )

@@ -20,7 +20,16 @@ from analysis.reading.checks import (
     read_record,
 )
 from analysis.reading.grid import Grid
-from experiments.schema import BEST, EPISODE_COLUMNS, EVALUATIONS, RUN_STATES, SECONDS, TASK_CODE, UPDATE_COLUMNS
+from experiments.schema import (
+    BEST,
+    EPISODE_COLUMNS,
+    EVALUATIONS,
+    OF_SOME_TASKS,
+    RUN_STATES,
+    SECONDS,
+    TASK_CODE,
+    UPDATE_COLUMNS,
+)
 
 RUN_KEYS = {
     "schema": int,
@@ -65,7 +74,7 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
     asked_by = str(grid.folder / "grid.json")
     tuned_by = f" with {cell['tuned']}/{BEST}" if cell["tuned"] is not None else ""
     check_asked("settings.", run["settings"], cell["settings"], path, asked_by + tuned_by)
-    keys = [*run["task_settings"], *(["variants"] if "variants" in task else [])]  # a key that most tasks lack
+    keys = [*run["task_settings"], *(key for key in OF_SOME_TASKS if key in task)]
     check_asked("task_settings.", run["task_settings"], {key: task.get(key) for key in keys}, path, asked_by)
     check_asked("", {"steps": run["steps"]}, {"steps": cell["steps"]}, path, asked_by)
     check_choice(run["status"], RUN_STATES, path, "status")

@@ -192,7 +192,7 @@ def published(grid: Grid, runs: list[Run], scores: Path = SCORES, settings: Path
 def about(grid: Grid, entries: pd.DataFrame, task: str, algorithm: str) -> list[Any]:
     """The published entries about an algorithm of the grid, on a task of this name in any version."""
     module = grid.algorithms[algorithm].get("module", algorithm)
-    same = entries["task"].map(lambda other: split_id(other)[0]) == split_id(task)[0]
+    same = entries["task"].map(lambda other: split_id(other)[0]) == split_id(id_of(grid, task))[0]
     return list(entries[(entries["algorithm"] == module) & same].itertuples())
 
 
@@ -206,7 +206,7 @@ def compare(
     """
     task = grid.tasks[own.task]
     budget = requested[0]["steps"]
-    version, change = version_relation(own.task, entry.task)
+    version, change = version_relation(id_of(grid, own.task), entry.task)
     scores = own.scores(entry, budget)
     std = std_over_seeds(entry)
     difference, low, high, method = difference_interval(scores, entry.mean, std, entry.n)
@@ -280,9 +280,13 @@ def of_entry(entry: Any) -> list[tuple[str, str]]:
 
 
 def of_task(task: dict[str, Any]) -> list[tuple[str, str]]:
-    """The reason against a verdict that our task gives: a time limit that the grid sets."""
+    """The reasons against a verdict that our task gives: a time limit or keyword arguments that the grid sets."""
     limit = task["max_episode_steps"]
-    return [] if limit is None else [("task", f"our task has a time limit of its own, {limit:,} steps")]
+    reasons = [] if limit is None else [("task", f"our task has a time limit of its own, {limit:,} steps")]
+    for key in ("kwargs", "variants"):
+        if key in task:
+            reasons.append(("task", f"our task has {key} of its own, {task[key]}"))
+    return reasons
 
 
 def of_steps(entry: Any, budget: int) -> list[tuple[str, str]]:
@@ -406,6 +410,11 @@ def difference_interval(ours: np.ndarray, mean: float, std: float, m: float) -> 
         return difference, difference - half, difference + half, "prediction"
     low, high = statistics.interval_of_sum(difference, np.array([a, std**2 / m]), np.array([n, m]))
     return difference, low, high, "Welch"
+
+
+def id_of(grid: Grid, task: str) -> str:
+    """The Gymnasium id of a task of the grid, which is its name unless the grid says otherwise."""
+    return grid.tasks[task].get("id", task)
 
 
 def split_id(task: str) -> tuple[str, int | None]:
