@@ -3,6 +3,7 @@
 import argparse
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,12 @@ def seconds(value: Any) -> float | None:
 def is_name(value: str) -> bool:
     """Whether this may become a folder's name."""
     return re.fullmatch(NAME, value) is not None
+
+
+def is_line(value: Any) -> bool:
+    """Whether this is text of one line that can be drawn: neither blank, nor with control characters or half a pair."""
+    drawable = isinstance(value, str) and not {unicodedata.category(c) for c in value} & {"Cc", "Cs", "Zl", "Zp"}
+    return drawable and not value.isspace() and value != ""
 
 
 def all_different(values: Any, test: Callable[[Any], bool]) -> bool:

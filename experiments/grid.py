@@ -9,6 +9,7 @@ import importlib
 import inspect
 import json
 import os
+import unicodedata
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -36,6 +37,7 @@ from experiments.checks import (
     GridError,
     Whole,
     all_different,
+    is_line,
     is_name,
     is_number,
     read_yaml,
@@ -51,6 +53,7 @@ from experiments.sources import ROOT
 
 GRIDS = ROOT / "experiments" / "grids"
 ALGORITHMS = ROOT / "algorithms"
+LEAST_RANGE = 0.01  # of the larger score: what random and reference score must be apart
 
 
 def algorithm_class(name: str) -> type[Algorithm]:
@@ -146,6 +149,7 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
             raise GridError(f"{path}: no algorithm {only!r}; {nearest_first(only, list(entries))}")
         entries = {only: entries[only]}
     algorithms = {a: _algorithm(path, a, {} if entry is None else entry, tasks) for a, entry in entries.items()}
+    _check_titles(path, algorithms)
     tuning = None if top["tuning"] is None else read_tuning(path, top["tuning"], seeds, list(tasks))
     if tuning is None:
         for algorithm, entry in entries.items():
@@ -181,8 +185,7 @@ def _task(path: str, name: str, entry: Any, time_limit: float | None, check: Cal
     task = _named(path, name, keys.pop("id"), given)
     if keys["steps"] < 1:
         raise GridError(f"{path}: steps of task {name} must be at least 1, not {keys['steps']}")
-    if keys["reference_score"] == keys["random_score"]:
-        raise GridError(f"{path}: task {name} has the same random_score and reference_score, {keys['random_score']}")
+    _check_scores(path, name, keys)
     check(task)  # refuses what is not supported
     return GridTask(task, **keys)
 
@@ -202,6 +205,40 @@ def _named(path: str, name: str, task_id: str | None, settings: Mapping[str, Any
             "name"
         )
     return Task(task_id, name=name, **settings)
+
+
+def _check_scores(path: str, name: str, keys: Mapping[str, Any]) -> None:
+    """Raise GridError where the scores of a task cannot be 0, 1 and a mark on a scale on which more is better."""
+    low, high, threshold = keys["random_score"], keys["reference_score"], keys["threshold"]
+    if high == low:
+        raise GridError(f"{path}: task {name} has the same random_score and reference_score, {low}")
+    if high < low:
+        raise GridError(
+            f"{path}: reference_score of task {name} is {high}, below its random_score, {low}; more is better, so give "
+            "the score of random actions as random_score and a good one as reference_score"
+        )
+    if high - low < LEAST_RANGE * max(abs(low), abs(high)):
+        raise GridError(
+            f"{path}: reference_score of task {name} is {high}, which hardly differs from its random_score, {low}; "
+            f"the two must be {LEAST_RANGE:.0%} apart, for else the normalised scale shows nothing but noise"
+        )
+    if threshold is not None and threshold <= low:
+        raise GridError(
+            f"{path}: threshold of task {name} is {threshold}, which random actions reach (random_score {low}); give a "
+            "mark above it, or null for none"
+        )
+
+
+def _check_titles(path: str, algorithms: Mapping[str, GridAlgorithm]) -> None:
+    """Raise GridError where two algorithms would look the same in figures and tables."""
+    owners: dict[str, str] = {}
+    for name, algorithm in algorithms.items():
+        shown = " ".join(unicodedata.normalize("NFC", algorithm.title).split())  # as a page shows it
+        if (other := owners.setdefault(shown, name)) != name:
+            raise GridError(
+                f"{path}: algorithms {other} and {name} have the same title, {algorithm.title!r}; give one of them "
+                "another 'title'"
+            )
 
 
 def _algorithm(path: str, name: str, entry: Any, tasks: Mapping[str, GridTask]) -> GridAlgorithm:
@@ -304,8 +341,11 @@ def _check_probed_task(path: str, task: Task) -> None:
             )
 
 
-def _claims(grid: Path, named: str | list[str]) -> tuple[Claim, ...]:
-    """The claims of every grid, then those of the files that this grid names, relative to its folder."""
+def _claims(grid: Path, named: str | list[str] | None) -> tuple[Claim, ...]:
+    """The claims of every grid, then those of the files that this grid names, relative to its folder; none for []."""
+    if named == []:
+        return ()
+    named = [] if named is None else named
     files = [CLAIMS, *(grid.parent / name for name in ([named] if isinstance(named, str) else named))]
     return read_all_claims([(file, os.path.relpath(file, ROOT)) for file in files])
 
@@ -322,7 +362,7 @@ GRID_KEYS: dict[str, Check] = {
     "claims": (
         lambda v: isinstance(v, str) or all_different(v, lambda x: isinstance(x, str)),
         "a YAML file of claims, or a list of them",
-        [],
+        None,  # the shipped ones alone
     ),
     "tasks": (*MAPPING, REQUIRED),
     "algorithms": (*MAPPING, REQUIRED),
@@ -372,7 +412,7 @@ PROBE_TASK_KEYS: dict[str, Check] = {
 }
 ALGORITHM_KEYS: dict[str, Check] = {
     "module": (lambda v: v is None or isinstance(v, str), "the name of a file under algorithms/", None),
-    "title": (lambda v: v is None or isinstance(v, str), "text", None),
+    "title": (lambda v: v is None or is_line(v), "one line of text", None),
     "settings": (*MAPPING, {}),
     "tasks": (*MAPPING, {}),
     "search_space": (*MAPPING, {}),

@@ -14,7 +14,15 @@ from analysis.sections import TABLES
 from analysis.sections.claims import sentences as claim_findings
 from analysis.sections.claims import verdicts as claims
 from analysis.sections.claims.gradients import effect_at
-from analysis.sections.claims.verdicts import CONTRADICTED, METRICS, SUPPORTED, UNDECIDED, UNTESTABLE, effect_of_runs
+from analysis.sections.claims.verdicts import (
+    CONTRADICTED,
+    METRICS,
+    SUPPORTED,
+    TOO_LITTLE,
+    UNDECIDED,
+    UNTESTABLE,
+    effect_of_runs,
+)
 from analysis.statistics import scores as statistics
 from analysis.statistics.comparison import difference
 from analysis.statistics.gradients import Estimate
@@ -31,7 +39,7 @@ from tests.analysis_fixtures import (
     write_grid,
 )
 
-TASKS = {"CartPole-v1": CARTPOLE, "Hopper-v5": HOPPER}  # Hopper has no threshold
+TASKS = {"CartPole-v1": CARTPOLE, "Hopper-v5": HOPPER, "Walker2d-v5": HOPPER}  # Hopper has no threshold
 ALGORITHMS = ("reinforce", "reinforce_baseline", "ppo")
 GOOD, BAD = [0.60, 0.62, 0.58, 0.61, 0.59], [0.30, 0.32, 0.28, 0.31, 0.29]
 BANDIT = "experiments.exact:SoftmaxBandit-v0"
@@ -108,7 +116,7 @@ def page_of(grid, made, tmp_path) -> str:
     )
 
 
-BOTH = [("CartPole-v1", "ppo"), ("CartPole-v1", "reinforce"), ("Hopper-v5", "ppo"), ("Hopper-v5", "reinforce")]
+BOTH = [(task, algorithm) for task in TASKS for algorithm in ("ppo", "reinforce")]
 
 
 @pytest.mark.parametrize(
@@ -137,11 +145,11 @@ def test_the_verdict_is_what_the_interval_says_of_the_effects_that_are_claimed(
     tmp_path, first, second, direction, verdict, reason
 ):
     grid = grid_of(tmp_path, claim("a", comparison("final_score", "ppo", "reinforce", direction=direction)))
-    row = only(tables(grid, dict(zip(BOTH, [first, second] * 2, strict=True))))
+    row = only(tables(grid, dict(zip(BOTH, [first, second] * 3, strict=True))))
     assert (row["verdict"], row["claim_verdict"]) == (verdict, verdict)
     assert row["effect"] == pytest.approx(np.mean(first) - np.mean(second))
     assert row["low"] <= row["effect"] <= row["high"]
-    assert (row["tasks"], row["n_first"], row["n_second"]) == (2, 10, 10)
+    assert (row["tasks"], row["n_first"], row["n_second"]) == (3, 15, 15)
     assert row["reason"] is None if reason is None else reason in row["reason"]
 
 
@@ -189,14 +197,15 @@ def on_three(first: list[list[float]]) -> dict:
 def test_every_task_has_equal_weight_and_its_own_verdict(tmp_path):
     grid = grid_of(tmp_path, claim("a", comparison("final_score", "ppo", "reinforce")), tasks=THREE)
     far = [x + 0.6 for x in BAD]
-    made = tables(grid, on_three([[x - 0.2 for x in BAD], far * 3, far]))
+    values = on_three([[x - 0.2 for x in BAD], far * 3, far])
+    made = tables(grid, {place: of * 2 for place, of in values.items()})  # ten runs: enough for a task by itself
     row, places = only(made), made["claim_tasks"].set_index("task")
     assert row["effect"] == pytest.approx((-0.2 + 0.6 + 0.6) / 3)
     assert (row["verdict"], row["against"], row["rests_on"]) == (SUPPORTED, "A-v0", None)
     assert places["verdict"].to_dict() == {"A-v0": CONTRADICTED, "B-v0": SUPPORTED, "C-v0": SUPPORTED}
     assert places["without"].tolist() == pytest.approx([0.6, 0.2, 0.2])
-    assert places.loc["B-v0", ["n_first", "n_second"]].tolist() == [15, 5]
-    assert "A-v0 by itself contradicts it" in page_of(grid, made, tmp_path)
+    assert places.loc["B-v0", ["n_first", "n_second"]].tolist() == [30, 10]
+    assert "A-v0 by itself says the opposite of the average" in page_of(grid, made, tmp_path)
 
 
 @pytest.mark.parametrize("direction", ["higher", "lower"])
@@ -212,12 +221,14 @@ def test_where_one_task_turns_the_sign_nothing_is_decided(tmp_path, direction):
     assert row["reason"] == "without B-v0 the effect has the other sign"
     page = page_of(grid, made, tmp_path).replace("\\xa0", " ")
     assert re.search(r"Without B-v0: −0\.05 \[−0\.\d\d, −0\.0\d\]\.", page)
-    assert f"A-v0 and C-v0 by themselves {'contradict' if direction == 'higher' else 'support'} it" in page
+    assert "A-v0 and C-v0 by themselves say the opposite of the average" in page
 
 
 def test_of_two_tasks_that_say_the_opposite_neither_decides(tmp_path):
-    grid = grid_of(tmp_path, claim("a", comparison("final_score", "ppo", "reinforce")))
-    row = only(tables(grid, dict(zip(BOTH, [BAD, GOOD, [x + 0.6 for x in BAD], BAD], strict=True))))
+    named = ["CartPole-v1", "Hopper-v5"]
+    grid = grid_of(tmp_path, claim("a", comparison("final_score", "ppo", "reinforce", tasks=named)))
+    values = [BAD * 2, GOOD * 2, [x + 0.6 for x in BAD] * 2, BAD * 2]
+    row = only(tables(grid, dict(zip(BOTH[:4], values, strict=True))))
     assert (row["effect"], row["verdict"]) == (pytest.approx((-0.3 + 0.6) / 2), UNDECIDED)
 
 
@@ -246,7 +257,7 @@ def test_a_verdict_that_hangs_on_one_task_says_so(tmp_path):
 
 def test_one_side_alone_is_held_against_random_actions(tmp_path):
     grid = grid_of(tmp_path, claim("a", comparison("final_score", "ppo")))
-    row = only(tables(grid, {BOTH[0]: GOOD, BOTH[2]: GOOD}))
+    row = only(tables(grid, {place: GOOD for place in BOTH[::2]}))
     assert row["effect"] == pytest.approx(0.6)
     assert (row["verdict"], pd.isna(row["second"])) == (SUPPORTED, True)
 
@@ -258,11 +269,15 @@ def test_each_metric_of_runs_is_what_it_is_called(tmp_path):
     assert effects.to_dict() == pytest.approx({"final_score": 0.6, "auc": 0.3, "learning_per_step": 1.2, "drop": 0.4})
 
 
+WITH_THRESHOLD = {name: CARTPOLE for name in ("A-v0", "B-v0", "C-v0")}
+
+
 def thresholds(grid, first, second, censored=()) -> dict:
-    """Of runs on CartPole-v1 that reach the threshold at these shares of the budget, or do not (None); on further tasks
-    none does.
+    """Of runs that reach the threshold at these shares of the budget, or do not (None), on each task with a threshold;
+    on further tasks none does.
     """
-    places = {BOTH[0]: first, BOTH[1]: second}
+    reach = [task for task, about in grid.tasks.items() if about["threshold"] is not None and task not in censored]
+    places = {(task, "ppo"): first for task in reach} | {(task, "reinforce"): second for task in reach}
     places |= {(task, name): [None] * 5 for task in censored for name in ("ppo", "reinforce")}
     steps = {
         (task, name): [grid.tasks[task]["steps"] * (1 if share is None else share) for share in shares]
@@ -273,7 +288,8 @@ def thresholds(grid, first, second, censored=()) -> dict:
 
 
 def test_runs_that_do_not_reach_the_threshold_count_as_the_whole_budget(tmp_path):
-    grid = grid_of(tmp_path, claim("a", comparison("steps_to_threshold", "ppo", "reinforce", direction="lower")))
+    stated = comparison("steps_to_threshold", "ppo", "reinforce", direction="lower")
+    grid = grid_of(tmp_path, claim("a", stated), tasks={**WITH_THRESHOLD, "Hopper-v5": HOPPER})
     row = only(thresholds(grid, [0.2, 0.3, 0.2, 0.3, 0.25], [0.9, None, 0.8, None, None]))
     assert row["effect"] == pytest.approx(0.25 - 0.94)
     assert row["verdict"] == SUPPORTED
@@ -283,29 +299,32 @@ def test_runs_that_do_not_reach_the_threshold_count_as_the_whole_budget(tmp_path
 def test_no_interval_of_shares_of_a_budget_is_wider_than_their_difference_can_be(tmp_path):
     grid = grid_of(tmp_path, claim("a", comparison("steps_to_threshold", "ppo", "reinforce", direction="lower")))
     row = only(thresholds(grid, [0.1, 0.1, 0.1, 0.1, None], [0.2, None, None, None, None]))
-    assert (row["effect"], row["low"], row["verdict"]) == (pytest.approx(0.28 - 0.84), -1, UNDECIDED)
+    assert (row["effect"], row["low"], row["verdict"]) == (pytest.approx(0.28 - 0.84), -1, TOO_LITTLE)
 
 
 def test_where_no_run_reaches_the_threshold_nothing_is_decided(tmp_path):
-    grid = grid_of(tmp_path, claim("a", comparison("steps_to_threshold", "ppo", "reinforce", direction="lower")))
+    stated = comparison("steps_to_threshold", "ppo", "reinforce", direction="lower")
+    grid = grid_of(tmp_path, claim("a", stated), tasks=WITH_THRESHOLD)
     row = only(thresholds(grid, [None] * 5, [None] * 5))
-    assert (row["verdict"], row["tasks"]) == (UNDECIDED, 1)
+    assert (row["verdict"], row["tasks"]) == (UNDECIDED, 3)
     assert row[["effect", "low", "high"]].tolist() == [0, 0, 0]
     assert "no run of PPO or REINFORCE reached the threshold" in row["reason"]
 
 
 def test_a_task_on_which_neither_side_reaches_the_threshold_is_counted(tmp_path):
-    tasks = {"CartPole-v1": CARTPOLE, "Hopper-v5": {**HOPPER, "threshold": 1000}}
+    tasks = {**WITH_THRESHOLD, "Hopper-v5": {**HOPPER, "threshold": 1000}}
     stated = claim("a", comparison("steps_to_threshold", "ppo", "reinforce", direction="lower"))
     grid = grid_of(tmp_path, stated, tasks=tasks)
     first, second = [0.2, 0.3, 0.2, 0.3, 0.25], [0.9, None, 0.8, None, None]
-    alone = difference([np.array(first)], [np.array([1.0 if share is None else share for share in second])])
+    whole = [1.0 if share is None else share for share in second]
+    expected = difference(*([np.array(side)] * 3 + [np.ones(5)] for side in (first, whole)))
+    assert expected.value == pytest.approx(0.75 * (np.mean(first) - np.mean(whole)))
     made = thresholds(grid, first, second, censored=["Hopper-v5"])
     row, places = only(made), made["claim_tasks"].set_index("task")
-    assert row[["effect", "low", "high"]].tolist() == pytest.approx([alone.value / 2, alone.low / 2, alone.high / 2])
-    assert (row["verdict"], row["n_first"]) == (SUPPORTED, 10)
+    assert row[["effect", "low", "high"]].tolist() == pytest.approx([expected.value, expected.low, expected.high])
+    assert (row["verdict"], row["n_first"]) == (SUPPORTED, 20)
     assert places.loc["Hopper-v5", ["effect", "low", "high"]].tolist() == [0, 0, 0]
-    assert places.loc["Hopper-v5", "verdict"] == UNDECIDED
+    assert places.loc["Hopper-v5", "verdict"] == TOO_LITTLE  # by itself
     assert "no run of PPO or REINFORCE reached the threshold" in places.loc["Hopper-v5", "note"]
 
 
@@ -317,8 +336,10 @@ def test_a_single_run_has_no_interval_and_decides_nothing(tmp_path):
     assert row["effect"] == pytest.approx(0.4)
     assert pd.isna(row["low"])
     assert pd.isna(row["high"])
-    assert row["verdict"] == UNDECIDED
-    assert "a single run on CartPole-v1 and Hopper-v5" in row["reason"]
+    assert row["verdict"] == TOO_LITTLE
+    assert row["reason"] == (
+        "1 run on each of 3 tasks; a verdict needs at least 5 runs of each algorithm on each of 3 tasks"
+    )
     assert not says_nan(page_of(grid, made, tmp_path))
 
 
@@ -326,7 +347,7 @@ def test_a_single_run_has_no_interval_and_decides_nothing(tmp_path):
     ("stated", "said"),
     [
         (comparison("auc", "ppo", "ppo_one_epoch"), "the grid has no algorithm ppo_one_epoch"),
-        (comparison("auc", "trpo", "npg"), "the grid has no algorithm trpo and npg"),
+        (comparison("auc", "trpo", "npg"), "the grid has no algorithms trpo and npg"),
         (comparison("auc", "ppo", "reinforce", tasks=["Ant-v5"]), "Ant-v5 (not a task of the grid)"),
         (comparison("auc", "ppo", "reinforce_baseline"), "no finished run of REINFORCE with baseline"),
         (comparison("steps_to_threshold", "ppo", "reinforce", tasks=["Hopper-v5"]), "gives it no threshold"),
@@ -372,21 +393,21 @@ def test_without_any_run_or_probe_every_claim_still_has_its_row(tmp_path):
 
 def test_an_average_over_fewer_runs_than_asked_for_says_so(tmp_path):
     grid = grid_of(tmp_path, claim("a", comparison("auc", "ppo", "reinforce")))
-    made = tables(grid, dict(zip(BOTH, [GOOD[:3], BAD, GOOD, BAD], strict=True)))
+    made = tables(grid, dict(zip(BOTH, [GOOD[:3], BAD, GOOD, BAD, GOOD, BAD], strict=True)))
     page = page_of(grid, made, tmp_path)
     assert "CartPole-v1: fewer runs than asked for (PPO 3 of 5)" in page
-    assert "3 to 5 runs of each algorithm on each of 2 tasks" in page
+    assert "3 to 5 runs of each algorithm on each of 3 tasks" in page
 
 
 def test_sides_that_should_differ_in_one_setting_may_not_differ_in_another(tmp_path):
     settings = {"ppo": {"epochs": 10}, "reinforce": {"epochs": 1}}
     stated = claim("a", comparison("auc", "ppo", "reinforce", differing_in=["epochs"]))
-    values = dict(zip(BOTH, [GOOD, BAD] * 2, strict=True))
+    values = dict(zip(BOTH, [GOOD, BAD] * 3, strict=True))
     assert only(tables(grid_of(tmp_path, stated, settings=settings), values))["verdict"] == SUPPORTED
     settings["ppo"]["gamma"] = 0.9
     row = only(tables(grid_of(tmp_path, stated, settings=settings), values))
     assert row["verdict"] == UNTESTABLE
-    assert row["reason"] == "CartPole-v1 and Hopper-v5 (the two sides also differ in gamma)"
+    assert row["reason"] == "CartPole-v1, Hopper-v5 and Walker2d-v5 (the two sides also differ in gamma)"
 
 
 def test_what_would_make_a_claim_testable_is_shown_until_it_is_there(tmp_path):
@@ -426,13 +447,30 @@ def test_a_claim_of_several_parts(verdicts, of_all, of_any):
 def test_a_claim_that_is_contradicted_in_one_part_is_reported_as_contradicted(tmp_path):
     stated = claim("ladder", comparison("auc", "ppo", "reinforce"), comparison("auc", "reinforce", "ppo"))
     grid = grid_of(tmp_path, stated)
-    made = tables(grid, dict(zip(BOTH, [GOOD, BAD] * 2, strict=True)))
+    made = tables(grid, dict(zip(BOTH, [GOOD, BAD] * 3, strict=True)))
     assert made["claims"]["verdict"].tolist() == [SUPPORTED, CONTRADICTED]
     assert made["claims"]["claim_verdict"].tolist() == [CONTRADICTED] * 2
     assert "Of 1 claim, 1 is contradicted." in page_of(grid, made, tmp_path)
 
 
 PROBES = [probe("CartPole-v1", 0.5), probe("Hopper-v5", 0.5)]
+
+
+def enough_probes(*fractions) -> list[dict]:
+    """Policies of three runs on two tasks, the least that a verdict needs."""
+    return [
+        probe(task, of, seed=seed) for task in ("CartPole-v1", "Hopper-v5") for seed in range(3) for of in fractions
+    ]
+
+
+def on_enough(measured: list[dict]) -> list[dict]:
+    """The same measured at the policies of `enough_probes`."""
+    return [
+        row | {"task": task, "seed": seed}
+        for task in ("CartPole-v1", "Hopper-v5")
+        for seed in range(3)
+        for row in measured
+    ]
 
 
 def test_against_reinforce_the_interval_of_the_ratio_is_the_tables_own(tmp_path):
@@ -444,7 +482,7 @@ def test_against_reinforce_the_interval_of_the_ratio_is_the_tables_own(tmp_path)
     ]
     row = only(tables(grid, measured=measured))
     assert row[["effect", "low", "high"]].tolist() == pytest.approx([0.5, 0.4, 0.7])
-    assert (row["verdict"], row["scale"], row["n_first"], row["unit"]) == (SUPPORTED, "ratio", 1, "policies")
+    assert (row["verdict"], row["scale"], row["n_first"], row["unit"]) == (TOO_LITTLE, "ratio", 1, "policies")
 
 
 def test_a_ratio_is_averaged_on_the_scale_of_the_logarithm_over_tasks(tmp_path):
@@ -520,28 +558,27 @@ def test_bias_of_one_estimator(tmp_path, bias, direction, verdict):
 )
 def test_equality_must_hold_at_every_policy_and_be_measured_at_half_of_them(tmp_path, highs, verdict):
     stated = comparison("relative_bias", "ppo", direction="equal", smallest_effect=0.25, from_fraction=0.1)
-    probes = [probe("CartPole-v1", of) for of in (0, 0.1, 0.5, 1)]
-    grid = grid_of(tmp_path, claim("a", stated), probes=probes)
+    grid = grid_of(tmp_path, claim("a", stated), probes=enough_probes(0, 0.1, 0.5, 1))
     biases = [None if high is None else (0.01, 0.0, high) for high in highs]
     measured = [estimator("CartPole-v1", "ppo", bias=b, fraction=f) for b, f in zip(biases, (0.1, 0.5, 1), strict=True)]
-    made = tables(grid, measured=measured)
+    made = tables(grid, measured=on_enough(measured))
     row, known = only(made), [high for high in highs if high is not None]
-    assert (row["verdict"], row["high"], row["asked"]) == (verdict, max(known), 3)
+    assert (row["verdict"], row["high"], row["asked"]) == (verdict, max(known), 18)
     page = page_of(grid, made, tmp_path)
     if len(known) < 3:
-        assert row["reason"] == "measurable at 1 of 3 policies"
-        assert "1 of 3 frozen policies (none untrained) of 1 run on 1 task" in page
+        assert row["reason"] == "measurable at 6 of 18 policies"
+        assert "6 of 18 frozen policies (none untrained) of 3 runs on each of 2 tasks" in page
     else:
-        assert "'3 frozen policies (none untrained) of 1 run on 1 task" in page
+        assert "'18 frozen policies (none untrained) of 3 runs on each of 2 tasks" in page
 
 
 def test_a_single_policy_is_enough_to_contradict_equality(tmp_path):
     stated = comparison("relative_bias", "ppo", direction="equal", smallest_effect=0.25)
-    grid = grid_of(tmp_path, claim("a", stated), probes=[probe("CartPole-v1", of) for of in (0, 0.5, 1)])
-    measured = [
-        estimator("CartPole-v1", "ppo", bias=bias, fraction=of)
-        for of, bias in ((0, None), (0.5, (0.4, 0.3, 0.5)), (1, None))
-    ]
+    grid = grid_of(tmp_path, claim("a", stated), probes=enough_probes(0, 0.5, 1))
+    biases = {0: None, 0.5: (0.01, 0.0, 0.1), 1: None}
+    measured = on_enough([estimator("CartPole-v1", "ppo", bias=bias, fraction=of) for of, bias in biases.items()])
+    assert only(tables(grid, measured=measured))["verdict"] == UNDECIDED
+    measured[1] |= estimator("CartPole-v1", "ppo", bias=(0.4, 0.3, 0.5), fraction=0.5)
     assert only(tables(grid, measured=measured))["verdict"] == CONTRADICTED
 
 
@@ -571,7 +608,7 @@ def test_lambda_is_compared_at_the_same_discount(tmp_path):
     # The two discounts share their batches: their errors do not average out.
     half = np.hypot(0.1, 0.1)
     assert row[["effect", "low", "high"]].tolist() == pytest.approx([0.7, 0.7 - half, 0.7 + half])
-    assert (row["first"], row["n_first"], row["verdict"]) == ("GAE λ = 0 (critic as trained)", 1, SUPPORTED)
+    assert (row["first"], row["n_first"], row["verdict"]) == ("GAE λ = 0 (critic as trained)", 1, TOO_LITTLE)
 
 
 def test_policies_before_a_fraction_and_those_where_nothing_is_known_do_not_count(tmp_path):
@@ -586,8 +623,8 @@ def test_policies_before_a_fraction_and_those_where_nothing_is_known_do_not_coun
     assert (row["effect"], row["n_first"]) == (pytest.approx(0.4), 1)
     assert made["claim_tasks"]["note"].iloc[0].startswith("1 of 2 policies left out, where the true gradient cannot")
     unknown = only(tables(grid, measured=[measured[2]]))
-    assert unknown["verdict"] == UNDECIDED
-    assert "the true gradient cannot be told from noise" in unknown["reason"]
+    assert unknown["verdict"] == TOO_LITTLE
+    assert unknown["reason"].startswith("1 run on CartPole-v1; a claim that names its tasks needs at least 10 runs")
 
 
 def test_cosines_are_those_of_the_advantages_that_algorithms_train_with(tmp_path):
@@ -615,7 +652,7 @@ def test_effects_are_said_in_words_with_interval_and_what_is_claimed(tmp_path):
     grid = grid_of(tmp_path, *stated, probes=PROBES[:1])
     ratios = {"ratio": (0.5, 0.4, 0.7), "bias": (0.1, 0.0, 0.2)}
     measured = [estimator("CartPole-v1", "ppo", **ratios), estimator("CartPole-v1", "reinforce", ratio=(1, 1, 1))]
-    page = page_of(grid, tables(grid, dict(zip(BOTH, [GOOD, BAD] * 2, strict=True)), measured), tmp_path)
+    page = page_of(grid, tables(grid, dict(zip(BOTH, [GOOD, BAD] * 3, strict=True)), measured), tmp_path)
     page = page.replace("\\xa0", " ")
     assert re.search(r"PPO minus REINFORCE: \+0\.15 \[\+0\.14, \+0\.16\]'", page)
     assert "at least +0.02" in page
@@ -629,9 +666,11 @@ def test_effects_are_said_in_words_with_interval_and_what_is_claimed(tmp_path):
 @pytest.mark.parametrize(("high", "shown"), [(0.2504, "25.04"), (0.25, "25"), (0.2496, "25"), (0.26, "26")])
 def test_an_end_beyond_what_was_needed_is_not_rounded_onto_it(tmp_path, high, shown):
     stated = comparison("relative_bias", "ppo", direction="equal", smallest_effect=0.25)
-    grid = grid_of(tmp_path, claim("a", stated), probes=PROBES[:1])
-    made = tables(grid, measured=[estimator("CartPole-v1", "ppo", bias=(0.1, 0.0, high))])
-    assert f"PPO (critic as trained): 10 % [0, {shown}]'" in page_of(grid, made, tmp_path).replace("\\xa0", " ")
+    grid = grid_of(tmp_path, claim("a", stated), probes=enough_probes(0.5))
+    made = tables(grid, measured=on_enough([estimator("CartPole-v1", "ppo", bias=(0.1, 0.0, high))]))
+    assert f"PPO (critic as trained): at worst 10 % [0, {shown}], on CartPole-v1'" in page_of(
+        grid, made, tmp_path
+    ).replace("\\xa0", " ")
     assert only(made)["verdict"] == (SUPPORTED if high <= 0.25 else UNDECIDED)
 
 

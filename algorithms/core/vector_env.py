@@ -133,14 +133,14 @@ class VectorEnv:
         if found := first_unusable(transition, self._returns, self._costs):
             i, what = found
             self.steps = int(self._steps_of_each(active)[i])
-            raise StoppedByTask(self.task.id, self.steps, what)
+            raise StoppedByTask(self.task.label, self.steps, what)
 
     def _reset(self, ids: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Begin an episode in the environments `ids` (int [k]), after `steps` [N]; returns float32 [k, D]."""
         observations = self.backend.reset(ids)
         if self._stopped is None and (found := unusable_observation(observations)):
             row, what = found
-            self._stopped = StoppedByTask(self.task.id, int(steps[ids[row]]), what)
+            self._stopped = StoppedByTask(self.task.label, int(steps[ids[row]]), what)
         return observations
 
     def _restart(self, ended: np.ndarray, steps: np.ndarray) -> None:

@@ -141,6 +141,11 @@ def read_grid(results: Path) -> Grid:
                 f"{path}: tasks.{name}.reference_score is {task['reference_score']}, the same as its "
                 f"random_score; a normalised score needs two different numbers."
             )
+        if task["reference_score"] < task["random_score"]:
+            raise ResultsError(
+                f"{path}: tasks.{name}.reference_score is {task['reference_score']}, below its random_score, "
+                f"{task['random_score']}; exchange the two in the grid file and run Snakemake again."
+            )
     for name, algorithm in content["algorithms"].items():
         check_keys(algorithm, ALGORITHM_KEYS, path, f"algorithms.{name}")
     seen = set()

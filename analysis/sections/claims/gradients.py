@@ -54,7 +54,7 @@ def compare_gradients(grid: Grid, comparison: dict[str, Any], gradients: pd.Data
             place = Place(task, note=what_was_not_measured(found, rows, measured), lacking=True)
         else:
             place = gradient_place(found, task, here)
-        place.asked = len(probes)
+        place.asked, place.exact = len(probes), all(probe["exact"] for probe in probes) and len(probes) > 0
         found.places.append(place)
     if found.present:
         found.effect = effect_over(found, found.present)
@@ -127,18 +127,21 @@ def gradient_place(found: Tested, task: str, rows: pd.DataFrame) -> Place:
 
     `rows` has the measurements of both sides side by side, as `effect_at` reads them.
     """
-    effects = []
-    for _, policy in rows.groupby(PROBE, sort=False):
+    effects, runs = [], []
+    for (_, *run, _), policy in rows.groupby(PROBE, sort=False):
         several = [effect_at(found, row) for _, row in policy.iterrows()]  # one for each γ, all from the same batches
         effects.append(Estimate(*np.mean([[e.value, e.low, e.high] for e in several], axis=0)))
+        runs.append(tuple(run))
     known = [effect for effect in effects if np.isfinite(effect.value)]
     unknown = "there is no variance" if found.metric.ratio else "the true gradient cannot be told from noise"
     if not known:
-        return Place(task, note=unknown)
+        return Place(task, runs=len(set(runs)), note=unknown)
+    of_known = {run for run, effect in zip(runs, effects, strict=True) if np.isfinite(effect.value)}
     left = len(effects) - len(known)
     note = f"{left} of {len(effects)} policies left out, where {unknown}" if left else ""
     effect = furthest(found, known) if found.equality else average(known, floor=has_floor(found))
-    return Place(task, effect, policies=known, n=(len(known),) * len(found.sides), note=note)
+    n = (len(known),) * len(found.sides)
+    return Place(task, effect, policies=known, n=n, runs=len(of_known), note=note)
 
 
 def effect_at(found: Tested, row: pd.Series) -> Estimate:

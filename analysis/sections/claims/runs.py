@@ -67,7 +67,8 @@ def run_place(grid: Grid, found: Tested, task: str, runs: pd.DataFrame) -> Place
             f"no run of {' or '.join(map(grid.title, names))} reached the threshold; all count as the whole budget"
         )
     effect = effect_of_runs([values], found.metric)
-    return Place(task, effect, values, n=tuple(map(len, values)), note="; ".join(notes), decides=decides)
+    n = tuple(map(len, values))
+    return Place(task, effect, values, n=n, runs=min(n), note="; ".join(notes), decides=decides)
 
 
 def not_controlled(grid: Grid, comparison: dict[str, Any], task: str) -> str:

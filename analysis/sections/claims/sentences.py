@@ -9,9 +9,24 @@ import pandas as pd
 from analysis.reading.checks import ResultsError
 from analysis.reading.grid import Grid
 from analysis.sections import FIGURES
+from analysis.sections.claims.evidence import (
+    FEWEST_PROBED_RUNS,
+    FEWEST_PROBED_TASKS,
+    FEWEST_RUNS,
+    FEWEST_RUNS_OF_A_NAMED_TASK,
+    FEWEST_TASKS,
+)
 from analysis.sections.claims.gradients import wanted
 from analysis.sections.claims.runs import LEARNING_STEPS
-from analysis.sections.claims.verdicts import CONTRADICTED, METRICS, SUPPORTED, UNDECIDED, UNTESTABLE, VERDICTS
+from analysis.sections.claims.verdicts import (
+    CONTRADICTED,
+    METRICS,
+    SUPPORTED,
+    TOO_LITTLE,
+    UNDECIDED,
+    UNTESTABLE,
+    VERDICTS,
+)
 from analysis.words import enumerate_text, number_of, percents, plural, short_name
 
 ABOUT = (
@@ -22,6 +37,7 @@ MEANINGS = {
     "Supported": "the whole interval lies where the claim needs it.",
     "Contradicted": "no part of the interval does.",
     "Undecided": "a part of it does, or there is no interval.",
+    "Too little evidence": "too few runs or tasks for any verdict.",
     "Cannot be tested": "something was not run.",
 }
 WORDS = {
@@ -43,6 +59,12 @@ HOW = {
         "large a difference may be. An interval contradicts a claim where it shows the opposite, or where it shows "
         "that the effect is too small to count. A claim of several parts holds if all parts hold, unless it says "
         "otherwise."
+    ),
+    "Least evidence": (
+        f"A verdict needs {FEWEST_RUNS} runs of each algorithm on each of {FEWEST_TASKS} tasks, or, about gradients, "
+        f"frozen policies of {FEWEST_PROBED_RUNS} runs on each of {FEWEST_PROBED_TASKS} tasks. A claim that names its "
+        f"tasks, and a task by itself, need {FEWEST_RUNS_OF_A_NAMED_TASK} runs. A problem whose true gradient is known "
+        "needs none."
     ),
     "Equal": (
         "Where two things are claimed to be equal, they must be equal at every policy and on every problem, not only "
@@ -74,8 +96,12 @@ HOW = {
         "either side. For a bias that is 0 in truth, both lie above it."
     ),
 }
-MARKS = {SUPPORTED: "✓", CONTRADICTED: "✗", UNDECIDED: "?", UNTESTABLE: "–"}  # told apart without their colours
-STYLES = {SUPPORTED: "supported", CONTRADICTED: "contradicted", UNDECIDED: "undecided", UNTESTABLE: "untestable"}
+MARKS = {SUPPORTED: "✓", CONTRADICTED: "✗", UNDECIDED: "?", TOO_LITTLE: "·", UNTESTABLE: "–"}  # told apart in grey, too
+STYLES = {
+    **{verdict: verdict for verdict in (SUPPORTED, CONTRADICTED, UNDECIDED)},
+    TOO_LITTLE: "too-little",
+    UNTESTABLE: "untestable",
+}
 WHAT = {  # what a comparison measures, for somebody who has read one chapter on policy gradients
     "final_score": "Score at the end of training (0: random actions, 1: the task’s reference score)",
     "auc": "Return averaged over the whole of training (0: random actions, 1: the task’s reference score)",
@@ -121,7 +147,9 @@ def page(grid: Grid, claims: pd.DataFrame, claim_tasks: pd.DataFrame) -> dict[st
 
 
 def headline(grid: Grid, claims: pd.DataFrame) -> list[str]:
-    """How many claims have which verdict."""
+    """How many claims have which verdict; nothing where the grid has no claims."""
+    if not grid.claims:
+        return []
     verdicts = dict(zip(claims["claim"], claims["claim_verdict"], strict=True))
     return [counts_sentence([verdicts[claim["id"]] for claim in grid.claims])]
 
@@ -150,6 +178,8 @@ def shown_claims(grid: Grid, claims: pd.DataFrame, places: pd.DataFrame) -> list
                     comparison(grid, asked, row, of_claim[of_claim["comparison"] == row["comparison"]])
                     for asked, (_, row) in zip(claim["comparisons"], rows.iterrows(), strict=True)
                 ],
+                "folded": verdict == UNTESTABLE,
+                "lacking": "; ".join(lacking(rows, of_claim)),
                 "variants": variants(grid, claim) if verdict == UNTESTABLE else [],
                 "grid": claim["grid"],
             }
@@ -157,12 +187,21 @@ def shown_claims(grid: Grid, claims: pd.DataFrame, places: pd.DataFrame) -> list
     return shown
 
 
+def lacking(rows: pd.DataFrame, places: pd.DataFrame) -> list[str]:
+    """What the parts of a claim that cannot be tested lack, each said once."""
+    reasons = rows.loc[rows["verdict"] == UNTESTABLE, "reason"]
+    return list(dict.fromkeys(short_tasks(reason, places) for reason in reasons))
+
+
 def counts_sentence(verdicts: list[str]) -> str:
     """How many claims have which verdict."""
     counts = [
-        f"{n} {verdict}" if verdict == UNTESTABLE else f"{n} {'is' if n == 1 else 'are'} {verdict}"
+        f"{n} {verb}{verdict}"
         for verdict in VERDICTS
         if (n := verdicts.count(verdict))
+        for verb in [
+            {UNTESTABLE: "", TOO_LITTLE: "has " if n == 1 else "have "}.get(verdict, "is " if n == 1 else "are ")
+        ]
     ]
     total = len(verdicts)
     return f"Of {total} claim{'s' if total > 1 else ''}, {enumerate_text(counts)}."
@@ -323,9 +362,8 @@ def notes(row: pd.Series, places: pd.DataFrame) -> list[str]:
     found = []
     if pd.notna(row["against"]):
         tasks = row["against"].split(" ")
-        other = "contradict" if (places.loc[places["task"] == tasks[0], "verdict"] == CONTRADICTED).all() else "support"
-        by = "by itself" if len(tasks) == 1 else "by themselves"
-        found.append(f"{enumerate_text(map(short_name, tasks))} {by} {other}{'s' if len(tasks) == 1 else ''} it")
+        by = "by itself says" if len(tasks) == 1 else "by themselves say"
+        found.append(f"{enumerate_text(map(short_name, tasks))} {by} the opposite of the average")
     if pd.notna(row["rests_on"]):
         found.append(without_text(row, places))
     if pd.notna(row["left_out"]):

@@ -1,5 +1,6 @@
 """The tables of claims: the verdict of every claim and comparison, and what each task says by itself."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,12 @@ import pandas as pd
 from analysis.reading.checks import ResultsError, valid_choices
 from analysis.reading.grid import Grid
 from analysis.reading.tables import frame
+from analysis.sections.claims.evidence import enough_alone, missing_evidence
 from analysis.sections.claims.gradients import compare_gradients
 from analysis.sections.claims.runs import compare_runs, run_values
 from analysis.sections.claims.verdicts import (
     METRICS,
+    TOO_LITTLE,
     UNDECIDED,
     UNTESTABLE,
     Place,
@@ -110,14 +113,17 @@ def comparison_row(found: Tested) -> dict[str, Any]:
 def place_row(found: Tested, place: Place) -> dict[str, Any]:
     """The columns about a comparison on one task, without the keys of the table.
 
-    The verdict is that of the interval on this task alone.
+    The verdict is that of the interval on this task alone, if that has enough evidence by itself.
     """
     row = {"task": place.task, "note": place.note or None}
+    if place.lacking:
+        return {**row, "verdict": UNTESTABLE}
     if place.effect is None:
-        return {**row, "verdict": UNTESTABLE if place.lacking else UNDECIDED}
+        return {**row, "verdict": UNDECIDED if enough_alone(place) else TOO_LITTLE}
     effect = shown(place.effect, found)
     counts = dict(zip(("n_first", "n_second"), place.n, strict=False))
     verdict = verdict_of(effect, *region(found.comparison, found.metric)) if place.decides else UNDECIDED
+    verdict = verdict if enough_alone(place) else TOO_LITTLE
     without = ends(shown(found.without[place.task], found), "without") if place.task in found.without else {}
     return {**row, **ends(effect), **without, **counts, "verdict": verdict}
 
@@ -131,7 +137,13 @@ def compare(grid: Grid, comparison: dict[str, Any], runs: pd.DataFrame, gradient
     absent = [name for name in named if name is not None and name not in grid.algorithms]
     if absent:
         titles = [side_title(grid, side, ()) for side in comparison["sides"]]
-        return Tested(comparison, titles, reason=f"the grid has no algorithm {enumerate_text(absent)}")
+        several = "s" if len(absent) > 1 else ""
+        return Tested(comparison, titles, reason=f"the grid has no algorithm{several} {enumerate_text(absent)}")
     if METRICS[comparison["metric"]].of_runs:
-        return judge(compare_runs(grid, comparison, runs))
-    return judge(compare_gradients(grid, comparison, gradients))
+        found = compare_runs(grid, comparison, runs)
+    else:
+        found = compare_gradients(grid, comparison, gradients)
+    judge(found)
+    if found.verdict != UNTESTABLE and (missing := missing_evidence(found)):
+        return replace(found, verdict=TOO_LITTLE, reason=missing, against=[], rests_on=[], without={})
+    return found

@@ -8,6 +8,9 @@ those that are at most as large as the smallest effect of interest.
     contradicted   no effect in the interval is a claimed effect: the opposite holds, or the effect is too small
     undecided      some effects in the interval are claimed effects and some are not, or there is no interval
 
+None of these is said where the evidence is less than `analysis/sections/claims/evidence.py` asks for. The verdict is
+then "too little evidence".
+
 Equality is tested by two one-sided tests (TOST) at 2.5 % each. It must hold at every frozen policy and on every task,
 because an average could hide inequality at one of them; this is so above all for a bias, which is never below 0. So the
 effect that is furthest off is shown and decides. Since all of these tests must pass, the level needs no correction
@@ -43,8 +46,9 @@ from analysis.statistics.gradients import Estimate
 from analysis.words import enumerate_text
 from experiments.metrics import FEWEST_BATCHES, GRADIENT_METRICS, RATIO_METRICS, RUN_METRICS
 
-SUPPORTED, CONTRADICTED, UNDECIDED, UNTESTABLE = "supported", "contradicted", "undecided", "cannot be tested"
-VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, UNTESTABLE)
+SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
+TOO_LITTLE, UNTESTABLE = "too little evidence", "cannot be tested"  # these two are no verdicts
+VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, TOO_LITTLE, UNTESTABLE)
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ class Place:
     values: tuple[np.ndarray, ...] = ()  # for each side, the values [n] of its runs
     policies: list[Estimate] = field(default_factory=list)  # the effects at single policies
     n: tuple[int, ...] = ()  # for each side, the number of its runs or frozen policies
+    runs: int = 0  # the number of runs that it rests on: of the side with fewer, or of those with frozen policies
+    exact: bool = False  # whether it is a problem whose true gradient is known
     asked: int = 0  # the number of frozen policies of the task that the comparison is about
     note: str = ""
     lacking: bool = False
@@ -165,19 +171,20 @@ def verdict_of(effect: Estimate, low: float, high: float) -> str:
 def verdict_of_all(verdicts: list[str], rule: str) -> str:
     """The verdict on a claim from the verdicts on its comparisons; `rule` is "all" or "any"."""
     decisive, needed = (CONTRADICTED, SUPPORTED) if rule == "all" else (SUPPORTED, CONTRADICTED)
-    for verdict in (decisive, UNTESTABLE, UNDECIDED) if rule == "all" else (decisive, UNDECIDED, UNTESTABLE):
+    others = (UNTESTABLE, TOO_LITTLE, UNDECIDED)
+    for verdict in (decisive, *(others if rule == "all" else others[::-1])):
         if verdict in verdicts:
             return verdict
     return needed
 
 
-def judge(found: Tested) -> Tested:
-    """Set the verdict on a comparison and the reason for it, in place; returns the comparison."""
+def judge(found: Tested) -> None:
+    """Set the verdict on a comparison and the reason for it, in place, from its interval and its tasks."""
     if not found.present:
         measured = [place for place in found.places if not place.lacking]
         found.verdict = UNDECIDED if measured else UNTESTABLE
         found.reason = found.reason or left_out(found.places) or ""
-        return found
+        return
     effect = shown(found.effect, found)
     claimed = region(found.comparison, found.metric)
     found.verdict = verdict_of(effect, *claimed)
@@ -197,9 +204,8 @@ def judge(found: Tested) -> Tested:
         }[opposite]
     if found.verdict in (SUPPORTED, CONTRADICTED):
         weigh_tasks(found)
-        if said := too_little(found):
+        if said := doubts(found):
             found.verdict, found.reason = UNDECIDED, "; ".join(said)
-    return found
 
 
 def weigh_tasks(found: Tested) -> None:
@@ -233,7 +239,7 @@ def turns(found: Tested, task: str) -> bool:
     return found.without[task].value * found.effect.value < 0
 
 
-def too_little(found: Tested) -> list[str]:
+def doubts(found: Tested) -> list[str]:
     """The reasons, in words, why an interval that supports or contradicts the claim does not decide it."""
     if not any(place.decides for place in found.present):
         return list(dict.fromkeys(place.note for place in found.present))
