@@ -239,9 +239,26 @@ class Grid:
                 | {"exact": p.exact, "directory": p.directory}
                 for p in self.probes
             ],
-            "studies": [study.description() for study in self.studies()],
+            "studies": [study.description() | {"determines": identity(self, study)} for study in self.studies()],
             "claims": [asdict(claim) for claim in self.claims],
         }
+
+
+def identity(grid: Grid, study: Study) -> dict[str, Any]:
+    """What the grid says about a study's trials: where it changes, the study is another one and cannot go on."""
+    tasks = {
+        task: {
+            "task": preprocessing(grid.tasks[task].task),
+            "steps": steps,
+            "random_score": grid.tasks[task].random_score,
+            "reference_score": grid.tasks[task].reference_score,
+            "settings": grid.resolved(study.algorithm, task).settings(),
+        }
+        for task, steps in study.tasks.items()
+    }
+    of_study = study.description()
+    parts = ("algorithm", "group", "space", "seeds", "spread_penalty", "sampler", "pruner")
+    return {name: of_study[name] for name in parts} | {"tasks": tasks, "compile": grid.compile}
 
 
 def preprocessing(task: Task) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from algorithms.core.task import Task
-from experiments.cells import Cell, Grid, Probe, preprocessing
+from experiments.cells import Cell, Grid, Probe, identity, preprocessing
 from experiments.checks import GridError
 from experiments.search import Study
 from experiments.sources import (
@@ -125,23 +125,6 @@ def what_determines(grid: Grid, job: Cell | Study | Probe) -> Determinants:
     settings = {name: grid.resolved(name, job.task).settings() for name in grid.algorithms}
     of_task = None if job.exact else preprocessing(task)
     return Determinants(files, asdict(job) | {"task_settings": of_task, "settings": settings}, versions)
-
-
-def identity(grid: Grid, study: Study) -> dict[str, Any]:
-    """What the grid says about a study's trials: where it changes, the study is another one and cannot go on."""
-    tasks = {
-        task: {
-            "task": preprocessing(grid.tasks[task].task),
-            "steps": steps,
-            "random_score": grid.tasks[task].random_score,
-            "reference_score": grid.tasks[task].reference_score,
-            "settings": grid.resolved(study.algorithm, task).settings(),
-        }
-        for task, steps in study.tasks.items()
-    }
-    of_study = study.description()
-    parts = ("algorithm", "group", "space", "seeds", "spread_penalty", "sampler", "pruner")
-    return {name: of_study[name] for name in parts} | {"tasks": tasks, "compile": grid.compile}
 
 
 INPUTS_ALL_THE_SAME = {"run": (), "tune": ("search",), "probe": ("exact", "metrics")}  # although EXEMPT has them

@@ -29,7 +29,9 @@ class Dimension:
 
     def holds(self, value: Any) -> bool:
         """Whether a setting's value lies in the space."""
-        return value in self.choices if self.choices else is_number(value) and self.low <= value <= self.high
+        if self.choices:
+            return any(type(value) is type(choice) and value == choice for choice in self.choices)
+        return is_number(value) and self.low <= value <= self.high
 
     def values(self) -> Sequence[Any]:
         """Every value of choices or of whole numbers; of other numbers the two ends."""

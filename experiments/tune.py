@@ -14,27 +14,26 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 from filelock import FileLock, Timeout
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from algorithms.core.run_check import trained
-from experiments.cells import Grid
+from experiments.cells import Grid, identity
 from experiments.checks import GridError
 from experiments.command import exit_with_sentence
-from experiments.determinants import identity, what_determines
+from experiments.determinants import what_determines
 from experiments.grid import load_grid
+from experiments.journal import Part, differing, lock_of, objective, open_journal, parts_of
+from experiments.parameters import distribution, parameter, to_parameters, to_settings
 from experiments.process import age, end_at_once, time_limit
 from experiments.progress import Progress
+from experiments.pruning import make_pruner
 from experiments.record import (
     PACKAGES,
     check_writable,
@@ -48,7 +47,6 @@ from experiments.record import (
 from experiments.schema import (
     BEST,
     JOURNAL,
-    LOCKS,
     PART_COLUMNS,
     SCHEMA,
     SUPERSEDED,
@@ -56,7 +54,7 @@ from experiments.schema import (
     UNTUNED,
     WRITTEN_TO,
 )
-from experiments.search import Dimension, InvalidStudy, Study
+from experiments.search import InvalidStudy, Study
 from experiments.sources import ROOT
 
 FEWEST_FOR_IMPORTANCE = 4  # complete trials
@@ -101,125 +99,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Timeout as error:
         raise InvalidStudy(f"another process is at work in {options.output}") from error
     print(f"{worker.summary()}; {age():.0f} s{WRITTEN_TO}{options.output}")
-
-
-class KernelLock:
-    """Guards the journal by a lock that the system releases when its holder is killed; Optuna's own lasts for 30 s."""
-
-    def __init__(self, directory: Path) -> None:
-        self._lock = lock_of(directory, "journal")
-
-    def acquire(self) -> bool:
-        """Wait for the lock."""
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        """Give it to the next."""
-        self._lock.release()
-
-
-def lock_of(directory: Path, what: str) -> FileLock:
-    """The lock on `what`: "study", "claim", "journal" or a trial."""
-    (directory / LOCKS).mkdir(parents=True, exist_ok=True)
-    return FileLock(directory / LOCKS / what)
-
-
-def open_journal(journal: Path) -> JournalStorage:
-    """Optuna's storage in a file. Where the last line was cut off because its writer was killed, it is removed.
-
-    Raises InvalidStudy, and changes nothing, where any other line is damaged.
-    """
-    lock = KernelLock(journal.parent)
-    lock.acquire()
-    try:
-        if journal.is_symlink():
-            raise _corrupted(journal, "it is a link, and what it leads to might not be a journal")
-        content = journal.read_bytes() if journal.exists() else b""
-        *whole, cut_off = content.split(b"\n")
-        for number, line in enumerate(whole, start=1):
-            try:
-                json.loads(line)
-            except ValueError as error:
-                raise _corrupted(journal, f"line {number} is not whole ({error})") from error
-        if cut_off and not cut_off.startswith(b"{"):
-            raise _corrupted(journal, f"its last line, {len(whole) + 1}, is not whole and was never a record")
-        try:
-            storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
-        except Exception as error:  # whatever a journal that is JSON and yet none of Optuna's makes it do
-            raise _corrupted(journal, f"Optuna cannot read it ({type(error).__name__}: {error})") from error
-        if cut_off:
-            with journal.open("r+b") as file:
-                file.truncate(len(content) - len(cut_off))
-        return storage
-    finally:
-        lock.release()
-
-
-def _corrupted(journal: Path, what: str) -> InvalidStudy:
-    return InvalidStudy(f"{journal}: {what}. Nothing was changed; move {journal.parent} away to tune anew")
-
-
-def parameter(name: str, dimension: Dimension) -> str:
-    """What Optuna calls the setting."""
-    return f"1 - {name}" if dimension.scale == "log_one_minus" else name
-
-
-def distribution(dimension: Dimension) -> BaseDistribution:
-    """What Optuna draws from."""
-    low, high, log = dimension.low, dimension.high, dimension.scale == "log"
-    if dimension.choices:
-        return CategoricalDistribution([as_choice(choice) for choice in dimension.choices])
-    if dimension.scale == "log_one_minus":
-        return FloatDistribution(1 - high, 1 - low, log=True)
-    return IntDistribution(low, high, log=log) if type(low) is int else FloatDistribution(low, high, log=log)
-
-
-def to_parameters(study: Study, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as Optuna has them."""
-    ends = {name: 1 - value for name, value in settings.items() if study.space[name].scale == "log_one_minus"}
-    return {parameter(name, study.space[name]): ends.get(name, as_choice(value)) for name, value in settings.items()}
-
-
-def as_choice(value: Any) -> Any:
-    """A setting's value as Optuna's journal can hold it: a list, of hidden sizes say, as JSON."""
-    return json.dumps(value) if isinstance(value, list) else value
-
-
-def to_settings(study: Study, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What Optuna has drawn, as settings."""
-    settings = {}
-    for name, dimension in study.space.items():
-        if parameter(name, dimension) in parameters:
-            value = parameters[parameter(name, dimension)]
-            if dimension.scale == "log_one_minus":
-                value = min(max(1 - value, dimension.low), dimension.high)  # rounded, an end may lie outside
-            lists = {as_choice(choice): choice for choice in dimension.choices if isinstance(choice, list)}
-            value = lists.get(value, value)
-            settings[name] = value
-    return settings
-
-
-def make_pruner(path: str, study: Study) -> optuna.pruners.BasePruner:
-    """The pruner of Optuna's that the grid in `path` names. Raises GridError where it does not take the arguments."""
-    name, arguments = study.tuning.pruner["name"], {k: v for k, v in study.tuning.pruner.items() if k != "name"}
-    try:
-        return getattr(optuna.pruners, name)(**arguments)
-    except (TypeError, ValueError) as error:
-        raise GridError(f"{path}: pruner of tuning: {name} does not take {arguments}: {error}") from error
-
-
-@dataclass
-class Part:
-    """A training with one seed on one task, and how it was scored."""
-
-    task: str
-    seed: int
-    status: str  # one of RUN_STATES
-    score: float  # mean return of the evaluation's episodes with sampled actions; the random score unless it is done
-    normalized: float
-    steps: int
-    seconds: float
 
 
 class Worker:
@@ -317,7 +196,7 @@ class Worker:
         """Trial `number`, about to be evaluated: the untuned settings, or what the sampler draws."""
         distributions = {parameter(n, d): distribution(d) for n, d in self.study.space.items()}
         if number == UNTUNED:
-            parameters = to_parameters(self.study, {n: v for n, v in self.untuned_settings().items() if v is not None})
+            parameters = to_parameters(self.study, self.untuned_settings())
         else:
             t = self.study.tuning
             seed = int(np.random.SeedSequence([t.sampler_seed, number]).generate_state(1)[0])
@@ -333,11 +212,12 @@ class Worker:
         )
 
     def untuned_settings(self) -> dict[str, Any]:
-        """Searched settings before tuning; None where they differ between tuning tasks or lie outside the space."""
+        """Searched settings before tuning, without those that differ between tuning tasks or lie outside the space."""
         values = {name: [a.settings()[name] for a in self.untuned.values()] for name in self.study.space}
         return {
-            name: vs[0] if all(v == vs[0] for v in vs) and self.study.space[name].holds(vs[0]) else None
-            for name, vs in values.items()
+            name: first
+            for name, (first, *others) in values.items()
+            if all(other == first for other in others) and self.study.space[name].holds(first)
         }
 
     def settings_of(self, trial: FrozenTrial) -> dict[str, Any]:
@@ -441,30 +321,6 @@ def as_text(settings: Mapping[str, Any]) -> str:
     )
 
 
-def parts_of(trial: FrozenTrial) -> list[Part]:
-    """What was evaluated of a trial."""
-    return [Part(**part) for part in trial.user_attrs.get("parts", [])]
-
-
-def objective(parts: Sequence[Part], tasks: int, spread_penalty: float) -> float:
-    """Mean over seeds of the mean normalised score over tasks, minus the penalty times its deviation over seeds.
-
-    parts: of the first seed's tasks, then of the second's; the last seed may lack some. tasks: how many there are.
-    """
-    scores = [part.normalized for part in parts]
-    by_seed = [np.mean(scores[i : i + tasks]) for i in range(0, len(scores), tasks)]
-    return float(np.mean(by_seed) - spread_penalty * np.std(by_seed))
-
-
-def differing(found: Any, asked: Any, where: str = "") -> Iterator[str]:
-    """The differences between two nested mappings, each as half a sentence."""
-    if isinstance(found, dict) and isinstance(asked, dict):
-        for key in [*found, *(key for key in asked if key not in found)]:
-            yield from differing(found.get(key, "nothing"), asked.get(key, "nothing"), f"{where}.{key}".lstrip("."))
-    elif found != asked:
-        yield f"{where} {found} where the grid has {asked}"
-
-
 def write_study(directory: Path, worker: Worker) -> None:
     """Write what the analysis reads: trials, parts, the winner, and last the record with what was asked for."""
     study, trials, best = worker.study, worker.trials(), worker.best
@@ -477,7 +333,10 @@ def write_study(directory: Path, worker: Worker) -> None:
         diverged = sum(part.status != "done" for part in parts)
         cost = sum(part.steps for part in parts), round(sum(part.seconds for part in parts), 3)
         state = "complete" if trial.state == TrialState.COMPLETE else "pruned"
-        rows.append([trial.number, state, trial.value, len(parts), diverged, *cost, *(settings[f] for f in fields)])
+        values = (
+            ("null" if settings[name] is None else settings[name]) if name in settings else None for name in fields
+        )
+        rows.append([trial.number, state, trial.value, len(parts), diverged, *cost, *values])
     write_whole(directory / "trials.csv", csv_text((*TRIAL_COLUMNS, *fields), rows))
     evaluated = [("trial", trial.number, "tuning", part) for trial in trials for part in parts_of(trial)]
     for settings, trial in (("tuned", best), ("untuned", trials[UNTUNED])):
@@ -493,7 +352,13 @@ def write_study(directory: Path, worker: Worker) -> None:
         for task, steps in study.tasks.items()
     }
     asked = study.description() | {"tasks": of_tasks, "repeatable": worker.optuna.user_attrs.get("repeatable", True)}
-    result = {"untuned": untuned, "best": found, "importances": worker.importances(), "importance_method": "PED-ANOVA"}
+    asked["determines"] = identity(worker.grid, study)
+    result = {
+        "untuned": {name: untuned.get(name) for name in fields},
+        "best": found,
+        "importances": worker.importances(),
+        "importance_method": "PED-ANOVA",
+    }
     made_by = {"code": worker.code.name} | provenance(ROOT, (*PACKAGES, "optuna"))
     # The journal goes on growing; what is described here is how it begins.
     files = ("trials.csv", "parts.csv", BEST, JOURNAL)

@@ -7,9 +7,10 @@ import pytest
 import yaml
 
 from algorithms.core.algorithm import InvalidSetting
+from experiments.cells import identity
 from experiments.checks import GridError
 from experiments.command import exit_with_sentence
-from experiments.determinants import identity, what_determines
+from experiments.determinants import what_determines
 from experiments.grid import load_grid
 from experiments.run import main as run_main
 from experiments.run import read_settings

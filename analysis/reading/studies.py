@@ -128,7 +128,10 @@ def read_trials(path: Path, about: dict[str, Any]) -> pd.DataFrame:
     choices = {name: values["choices"] for name, values in about["space"].items() if "choices" in values}
     trials = read_csv(path, (*TRIAL_COLUMNS, *about["space"]), ("state", *choices))
     for name, valid in choices.items():
-        trials[name] = [choice_text(text, valid, path, name) for text in trials[name]]
+        trials[name] = [
+            choice_text(text, valid, path, name, null_is_empty=number != UNTUNED or "determines" not in about)
+            for number, text in zip(trials["trial"], trials[name], strict=True)
+        ]
     check_names(trials, {"state": TRIAL_STATES}, path)
     check_present(trials, ("trial", "value", "parts", "diverged", "steps", "seconds"), path)
     trials = trials.astype({"trial": int, "parts": int, "diverged": int})
@@ -146,12 +149,13 @@ def read_trials(path: Path, about: dict[str, Any]) -> pd.DataFrame:
     return trials.sort_values("trial", kind="stable", ignore_index=True)
 
 
-def choice_text(text: Any, choices: list[Any], path: Path, column: str) -> str | None:
-    """The choice, as JSON text, that a cell of a CSV file stands for. An empty cell is null if that is a choice, else
-    None.
+def choice_text(text: Any, choices: list[Any], path: Path, column: str, *, null_is_empty: bool) -> str | None:
+    """The choice, as JSON text, that a cell of a CSV file stands for; None for an empty cell.
+
+    null_is_empty: an empty cell is null if that is a choice, as in the files of earlier versions.
     """
     if pd.isna(text):
-        return "null" if None in choices else None
+        return "null" if null_is_empty and None in choices else None
     for choice in choices:
         is_number = isinstance(choice, NUMBER) and not isinstance(choice, bool)
         if text in (str(choice), json.dumps(choice)) or (is_number and text in (f"{choice:g}", str(float(choice)))):

@@ -17,7 +17,7 @@ from analysis.reading.studies import Study
 from analysis.reading.tables import frame
 from analysis.statistics import comparison
 from analysis.statistics import scores as statistics
-from experiments.schema import PART_COLUMNS
+from experiments.schema import PART_COLUMNS, UNTUNED
 
 STUDY = ["algorithm", "group"]  # the columns that identify a study
 
@@ -115,14 +115,16 @@ def setting_rows(study: Study) -> list[dict[str, Any]]:
     Where the untuned settings won, the tuned value is the untuned one.
     """
     about = study.about
-    untuned, importances = about["untuned"], about["importances"] or {}
+    best = about["best"]["settings"]
+    importances = about["importances"] or {}
+    untuned = {name: untuned_text(study, name) for name in about["space"]}
     return [
         {
             "setting": name,
             **{key: values.get(key) for key in ("low", "high", "scale")},
             "choices": json.dumps(values["choices"]) if "choices" in values else None,
-            "untuned": json_text(untuned[name], values),
-            "tuned": json_text(about["best"]["settings"].get(name, untuned[name]), values),
+            "untuned": untuned[name],
+            "tuned": json_text(best[name], values) if name in best else untuned[name],
             "importance": importances.get(name),
             "method": about["importance_method"],
         }
@@ -130,14 +132,26 @@ def setting_rows(study: Study) -> list[dict[str, Any]]:
     ]
 
 
-def json_text(value: Any, space: dict[str, Any]) -> str | None:
-    """A setting's value as JSON text, or None where there is no value.
+def untuned_text(study: Study, name: str) -> str | None:
+    """The untuned value of a setting as JSON text; None where it differs between tasks or lies outside the space.
 
-    A missing value (None or NaN) of a setting with null among its choices is "null". `space` is the setting's search
-    space.
+    study.json has null both for this and for an untuned value that is null; trials.csv tells them apart.
     """
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return "null" if None in space.get("choices", ()) else None
+    space = study.about["space"][name]
+    if "choices" in space:
+        return study.trials.set_index("trial").loc[UNTUNED, name]
+    return json_text(study.about["untuned"][name], space)
+
+
+def json_text(value: Any, space: dict[str, Any]) -> str | None:
+    """A setting's value as JSON text: one of its choices, or else a number; a number that is None or NaN is none.
+
+    `space` is the setting's search space.
+    """
+    if "choices" in space:
+        return json.dumps(value)
+    if value is None or np.isnan(value):
+        return None
     return f"{value:.10g}" if isinstance(value, float) else json.dumps(value)
 
 
