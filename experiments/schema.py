@@ -13,7 +13,7 @@ RUN_FILES = ("run.json", "episodes.csv", "updates.csv")  # run.json is written l
 CHECKPOINTS = "checkpoints"  # the folder of a run's learners
 RUN_STATES = ("done", "diverged")  # `status` in run.json
 EVALUATIONS = ("sampled", "mode")  # keys of `evaluation` in run.json
-EPISODE_COLUMNS = ("step", "return", "length")
+EPISODE_COLUMNS = ("step", "return", "length", "start")
 DIAGNOSTICS = (
     "policy_loss",
     "value_loss",

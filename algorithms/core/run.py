@@ -8,7 +8,15 @@ from algorithms.core.vector_env import Episode
 
 EVALUATIONS = ("sampled", "mode")  # with sampled actions (the final score), and with the mode action
 EVALUATION_EPISODES = 20  # of each kind of evaluation; of K variants, the next multiple of K
-PHASES = ("stepping", "acting", "learning", "compiling", "training", "evaluating")  # training holds the four before it
+LONGEST_EPISODE = 100_000  # steps after which an episode of a task without a time limit is cut where it has to end
+PHASES = (
+    "stepping",
+    "acting",
+    "learning",
+    "compiling",
+    "training",
+    "evaluating",
+)  # training holds the four before it; episodes still open at its end are finished in "evaluating"
 
 
 @dataclass
@@ -32,6 +40,9 @@ class Checkpoint:
 class Run:
     """Everything that a run produced. `diverged_at` is the step at which something stopped being finite, or None.
 
+    `open_episodes` are those that were running at the end of the budget and were then finished without learning. Their
+    `step` is `steps_taken`. They belong to the learning curve, and to nothing else.
+
     An algorithm that another library trains has to fill in `episodes`, `evaluation` and `steps_taken`. The other fields
     may be empty: `updates` and `checkpoints` an empty list, `updates_made` 0, `seconds` as they are. Where there are
     rows in `updates`, each has `step` (at its end) and `updates` (how many it is of), whose sum is `updates_made`.
@@ -47,4 +58,13 @@ class Run:
     compiled: bool = False  # whether gradient steps ran as machine code, whose last digits differ from the eager path's
     diverged_at: int | None = None
     diverged_because: str | None = None
+    open_episodes: list[Episode] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+
+
+@dataclass
+class Trained:
+    """What a training has made and its evaluation needs: the run without an evaluation, and the learner's arrays."""
+
+    run: Run
+    state: dict[str, np.ndarray]
