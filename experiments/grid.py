@@ -23,7 +23,7 @@ from algorithms.core.hooks import Hooks
 from algorithms.core.minibatches import SIZES, doubt_about_minibatches, one_step_among
 from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.spaces import action_parts
-from algorithms.core.task import Task, UnsupportedTask, check_variants, make_env
+from algorithms.core.task import Task, UnsupportedTask, check_variants, close, make_env
 from algorithms.core.task_check import check_task, try_task
 from experiments import exact
 from experiments.cells import INITIALISATION, Grid, GridAlgorithm, GridTask, Probe, preprocessing
@@ -333,7 +333,7 @@ def _probes(
 def _check_probed_task(path: str, task: Task) -> None:
     """Raise GridError where the laboratory cannot measure gradients on a task."""
     env = make_env(task)
-    env.close()
+    close(env)
     for has, what in ((action_parts(env.action_space), "actions with several parts"), (task.variants, "variants")):
         if has:
             raise GridError(

@@ -7,7 +7,7 @@ import numpy as np
 
 from algorithms.core.finite import unusable
 from algorithms.core.seeding import seed_global_generators, seed_spaces
-from algorithms.core.task import StoppedByTask, Task, make_env
+from algorithms.core.task import StoppedByTask, Task, close, make_env
 from experiments.checks import whole_number
 from experiments.command import exit_with_sentence
 
@@ -41,7 +41,7 @@ def random_returns(task: Task, episodes: int = EPISODES, seed: int = 0) -> np.nd
                 raise StoppedByTask(task.label, steps, f"a reward that makes the return {returns[i]:g}")
             done = terminated or truncated
     for env in envs:
-        env.close()
+        close(env)
     return returns
 
 

@@ -1,9 +1,9 @@
 """The files of a run: their schema, and how they are written so that what is there is whole.
 
-`run.json` (cell, settings, status, evaluation, versions, machine, seconds), `episodes.csv` (step, return, length),
-`updates.csv` (one row per share of the budget; an empty cell is a quantity that does not exist) and
-`checkpoints/*.npz` (arrays by name; `numpy.load` reads them without executing code). `run.json` is written last, with
-size and SHA-256 of the others.
+`run.json` (cell, settings, status, evaluation, open episodes, versions, machine, seconds), `episodes.csv` (step,
+return, length, start), `updates.csv` (one row per share of the budget; an empty cell is a quantity that does not exist)
+and `checkpoints/*.npz` (arrays by name; `numpy.load` reads them without executing code). `run.json` is written last,
+with size and SHA-256 of the others.
 """
 
 import contextlib
@@ -149,6 +149,7 @@ def outcome(run: Run) -> dict[str, Any]:
         "steps_taken": run.steps_taken,
         "updates": run.updates_made,
         "episodes": len(run.episodes),
+        "open_episodes": [{"start": e.start, "return": e.return_, "length": e.length} for e in run.open_episodes],
         "evaluation": run.evaluation and {kind: vars(e) for kind, e in run.evaluation.items()},
         "checkpoints": [{"fraction": c.fraction, "step": c.step, "file": checkpoint_file(c)} for c in run.checkpoints],
         "seconds": {name: round(value, 3) for name, value in run.seconds.items()},

@@ -14,7 +14,7 @@ CHECKPOINTS = "checkpoints"  # the folder of a run's learners
 STOPPED = "stopped by its task"  # the state of a run whose task gave a number that is not finite
 RUN_STATES = ("done", "diverged", STOPPED)  # `status` in run.json
 EVALUATIONS = ("sampled", "mode")  # keys of `evaluation` in run.json
-EPISODE_COLUMNS = ("step", "return", "length")
+EPISODE_COLUMNS = ("step", "return", "length", "start")
 DIAGNOSTICS = (
     "policy_loss",
     "value_loss",

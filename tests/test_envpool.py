@@ -212,7 +212,7 @@ def test_an_episodes_last_step_returns_the_true_successor_and_the_next_starts_af
         np.testing.assert_array_equal(envs.observations[~fallen], transition.next_observations[~fallen])
         for i in fallen.nonzero()[0]:
             episode = envs.episodes[-fallen.sum() :][fallen[:i].sum()]
-            assert episode == (3 * step + i + 1, returns[i], lengths[i])
+            assert episode[:3] == (3 * step + i + 1, returns[i], lengths[i])
             lengths[i], returns[i] = 0, 0.0
     assert envs.steps == 180
     assert len(envs.episodes) > 12

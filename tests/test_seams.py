@@ -656,7 +656,7 @@ def test_what_trains_by_itself_is_run_written_and_read_like_any_other(foreign):
     assert record["status"] == "done"
     assert record["settings"] == {"spread": 1.0}
     assert record["steps_per_second"] > 0
-    assert (directory / "episodes.csv").read_text().startswith("step,return,length\n")
+    assert (directory / "episodes.csv").read_text().startswith("step,return,length,start\n")
     assert len((directory / "updates.csv").read_text().splitlines()) == 1
     grid = reading.read_grid(foreign / "results")
     found = read_run(grid, grid.cells[0])

@@ -53,10 +53,10 @@ def test_every_finished_episode_is_listed_with_its_step_return_and_length():
     step(envs, 6)
     assert envs.steps == 18
     assert envs.episodes == [
-        Episode(7, 1 + 2 + 3 + 4, 4),  # the first environment's fourth step is the seventh of both
-        Episode(8, 10, 4),
-        Episode(15, 10, 4),
-        Episode(16, 10, 4),
+        Episode(7, 1 + 2 + 3 + 4, 4, 0),  # the first environment's fourth step is the seventh of both
+        Episode(8, 10, 4, 1),
+        Episode(15, 10, 4, 8),
+        Episode(16, 10, 4, 9),
     ]
 
 

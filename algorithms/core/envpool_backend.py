@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.core.task import Task, Transition, UnsupportedTask, make_env
+from algorithms.core.task import Task, Transition, UnsupportedTask, close, make_env, time_limit_of
 
 TASKS = (
     "CartPole-v1",
@@ -68,21 +68,21 @@ class EnvPoolBackend:
         import envpool  # not at the top of the file: the import takes most of a second, and few tasks need it
 
         env = make_env(task)
-        observations, spec = env.observation_space, env.spec
+        observations, time_limit = env.observation_space, time_limit_of(env)
         assert observations.shape is not None  # every task among `TASKS` has a flat Box of observations
-        assert spec is not None  # and was made by gymnasium.make
-        assert spec.max_episode_steps is not None  # and has a time limit
+        assert time_limit is not None  # and a time limit
         self.action_space = env.action_space
         self.observation_size = observations.shape[0]
-        self.time_limit: int = spec.max_episode_steps
-        env.close()
+        self.time_limit: int | None = time_limit
+        self._time_limit = time_limit
+        close(env)
         self._num_envs = len(seeds)
         self.pool: Any = envpool.make_gymnasium(
             task.id,
             num_envs=len(seeds),
             num_threads=1,
             seed=np.array(seeds, np.uint32).view(np.int32),  # EnvPool takes signed seeds
-            max_episode_steps=self.time_limit + 1,
+            max_episode_steps=time_limit + 1,
         )
 
     def reset(self, ids: np.ndarray) -> np.ndarray:
@@ -99,13 +99,13 @@ class EnvPoolBackend:
 
     def close(self) -> None:
         """End the pool's threads."""
-        self.pool.close()
+        close(self.pool)
         del self.pool
 
     def _step(self, actions: np.ndarray, ids: np.ndarray | None = None) -> Transition:
         """The transition of the environments `ids` (int [k]; None: all) alone, in k rows."""
         observations, rewards, terminated, _, info = self.pool.step(actions, ids)
-        truncated = info["elapsed_step"] >= self.time_limit
+        truncated = info["elapsed_step"] >= self._time_limit
         return Transition(
             observations.astype(np.float32), rewards.astype(np.float64), terminated, truncated, costs_of(info)
         )

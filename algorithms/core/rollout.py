@@ -13,6 +13,8 @@ from algorithms.core.policies import Policy
 from algorithms.core.task import Transition
 from algorithms.core.vector_env import VectorEnv
 
+SECONDS_BETWEEN_CALLS = 10.0  # of `on_wait`, which anybody who prints a line a minute can build on
+OnWait: TypeAlias = Callable[[], None]
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]  # what is computed of rewards and values, [T, N] or [T, N, K]
 
 
@@ -83,11 +85,14 @@ def collect(
     steps: int | None = None,
     episodes: int | None = None,
     mode: bool = False,
+    on_wait: OnWait = lambda: None,
 ) -> Rollout:
     """Collect `steps` steps, or `episodes` complete episodes, from each environment.
 
     Exactly one of the two is given. `mode` takes the mode action (`Policy.act`) instead of a sampled one. An
     environment that has finished its episodes waits, already reset, for the next rollout: every step taken is counted.
+    So does one whose episode was cut (`VectorEnv.limit_episodes`), since its next one might be as long. `on_wait` is
+    called every ten seconds.
     """
     observations: list[np.ndarray] = []
     actions: list[np.ndarray] = []
@@ -97,6 +102,7 @@ def collect(
     active = None if episodes is None else np.ones(envs.num_envs, bool)
     episodes_left = np.full(envs.num_envs, episodes or 0)
     acting_seconds = stepping_seconds = 0.0
+    call_at = time.perf_counter() + SECONDS_BETWEEN_CALLS
     finished = False
     while not finished:
         began = time.perf_counter()
@@ -108,12 +114,17 @@ def collect(
         transition = envs.step(sent, active)
         stepping_seconds += time.perf_counter() - acted
         acting_seconds += acted - began
+        if acted > call_at:
+            on_wait()
+            call_at = time.perf_counter() + SECONDS_BETWEEN_CALLS
         transitions.append(transition)
         if active is None:
             finished = len(observations) == steps
         else:
             actives.append(active)
             episodes_left = episodes_left - (transition.terminated | transition.truncated)
+            if envs.longest is not None:
+                episodes_left[envs.cut] = 0
             active = episodes_left > 0
             finished = not np.count_nonzero(active)
     *fields, costs, part_rewards = zip(*transitions, strict=True)
@@ -133,6 +144,30 @@ def collect(
         acting_seconds=acting_seconds,
         stepping_seconds=stepping_seconds,
     )
+
+
+def play(
+    envs: VectorEnv,
+    policy: Policy,
+    normalizer: RunningNormalizer,
+    rng: np.random.Generator,
+    episodes: np.ndarray,
+    *,
+    mode: bool = False,
+    on_wait: OnWait = lambda: None,
+) -> None:
+    """Play episodes of which nothing is kept but what `envs` lists: `episodes[i]` (int [N]) in environment i.
+
+    `mode` takes the mode action (`Policy.act`) instead of a sampled one. `on_wait` is called every ten seconds.
+    """
+    call_at = time.perf_counter() + SECONDS_BETWEEN_CALLS
+    while np.count_nonzero(episodes):
+        actions = policy.act(normalizer(envs.observations), rng, envs.action_masks, mode=mode)
+        transition = envs.step(policy.to_environment(actions), episodes > 0)
+        episodes = episodes - (transition.terminated | transition.truncated)
+        if time.perf_counter() > call_at:
+            on_wait()
+            call_at = time.perf_counter() + SECONDS_BETWEEN_CALLS
 
 
 def _stack(rows: Sequence[np.ndarray | None], missing: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | None:

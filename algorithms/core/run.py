@@ -9,7 +9,15 @@ from algorithms.core.vector_env import Episode
 
 EVALUATIONS = ("sampled", "mode")  # with sampled actions (the final score), and with the mode action
 EVALUATION_EPISODES = 20  # of each kind of evaluation; of K variants, the next multiple of K
-PHASES = ("stepping", "acting", "learning", "compiling", "training", "evaluating")  # training holds the four before it
+LONGEST_EPISODE = 100_000  # steps after which an episode of a task without a time limit is cut where it has to end
+PHASES = (
+    "stepping",
+    "acting",
+    "learning",
+    "compiling",
+    "training",
+    "evaluating",
+)  # training holds the four before it; episodes still open at its end are finished in "evaluating"
 
 
 @dataclass
@@ -35,6 +43,9 @@ class Run:
 
     Where that was a number of the task, the run is `stopped_by_task`: it did not learn from the number.
 
+    `open_episodes` are those that were running at the end of the budget and were then finished without learning. Their
+    `step` is `steps_taken`. They belong to the learning curve, and to nothing else.
+
     An algorithm that another library trains has to fill in `episodes`, `evaluation` and `steps_taken`. The other fields
     may be empty: `updates` and `checkpoints` an empty list, `updates_made` 0, `seconds` as they are. Where there are
     rows in `updates`, each has `step` (at its end) and `updates` (how many it is of), whose sum is `updates_made`.
@@ -51,6 +62,7 @@ class Run:
     diverged_at: int | None = None
     diverged_because: str | None = None
     stopped_by_task: bool = False
+    open_episodes: list[Episode] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
 
     @classmethod
@@ -65,3 +77,11 @@ class Run:
         self.stopped_by_task, self.evaluation = True, None
         self.diverged_at = self.steps_taken if at.of else at.step
         self.diverged_because = at.reason
+
+
+@dataclass
+class Trained:
+    """What a training has made and its evaluation needs: the run without an evaluation, and the learner's arrays."""
+
+    run: Run
+    state: dict[str, np.ndarray]

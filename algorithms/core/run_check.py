@@ -42,7 +42,7 @@ def checked_run(run: object, algorithm: Algorithm, task: Task, evaluations: Sequ
     sentence that names the file, the class and the field, unless
 
     - steps, lengths and counts are whole numbers; `steps_taken` is at least 1, and nothing is later than that step
-    - `episodes` are in the order of their steps, and their returns are finite
+    - `episodes` are in the order of their steps, begin before they end, and their returns are finite
     - each kind of evaluation has 20 episodes (of K variants, the next multiple of K) with finite returns
     - rows of `updates` are as `Run` says, and checkpoints have arrays of numbers
     - a run that has diverged, or that its task has stopped, says why, in `diverged_because`, and has no evaluation;
@@ -89,19 +89,26 @@ def _checked(run: Run, task: Task, evaluations: Sequence[str]) -> Run:
         diverged_at=_whole(run.diverged_at, "diverged_at", low=0, high=steps) if diverged else None,
         diverged_because=run.diverged_because,
         stopped_by_task=stopped,
+        open_episodes=[
+            _episode(e, i, steps, finite=True, name="open_episodes")
+            for i, e in enumerate(_items(run.open_episodes, "open_episodes"))
+        ],
         seconds=_seconds(run.seconds),
     )
 
 
-def _episode(episode: Any, i: int, steps: int, *, finite: bool) -> Episode:
-    name = f"episodes[{i}]"
-    if not isinstance(episode, tuple) or len(episode) != len(Episode._fields):
+def _episode(episode: Any, i: int, steps: int, *, finite: bool, name: str = "episodes") -> Episode:
+    """An episode; a tuple without the start has that of a single environment."""
+    name = f"{name}[{i}]"
+    if not isinstance(episode, tuple) or len(episode) not in (len(Episode._fields) - 1, len(Episode._fields)):
         raise _Wrong(f"returned a Run whose {name} is {episode!r}; expected is an Episode: step, return_ and length")
-    step, return_, length = episode
+    step, return_, length, *start = episode
+    step = _whole(step, f"{name}.step", low=1, high=steps)
+    begun = [_whole(x, f"{name}.start", low=0) for x in start]
+    if begun and begun[0] >= step:
+        raise _Wrong(f"returned a Run whose {name}.start is {begun[0]}; expected is less than its step, {step}")
     return Episode(
-        _whole(step, f"{name}.step", low=1, high=steps),
-        _number(return_, f"{name}.return_", finite=finite),
-        _whole(length, f"{name}.length", low=1),
+        step, _number(return_, f"{name}.return_", finite=finite), _whole(length, f"{name}.length", low=1), *begun
     )
 
 

@@ -83,11 +83,19 @@ class Transition(NamedTuple):
     part_rewards: np.ndarray | None = None  # float64 [N, K]; None where the task reports none
 
 
+class Closable(Protocol):
+    """An environment, or several."""
+
+    def close(self) -> None:
+        """Free what they hold."""
+
+
 class Backend(Protocol):
     """N environments that a VectorEnv steps and restarts."""
 
     action_space: Space[Any]
     observation_size: int  # D
+    time_limit: int | None  # steps after which the task truncates an episode; None where it has no limit
 
     @property
     def action_masks(self) -> np.ndarray | None:
@@ -139,6 +147,21 @@ def make_env(task: Task, variant: int = 0) -> gymnasium.Env[Any, Any]:
     if not task.allow_normalised:
         _check_not_normalised(task, env)
     return env
+
+
+def time_limit_of(env: gymnasium.Env[Any, Any]) -> int | None:
+    """The steps after which Gymnasium truncates an episode of `env`; None where it has no time limit."""
+    return None if env.spec is None else env.spec.max_episode_steps
+
+
+def close(environment: Closable) -> None:
+    """Close an environment. Whatever its `close` raises is logged as a warning: its results do not depend on it."""
+    try:
+        environment.close()
+    except Exception as error:  # an environment may raise anything
+        logging.getLogger(__name__).warning(
+            "an environment could not be closed, which changes no result: %s: %s", type(error).__name__, error
+        )
 
 
 def check_variants(task: Task, num_envs: int) -> None:

@@ -10,7 +10,7 @@ from gymnasium.spaces import Box
 from algorithms.core import envpool_backend
 from algorithms.core.interface import place_of
 from algorithms.core.policies import Policy
-from algorithms.core.task import Task, UnsupportedTask, make_env
+from algorithms.core.task import Task, UnsupportedTask, close, make_env
 from algorithms.core.vector_env import GymnasiumBackend, VectorEnv, check_same_spaces
 
 TRIAL_STEPS = 5  # what a wrong interface returns, it returns at the first step; a few cost a millisecond
@@ -21,7 +21,7 @@ def check_task(task: Task) -> None:
     envs = [make_env(task, variant) for variant in range(len(task.variants) or 1)]
     check_same_spaces(task, envs)
     for env in envs:
-        env.close()
+        close(env)
     if task.backend == "envpool":
         envpool_backend.check(task)
 

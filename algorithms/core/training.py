@@ -15,10 +15,17 @@ from algorithms.core.batch import Batch
 from algorithms.core.hooks import Hooks
 from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.policies import Policy
-from algorithms.core.rollout import Rollout, collect
-from algorithms.core.run import EVALUATION_EPISODES, EVALUATIONS, Checkpoint, Evaluation, Run
+from algorithms.core.rollout import OnWait, Rollout, collect, play
+from algorithms.core.run import (
+    EVALUATION_EPISODES,
+    EVALUATIONS,
+    LONGEST_EPISODE,
+    Checkpoint,
+    Evaluation,
+    Run,
+)
 from algorithms.core.task import StoppedByTask, Task
-from algorithms.core.vector_env import VectorEnv
+from algorithms.core.vector_env import Episode, VectorEnv
 
 EVALUATED = {"sampled": "sampled actions", "mode": "the mode action"}  # kinds of evaluation, in words
 RECORDED_ROWS = 200  # rows of the update table at most; each holds the means over an equal share of the budget
@@ -114,7 +121,10 @@ def train(
             raise ValueError(f"checkpoint_fractions has {fraction!r}; a fraction of the budget is a number from 0 to 1")
     use_one_thread()
     seeds = Seeds.of(seed)
+    longest = min(steps, LONGEST_EPISODE)
     envs = VectorEnv(task, algorithm.num_envs, seeds.environments)
+    if algorithm.whole_episodes:
+        envs.limit_episodes(min(math.ceil(steps / algorithm.num_envs), LONGEST_EPISODE))
     learner = make_learner(envs, seeds)
     rng = np.random.default_rng(seeds.acting)
     table = UpdateTable(steps)
@@ -162,11 +172,20 @@ def train(
     seconds["learning"] -= learner.compiling_seconds
     run.compiled = learner.compiled
     run.steps_taken = envs.steps
-    envs.close()
+    began = time.perf_counter()
+    try:
+        if run.diverged_at is None:
+            run.episodes = envs.episodes.copy()  # without those that are finished now
+            run.open_episodes = finish_open_episodes(envs, learner, rng, longest)
+    except StoppedByTask as at:
+        run.stop(at)
+    finally:
+        envs.close()
     if run.diverged_at is None:
-        began = time.perf_counter()
         try:
-            run.evaluation = evaluate(learner, task, seeds.evaluation, evaluations)
+            run.evaluation = evaluate(
+                learner, task, seeds.evaluation, evaluations, num_envs=algorithm.num_envs, longest=longest
+            )
         except StoppedByTask as at:
             run.stop(at)
         seconds["evaluating"] = time.perf_counter() - began
@@ -190,14 +209,48 @@ def check_evaluations(kinds: Sequence[str]) -> None:
             raise ValueError(f"there is no evaluation {kind!r}; valid are: {', '.join(EVALUATIONS)}")
 
 
+def finish_open_episodes(
+    envs: VectorEnv, learner: Learner, rng: np.random.Generator, longest: int, on_wait: OnWait = lambda: None
+) -> list[Episode]:
+    """Finish the episodes that are open, with sampled actions and without learning; returns them as `Run` has them.
+
+    On a task without a time limit an episode is cut after `longest` steps, and at once if it is as long already. Raises
+    StoppedByTask as VectorEnv.step does.
+    """
+    envs.limit_episodes(longest)
+    opened = envs.open_episodes()
+    ended = len(envs.episodes)
+    unfinished = np.zeros(envs.num_envs, int)
+    for i, episode in opened.items():
+        unfinished[i] = envs.longest is None or episode.length < envs.longest
+    try:
+        play(envs, learner.policy, learner.normalizer, rng, unfinished, on_wait=on_wait)
+    except StoppedByTask as at:
+        raise at.within("of the episodes that were open at the end of the training") from None
+    finished = opened | dict(zip(envs.episode_envs[ended:], envs.episodes[ended:], strict=True))
+    return [finished[i]._replace(step=episode.step) for i, episode in opened.items()]
+
+
 def evaluate(
-    learner: Learner, task: Task, seed: np.random.SeedSequence, kinds: Sequence[str] = EVALUATIONS
+    learner: Learner,
+    task: Task,
+    seed: np.random.SeedSequence,
+    kinds: Sequence[str] = EVALUATIONS,
+    *,
+    num_envs: int = EVALUATION_EPISODES,
+    longest: int = LONGEST_EPISODE,
+    on_wait: OnWait = lambda: None,
 ) -> dict[str, Evaluation]:
     """Evaluate a learner on freshly seeded environments: 20 complete episodes of each of `kinds`, by kind.
 
     The kind "sampled" samples actions, "mode" takes the most likely action. The result of one kind is the same with and
     without the other. For a task with K variants, 20 is rounded up to a multiple of K, so that each variant has as many
-    episodes; the i-th return and length are then those of variant i mod K. Raises StoppedByTask as VectorEnv.step does.
+    episodes; the i-th return and length are then those of variant i mod K.
+
+    At most `num_envs` environments are open at once. Each of them plays an equal number of episodes, or one more than
+    others, fixed beforehand: otherwise short episodes would be played more often than long ones. On a task without a
+    time limit an episode is cut after `longest` steps.
+    Raises StoppedByTask as VectorEnv.step does.
     """
     check_evaluations(kinds)
     result = {}
@@ -206,17 +259,24 @@ def evaluate(
             continue
         environments, acting = child.spawn(2)
         variants = len(task.variants) or 1
-        envs = VectorEnv(task, math.ceil(EVALUATION_EPISODES / variants) * variants, environments)
+        count = math.ceil(EVALUATION_EPISODES / variants) * variants
+        together = min(count, max(num_envs, variants) // variants * variants)
+        envs = VectorEnv(task, together, environments)
+        envs.limit_episodes(longest)
+        in_turn = np.array([len(range(i, count, together)) for i in range(together)])
         rng = np.random.default_rng(acting)
         try:
-            collect(envs, learner.policy, learner.normalizer, rng, episodes=1, mode=kind == "mode")
+            play(envs, learner.policy, learner.normalizer, rng, in_turn, mode=kind == "mode", on_wait=on_wait)
         except StoppedByTask as at:
             raise at.within(f"of the evaluation with {EVALUATED[kind]}") from None
         finally:
             envs.close()
         episodes = envs.episodes
-        if task.variants:  # in the order of the environments instead of the order of the ends
-            episodes = [episodes[place] for place in np.argsort(envs.episode_envs)]
+        if task.variants:  # in the order of the environments, turn by turn, instead of the order of the ends
+            of_env = [
+                [e for e, i in zip(episodes, envs.episode_envs, strict=True) if i == env] for env in range(together)
+            ]
+            episodes = [of_env[i % together][i // together] for i in range(count)]
         result[kind] = Evaluation([e.return_ for e in episodes], [e.length for e in episodes])
     return result
 

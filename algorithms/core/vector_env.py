@@ -21,16 +21,31 @@ from algorithms.core.task import (
     Transition,
     UnsupportedTask,
     check_variants,
+    close,
     make_env,
+    time_limit_of,
 )
 
 
-class Episode(NamedTuple):
-    """A finished episode: the step it ended at (counted over all environments), its raw return and its length."""
-
+class _Episode(NamedTuple):
     step: int
     return_: float
     length: int
+    start: int
+
+
+class Episode(_Episode):
+    """An episode: the step it ended at, its raw return, its length, and how many steps were taken before its first.
+
+    `step` and `start` count the steps of all environments; `length` counts the episode's own. Without a `start` it is
+    `step` − `length`, as it is where a single environment is stepped.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, step: int, return_: float, length: int, start: int | None = None) -> "Episode":
+        """As above."""
+        return super().__new__(cls, step, return_, length, max(step - length, 0) if start is None else start)
 
 
 class VectorEnv:
@@ -43,6 +58,7 @@ class VectorEnv:
     `episodes` lists every finished episode in the order of the ends. `episode_envs` and `episode_costs` are as long:
     the index of the environment, and the undiscounted sum of the costs (0 where the task reports none).
     `variants` (int64 [N]) is the variant of each environment: i mod K, and 0 where the task has no variants.
+    `cut` (bool [N]) says in which environments the last step was an episode's last because of `limit_episodes`.
 
     `seed` gives the seeds of the environments, and those of the global generators (`seeding`), which are seeded before
     the environments are made.
@@ -69,6 +85,11 @@ class VectorEnv:
         self.episodes: list[Episode] = []
         self.episode_envs: list[int] = []
         self.episode_costs: list[float] = []
+        self.longest: int | None = None  # see limit_episodes
+        self.cut = np.zeros(num_envs, bool)
+        self._starts = np.zeros(num_envs, np.int64)  # steps of all before each environment's episode
+        self._unstepped = np.ones(num_envs, bool)  # which episodes have no step yet
+        self._unstepped_left = True  # whether there is one
         self._returns = np.zeros(num_envs)
         self._costs = np.zeros(num_envs)
         self._ticks = 0  # calls of step
@@ -78,6 +99,14 @@ class VectorEnv:
     def action_masks(self) -> np.ndarray | None:
         """bool [N, A], True where an action is allowed now; None where the task has never masked."""
         return self.backend.action_masks
+
+    def limit_episodes(self, longest: int | None) -> None:
+        """From now on truncate episodes after `longest` steps (None: never), unless the task has its own time limit."""
+        self.longest = longest if self.backend.time_limit is None else None
+
+    def open_episodes(self) -> dict[int, Episode]:
+        """The episodes that have begun and not ended, by environment, with what they have until now."""
+        return {i: self._episode(i, self.steps) for i in np.flatnonzero(~self._unstepped).tolist()}
 
     def step(self, actions: np.ndarray, active: np.ndarray | None = None) -> Transition:
         """Step the environments where `active` (bool [N]; None: all), with `actions` [N, …] within their bounds.
@@ -111,7 +140,15 @@ class VectorEnv:
             stepped = int(np.count_nonzero(active))
             self._began += ~active
             self.observations = np.where(active[:, None], transition.next_observations, self.observations)
+        if self._unstepped_left:
+            self._begin(active)
         self._ticks += 1
+        if self.longest is not None:
+            too_long = self._ticks - self._began >= self.longest
+            self.cut = too_long & ~(transition.terminated | transition.truncated)
+            if active is not None:
+                self.cut &= active
+            transition = transition._replace(truncated=transition.truncated | self.cut)
         done = transition.terminated | transition.truncated
         if np.count_nonzero(done):
             self._restart(done.nonzero()[0], self._steps_of_each(active))
@@ -143,15 +180,29 @@ class VectorEnv:
             self._stopped = StoppedByTask(self.task.label, int(steps[ids[row]]), what)
         return observations
 
+    def _begin(self, active: np.ndarray | None) -> None:
+        """Note where the episodes begin whose first step is this one."""
+        begins = self._unstepped if active is None else self._unstepped & active
+        if np.count_nonzero(begins):
+            before = np.arange(self.num_envs) if active is None else active.cumsum() - 1
+            self._starts[begins] = (self.steps + before)[begins]
+            self._unstepped &= ~begins
+            self._unstepped_left = bool(np.count_nonzero(self._unstepped))
+
+    def _episode(self, i: int, step: int) -> Episode:
+        """The episode of environment i, with `step` as its end."""
+        return Episode(step, float(self._returns[i]), int(self._ticks - self._began[i]), int(self._starts[i]))
+
     def _restart(self, ended: np.ndarray, steps: np.ndarray) -> None:
         """List the episodes of the environments `ended`; `steps` [N] counts in the order of the environments."""
         for i in ended.tolist():
-            self.episodes.append(Episode(int(steps[i]), float(self._returns[i]), int(self._ticks - self._began[i])))
+            self.episodes.append(self._episode(i, int(steps[i])))
             self.episode_envs.append(i)
             self.episode_costs.append(float(self._costs[i]))
         self.observations = self.observations.copy()  # it may be the transition's, which keeps the true successors
         self.observations[ended] = self._reset(ended, steps)
         self._returns[ended], self._costs[ended], self._began[ended] = 0.0, 0.0, self._ticks
+        self._unstepped[ended] = self._unstepped_left = True
 
 
 class GymnasiumBackend:
@@ -167,6 +218,7 @@ class GymnasiumBackend:
         for env, seed in zip(self.envs, seeds, strict=True):
             seed_spaces(env, np.random.SeedSequence(seed))
         check_same_spaces(task, self.envs)
+        self.time_limit = time_limit_of(self.envs[0])
         self.action_space: Space[Any] = self.envs[0].action_space
         self.parts = action_parts(self.action_space)
         self.observation_space: Space[Any] = self.envs[0].observation_space
@@ -279,7 +331,7 @@ class GymnasiumBackend:
     def close(self) -> None:
         """Close every environment."""
         for env in self.envs:
-            env.close()
+            close(env)
 
     def _is_odd(self, observation: Any) -> bool:
         """Whether an observation of a flat Box has another shape, or none: it would fill its row all the same."""

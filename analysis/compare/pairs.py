@@ -251,7 +251,8 @@ def same_until(a: tuple[Path, dict[str, Any]], b: tuple[Path, dict[str, Any]]) -
     """
     if len({(folder / "episodes.csv").read_bytes() for folder, _ in (a, b)}) == 1:
         return None
-    ours, theirs = (read_episodes(*side).to_numpy() for side in (a, b))
+    # without the start, which earlier versions did not write
+    ours, theirs = (read_episodes(*side)[["step", "return", "length"]].to_numpy() for side in (a, b))
     both = min(len(ours), len(theirs))
     same = ((ours[:both] == theirs[:both]) | (np.isnan(ours[:both]) & np.isnan(theirs[:both]))).all(axis=1)
     if same.all() and len(ours) == len(theirs):

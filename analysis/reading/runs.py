@@ -78,6 +78,8 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
     check_asked("task_settings.", run["task_settings"], {key: task.get(key) for key in keys}, path, asked_by)
     check_asked("", {"steps": run["steps"]}, {"steps": cell["steps"]}, path, asked_by)
     check_choice(run["status"], RUN_STATES, path, "status")
+    for i, episode in enumerate(run.get("open_episodes", [])):
+        check_keys(episode, {"start": int, "return": NUMBER, "length": int}, path, f"open_episodes[{i}]")
     check_keys(run["seconds"], dict.fromkeys(SECONDS, NUMBER), path, "seconds")
     if run["status"] == "diverged":
         check_keys(run, {"diverged_at": NUMBER}, path, "the diverged run")
@@ -123,17 +125,35 @@ def check_task_code(grid: Grid, runs: Iterable[tuple[dict[str, Any], dict[str, A
 
 
 def read_episodes(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
-    """episodes.csv of a run: a row per training episode; step (at its end), return and length in steps.
+    """episodes.csv of a run: a row per training episode; step (at its end), return, length in steps, and start: the
+    steps before its first.
+
+    Earlier versions did not write the start. An episode of one of N environments then began about N times its length
+    before its end, since all of them are stepped in turn, unless they waited for each other.
 
     run: its run.json. Raises ResultsError where rows are missing, or cells are empty in a run that has not diverged.
     """
     path = folder / "episodes.csv"
-    episodes = read_csv(path, EPISODE_COLUMNS)
+    *earlier, start = EPISODE_COLUMNS
+    episodes = read_csv(path, tuple(earlier), further=True)
+    if start not in episodes:
+        num_envs = run["settings"].get("num_envs", 1)
+        episodes[start] = (episodes["step"] - episodes["length"] * num_envs).clip(lower=0)
+    episodes = episodes[list(EPISODE_COLUMNS)]
     if run["status"] == "done" and episodes.isna().any(axis=None):
         raise ResultsError(f"{path}: line {line_of(episodes.isna().any(axis=1))} has an empty cell.")
     if len(episodes) != run["episodes"]:
         raise ResultsError(f"{path}: {len(episodes)} episodes, but run.json counts {run['episodes']}; {AGAIN}.")
     return episodes
+
+
+def open_episodes(run: dict[str, Any]) -> pd.DataFrame:
+    """The episodes that were open when a run's budget ended, as rows of `read_episodes`; they end with the run.
+
+    run: its run.json. There are none in runs of earlier versions, and in those of other libraries.
+    """
+    rows = [episode | {"step": run["steps_taken"]} for episode in run.get("open_episodes", [])]
+    return pd.DataFrame(rows, columns=list(EPISODE_COLUMNS))
 
 
 def read_updates(folder: Path, run: dict[str, Any]) -> pd.DataFrame:

@@ -49,6 +49,38 @@ def bin_means(steps: Floats, values: Floats, grid: Floats) -> tuple[Floats, Inte
     return np.divide(sums, counts, out=np.full(len(grid), np.nan), where=counts > 0), counts
 
 
+def means_while_running(starts: Floats, ends: Floats, values: Floats, grid: Floats) -> tuple[Floats, Integers]:
+    """Mean over the steps in each bin of the values of the episodes that these steps belong to, and how many they are.
+
+    starts, ends: [E] steps of all environments that were taken before an episode's first step and up to its last;
+    values: [E], one per episode; grid: [P] ascending steps. Bin i is (grid[i − 1], grid[i]], and the first one begins
+    after step 0. Where n episodes run at once, each takes every n-th step: with T(x) of slope 1/n, an episode has
+    T(min(end, grid[i])) − T(max(start, grid[i − 1])) steps in bin i. Values that are not finite are not counted.
+    Returns means [P], NaN for a bin in which no episode ran, and the number of episodes [P] that ran in each.
+    """
+    known = np.isfinite(values) & (starts < ends) & (starts < grid[-1])
+    starts, ends, values = starts[known], ends[known], values[known]
+    times, places = np.unique(np.concatenate([starts, ends]), return_inverse=True)
+    changes = np.bincount(places[: len(starts)], minlength=len(times)) - np.bincount(
+        places[len(starts) :], minlength=len(times)
+    )
+    running = np.cumsum(changes)[:-1]  # episodes between one time and the next
+    own = np.divide(np.diff(times), running, out=np.zeros(len(running)), where=running > 0)
+    own_time = np.concatenate([[0.0], np.cumsum(own)])
+    first = np.searchsorted(grid, starts, side="right")
+    spans = np.minimum(np.searchsorted(grid, ends, side="left"), len(grid) - 1) - first + 1  # bins of each episode
+    episode = np.repeat(np.arange(len(starts)), spans)
+    bins = np.arange(len(episode)) - np.repeat(np.cumsum(spans) - spans, spans) + first[episode]
+    if not len(episode):
+        return np.full(len(grid), np.nan), np.zeros(len(grid), int)
+    till = np.interp(np.minimum(ends[episode], grid[bins]), times, own_time)
+    since = np.interp(np.maximum(starts[episode], np.concatenate([[0.0], grid])[bins]), times, own_time)
+    steps = np.bincount(bins, weights=till - since, minlength=len(grid))
+    sums = np.bincount(bins, weights=(till - since) * values[episode], minlength=len(grid))
+    means = np.divide(sums, steps, out=np.full(len(grid), np.nan), where=steps > 0)
+    return means, np.bincount(bins, minlength=len(grid))
+
+
 def carry_forward(values: Floats, before: float = np.nan) -> Floats:
     """Values [P] with each NaN replaced by the last value before it, or by `before` where there is none."""
     last = np.maximum.accumulate(np.where(np.isnan(values), -1, np.arange(len(values))))

@@ -8,10 +8,12 @@ from analysis.statistics.scores import MOVING_AVERAGE
 TERMS = {
     "Return": "The undiscounted sum of an episode’s raw rewards.",
     "Learning curve": (
-        f"Training returns on {CURVE_POINTS} grid points per task, equally spaced up to the step budget. A point is "
-        "the mean return of the episodes that ended since the point before. Where no episode ended, the last value "
-        "is carried forward; before the first episode has ended, the value is the random score. Episodes that ended "
-        f"after the budget are not counted. Figures show the mean of the last {MOVING_AVERAGE} points."
+        f"Training returns on {CURVE_POINTS} grid points per task, equally spaced up to the step budget. An episode "
+        "counts over the steps during which it ran: a point is the mean, over the environment steps since the point "
+        "before, of the returns of the episodes they belong to. Episodes still open at the end of the budget are "
+        "finished without learning and count here alone. Where no episode is known (before a divergence, or in a run "
+        "of another library), the last value is carried forward; before the first episode, it is the random score. "
+        f"Figures show the mean of the last {MOVING_AVERAGE} points."
     ),
     "Final score": (
         "The mean return of a run’s evaluation episodes after training, with sampled actions: this is the policy that "

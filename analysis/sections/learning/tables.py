@@ -1,9 +1,11 @@
 """The tables of learning curves, of sample efficiency, and of the diagnostics of training.
 
-Learning curve: 100 grid points per task, from budget/100 to the budget. A point is the mean return of the training
-episodes that ended in the bin before the point. An empty bin has the value of the bin before it. Before the first
-episode has ended, the curve is the task's random score, because an average over the budget needs a value at every
-point. Episodes that ended after the budget are not counted.
+Learning curve: 100 grid points per task, from budget/100 to the budget. A training episode counts over the steps during
+which it ran: a point is the mean, over the environment steps in the bin before it, of the returns of the episodes to
+which these steps belong. So long, good episodes are not late. Episodes that were open at the end of the budget have
+been finished without learning, and count here alone. Every step of a run that ended normally belongs to an episode.
+Where none is known (before a divergence, in runs of earlier versions and of other libraries), a bin has the value of
+the bin before it, and the random score where there is none: an average over the budget needs a value at every point.
 
 Diverged run: from the step at which a run diverged, its curve is the random score, and so is its final score
 (normalised: 0).
@@ -14,7 +16,7 @@ import pandas as pd
 
 from analysis.reading.grid import Grid
 from analysis.reading.jobs import Run, key
-from analysis.reading.runs import read_episodes, read_updates
+from analysis.reading.runs import open_episodes, read_episodes, read_updates
 from analysis.reading.tables import stack
 from analysis.statistics import scores as statistics
 
@@ -27,8 +29,9 @@ def curves(grid: Grid, runs: list[Run]) -> pd.DataFrame:
     for cell, run in runs:
         task = grid.tasks[cell["task"]]
         steps = statistics.step_grid(cell["steps"], CURVE_POINTS)
-        episodes = read_episodes(grid.folder / cell["directory"], run)
-        means, counts = statistics.bin_means(episodes["step"].to_numpy(), episodes["return"].to_numpy(), steps)
+        episodes = pd.concat([read_episodes(grid.folder / cell["directory"], run), open_episodes(run)])
+        starts, ends, returns = (episodes[name].to_numpy(dtype=float) for name in ("start", "step", "return"))
+        means, counts = statistics.means_while_running(starts, ends, returns, steps)
         curve = statistics.carry_forward(means, before=task["random_score"])
         if run["status"] == "diverged":
             curve = np.where(steps >= run["diverged_at"], task["random_score"], curve)
