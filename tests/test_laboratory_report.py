@@ -64,6 +64,18 @@ def one(tmp_path):
     return folder, folder / asked["directory"]
 
 
+def test_the_page_says_the_one_discount_of_every_task(made):
+    folder, table, page = made
+    assert "All estimators have one discount γ, that of the run whose critic they use: 0.99 (" in page
+    grid = read_grid(folder)
+    assert laboratory_findings.settings_text(grid, table).count("γ") == 1
+    of_hopper = table.assign(gamma=np.where(table["task"] == "Hopper-v5", 0.98, table["gamma"]))
+    said = laboratory_findings.settings_text(grid, of_hopper)
+    assert re.search(r"0\.99 \(CartPole-v1, \S+\) and 0\.98 \(Hopper-v5\)\.", said)
+    earlier = table.assign(gamma=np.where(table["algorithm"] == "ppo", 0.98, table["gamma"]))
+    assert laboratory_findings.settings_text(grid, earlier) == ""
+
+
 def pick(table: pd.DataFrame, **keys) -> pd.Series:
     """The one row with these values."""
     for column, value in keys.items():

@@ -82,7 +82,8 @@ HOW = {
     ),
     "Gradients": (
         "They are measured at frozen policies and averaged over the policies of a task, then over tasks; ratios are "
-        "averaged as logarithms. Settings are the untuned ones. The intervals of the two sides are combined as if they "
+        "averaged as logarithms. Settings are the untuned ones, and all have one discount. The intervals of the two "
+        "sides are combined as if they "
         "were independent. Both sides come from the same batches, so the interval is rather too wide. The section "
         "“Gradient laboratory” says how each quantity is measured."
     ),

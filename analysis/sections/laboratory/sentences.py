@@ -31,9 +31,10 @@ MEASURED = (
     "drawn from it, the same batches for all algorithms. Each algorithm’s own code computes its gradient from every "
     "batch. Nothing is learned meanwhile, so the estimator alone makes the difference."
 )
-UNTUNED = (
-    " Settings here are the untuned ones, with the same discount for all algorithms. Entries of the grid that are "
-    "then the same algorithm are measured once."
+UNTUNED = " Settings here, except for the discount, are the untuned ones."
+ONE_DISCOUNT = (
+    " All estimators have one discount γ, that of the run whose critic they use: {}. Entries of the grid that are then "
+    "the same algorithm are measured once."
 )
 LEFT_OUT = (
     "A probe measures policy gradients whose only critic is V(s). It leaves out an algorithm that has other critics "
@@ -47,7 +48,7 @@ QUANTITIES = {
     ),
     "Bias": (
         "How far the mean over infinitely many batches lies from the true gradient, as a share of that gradient’s "
-        "length. More episodes do not remove it."
+        "length. More batches do not remove it."
     ),
     "Direction": (
         "The cosine of the angle between one batch’s gradient and the true one: 1 is the right direction, 0 is a "
@@ -86,7 +87,7 @@ def page(grid: Grid, gradients: pd.DataFrame, critics: pd.DataFrame) -> dict[str
     return {
         "nothing": "",
         "about": ABOUT,
-        "measured": f"{MEASURED} {policies_text(grid)}{UNTUNED if grid.studies else ''}{unmeasured(grid, gradients)}",
+        "measured": f"{MEASURED} {policies_text(grid)}{settings_text(grid, gradients)}{unmeasured(grid, gradients)}",
         "quantities": QUANTITIES,
         "in_numbers": f"{ledger_sentence(grid, gradients)} {IN_NUMBERS.format(batches_text(gradients))}",
         "said": [said for said in sentences(grid, gradients) if said.sentences],
@@ -97,6 +98,14 @@ def page(grid: Grid, gradients: pd.DataFrame, critics: pd.DataFrame) -> dict[str
         "fewest": FEWEST_BATCHES,
         "batch_resamples": BATCH_RESAMPLES,
     }
+
+
+def settings_text(grid: Grid, gradients: pd.DataFrame) -> str:
+    """With which settings the estimators are measured: those before tuning, and the discount of each probe's run."""
+    several = (gradients.groupby(PROBE)["gamma"].nunique() > 1).any()  # as in results of earlier versions
+    tasks = {gamma: of["task"].unique() for gamma, of in gradients.groupby("gamma", sort=False)}
+    discounts = [f"{gamma:g} ({', '.join(map(short_name, of))})" for gamma, of in tasks.items()]
+    return (UNTUNED if grid.studies else "") + ("" if several else ONE_DISCOUNT.format(enumerate_text(discounts)))
 
 
 def unmeasured(grid: Grid, gradients: pd.DataFrame) -> str:
@@ -299,8 +308,7 @@ def exact_sentences(grid: Grid, table: pd.DataFrame) -> list[str]:
         for expected, words in (("unbiased", "without"), ("biased", "with")):
             of = here[here["expected"] == expected]
             if len(of):
-                seen = of["verdict"].value_counts()
-                names = {"unbiased": "unbiased", "biased": "biased", "undecided": "undecided"}
+                seen, names = of["verdict"].value_counts(), {n: n for n in ("unbiased", "biased", "undecided")}
                 if expected == "biased":
                     names |= {"unbiased": f"with less bias than {percents(UNBIASED_WITHIN)}, too little to be seen"}
                 counts = enumerate_text(f"{seen[verdict]} {text}" for verdict, text in names.items() if verdict in seen)
@@ -329,7 +337,7 @@ def contradictions(grid: Grid, gradients: pd.DataFrame) -> list[str]:
     against = (table["expected"] == "unbiased") & (table["verdict"] == "biased")  # a bias may be too small to be seen
     said += [
         f"{where(row)}: {estimator_title(grid, row)} is {bias_text(row.to_frame().T)}, where theory says that it is "
-        f"unbiased{'' if row['exact'] else ' but for a loss that is a mean over the steps of few episodes'}."
+        "unbiased."
         for _, row in table[against].iterrows()
     ]
     gae = table[(table["kind"] == "gae") & table["ratio"].notna()]

@@ -1,10 +1,10 @@
 """results/<grid>/probes → the tables of the gradient laboratory.
 
-At the frozen policy of a probe, every estimator was computed on the same batches. Each estimator is compared at its own
-discount: its variance with the variance of REINFORCE's Σ_t G_t ∇log π, and its expectation with that of an unbiased
-reference. Where an algorithm normalises advantages within a batch, its gradient has another scale in every batch. For
-normalised advantages only measures that do not depend on scale are given (cosines and the signal-to-noise ratio);
-variance and bias are those of the algorithm's raw advantages.
+At the frozen policy of a probe, every estimator was computed on the same batches, and at the same discount. Its
+variance is compared with the variance of REINFORCE's Σ_t G_t ∇log π, and its expectation with that of an unbiased
+reference. Where an algorithm normalises advantages within a batch, its gradient has another scale in every batch, as in
+training. For normalised advantages only measures that do not depend on a common scale are given (cosines and the
+signal-to-noise ratio); variance and bias are those of the algorithm's raw advantages.
 """
 
 from collections.abc import Iterable
@@ -102,7 +102,7 @@ def weights(n: int) -> np.ndarray:
 
 
 def of_any_scale(gram, cross, reference_gram, pool_gram, variance: Estimate) -> dict[str, Estimate]:
-    """The measures that do not change when each batch's gradient is multiplied by a positive factor.
+    """The measures that do not change when the gradients of all batches are multiplied by one positive factor.
 
     `gram` [n, n] has the inner products of an estimator's gradients of n batches with each other, `cross` [n, n] those
     with the reference's gradients, `reference_gram` [n, n] those of the reference with each other. `pool_gram` [m, m]
