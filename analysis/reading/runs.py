@@ -70,8 +70,8 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
     check_asked("", {"steps": run["steps"]}, {"steps": cell["steps"]}, path, asked_by)
     check_choice(run["status"], RUN_STATES, path, "status")
     check_keys(run["seconds"], dict.fromkeys(SECONDS, NUMBER), path, "seconds")
-    if run["status"] == "diverged":
-        check_keys(run, {"diverged_at": NUMBER}, path, "the diverged run")
+    if run["status"] != "done":
+        check_keys(run, {"diverged_at": NUMBER}, path, f"the run, which is {run['status']},")
     else:
         check_keys(run["evaluation"], dict.fromkeys(EVALUATIONS, dict), path, "evaluation")
         for kind, evaluation in run["evaluation"].items():
@@ -116,15 +116,19 @@ def check_task_code(grid: Grid, runs: Iterable[tuple[dict[str, Any], dict[str, A
 def read_episodes(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
     """episodes.csv of a run: a row per training episode; step (at its end), return and length in steps.
 
-    run: its run.json. Raises ResultsError where rows are missing, or cells are empty in a run that has not diverged.
+    run: its run.json. Of a run that is not done, episodes whose return is not finite are left out. Raises ResultsError
+    where rows are missing, or where a run that is done has an empty cell or an infinite return.
     """
     path = folder / "episodes.csv"
     episodes = read_csv(path, EPISODE_COLUMNS)
     if run["status"] == "done" and episodes.isna().any(axis=None):
         raise ResultsError(f"{path}: line {line_of(episodes.isna().any(axis=1))} has an empty cell.")
+    finite = np.isfinite(episodes["return"])
+    if run["status"] == "done" and not finite.all():
+        raise ResultsError(f"{path}: line {line_of(~finite)} has a return that is infinite; {AGAIN}.")
     if len(episodes) != run["episodes"]:
         raise ResultsError(f"{path}: {len(episodes)} episodes, but run.json counts {run['episodes']}; {AGAIN}.")
-    return episodes
+    return episodes[finite]
 
 
 def read_updates(folder: Path, run: dict[str, Any]) -> pd.DataFrame:

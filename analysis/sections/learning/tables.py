@@ -5,8 +5,8 @@ episodes that ended in the bin before the point. An empty bin has the value of t
 episode has ended, the curve is the task's random score, because an average over the budget needs a value at every
 point. Episodes that ended after the budget are not counted.
 
-Diverged run: from the step at which a run diverged, its curve is the random score, and so is its final score
-(normalised: 0).
+Diverged run: from the step at which a run diverged, or at which its task stopped it, its curve is the random score, and
+so is its final score (normalised: 0).
 """
 
 import numpy as np
@@ -30,7 +30,7 @@ def curves(grid: Grid, runs: list[Run]) -> pd.DataFrame:
         episodes = read_episodes(grid.folder / cell["directory"], run)
         means, counts = statistics.bin_means(episodes["step"].to_numpy(), episodes["return"].to_numpy(), steps)
         curve = statistics.carry_forward(means, before=task["random_score"])
-        if run["status"] == "diverged":
+        if run["status"] != "done":
             curve = np.where(steps >= run["diverged_at"], task["random_score"], curve)
         columns = {
             "step": steps,
@@ -95,7 +95,7 @@ def diagnostics(grid: Grid, runs: list[Run]) -> pd.DataFrame:
 
     A point is the mean over the updates in the bin before it; an empty bin has the value of the bin before. Scalars
     that only some algorithms record have further columns, empty for all other algorithms. There are no rows for points
-    before the first update of a run, or from its divergence on.
+    before the first update of a run, or from its divergence, or stop, on.
     """
     tables = []
     for cell, run in runs:
@@ -108,7 +108,7 @@ def diagnostics(grid: Grid, runs: list[Run]) -> pd.DataFrame:
             for name in updates.columns.drop(["step", "updates"])
         }
         table = pd.DataFrame({**key(cell), "step": steps, **columns}).dropna(subset=list(columns), how="all")
-        if run["status"] == "diverged":
+        if run["status"] != "done":
             table = table[table["step"] < run["diverged_at"]]
         tables.append(table)
     return stack(tables, "diagnostics")
