@@ -6,6 +6,7 @@ import pandas as pd
 
 from analysis.reading.grid import Grid
 from analysis.words import enumerate_text
+from experiments.schema import STOPPED
 
 MARK = "†"  # stands behind averages over fewer runs than were asked for
 JOBS = {
@@ -41,12 +42,16 @@ def without_jobs(grid: Grid, jobs: pd.DataFrame, kind: str, exact: bool | None =
 
 
 def unfinished(ledger: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a ledger that have no result: failed or missing."""
-    return ledger[ledger["state"].isin(["failed", "missing"])]
+    """The rows of a ledger that have no result: failed or missing; of probes also those that their task stopped.
+
+    A run that its task stopped has one: the random score.
+    """
+    probes = ledger["kind"] == "probe" if "kind" in ledger else False
+    return ledger[ledger["state"].isin(["failed", "missing"]) | (probes & (ledger["state"] == STOPPED))]
 
 
 def finished(ledger: pd.DataFrame) -> int:
-    """How many cells of the ledger have a result, be it that the run diverged."""
+    """How many cells of the ledger have a result, be it that the run diverged or was stopped."""
     return len(ledger) - len(unfinished(ledger))
 
 

@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     while True:
         status = read_status(options.results, time.time())
         if options.json:
-            print(json.dumps(as_json(status), ensure_ascii=False), flush=True)
+            print(json.dumps(as_json(status), ensure_ascii=False, allow_nan=False), flush=True)
         else:
             print((CLEAR if options.watch and sys.stdout.isatty() else "") + as_text(status), flush=True)
         if options.watch is None or all(job.state == "done" for job in status.jobs):

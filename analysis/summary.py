@@ -7,7 +7,8 @@ An estimate `x` has its 95 % interval in `x_low` and `x_high`; where the row is 
     grid           name, description, grid_file, seeds; tasks: each with its budget `steps`, the constants of its
                    normalised score (random_score, reference_score), threshold (null: none) and preprocessing;
                    algorithms: each with title, equation, summary
-    completeness   how many runs were requested, and are done, diverged, failed, missing; cells: those that are not done
+    completeness   how many runs were requested, and are done, diverged, stopped by their task, failed, missing; cells:
+                   those that are not done
     claims         verdict on each; comparisons: metric, effect with interval, what was claimed (claimed_low to
                    claimed_high, null: without end), n_first and n_second runs or frozen policies (of as many as
                    asked), verdict, reason; of equality the effect that is furthest off; by_task: the same on each task

@@ -227,7 +227,7 @@ def runs(grid: Grid, records: Records) -> Check:
     check = asked_for("runs", grid, grid.cells, "run.json", read_whole_run, records)
     found = dict(records)
     states = Counter(run["status"] for run in found.values())
-    if "diverged" in states:
+    if set(states) - {"done"}:
         check.line += f"; {', '.join(f'{states[state]:,} {state}' for state in STATES if state in states)}"
     episodes = {
         path: tuple(len(evaluation["returns"]) for evaluation in run["evaluation"].values())
@@ -276,8 +276,8 @@ def read_whole_run(grid: Grid, cell: Record) -> Record | None:
     if not path.exists():
         return None
     run = read_run(grid, cell)
-    if run["status"] == "diverged" and run["evaluation"] is not None:
-        raise ResultsError(f"{path}: diverged, but it has an evaluation; {remedy(path)}.")
+    if run["status"] != "done" and run["evaluation"] is not None:
+        raise ResultsError(f"{path}: {run['status']}, but it has an evaluation; {remedy(path)}.")
     for kind, evaluation in (run["evaluation"] or {}).items():
         check_keys(evaluation, {"lengths": list}, path, f"evaluation.{kind}")
         returns, lengths = len(evaluation["returns"]), len(evaluation["lengths"])

@@ -314,7 +314,7 @@ def main() -> None:
     except CannotRun as reason:
         print(f"error: {reason}", file=sys.stderr)
         sys.exit(2)
-    Path("run.json").write_text(json.dumps(record), encoding="utf-8")
+    Path("run.json").write_text(json.dumps(record, allow_nan=False), encoding="utf-8")
 
 
 if __name__ == "__main__":

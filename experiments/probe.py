@@ -23,7 +23,7 @@ from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.on_policy import InvalidCheckpoint, Learner
 from algorithms.core.policies import Policy
 from algorithms.core.policy_gradient import PolicyGradient
-from algorithms.core.task import Task
+from algorithms.core.task import StoppedByTask, Task
 from algorithms.core.training import use_one_thread
 from algorithms.core.vector_env import VectorEnv
 from experiments import exact
@@ -48,7 +48,7 @@ from experiments.gradients import (
 from experiments.grid import load_grid
 from experiments.process import age, end_at_once, peak_memory_mb, time_limit
 from experiments.record import check_folder, provenance, whole_folder, write_record
-from experiments.schema import PROBE_FILES, SCHEMA, WRITTEN_TO
+from experiments.schema import PROBE_FILES, SCHEMA, STOPPED, WRITTEN_TO
 from experiments.sources import ROOT
 
 # Settings that size the networks, and the discount of the critic. They are read from the run, since a study may have
@@ -80,16 +80,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_folder(options.output, PROBE_FILES, "probe")
     use_one_thread()
     clock = Clock(start_up=age())
-    frozen = initialised(probe) if probe.exact else trained(grid, probe, options.run)
-    with time_limit(grid.limit(probe.task), grid.path):
-        record, products = measure(grid, probe, frozen, clock)
+    try:
+        frozen = initialised(probe) if probe.exact else trained(grid, probe, options.run)
+        with time_limit(grid.limit(probe.task), grid.path):
+            record, products = measure(grid, probe, frozen, clock)
+    except StoppedByTask as at:
+        record, products = without_result(grid, probe, at), {}
     determinants.check_code(code)
     with whole_folder(options.output) as unfinished:
         np.savez(unfinished / "grams.npz", **products)
         cost = {"seconds": clock.seconds(), "peak_memory_mb": round(peak_memory_mb(), 1)}
         made_by = {"code": code.name} | provenance(ROOT)
         write_record(unfinished / "probe.json", record | made_by | cost, ["grams.npz"])
-    print(f"{record['steps']:,} steps; seconds: {clock}{WRITTEN_TO}{options.output}")
+    done = f"{STOPPED}: {record['reason']}" if "reason" in record else f"{record['steps']:,} steps"
+    print(f"{done}; seconds: {clock}{WRITTEN_TO}{options.output}")
 
 
 class Clock:
@@ -127,8 +131,11 @@ class Frozen:
     gamma: float  # the discount of the run, so of its critic; at it, every estimator is measured
 
     def draw(self, episodes: int, seed: np.random.SeedSequence) -> Episodes:
-        """Draw that many complete episodes with the policy's sampled actions."""
-        return draw_episodes(self.task, self.policy, self.normalizer, self.scale_rewards, episodes, seed)
+        """Draw that many complete episodes with the policy's sampled actions. Raises StoppedByTask."""
+        try:
+            return draw_episodes(self.task, self.policy, self.normalizer, self.scale_rewards, episodes, seed)
+        except StoppedByTask as at:
+            raise at.within("of the probe's episodes") from None
 
 
 def initialised(probe: Probe) -> Frozen:
@@ -172,7 +179,8 @@ def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int, dict[str, Any]]
     """The file and the step of a run's checkpoint at the probe's fraction, and those of its settings in OF_THE_RUN.
 
     Raises InvalidCheckpoint, with a sentence, where the folder `run` holds no record of a run, the run of another cell,
-    or no checkpoint at the probe's fraction, or where its record names a file outside the folder.
+    or no checkpoint at the probe's fraction, or where its record names a file outside the folder. Raises StoppedByTask
+    where there is no such checkpoint because the task had stopped the run before it.
     """
     try:
         record = json.loads((run / "run.json").read_text(encoding="utf-8"))
@@ -186,12 +194,30 @@ def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int, dict[str, Any]]
         raise InvalidCheckpoint(f"{run} is the run of {cell[0]} on {cell[1]} with seed {cell[2]}, not of {wanted}")
     if probe.fraction not in checkpoints:
         known = ", ".join(f"{fraction:g}" for fraction in checkpoints) or "none"
+        if record.get("status") == STOPPED:
+            raise StoppedByTask(probe.task, record["diverged_at"], "a number that is not finite", "of the source's run")
         reason = f"; it diverged at step {record['diverged_at']:,}" if record.get("status") == "diverged" else ""
         raise InvalidCheckpoint(f"{run} has no checkpoint at {probe.fraction:g} of its budget (it has {known}){reason}")
     path, step = checkpoints[probe.fraction]
     if not path.resolve().is_relative_to(run.resolve()):
         raise InvalidCheckpoint(f"{run / 'run.json'}: the checkpoint {path} is not in {run}; it is not read")
     return path, step, settings
+
+
+def without_result(grid: Grid, probe: Probe, at: StoppedByTask) -> dict[str, Any]:
+    """The content of `probe.json`, without the provenance, where the task stopped the probe."""
+    return {
+        "schema": SCHEMA,
+        "status": STOPPED,
+        "reason": at.reason,
+        "probe": {"grid": grid.name, "task": probe.task, "source": probe.source, "seed": probe.seed}
+        | {"fraction": probe.fraction, "step": at.step},
+        "exact": probe.exact,
+        "batch_size": probe.batch_size,
+        "episodes": {},
+        **{name: [] for name in ("sizes", "estimators", "references", "critics")},
+        "steps": at.step,
+    }
 
 
 def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dict[str, Any], Products]:

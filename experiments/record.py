@@ -25,7 +25,7 @@ import numpy as np
 
 from algorithms.core.run import Checkpoint, Run
 from experiments.process import peak_memory_mb
-from experiments.schema import CHECKPOINTS, EPISODE_COLUMNS, NO_DIGEST, RUN_FILES, STOPPED, UPDATE_COLUMNS
+from experiments.schema import CHECKPOINTS, EPISODE_COLUMNS, NO_DIGEST, RUN_FILES, UPDATE_COLUMNS
 
 PACKAGES = ("policy-gradient-ladder", "torch", "numpy", "gymnasium", "mujoco")
 OPTIONAL_PACKAGES = ("envpool",)  # recorded where they are installed
@@ -133,16 +133,11 @@ def checkpoint_file(checkpoint: Checkpoint) -> str:
     return f"{CHECKPOINTS}/{checkpoint.step}.npz"
 
 
-def status_of(run: Run) -> str:
-    """The state of a run, one of RUN_STATES."""
-    return STOPPED if run.stopped_by_task else "done" if run.diverged_at is None else "diverged"
-
-
 def outcome(run: Run) -> dict[str, Any]:
     """The results of a run as they stand in `run.json`."""
     loop_seconds = run.seconds["training"] - run.seconds["compiling"]
     return {
-        "status": status_of(run),
+        "status": run.status,
         "diverged_at": run.diverged_at,
         "diverged_because": run.diverged_because,
         "compiled": run.compiled,

@@ -34,16 +34,7 @@ from experiments.parameters import distribution, parameter, to_parameters, to_se
 from experiments.process import age, end_at_once, time_limit
 from experiments.progress import Progress
 from experiments.pruning import make_pruner
-from experiments.record import (
-    PACKAGES,
-    check_writable,
-    csv_text,
-    provenance,
-    status_of,
-    write_json,
-    write_record,
-    write_whole,
-)
+from experiments.record import PACKAGES, check_writable, csv_text, provenance, write_json, write_record, write_whole
 from experiments.schema import (
     BEST,
     JOURNAL,
@@ -265,8 +256,7 @@ class Worker:
         scored = run.evaluation is not None
         score = float(np.mean(run.evaluation["sampled"].returns)) if scored else of_grid.random_score
         seconds = round(time.perf_counter() - began, 3)
-        status = status_of(run)
-        return Part(task, seed, status, score, of_grid.normalized(score), run.steps_taken, seconds)
+        return Part(task, seed, run.status, score, of_grid.normalized(score), run.steps_taken, seconds)
 
     def compare_on_fresh_seeds(self) -> None:
         """Train and score the winner and the untuned settings with seeds that no trial has seen."""

@@ -65,6 +65,11 @@ class Run:
     open_episodes: list[Episode] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
 
+    @property
+    def status(self) -> str:
+        """How the run ended, as `status` in its record: done, diverged, or stopped by its task."""
+        return "stopped by its task" if self.stopped_by_task else "done" if self.diverged_at is None else "diverged"
+
     @classmethod
     def stopped(cls, at: StoppedByTask) -> "Run":
         """The run of which nothing is known but that its task stopped it."""

@@ -82,7 +82,7 @@ class ScorePair:
     algorithm: str
     n_a: int
     n_b: int
-    diverged_a: int
+    diverged_a: int  # runs scored as the random policy: diverged, or stopped by their task
     diverged_b: int
     a: float
     b: float
@@ -311,7 +311,7 @@ def score_pairs(
         shown = RANKED[measure] if name == ALL_TASKS else measure
         means = [statistics.mean_over_tasks([side[shown][task] for task in tasks]) for side in (a, b)]
         n = [sum(len(side[shown][task]) for task in tasks) for side in (a, b)]
-        diverged = [sum((side["status"][task] == "diverged").sum() for task in tasks) for side in (a, b)]
+        diverged = [sum((side["status"][task] != "done").sum() for task in tasks) for side in (a, b)]
         known = name not in same
         pairs.append(
             ScorePair(

@@ -22,6 +22,7 @@ from analysis.compare.pairs import (
 from analysis.reading.jobs import STATES
 from analysis.sections.ranking.tables import ALL_TASKS
 from analysis.words import count, enumerate_text, fixed, interval, number, p_text, plural, setting_text
+from experiments.schema import RUN_STATES, STOPPED
 
 WIDTH = 100  # columns of the text
 NAMED = 8  # names in a list; of the others only the number is said
@@ -95,7 +96,7 @@ def folders_text(folders: dict[str, dict[str, Any]], titles: dict[str, str]) -> 
     """Both folders with their grids and numbers of runs, and the cells without a run."""
     said = []
     for letter, folder in folders.items():
-        present = folder["done"] + folder["diverged"]
+        present = sum(folder[state] for state in RUN_STATES)
         other = ", ".join(f"{count(folder[state])} {state}" for state in STATES[1:] if folder[state])
         runs = f"{count(present)} of {plural(folder['requested'], 'run')}{f' ({other})' if other else ''}"
         said.append(bullet(f"{letter}: `{folder['folder']}`, grid {folder['grid']}, {runs}"))
@@ -267,7 +268,9 @@ def scores_notes(found: Comparison, shown: list[ScorePair], identical: int) -> l
             f"{found.titles[p.algorithm]} on {p.task} ({p.diverged_a} of {p.n_a} in a, {p.diverged_b} of {p.n_b} in b)"
             for p in diverged
         )
-        notes.append(f"Diverged runs, which are scored as the random policy: {counts}.")
+        stopped = any(folder[STOPPED] for folder in found.folders.values())
+        also = " Runs that were stopped by their task count among them." if stopped else ""
+        notes.append(f"Diverged runs, which are scored as the random policy: {counts}.{also}")
     if any(pair.asked for pair in shown):
         notes.append("† a and b ask for different things: see above.")
     scales = dict.fromkeys(change.name for change in found.changes if change.kind == "task" and change.key in SCALE)

@@ -31,14 +31,14 @@ def state_without_result(grid: Grid, directory: str) -> str:
 
 
 def read_jobs(grid: Grid) -> list[Job]:
-    """Every study and probe that the grid asks for, with its state: done, failed or missing. The record of one that is
-    not done is empty. Raises ResultsError.
+    """Every study and probe that the grid asks for, with its state: done, stopped by its task (a probe), failed or
+    missing. The record of one that failed or is missing is empty. Raises ResultsError.
     """
     jobs = []
     for kind, asked, keys in (("study", grid.studies, STUDY_FILE_KEYS), ("probe", grid.probes, PROBE_FILE_KEYS)):
         for directory in [entry["directory"] for entry in asked]:
             record = read_record_if_there(grid.folder / directory / f"{kind}.json", keys)
-            state = "done" if record is not None else state_without_result(grid, directory)
+            state = state_without_result(grid, directory) if record is None else record.get("status", "done")
             jobs.append((kind, directory, state, record or {}))
     return jobs
 

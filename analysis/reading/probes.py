@@ -11,6 +11,7 @@ import numpy as np
 
 from analysis.reading.checks import NUMBER, ResultsError, check_keys, check_named, read_record_if_there
 from analysis.reading.grid import Grid
+from experiments.schema import STOPPED
 
 PROBE = ["task", "source", "seed", "fraction"]  # the keys of a probe in grid.json, and its columns in tables
 PROBE_FILE_KEYS = {
@@ -48,10 +49,18 @@ CRITIC_KEYS = {
 
 @dataclass(frozen=True)
 class Probe:
-    """What `experiments.probe` wrote: `about`, which is probe.json, and Gram matrices by name, float [n, n] each."""
+    """What `experiments.probe` wrote: `about`, which is probe.json, and Gram matrices by name, float [n, n] each.
+
+    A probe that its task stopped has no matrices.
+    """
 
     about: dict[str, Any]
     grams: dict[str, np.ndarray]
+
+
+def stopped(about: dict[str, Any]) -> bool:
+    """Whether a probe has no result because its task gave a number that is not finite."""
+    return about.get("status") == STOPPED
 
 
 def read_probe(grid: Grid, asked: dict[str, Any]) -> Probe | None:
@@ -67,6 +76,8 @@ def read_probe(grid: Grid, asked: dict[str, Any]) -> Probe | None:
             raise ResultsError(
                 f"{path}: {key} is {found.get(key)!r}, the grid has {asked[key]!r} there; probe it again."
             )
+    if stopped(about):
+        return Probe(about, {})
     check_keys(about["episodes"], {"mean_length": NUMBER}, path, "episodes")
     for index, critic in enumerate(about["critics"]):
         check_keys(critic, CRITIC_KEYS, path, f"critics[{index}]")

@@ -81,8 +81,8 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
     for i, episode in enumerate(run.get("open_episodes", [])):
         check_keys(episode, {"start": int, "return": NUMBER, "length": int}, path, f"open_episodes[{i}]")
     check_keys(run["seconds"], dict.fromkeys(SECONDS, NUMBER), path, "seconds")
-    if run["status"] == "diverged":
-        check_keys(run, {"diverged_at": NUMBER}, path, "the diverged run")
+    if run["status"] != "done":
+        check_keys(run, {"diverged_at": NUMBER}, path, f"the run, which is {run['status']},")
     else:
         check_keys(run["evaluation"], dict.fromkeys(EVALUATIONS, dict), path, "evaluation")
         for kind, evaluation in run["evaluation"].items():
@@ -131,7 +131,8 @@ def read_episodes(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
     Earlier versions did not write the start. An episode of one of N environments then began about N times its length
     before its end, since all of them are stepped in turn, unless they waited for each other.
 
-    run: its run.json. Raises ResultsError where rows are missing, or cells are empty in a run that has not diverged.
+    run: its run.json. Of a run that is not done, episodes whose return is not finite are left out. Raises ResultsError
+    where rows are missing, or where a run that is done has an empty cell or an infinite return.
     """
     path = folder / "episodes.csv"
     *earlier, start = EPISODE_COLUMNS
@@ -142,9 +143,12 @@ def read_episodes(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
     episodes = episodes[list(EPISODE_COLUMNS)]
     if run["status"] == "done" and episodes.isna().any(axis=None):
         raise ResultsError(f"{path}: line {line_of(episodes.isna().any(axis=1))} has an empty cell.")
+    finite = np.isfinite(episodes["return"])
+    if run["status"] == "done" and not finite.all():
+        raise ResultsError(f"{path}: line {line_of(~finite)} has a return that is infinite; {AGAIN}.")
     if len(episodes) != run["episodes"]:
         raise ResultsError(f"{path}: {len(episodes)} episodes, but run.json counts {run['episodes']}; {AGAIN}.")
-    return episodes
+    return episodes[finite]
 
 
 def open_episodes(run: dict[str, Any]) -> pd.DataFrame:

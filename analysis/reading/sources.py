@@ -5,7 +5,7 @@ from typing import Any
 from analysis.reading.benchmark import Benchmark, read_benchmark
 from analysis.reading.grid import Grid
 from analysis.reading.jobs import Job, Run, State, read_jobs, state_of
-from analysis.reading.probes import Probe, read_probe
+from analysis.reading.probes import Probe, read_probe, stopped
 from analysis.reading.runs import check_task_code
 from analysis.reading.studies import Study, read_study
 
@@ -36,7 +36,7 @@ def studies(grid: Grid) -> list[tuple[dict[str, Any], Study]]:
 def probes(grid: Grid) -> list[tuple[dict[str, Any], Probe]]:
     """Every probe that has a result, behind what the grid asks of it."""
     read = [(asked, read_probe(grid, asked)) for asked in grid.probes]
-    return [(asked, probe) for asked, probe in read if probe is not None]
+    return [(asked, probe) for asked, probe in read if probe is not None and not stopped(probe.about)]
 
 
 def measurements(grid: Grid) -> Benchmark | None:

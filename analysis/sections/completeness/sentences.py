@@ -8,6 +8,7 @@ from analysis.lacking import JOBS, MARK, finished, job_title, state_counts, unfi
 from analysis.reading.grid import Grid
 from analysis.reading.jobs import STATES
 from analysis.words import count, enumerate_text, plural
+from experiments.schema import STOPPED
 
 FEW_RUNS = 5
 SPAN_COVERS = {2: "about half", 3: "about three quarters", 4: "about 88 %"}  # 1 − 2/2ⁿ
@@ -52,10 +53,11 @@ def headline(grid: Grid, ledger: pd.DataFrame, scores: pd.DataFrame) -> list[str
 def cautions(
     grid: Grid, ledger: pd.DataFrame, ledger_jobs: pd.DataFrame, scores: pd.DataFrame, summary: pd.DataFrame
 ) -> list[str]:
-    """What has no result, what has diverged, and what so few runs can say."""
+    """What has no result, what has diverged or was stopped, and what so few runs can say."""
     return [
         *incomplete(grid, ledger, ledger_jobs),
         *diverged(grid, scores),
+        *stopped(grid, scores),
         *few_runs(summary[summary["n"] > 0]),
     ]
 
@@ -88,9 +90,25 @@ def diverged(grid: Grid, scores: pd.DataFrame) -> list[str]:
     runs = scores[scores["status"] == "diverged"]
     if runs.empty:
         return []
-    places = enumerate_text(f"{grid.title(run.algorithm)} on {run.task} (seed {run.seed})" for run in runs.itertuples())
     verb = "run diverged and is" if len(runs) == 1 else "runs diverged and are"
-    return [f"{len(runs)} {verb} counted at the random score: {places}."]
+    return [f"{len(runs)} {verb} counted at the random score: {places(grid, runs)}."]
+
+
+def stopped(grid: Grid, scores: pd.DataFrame) -> list[str]:
+    """A sentence that names the runs that were stopped by their task; none if none was."""
+    runs = scores[scores["status"] == STOPPED]
+    if runs.empty:
+        return []
+    verb = "run was stopped by its task and is" if len(runs) == 1 else "runs were stopped by their task and are"
+    return [
+        f"{len(runs)} {verb} counted at the random score, because a number of the task was not finite: "
+        f"{places(grid, runs)}."
+    ]
+
+
+def places(grid: Grid, runs: pd.DataFrame) -> str:
+    """The algorithm, task and seed of each run."""
+    return enumerate_text(f"{grid.title(run.algorithm)} on {run.task} (seed {run.seed})" for run in runs.itertuples())
 
 
 def few_runs(present: pd.DataFrame) -> list[str]:
@@ -122,6 +140,6 @@ def few_runs(present: pd.DataFrame) -> list[str]:
 
 
 def totals(ledger: pd.DataFrame) -> dict[str, int]:
-    """How many cells are in each state."""
+    """How many cells are in each state. That of a run which its task stopped is rare, and left out where none is."""
     counts = ledger["state"].value_counts()
-    return {state: int(counts.get(state, 0)) for state in STATES}
+    return {state: int(counts.get(state, 0)) for state in STATES if state != STOPPED or STOPPED in counts}

@@ -6,6 +6,7 @@ from analysis.reading.grid import Grid
 from analysis.reading.jobs import Job, State, key
 from analysis.reading.tables import frame
 from analysis.status import last_line
+from experiments.schema import STOPPED
 
 
 def ledger(grid: Grid, states: list[State]) -> pd.DataFrame:
@@ -25,6 +26,8 @@ def ledger(grid: Grid, states: list[State]) -> pd.DataFrame:
         if state == "diverged":
             diverged = f"at step {run['diverged_at']:,.0f}: {run['diverged_because'] or 'no reason recorded'}"
             row["note"] = "; ".join(filter(None, [diverged, row.get("note")]))
+        if state == STOPPED:
+            row["note"] = "; ".join(filter(None, [run["diverged_because"], row.get("note")]))
         if state == "failed":
             row["note"] = f"failed or interrupted; {end_of_log(grid, cell['directory'])}"
         rows.append(row)
@@ -36,7 +39,8 @@ def ledger_jobs(grid: Grid, jobs: list[Job]) -> pd.DataFrame:
     rows = [
         {"kind": kind, "directory": directory, "state": state}
         | ({"note": f"failed or interrupted; {end_of_log(grid, directory)}"} if state == "failed" else {})
-        for kind, directory, state, _ in jobs
+        | ({"note": f"{STOPPED}: {record['reason']}"} if state == STOPPED else {})
+        for kind, directory, state, record in jobs
     ]
     return frame(rows, "ledger_jobs")
 

@@ -7,8 +7,8 @@ been finished without learning, and count here alone. Every step of a run that e
 Where none is known (before a divergence, in runs of earlier versions and of other libraries), a bin has the value of
 the bin before it, and the random score where there is none: an average over the budget needs a value at every point.
 
-Diverged run: from the step at which a run diverged, its curve is the random score, and so is its final score
-(normalised: 0).
+Diverged run: from the step at which a run diverged, or at which its task stopped it, its curve is the random score, and
+so is its final score (normalised: 0).
 """
 
 import numpy as np
@@ -33,7 +33,7 @@ def curves(grid: Grid, runs: list[Run]) -> pd.DataFrame:
         starts, ends, returns = (episodes[name].to_numpy(dtype=float) for name in ("start", "step", "return"))
         means, counts = statistics.means_while_running(starts, ends, returns, steps)
         curve = statistics.carry_forward(means, before=task["random_score"])
-        if run["status"] == "diverged":
+        if run["status"] != "done":
             curve = np.where(steps >= run["diverged_at"], task["random_score"], curve)
         columns = {
             "step": steps,
@@ -98,7 +98,7 @@ def diagnostics(grid: Grid, runs: list[Run]) -> pd.DataFrame:
 
     A point is the mean over the updates in the bin before it; an empty bin has the value of the bin before. Scalars
     that only some algorithms record have further columns, empty for all other algorithms. There are no rows for points
-    before the first update of a run, or from its divergence on.
+    before the first update of a run, or from its divergence, or stop, on.
     """
     tables = []
     for cell, run in runs:
@@ -111,7 +111,7 @@ def diagnostics(grid: Grid, runs: list[Run]) -> pd.DataFrame:
             for name in updates.columns.drop(["step", "updates"])
         }
         table = pd.DataFrame({**key(cell), "step": steps, **columns}).dropna(subset=list(columns), how="all")
-        if run["status"] == "diverged":
+        if run["status"] != "done":
             table = table[table["step"] < run["diverged_at"]]
         tables.append(table)
     return stack(tables, "diagnostics")

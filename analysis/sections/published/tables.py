@@ -327,7 +327,8 @@ class Runs:
     def scores(self, entry: Any, budget: int) -> np.ndarray:
         """The score of every run by the entry's metric, [n]; empty where our runs do not have this metric.
 
-        A run that has diverged before the entry's number of steps has the random score, as in all tables.
+        A run that has diverged, or was stopped by its task, before the entry's number of steps has the random score, as
+        in all tables.
         """
         if entry.metric in ("maximum", "unstated") or of_steps(entry, budget):
             return np.empty(0)
@@ -339,8 +340,8 @@ class Runs:
         random = self.grid.tasks[self.task]["random_score"]
         if entry.metric.startswith("evaluation"):
             kind = entry.metric.removeprefix("evaluation_")
-            return random if run["status"] == "diverged" else float(np.mean(run["evaluation"][kind]["returns"]))
-        if run["status"] == "diverged" and run["diverged_at"] <= end:
+            return float(np.mean(run["evaluation"][kind]["returns"])) if run["status"] == "done" else random
+        if run["status"] != "done" and run["diverged_at"] <= end:
             return random
         episodes = self.episodes(cell, run)
         steps, returns = episodes["step"].to_numpy(), episodes["return"].to_numpy()

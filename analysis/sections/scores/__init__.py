@@ -10,7 +10,7 @@ TABLES = {
         f"{' '.join(f'seconds_{name}' for name in SECONDS)} seconds_rest peak_memory_mb"
     ),
     "summary": (
-        "task algorithm requested n diverged mean low high iqm std min max mode_mean normalized_mean "
+        "task algorithm requested n diverged stopped mean low high iqm std min max mode_mean normalized_mean "
         "auc_mean auc_low auc_high reached median_steps_to_threshold"
     ),
 }

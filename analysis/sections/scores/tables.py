@@ -7,7 +7,7 @@ from analysis.reading.grid import Grid
 from analysis.reading.jobs import Run, key
 from analysis.reading.tables import frame
 from analysis.statistics import scores as statistics
-from experiments.schema import LOOP_PHASES, SECONDS
+from experiments.schema import LOOP_PHASES, SECONDS, STOPPED
 
 
 def scores(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
@@ -22,9 +22,9 @@ def scores(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
         task = grid.tasks[cell["task"]]
         random, reference = task["random_score"], task["reference_score"]
         curve = curve_of[tuple(key(cell).values())]
-        diverged = run["status"] == "diverged"
+        done = run["status"] == "done"
         score, mode_score = (
-            random if diverged else np.mean(run["evaluation"][kind]["returns"]) for kind in ("sampled", "mode")
+            np.mean(run["evaluation"][kind]["returns"]) if done else random for kind in ("sampled", "mode")
         )
         auc = curve["return"].mean()
         row = {
@@ -78,6 +78,7 @@ def summarize(runs: pd.DataFrame) -> dict[str, float]:
     auc_low, auc_high = statistics.mean_interval(auc, statistics.new_rng())
     summary = {
         "diverged": (runs["status"] == "diverged").sum(),
+        "stopped": (runs["status"] == STOPPED).sum(),
         "mean": score.mean(),
         "low": low,
         "high": high,

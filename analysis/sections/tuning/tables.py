@@ -176,7 +176,7 @@ def shrinkage_row(study: Study) -> dict[str, Any]:
         "trials": len(trials),
         "pruned": int((trials["state"] == "pruned").sum()),
         "diverged": int((trials["diverged"] > 0).sum()),
-        "fresh_diverged": int((fresh["status"] == "diverged").sum()),
+        "fresh_diverged": int((fresh["status"] != "done").sum()),
         **{name: trials[name].sum() for name in ("steps", "seconds")},
         **{f"fresh_{name}": fresh[name].sum() for name in ("steps", "seconds")},
     }
