@@ -123,7 +123,7 @@ class GymnasiumBackend:
         self.parts = action_parts(self.action_space)
         space: Any = self.envs[0].observation_space
         self.observation_space: Space[Any] = space
-        self._box_shape = space.shape if isinstance(space, Box) else None
+        self._box_shape = space.shape if isinstance(space, Box) else None  # another would fill a row all the same
         self._untried = True  # whether no step was taken yet; what the first ones return is looked at closely
         self._returned: Any = None  # by the latest step
         self._one_hot: dict[int, np.ndarray] | None = None
@@ -147,7 +147,11 @@ class GymnasiumBackend:
             except Exception as error:
                 explain(self.task_id, self.envs[i], error)
                 raise
-            if self._seeds[i] is not None or type(returned) is not tuple or self._is_odd(returned[0]):
+            if (
+                self._seeds[i] is not None
+                or type(returned) is not tuple
+                or (self._box_shape and getattr(returned[0], "shape", None) != self._box_shape)
+            ):
                 check_reset(self.task_id, self.observation_space, returned)
             observation, info = returned
             self._seeds[i] = None
@@ -184,10 +188,11 @@ class GymnasiumBackend:
             self.action_masks = self.action_masks.copy()
         if self._part_starts is not None:
             actions = actions + self._part_starts
+        untried, shape = self._untried, self._box_shape
         for i in self._everyone if active is None else active.nonzero()[0].tolist():
             action = actions[i] if self._action_start is None else int(actions[i]) + self._action_start
             self._returned = returned = self.envs[i].step(action)
-            if self._untried or self._is_odd(returned[0]):
+            if untried or (shape and getattr(returned[0], "shape", None) != shape):
                 check_step(self.task_id, self.observation_space, returned)
             observation, reward, terminated[i], truncated[i], info = returned
             try:
@@ -220,10 +225,6 @@ class GymnasiumBackend:
         """Close every environment."""
         for env in self.envs:
             env.close()
-
-    def _is_odd(self, observation: Any) -> bool:
-        """Whether an observation of a Box has another shape, or none: its row would be filled with it all the same."""
-        return self._box_shape is not None and getattr(observation, "shape", None) != self._box_shape
 
     def _allow(self, i: int, info: Mapping[str, Any]) -> None:
         mask = info.get("action_mask")
