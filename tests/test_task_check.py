@@ -1,6 +1,11 @@
 """Tasks that break the interface or normalise themselves, and sizes that leave one advantage: one sentence, early."""
 
+import argparse
+import copy
+import json
+import re
 import warnings
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
@@ -9,11 +14,13 @@ import yaml
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from gymnasium.wrappers import ClipReward, NormalizeObservation, NormalizeReward, TransformReward
 
+from algorithms.core.algorithm import InvalidSetting
 from algorithms.core.task import Task, UnsupportedTask
 from algorithms.core.task_check import try_task
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
-from experiments.checks import GridError
+from experiments.checks import GridError, whole_number
+from experiments.determinants import what_determines
 from experiments.grid import load_grid
 from experiments.random_score import random_returns
 
@@ -409,3 +416,132 @@ def test_the_shipped_grids_are_read_without_a_warning(grid):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load_grid(grid)
+
+
+WHOLE = {  # where a grid has whole numbers: the path of keys
+    "steps": ("tasks", "CartPole-v1", "steps"),
+    "time limit": ("tasks", "CartPole-v1", "max_episode_steps"),
+    "setting": ("algorithms", "ppo", "settings", "rollout_length"),
+    "optional setting": ("algorithms", "ppo", "settings", "value_minibatch_size"),
+    "setting of a task": ("algorithms", "ppo", "tasks", "CartPole-v1", "epochs"),
+    "trials": ("tuning", "trials"),
+    "workers": ("tuning", "workers"),
+    "steps of tuning": ("tuning", "groups", "all", "tasks", "CartPole-v1"),
+    "choice": ("algorithms", "ppo", "search_space", "value_epochs", "high"),
+    "batches of probes": ("probes", "batches"),
+    "episodes of probes": ("probes", "tasks", "CartPole-v1", "batch_size"),
+}
+
+
+def a_grid_with(path, value):
+    data = {
+        "description": "Numbers.",
+        "seeds": [0],
+        "checkpoints": [1],
+        "tasks": {
+            "CartPole-v1": {"steps": 100, "random_score": 0, "reference_score": 1, "reference_source": "a guess"}
+        },
+        "algorithms": {
+            "ppo": {
+                "settings": {},
+                "tasks": {"CartPole-v1": {}},
+                "search_space": {"value_epochs": {"low": 1, "high": 100}},
+            }
+        },
+        "tuning": copy.deepcopy(TUNING),
+        "probes": {
+            "source": "ppo",
+            "seeds": [0],
+            "fractions": [1],
+            "batches": 8,
+            "tasks": {"CartPole-v1": {"batch_size": 4, "fit_episodes": 20}},
+        },
+    }
+    place = data
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return data
+
+
+@pytest.mark.parametrize("case", WHOLE)
+def test_a_whole_number_may_be_written_with_an_exponent(case, tmp_path):
+    path = tmp_path / "mine.yaml"
+    manifests = []
+    for text in ("10000", "1e4", "10000.0"):
+        path.write_text(yaml.safe_dump(a_grid_with(WHOLE[case], "NUMBER")).replace("NUMBER", text), encoding="utf-8")
+        grid = load_grid(str(path))
+        jobs = [*grid.cells(), *grid.studies(), *grid.probes]
+        manifests.append(json.dumps([grid.manifest(), [what_determines(grid, job).parameter for job in jobs]]))
+    assert manifests[0] == manifests[1] == manifests[2]  # "10000", not "10000.0", in whatever is written of it
+
+
+@pytest.mark.parametrize("value", [1.5, "many", True, float("inf"), float("nan")])
+@pytest.mark.parametrize("case", WHOLE)
+def test_what_is_no_whole_number_is_refused_with_its_key_and_value(case, value, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(a_grid_with(WHOLE[case], value)), encoding="utf-8")
+    with pytest.raises(GridError, match=rf"mine\.yaml: .*{re.escape(str(value))}") as refusal:
+        load_grid(str(path))
+    assert WHOLE[case][-1] in str(refusal.value) or WHOLE[case][-2] in str(refusal.value)
+
+
+@pytest.mark.parametrize(("text", "number"), [("1e4", 10_000), ("10_000", 10_000), ("-1", -1), ("2.0", 2)])
+def test_a_whole_number_on_a_command_line_may_have_an_exponent(text, number):
+    assert whole_number(text) == number
+    assert type(whole_number(text)) is int
+
+
+@pytest.mark.parametrize("text", ["1.5", "many", "inf", "nan", ""])
+def test_anything_else_on_a_command_line_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number, not"):
+        whole_number(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"clip": "a"}, "clip of PPO must be a number, not 'a'"),
+        ({"gamma": None}, "gamma of PPO must be a number, not None"),
+        ({"hidden_sizes": "64"}, "hidden_sizes of PPO must be a list of whole numbers, not '64'"),
+        ({"rollout_length": 1.5}, "rollout_length of PPO must be a whole number, not 1.5"),
+        ({"lr": 1}, "PPO has no setting 'lr'; did you mean 'policy_learning_rate' or 'value_learning_rate'?"),
+        ({"learning_rate": 1}, "did you mean 'policy_learning_rate' or 'value_learning_rate'?"),
+        ({"n_steps": 5}, "did you mean 'rollout_length'?"),
+        ({"ent_coef": 0.1}, "did you mean 'entropy_coefficient'?"),
+        ({"gama": 0.9}, "did you mean 'gamma'?"),
+    ],
+)
+def test_a_script_gets_the_sentence_that_a_grid_gets(settings, words):
+    for make in (lambda: PPO(**settings), lambda: PPO.from_settings(settings), lambda: replace(PPO(), **settings)):
+        with pytest.raises(InvalidSetting) as refusal:
+            make()
+        assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "seed", "steps", "words"),
+    [
+        ("CartPole-v1", 0, 100, r"task must be a Task, such as Task\('CartPole-v1'\), not 'CartPole-v1'"),
+        (None, 0, 100, "task must be a Task"),
+        (Task("CartPole-v1"), -1, 100, "seed must be a whole number from 0, not -1"),
+        (Task("CartPole-v1"), 0.5, 100, "seed must be a whole number from 0, not 0.5"),
+        (Task("CartPole-v1"), None, 100, "seed must be a whole number from 0, not None"),
+        (Task("CartPole-v1"), 0, -5, "steps must be a whole number from 1, not -5"),
+        (Task("CartPole-v1"), 0, "100", "steps must be a whole number from 1, not '100'"),
+    ],
+)
+def test_a_training_of_something_else_is_refused_with_what_was_given(task, seed, steps, words):
+    for algorithm in (PPO(), Reinforce()):
+        with pytest.raises(ValueError, match=words):
+            algorithm.train(task, seed, steps)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"action_bounds": "wrap"}, {"backend": "isaac"}, {"max_episode_steps": -1}, {"normalize_rewards": "yes"}],
+)
+def test_a_task_with_an_invalid_setting_is_refused_by_name(settings):
+    ((key, value),) = settings.items()
+    with pytest.raises(UnsupportedTask, match=rf"'CartPole-v1': {key} must be .*, not {value!r}"):
+        Task("CartPole-v1", **settings)

@@ -27,7 +27,8 @@ class Task:
 
     `variants` makes it K variants of one environment (other dynamics, say): each is a mapping of keyword arguments for
     `gymnasium.make`. Of N environments, environment i belongs to variant i mod K. All variants have the same spaces.
-    Without variants there is one environment, which gets no keyword arguments.
+    Without variants there is one environment, which gets no keyword arguments. Raises UnsupportedTask for a value that
+    is not one of those that a setting may have.
     """
 
     id: str
@@ -39,6 +40,18 @@ class Task:
     max_episode_steps: int | None = None  # a time limit instead of the registered one; needed where there is none
     variants: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)  # mappings have no hash; the rest has
     allow_normalised: bool = False  # accept an environment with running statistics of its own; see SELF_NORMALISING
+
+    def __post_init__(self) -> None:
+        """Refuse what would pass for something else: another backend for Gymnasium, other bounds for `clip`."""
+        valid: dict[str, tuple[Any, ...]] = {"backend": ("gymnasium", "envpool"), "action_bounds": ("clip", "squash")}
+        valid |= {name: (True, False) for name in ("normalize_observations", "normalize_rewards", "allow_normalised")}
+        for name, values in valid.items():
+            if getattr(self, name) not in values:
+                expected = " or ".join(map(repr, values))
+                raise UnsupportedTask(f"task {self.id!r}: {name} must be {expected}, not {getattr(self, name)!r}")
+        limit = self.max_episode_steps
+        if limit is not None and (not isinstance(limit, int) or limit < 1):
+            raise UnsupportedTask(f"task {self.id!r}: max_episode_steps must be a whole number from 1, not {limit!r}")
 
 
 class UnsupportedTask(ValueError):
@@ -107,7 +120,8 @@ def make_env(task: Task, variant: int = 0) -> gymnasium.Env[Any, Any]:
             check_observation_space(env.observation_space)
     except Exception as error:  # an environment's constructor may raise anything
         name = f"task {task.id!r}" + (f" with the variant {dict(arguments)}" if task.variants else "")
-        raise UnsupportedTask(f"{name} cannot be made: {type(error).__name__}: {error}") from error
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UnsupportedTask(f"{name} cannot be made: {what}") from error
     _check_spaces(task, env.action_space, env.observation_space)
     if not task.allow_normalised:
         _check_not_normalised(task, env)
