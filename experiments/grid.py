@@ -26,7 +26,7 @@ from algorithms.core.spaces import action_parts
 from algorithms.core.task import Task, UnsupportedTask, check_variants, close, make_env
 from algorithms.core.task_check import check_task, try_task
 from experiments import exact
-from experiments.cells import INITIALISATION, Grid, GridAlgorithm, GridTask, Probe, preprocessing
+from experiments.cells import INITIALISATION, Grid, GridAlgorithm, GridTask, Probe, directory_name, preprocessing
 from experiments.checks import (
     DURATION,
     FLAG,
@@ -68,7 +68,8 @@ def algorithm_class(name: str) -> type[Algorithm]:
     try:
         module = importlib.import_module(f"algorithms.{name}")
     except Exception as error:  # whatever the file does when it is imported
-        raise GridError(f"algorithms/{name}.py cannot be imported: {type(error).__name__}: {error}") from error
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise GridError(f"algorithms/{name}.py cannot be imported: {what}") from error
     own = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, Algorithm)]
     own = [c for c in own if c.__module__ == module.__name__]
     if len(own) != 1:
@@ -158,7 +159,7 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
         algorithms = {a: replace(algorithm, tuned=False) for a, algorithm in algorithms.items()}
     probes, claims = (), ()
     if only is None:
-        claims = _claims(file, top["claims"])
+        claims = _claims(file, path, top["claims"])
         if top["probes"] is not None:
             probes = _probes(path, top["probes"], seeds, checkpoints, tasks, algorithms)
     grid = Grid(
@@ -168,11 +169,19 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
     cells = grid.cells()  # resolves, and so checks, every setting
     for cell in cells:
         if "num_envs" in cell.settings:
-            check_variants(tasks[cell.task].task, cell.settings["num_envs"])
+            try:
+                check_variants(tasks[cell.task].task, cell.settings["num_envs"])
+            except UnsupportedTask as error:
+                raise GridError(f"{path}: algorithm {cell.algorithm}: {error}") from error
     _check_minibatches(grid)
-    directories = [cell.directory for cell in cells]
-    if len(set(directories)) < len(directories):
-        raise GridError(f"{path}: two tasks would be written to the same folder, {_first_repeated(directories)}")
+    folders: dict[str, str] = {}
+    for task in tasks:
+        other = folders.setdefault(directory_name(task), task)
+        if other != task:
+            raise GridError(
+                f"{path}: tasks {other!r} and {task!r} would be written to the same folder, {directory_name(task)}; "
+                "leave one out, or register it under another id"
+            )
     return grid
 
 
@@ -427,10 +436,6 @@ def _is_json_mapping(value: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return MAPPING[0](value)
-
-
-def _first_repeated(names: list[str]) -> str:
-    return next(n for n in names if names.count(n) > 1)
 
 
 def main() -> None:

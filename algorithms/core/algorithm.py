@@ -227,7 +227,9 @@ def _is_a(value: Any, hint: Any) -> bool:
             if value in get_args(option):
                 return True
         elif get_origin(option) is tuple:
-            if isinstance(value, list | tuple) and all(_is_a(x, get_args(option)[0]) for x in value):
+            of = get_args(option)[0]
+            fractional = () if of is float else (float, np.floating)  # 1e4 is a size, and [64.0] a mistake
+            if isinstance(value, list | tuple) and all(_is_a(x, of) and not isinstance(x, fractional) for x in value):
                 return True
         elif type(value) is option or _is_number(value, option):
             return True

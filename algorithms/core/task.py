@@ -26,7 +26,8 @@ class Task:
     dynamics, say): each is a mapping of further keyword arguments, which win over `kwargs`. Of N environments,
     environment i belongs to variant i mod K. All variants have the same spaces.
 
-    `name` tells tasks of one id apart; without it the id is the name.
+    `name` tells tasks of one id apart; without it the id is the name. Raises UnsupportedTask for a value that is not
+    one of those that a setting may have.
     """
 
     id: str
@@ -45,6 +46,20 @@ class Task:
     def label(self) -> str:
         """The task's name, as grids and messages have it."""
         return self.name or self.id
+
+    def __post_init__(self) -> None:
+        """Refuse what would pass for something else: another backend for Gymnasium, other bounds for `clip`."""
+        valid: dict[str, tuple[Any, ...]] = {"backend": ("gymnasium", "envpool"), "action_bounds": ("clip", "squash")}
+        valid |= {name: (True, False) for name in ("normalize_observations", "normalize_rewards", "allow_normalised")}
+        for name, values in valid.items():
+            if getattr(self, name) not in values:
+                expected = " or ".join(map(repr, values))
+                raise UnsupportedTask(f"task {self.label!r}: {name} must be {expected}, not {getattr(self, name)!r}")
+        limit = self.max_episode_steps
+        if limit is not None and (not isinstance(limit, int) or limit < 1):
+            raise UnsupportedTask(
+                f"task {self.label!r}: max_episode_steps must be a whole number from 1, not {limit!r}"
+            )
 
 
 class UnsupportedTask(ValueError):
@@ -142,7 +157,8 @@ def make_env(task: Task, variant: int = 0) -> gymnasium.Env[Any, Any]:
             check_observation_space(env.observation_space)
     except Exception as error:  # an environment's constructor may raise anything
         said = f" with the {'variant' if task.variants else 'kwargs'} {arguments}" if arguments else ""
-        raise UnsupportedTask(f"task {task.label!r}{said} cannot be made: {type(error).__name__}: {error}") from error
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UnsupportedTask(f"task {task.label!r}{said} cannot be made: {what}") from error
     _check_spaces(task, env.action_space, env.observation_space)
     if not task.allow_normalised:
         _check_not_normalised(task, env)

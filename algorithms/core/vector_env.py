@@ -224,7 +224,9 @@ class GymnasiumBackend:
         self.observation_space: Space[Any] = self.envs[0].observation_space
         self.observation_size: int = flatdim(self.observation_space)
         self._write_row = row_writer(self.observation_space)
-        self._row_shape = (self.observation_size,) if self._write_row is None else None
+        self._row_shape = (
+            (self.observation_size,) if self._write_row is None else None
+        )  # another would fill a row all the same
         self._untried = True  # whether no step was taken yet; what the first ones return is looked at closely
         self._returned: Any = None  # by the latest step
         self._action_start = int(self.action_space.start) if isinstance(self.action_space, Discrete) else None
@@ -290,11 +292,12 @@ class GymnasiumBackend:
         if self._shapes_actions:
             actions = in_shape(self.action_space, actions)
         self._ticks += 1
+        untried, shape = self._untried, self._row_shape
         for i in self._everyone if active is None else active.nonzero()[0].tolist():
             action = actions[i] if self._action_start is None else int(actions[i]) + self._action_start
             self._returned = returned = self.envs[i].step(action)
-            odd = self._is_odd(returned[0])
-            if self._untried or odd:
+            odd = shape is not None and getattr(returned[0], "shape", None) != shape
+            if untried or odd:
                 check_step(self.task_name, self.observation_space, returned)
             observation, reward, terminated[i], truncated[i], info = returned
             try:
