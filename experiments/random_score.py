@@ -2,9 +2,15 @@
 
 import argparse
 import json
+from collections.abc import Mapping
+from typing import Any
 
+import gymnasium
 import numpy as np
+from gymnasium.spaces import Discrete
 
+from algorithms.core.masks import MaskReader
+from algorithms.core.spaces import in_shape
 from algorithms.core.task import Task, make_env
 from experiments.command import exit_with_sentence
 
@@ -14,23 +20,51 @@ EPISODES = 100  # the standard error of a random score is a tenth of the standar
 def random_returns(task: Task, episodes: int = EPISODES, seed: int = 0) -> np.ndarray:
     """The undiscounted returns of episodes with uniformly random actions, float [episodes].
 
-    Where the task has K variants, episode i is of variant i mod K.
+    Where the task has K variants, episode i is of variant i mod K. Where it masks actions, they are uniform among those
+    that are allowed.
     """
     envs = [make_env(task, variant) for variant in range(len(task.variants) or 1)]
     for env in envs:
         env.action_space.seed(seed)
+    masks = [MaskReader(task, env, i) for i, env in enumerate(envs)]
     returns = np.zeros(episodes)
     for i in range(episodes):
         env = envs[i % len(envs)]
-        env.reset(seed=seed if i < len(envs) else None)
-        done = False
+        _, info = env.reset(seed=seed if i < len(envs) else None)
+        done, steps = False, 0
         while not done:
-            _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+            action = random_action(env, masks[i % len(envs)], info, steps)
+            _, reward, terminated, truncated, info = env.step(action)
             returns[i] += float(reward)
-            done = terminated or truncated
+            done, steps = terminated or truncated, steps + 1
     for env in envs:
         env.close()
     return returns
+
+
+def random_action(env: gymnasium.Env, masks: MaskReader, info: Mapping[str, Any], steps: int) -> Any:
+    """A uniformly random action among those that are allowed after `steps` steps of an episode."""
+    mask = masks.read(info, steps)
+    if mask is None:
+        return env.action_space.sample()
+    rng = env.action_space.np_random
+    choices = [rng.choice(np.flatnonzero(allowed)) for allowed in masks.parts(mask)]
+    if isinstance(env.action_space, Discrete):
+        return choices[0] + env.action_space.start
+    return in_shape(env.action_space, np.array([choices]))[0]
+
+
+def json_mapping(text: str) -> dict[str, Any]:
+    """A mapping from JSON on the command line."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(
+            f"must be a mapping in JSON, such as '{{\"is_slippery\": false}}', not {text!r}"
+        )
+    return value
 
 
 def main() -> None:
@@ -38,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.random_score", description=main.__doc__)
     parser.add_argument("tasks", nargs="+", metavar="TASK", help="a Gymnasium id")
     parser.add_argument(
-        "--kwargs", type=json.loads, default={}, metavar="JSON", help="keyword arguments, as '{\"is_slippery\": false}'"
+        "--kwargs", type=json_mapping, default={}, metavar="JSON", help="the environment's keyword arguments"
     )
     parser.add_argument("--max-episode-steps", type=int, help="a time limit instead of the registered one")
     options = parser.parse_args()

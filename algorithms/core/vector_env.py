@@ -170,11 +170,10 @@ class GymnasiumBackend:
         part_rewards = np.zeros((len(self.envs), len(self.parts))) if self.parts else None
         if self.action_masks is not None:
             self.action_masks = self.action_masks.copy()
-        if self._shapes_actions:
-            actions = in_shape(self.action_space, actions)
+        members = in_shape(self.action_space, actions) if self._shapes_actions else actions
         self._ticks += 1
         for i in self._everyone if active is None else active.nonzero()[0].tolist():
-            action = actions[i] if self._action_start is None else int(actions[i]) + self._action_start
+            action = members[i] if self._action_start is None else int(members[i]) + self._action_start
             observation, reward, terminated[i], truncated[i], info = self.envs[i].step(action)
             try:
                 if reward is None or isinstance(reward, str):  # NumPy would read NaN, or the text as a number
