@@ -140,7 +140,7 @@ class GymnasiumBackend:
         )
         self.action_masks: np.ndarray | None = None
         self._mask_readers = [MaskReader(task, env, i) for i, env in enumerate(self.envs)]
-        self._masks_by_method = any(reader.method is not None for reader in self._mask_readers)
+        self._masks = any(reader.method is not None for reader in self._mask_readers)  # or an info had a mask
         self._ticks = 0  # calls of step
         self._reports_costs = False  # whether any info had a cost until now
         self._reports_part_rewards: bool | None = None  # as the first info of a step did; None before that
@@ -157,7 +157,8 @@ class GymnasiumBackend:
                 observations[row] = observation
             else:
                 self._write(observation, observations[row])
-            self._allow(i, info)
+            if self._masks or "action_mask" in info:
+                self._allow(i, info)
         return observations
 
     def step(self, actions: np.ndarray, active: np.ndarray | None) -> Transition:
@@ -187,7 +188,7 @@ class GymnasiumBackend:
                 next_observations[i] = observation
             else:
                 self._write(observation, next_observations[i])
-            masked = info or self.action_masks is not None or self._masks_by_method
+            masked = self._masks or (info and "action_mask" in info)
             if masked and not (terminated[i] or truncated[i]):
                 self._allow(i, info)
             if info and "cost" in info:
@@ -216,7 +217,7 @@ class GymnasiumBackend:
         if self.action_masks is None:
             if mask is None:
                 return
-            self.action_masks = np.ones((len(self.envs), reader.width), bool)
+            self.action_masks, self._masks = np.ones((len(self.envs), reader.width), bool), True
         self.action_masks[i] = True if mask is None else mask  # no mask now: everything is allowed
 
     def _write(self, observation: Any, row: np.ndarray) -> None:
