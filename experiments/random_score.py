@@ -2,11 +2,17 @@
 
 import argparse
 import json
+from collections.abc import Mapping
+from typing import Any
 
+import gymnasium
 import numpy as np
+from gymnasium.spaces import Discrete
 
 from algorithms.core.finite import unusable
+from algorithms.core.masks import MaskReader
 from algorithms.core.seeding import seed_global_generators, seed_spaces
+from algorithms.core.spaces import in_shape
 from algorithms.core.task import StoppedByTask, Task, close, make_env
 from experiments.checks import whole_number
 from experiments.command import exit_with_sentence
@@ -18,7 +24,7 @@ def random_returns(task: Task, episodes: int = EPISODES, seed: int = 0) -> np.nd
     """The undiscounted returns of episodes with uniformly random actions, float [episodes].
 
     Where the task has K variants, episode i is of variant i mod K. Raises StoppedByTask where a return is NaN, infinite
-    or too large for single precision.
+    or too large for single precision. Where the task masks actions, they are uniform among those that are allowed.
     """
     variants = len(task.variants) or 1
     of_global_generators, of_episodes, of_spaces = np.random.SeedSequence(seed).spawn(3)
@@ -27,14 +33,16 @@ def random_returns(task: Task, episodes: int = EPISODES, seed: int = 0) -> np.nd
     for env, child in zip(envs, of_spaces.spawn(variants), strict=True):
         seed_spaces(env, child)  # that of the actions, too
     seeds = [int(child.generate_state(1)[0]) for child in of_episodes.spawn(variants)]
+    masks = [MaskReader(task, env, i) for i, env in enumerate(envs)]
     steps = 0
     returns = np.zeros(episodes)
     for i in range(episodes):
         env = envs[i % len(envs)]
-        env.reset(seed=seeds[i] if i < variants else None)
+        _, info = env.reset(seed=seeds[i] if i < variants else None)
         done = False
         while not done:
-            _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+            action = random_action(env, masks[i % len(envs)], info, steps)
+            _, reward, terminated, truncated, info = env.step(action)
             returns[i] += float(reward)
             steps += 1
             if unusable(returns[i]):
@@ -45,12 +53,37 @@ def random_returns(task: Task, episodes: int = EPISODES, seed: int = 0) -> np.nd
     return returns
 
 
+def random_action(env: gymnasium.Env, masks: MaskReader, info: Mapping[str, Any], steps: int) -> Any:
+    """A uniformly random action among those that are allowed after `steps` steps of an episode."""
+    mask = masks.read(info, steps)
+    if mask is None:
+        return env.action_space.sample()
+    rng = env.action_space.np_random
+    choices = [rng.choice(np.flatnonzero(allowed)) for allowed in masks.parts(mask)]
+    if isinstance(env.action_space, Discrete):
+        return choices[0] + env.action_space.start
+    return in_shape(env.action_space, np.array([choices]))[0]
+
+
+def json_mapping(text: str) -> dict[str, Any]:
+    """A mapping from JSON on the command line."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(
+            f"must be a mapping in JSON, such as '{{\"is_slippery\": false}}', not {text!r}"
+        )
+    return value
+
+
 def main() -> None:
     """Print the random score of each task, ready for a grid file."""
     parser = argparse.ArgumentParser(prog="python -m experiments.random_score", description=main.__doc__)
     parser.add_argument("tasks", nargs="+", metavar="TASK", help="a Gymnasium id")
     parser.add_argument(
-        "--kwargs", type=json.loads, default={}, metavar="JSON", help="keyword arguments, as '{\"is_slippery\": false}'"
+        "--kwargs", type=json_mapping, default={}, metavar="JSON", help="the environment's keyword arguments"
     )
     parser.add_argument("--max-episode-steps", type=whole_number, help="a time limit instead of the registered one")
     parser.add_argument("--allow-normalised", action="store_true", help="as in a grid's entry of the tasks")

@@ -77,10 +77,11 @@ class MaskReader:
             return nothing, f"but there are {self.width} choices, so it must be a row of {self.width} entries"
         if mask.dtype.kind not in "biuf":
             return nothing, "which is no array of booleans or of 0 and 1"
-        allowed = mask.astype(bool)
-        if mask.dtype.kind != "b" and not np.array_equal(allowed, mask):
+        allowed = mask if mask.dtype.kind == "b" else mask == 1
+        choices = np.count_nonzero(allowed)
+        if choices != np.count_nonzero(mask):  # a tenth of the cost of comparing all entries
             return nothing, "but a mask consists of booleans or of 0 and 1 (1: allowed), nothing else"
-        if not np.logical_or.reduceat(allowed, self.starts).all():
+        if not (np.logical_or.reduceat(allowed, self.starts).all() if self.has_parts else choices):
             where = "in one of its parts " if self.has_parts else ""
             return nothing, f"which allows no action {where}although the episode goes on; at least one must be allowed"
         return allowed, None

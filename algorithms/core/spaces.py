@@ -33,12 +33,13 @@ def action_size(space: Space[Any]) -> int:
     return int(space.n) if isinstance(space, Discrete) else int(np.prod(space.shape or ()))
 
 
-def in_shape(space: Space[Any], actions: np.ndarray) -> np.ndarray:
-    """Flat actions [N, A], as a policy gives them, as members [N, …] of a MultiDiscrete, MultiBinary or Box."""
+def in_shape(space: Space[Any], actions: np.ndarray) -> list[np.ndarray]:
+    """Flat actions [N, A], as a policy gives them, as N members of a MultiDiscrete, MultiBinary or Box."""
     actions = actions.reshape(len(actions), *(space.shape or ()))
     if isinstance(space, MultiDiscrete):
         actions = actions + space.start
-    return actions.astype(space.dtype, copy=False)
+    actions = actions.astype(space.dtype, copy=False)
+    return [actions[i, ...] for i in range(len(actions))]  # arrays also where the space has no dimension
 
 
 def action_problem(space: Space[Any], action_bounds: str) -> str | None:

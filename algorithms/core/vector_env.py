@@ -235,7 +235,7 @@ class GymnasiumBackend:
         )
         self.action_masks: np.ndarray | None = None
         self._mask_readers = [MaskReader(task, env, i) for i, env in enumerate(self.envs)]
-        self._masks_by_method = any(reader.method is not None for reader in self._mask_readers)
+        self._masks = any(reader.method is not None for reader in self._mask_readers)  # or an info had a mask
         self._ticks = 0  # calls of step
         self._reports_costs = False  # whether any info had a cost until now
         self._reports_part_rewards: bool | None = None  # as the first info of a step did; None before that
@@ -259,7 +259,8 @@ class GymnasiumBackend:
                 observations[row] = observation
             else:
                 self._write(observation, observations[row])
-            self._allow(i, info)
+            if self._masks or "action_mask" in info:
+                self._allow(i, info)
         return observations
 
     def step(self, actions: np.ndarray, active: np.ndarray | None) -> Transition:
@@ -289,12 +290,11 @@ class GymnasiumBackend:
         part_rewards = np.zeros((len(self.envs), len(self.parts))) if self.parts else None
         if self.action_masks is not None:
             self.action_masks = self.action_masks.copy()
-        if self._shapes_actions:
-            actions = in_shape(self.action_space, actions)
+        members = in_shape(self.action_space, actions) if self._shapes_actions else actions
         self._ticks += 1
         untried, shape = self._untried, self._row_shape
         for i in self._everyone if active is None else active.nonzero()[0].tolist():
-            action = actions[i] if self._action_start is None else int(actions[i]) + self._action_start
+            action = members[i] if self._action_start is None else int(members[i]) + self._action_start
             self._returned = returned = self.envs[i].step(action)
             odd = shape is not None and getattr(returned[0], "shape", None) != shape
             if untried or odd:
@@ -312,7 +312,7 @@ class GymnasiumBackend:
                 next_observations[i] = observation
             else:
                 self._write(observation, next_observations[i], unseen=bool(terminated[i]))
-            masked = info or self.action_masks is not None or self._masks_by_method
+            masked = self._masks or (info and "action_mask" in info)
             # The mask of a state in which no action is taken is not looked at, either.
             if masked and not (terminated[i] or truncated[i]):
                 self._allow(i, info)
@@ -346,7 +346,7 @@ class GymnasiumBackend:
         if self.action_masks is None:
             if mask is None:
                 return
-            self.action_masks = np.ones((len(self.envs), reader.width), bool)
+            self.action_masks, self._masks = np.ones((len(self.envs), reader.width), bool), True
         self.action_masks[i] = True if mask is None else mask  # no mask now: everything is allowed
 
     def _write(self, observation: Any, row: np.ndarray, *, unseen: bool = False) -> None:

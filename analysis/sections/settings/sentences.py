@@ -25,7 +25,18 @@ def page(grid: Grid) -> dict[str, Any]:
         for algorithm in grid.algorithms
     }
     names = list(dict.fromkeys(name for values in own.values() for name in values))
-    return {"of_columns": OF_COLUMNS + (TUNED if grid.studies else ""), "shared": shared, "own": own, "names": names}
+    of_columns = OF_COLUMNS + (TUNED if grid.studies else "")
+    return {"of_columns": of_columns, "shared": shared, "own": own, "names": names, "environments": environments(grid)}
+
+
+def environments(grid: Grid) -> str:
+    """Of every task with an id or keyword arguments of its own, what environment it is, as sentences."""
+    sentences = []
+    for task, values in grid.tasks.items():
+        words = ", ".join(f"{key}={value!r}" for key, value in values.get("kwargs", {}).items())
+        if words or "id" in values:
+            sentences.append(f"{task} is {values.get('id', task)}{f' made with {words}' if words else ''}.")
+    return " ".join(sentences)
 
 
 def own_settings(cells: list[dict[str, Any]], shared: set[str]) -> dict[str, tuple[Any, dict[str, Any]]]:
