@@ -8,15 +8,19 @@ import argparse
 import importlib
 import inspect
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+
 from algorithms.core.algorithm import Algorithm, nearest_first
 from algorithms.core.policy_gradient import PolicyGradient
-from algorithms.core.task import Task, UnsupportedTask, action_parts, check_variants, make_env
+from algorithms.core.run import LONGEST_EPISODE
+from algorithms.core.task import Task, UnsupportedTask, action_parts, check_variants, close, make_env, time_limit_of
 from algorithms.core.vector_env import check_task
 from experiments import exact
 from experiments.cells import INITIALISATION, Grid, GridAlgorithm, GridTask, Probe, preprocessing
@@ -172,7 +176,24 @@ def _task(path: str, name: str, entry: Any, time_limit: float | None) -> GridTas
     if keys["reference_score"] == keys["random_score"]:
         raise GridError(f"{path}: task {name} has the same random_score and reference_score, {keys['random_score']}")
     check_task(task)  # refuses what is not supported
+    _warn_of_endless_episodes(path, task, keys["steps"])
     return GridTask(task, **keys)
+
+
+def _warn_of_endless_episodes(path: str, task: Task, steps: int) -> None:
+    """Log a warning where nothing is known to end an episode of the task; exact problems end by themselves."""
+    if task.max_episode_steps is not None or task.id in exact.PROBLEMS:
+        return
+    registered = gymnasium.registry.get(task.id.rpartition(":")[2])  # without making one: every job reads the grid
+    if registered is None or registered.max_episode_steps is None:
+        env = make_env(task)
+        limit = time_limit_of(env)  # also of a wrapper of its own
+        close(env)
+        if limit is None:
+            logging.getLogger(__name__).warning(
+                f"{path}: task {task.id} has no time limit, so its episodes may never end; set max_episode_steps of "
+                f"the task (as it is, an evaluation episode is cut after {min(steps, LONGEST_EPISODE):,} steps)"
+            )
 
 
 def _algorithm(path: str, name: str, entry: Any, tasks: Mapping[str, GridTask]) -> GridAlgorithm:
@@ -248,7 +269,7 @@ def _probes(
 def _check_probed_task(path: str, task: Task) -> None:
     """Raise GridError where the laboratory cannot measure gradients on a task."""
     env = make_env(task)
-    env.close()
+    close(env)
     for has, what in ((action_parts(env.action_space), "actions with several parts"), (task.variants, "variants")):
         if has:
             raise GridError(

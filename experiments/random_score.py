@@ -4,7 +4,8 @@ import argparse
 
 import numpy as np
 
-from algorithms.core.task import Task, make_env
+from algorithms.core.run import LONGEST_EPISODE
+from algorithms.core.task import Task, close, make_env, time_limit_of
 from experiments.command import exit_with_sentence
 
 EPISODES = 100  # the standard error of a random score is a tenth of the standard deviation of the returns
@@ -13,7 +14,8 @@ EPISODES = 100  # the standard error of a random score is a tenth of the standar
 def random_returns(task: Task, episodes: int = EPISODES, seed: int = 0) -> np.ndarray:
     """The undiscounted returns of episodes with uniformly random actions, float [episodes].
 
-    Where the task has K variants, episode i is of variant i mod K.
+    Where the task has K variants, episode i is of variant i mod K. Without a time limit an episode is cut after
+    LONGEST_EPISODE steps.
     """
     envs = [make_env(task, variant) for variant in range(len(task.variants) or 1)]
     for env in envs:
@@ -22,13 +24,14 @@ def random_returns(task: Task, episodes: int = EPISODES, seed: int = 0) -> np.nd
     for i in range(episodes):
         env = envs[i % len(envs)]
         env.reset(seed=seed if i < len(envs) else None)
-        done = False
-        while not done:
+        limit = LONGEST_EPISODE if time_limit_of(env) is None else None
+        done, length = False, 0
+        while not done and length != limit:
             _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
             returns[i] += float(reward)
-            done = terminated or truncated
+            done, length = terminated or truncated, length + 1
     for env in envs:
-        env.close()
+        close(env)
     return returns
 
 

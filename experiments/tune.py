@@ -34,7 +34,7 @@ from experiments.command import exit_with_sentence
 from experiments.determinants import identity, what_determines
 from experiments.grid import load_grid
 from experiments.process import age, end_at_once, time_limit
-from experiments.progress import Progress
+from experiments.progress import Progress, named_by
 from experiments.record import PACKAGES, check_writable, csv_text, provenance, write_json, write_record, write_whole
 from experiments.schema import (
     BEST,
@@ -361,6 +361,7 @@ class Worker:
         """Train and score settings with one seed on one tuning task."""
         of_grid, steps = self.grid.tasks[task], self.study.tasks[task]
         algorithm = self.grid.resolved(self.study.algorithm, task, settings)
+        progress = Progress(f"{task} {seed}", steps, lines=0)
         began = time.perf_counter()
         with time_limit(of_grid.time_limit, self.grid.path):
             run = algorithm.train(
@@ -370,7 +371,8 @@ class Worker:
                 compile=self.grid.compile,
                 runs=self.optuna.user_attrs["runs"],
                 evaluations=("sampled",),
-                on_update=Progress(f"{task} {seed}", steps, lines=0),
+                on_update=progress,
+                **named_by(algorithm.train, on_wait=progress.wait),
             )
         run = checked_run(run, algorithm, of_grid.task, ("sampled",))
         diverged = run.evaluation is None
