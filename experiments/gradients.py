@@ -13,6 +13,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -26,7 +27,8 @@ from algorithms.core.mlp import ValueFunction
 from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.policies import Policy
 from algorithms.core.policy_gradient import PolicyGradient
-from algorithms.core.rollout import Rollout, collect
+from algorithms.core.rollout import OnWait, Rollout, collect
+from algorithms.core.run import LONGEST_EPISODE
 from algorithms.core.task import Task
 from algorithms.core.vector_env import VectorEnv
 from algorithms.reinforce import Reinforce
@@ -90,18 +92,25 @@ def draw_episodes(
     scale_rewards: Callable[[np.ndarray], np.ndarray],
     episodes: int,
     seed: np.random.SeedSequence,
+    *,
+    num_envs: int = PARALLEL_ENVS,
+    longest: int = LONGEST_EPISODE,
+    on_wait: OnWait = lambda steps, episodes: None,
 ) -> Episodes:
     """Draw complete episodes with sampled actions.
 
     Every environment gives the same number of episodes, so that short episodes are not drawn more often than long ones.
     `normalizer` maps raw observations to those that the policy sees, `scale_rewards` maps float [M] raw rewards to
-    those that the algorithms see, and `episodes` is the number of episodes.
+    those that the algorithms see, and `episodes` is the number of episodes. At most `num_envs` environments are open at
+    once. On a task without a time limit an episode is cut after `longest` steps.
     """
     environments, acting = seed.spawn(2)
-    envs = VectorEnv(task, math.gcd(episodes, PARALLEL_ENVS), environments)
     rng = np.random.default_rng(acting)
-    rollout = collect(envs, policy, normalizer, rng, episodes=episodes // envs.num_envs)
-    envs.close()
+    most = math.gcd(episodes, PARALLEL_ENVS)
+    together = max(n for n in range(1, min(num_envs, most) + 1) if most % n == 0)
+    with closing(VectorEnv(task, together, environments)) as envs:
+        envs.limit_episodes(longest)
+        rollout = collect(envs, policy, normalizer, rng, episodes=episodes // together, on_wait=on_wait)
     valid = rollout.valid.T
 
     def flat(x: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import argparse
 import importlib
 import inspect
 import json
+import logging
 import os
 import unicodedata
 import warnings
@@ -22,8 +23,9 @@ from algorithms.core.algorithm import Algorithm, nearest_first
 from algorithms.core.hooks import Hooks
 from algorithms.core.minibatches import SIZES, doubt_about_minibatches, one_step_among
 from algorithms.core.policy_gradient import PolicyGradient
+from algorithms.core.run import LONGEST_EPISODE
 from algorithms.core.spaces import action_parts
-from algorithms.core.task import Task, UnsupportedTask, check_variants, close, make_env
+from algorithms.core.task import Task, UnsupportedTask, check_variants, close, make_env, time_limit_of
 from algorithms.core.task_check import check_task, try_task
 from experiments import exact
 from experiments.cells import INITIALISATION, Grid, GridAlgorithm, GridTask, Probe, directory_name, preprocessing
@@ -196,6 +198,7 @@ def _task(path: str, name: str, entry: Any, time_limit: float | None, check: Cal
         raise GridError(f"{path}: steps of task {name} must be at least 1, not {keys['steps']}")
     _check_scores(path, name, keys)
     check(task)  # refuses what is not supported
+    _warn_of_endless_episodes(path, task, keys["steps"])
     return GridTask(task, **keys)
 
 
@@ -247,6 +250,22 @@ def _check_titles(path: str, algorithms: Mapping[str, GridAlgorithm]) -> None:
             raise GridError(
                 f"{path}: algorithms {other} and {name} have the same title, {algorithm.title!r}; give one of them "
                 "another 'title'"
+            )
+
+
+def _warn_of_endless_episodes(path: str, task: Task, steps: int) -> None:
+    """Log a warning where nothing is known to end an episode of the task; exact problems end by themselves."""
+    if task.max_episode_steps is not None or task.id in exact.PROBLEMS:
+        return
+    registered = gymnasium.registry.get(task.id.rpartition(":")[2])  # without making one: every job reads the grid
+    if registered is None or registered.max_episode_steps is None:
+        env = make_env(task)
+        limit = time_limit_of(env)  # also of a wrapper of its own
+        close(env)
+        if limit is None:
+            logging.getLogger(__name__).warning(
+                f"{path}: task {task.label} has no time limit, so its episodes may never end; set max_episode_steps of "
+                f"the task (as it is, an evaluation episode is cut after {min(steps, LONGEST_EPISODE):,} steps)"
             )
 
 

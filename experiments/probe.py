@@ -12,6 +12,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.on_policy import InvalidCheckpoint, Learner
 from algorithms.core.policies import Policy
 from algorithms.core.policy_gradient import PolicyGradient
+from algorithms.core.run import LONGEST_EPISODE
 from algorithms.core.task import StoppedByTask, Task
 from algorithms.core.training import use_one_thread
 from algorithms.core.vector_env import VectorEnv
@@ -33,6 +35,7 @@ from experiments.command import exit_with_sentence
 from experiments.determinants import what_determines
 from experiments.gradients import (
     BASELINE_REFERENCE,
+    PARALLEL_ENVS,
     PLAIN_REFERENCE,
     Critic,
     Episodes,
@@ -47,6 +50,7 @@ from experiments.gradients import (
 )
 from experiments.grid import load_grid
 from experiments.process import age, end_at_once, peak_memory_mb, time_limit
+from experiments.progress import Progress
 from experiments.record import check_folder, provenance, whole_folder, write_record
 from experiments.schema import PROBE_FILES, SCHEMA, STOPPED, WRITTEN_TO
 from experiments.sources import ROOT
@@ -129,11 +133,18 @@ class Frozen:
     value_function: ValueFunction | None  # as trained with the policy
     step: int  # the environment step of the run at which the policy was saved; 0 for an exact problem
     gamma: float  # the discount of the run, so of its critic; at it, every estimator is measured
+    num_envs: int = PARALLEL_ENVS  # that may be open at once: as many as in the run
+    longest: int = LONGEST_EPISODE  # steps after which an episode of a task without a time limit is cut
 
     def draw(self, episodes: int, seed: np.random.SeedSequence) -> Episodes:
         """Draw that many complete episodes with the policy's sampled actions. Raises StoppedByTask."""
         try:
-            return draw_episodes(self.task, self.policy, self.normalizer, self.scale_rewards, episodes, seed)
+            return draw_episodes(
+                *(self.task, self.policy, self.normalizer, self.scale_rewards, episodes, seed),
+                num_envs=self.num_envs,
+                longest=self.longest,
+                on_wait=partial(Progress(self.task.label, 0, lines=0).wait, "drawing episodes"),
+            )
         except StoppedByTask as at:
             raise at.within("of the probe's episodes") from None
 
@@ -172,7 +183,12 @@ def trained(grid: Grid, probe: Probe, run: Path) -> Frozen:
     except InvalidCheckpoint as error:
         raise InvalidCheckpoint(f"{path}: {error}") from error
     scale = learner.reward_scaler if task.normalize_rewards else lambda rewards: rewards
-    return Frozen(task, learner.policy, learner.normalizer, scale, learner.value_function, step, algorithm.gamma)
+    longest = min(grid.tasks[probe.task].steps, LONGEST_EPISODE)
+    return Frozen(
+        *(task, learner.policy, learner.normalizer, scale, learner.value_function, step, algorithm.gamma),
+        num_envs=algorithm.num_envs,
+        longest=longest,
+    )
 
 
 def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int, dict[str, Any]]:

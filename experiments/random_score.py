@@ -11,9 +11,10 @@ from gymnasium.spaces import Discrete
 
 from algorithms.core.finite import unusable
 from algorithms.core.masks import MaskReader
+from algorithms.core.run import LONGEST_EPISODE
 from algorithms.core.seeding import seed_global_generators, seed_spaces
 from algorithms.core.spaces import in_shape
-from algorithms.core.task import StoppedByTask, Task, close, make_env
+from algorithms.core.task import StoppedByTask, Task, close, make_env, time_limit_of
 from experiments.checks import whole_number
 from experiments.command import exit_with_sentence
 
@@ -25,6 +26,7 @@ def random_returns(task: Task, episodes: int = EPISODES, seed: int = 0) -> np.nd
 
     Where the task has K variants, episode i is of variant i mod K. Raises StoppedByTask where a return is NaN, infinite
     or too large for single precision. Where the task masks actions, they are uniform among those that are allowed.
+    Without a time limit an episode is cut after LONGEST_EPISODE steps.
     """
     variants = len(task.variants) or 1
     of_global_generators, of_episodes, of_spaces = np.random.SeedSequence(seed).spawn(3)
@@ -39,12 +41,13 @@ def random_returns(task: Task, episodes: int = EPISODES, seed: int = 0) -> np.nd
     for i in range(episodes):
         env = envs[i % len(envs)]
         _, info = env.reset(seed=seeds[i] if i < variants else None)
-        done = False
-        while not done:
+        limit = LONGEST_EPISODE if time_limit_of(env) is None else None
+        done, length = False, 0
+        while not done and length != limit:
             action = random_action(env, masks[i % len(envs)], info, steps)
             _, reward, terminated, truncated, info = env.step(action)
             returns[i] += float(reward)
-            steps += 1
+            steps, length = steps + 1, length + 1
             if unusable(returns[i]):
                 raise StoppedByTask(task.label, steps, f"a reward that makes the return {returns[i]:g}")
             done = terminated or truncated

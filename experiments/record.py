@@ -25,7 +25,7 @@ import numpy as np
 
 from algorithms.core.run import Checkpoint, Run
 from experiments.process import peak_memory_mb
-from experiments.schema import CHECKPOINTS, EPISODE_COLUMNS, NO_DIGEST, RUN_FILES, UPDATE_COLUMNS
+from experiments.schema import CHECKPOINTS, EPISODE_COLUMNS, NO_DIGEST, RUN_FILES, TRAINED, UPDATE_COLUMNS
 
 PACKAGES = ("policy-gradient-ladder", "torch", "numpy", "gymnasium", "mujoco")
 OPTIONAL_PACKAGES = ("envpool",)  # recorded where they are installed
@@ -75,7 +75,7 @@ class UnusableFolder(ValueError):
     """A place where a run cannot or must not be written."""
 
 
-def check_folder(directory: Path, files: Iterable[str] = (*RUN_FILES, CHECKPOINTS), what: str = "run") -> None:
+def check_folder(directory: Path, files: Iterable[str] = (*RUN_FILES, CHECKPOINTS, TRAINED), what: str = "run") -> None:
     """Raise UnusableFolder where a folder cannot be written, or holds anything but `files`; before any work is done."""
     if directory.exists() and not directory.is_dir():
         raise UnusableFolder(f"{directory} is a file; a {what} is written into a folder of its own")

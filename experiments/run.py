@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from algorithms.core.run_check import trained
 from experiments.cells import preprocessing
 from experiments.checks import GridError, GridLoader, whole_number
 from experiments.command import exit_with_sentence
 from experiments.determinants import code_of, what_determines
 from experiments.grid import load_grid
 from experiments.process import age, end_at_once, time_limit
-from experiments.progress import Progress
+from experiments.progress import Progress, named_by
 from experiments.record import check_folder, provenance, write_run
 from experiments.schema import BEST, SCHEMA, STOPPED, TASK_CODE, WRITTEN_TO
 from experiments.sources import ROOT
+from experiments.trained import Kept
 from experiments.tuned import best_of_study
 
 
@@ -55,6 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_folder(options.output)
     start_up = age()
     progress = Progress(f"{grid.name} {cell.algorithm} {cell.task} {cell.seed}", steps)
+    kept = Kept(
+        options.output,
+        {"code": code.name, "asked": determinants.parameter, "settings": algorithm.settings(), "steps": steps},
+    )
+    trained = kept.read()
+    if trained is not None:
+        print("trained already, by an attempt that ended in its evaluation: only the evaluation is done", flush=True)
     began = time.perf_counter()
     with time_limit(grid.limit(cell.task), grid.path):
         run = trained(
@@ -65,11 +72,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             checkpoint_fractions=grid.checkpoints,
             compile=grid.compile,
             on_update=progress,
+            **named_by(algorithm.train, on_wait=progress.wait, trained=trained, on_trained=kept.write),
         )
     progress.close()
     determinants.check_code(code)
     run.seconds["training"] = run.seconds["training"] or time.perf_counter() - began  # of who does not measure it
-    run.seconds |= {"start_up": start_up, "total": age()}
+    run.seconds |= {"start_up": start_up, "total": age() + kept.seconds}
     line = summary(run, options.output)
     write_run(
         options.output,

@@ -32,7 +32,7 @@ from experiments.grid import load_grid
 from experiments.journal import Part, differing, lock_of, objective, open_journal, parts_of
 from experiments.parameters import distribution, parameter, to_parameters, to_settings
 from experiments.process import age, end_at_once, time_limit
-from experiments.progress import Progress
+from experiments.progress import Progress, named_by
 from experiments.pruning import make_pruner
 from experiments.record import PACKAGES, check_writable, csv_text, provenance, write_json, write_record, write_whole
 from experiments.schema import (
@@ -241,6 +241,7 @@ class Worker:
         """Train and score settings with one seed on one tuning task."""
         of_grid, steps = self.grid.tasks[task], self.study.tasks[task]
         algorithm = self.grid.resolved(self.study.algorithm, task, settings)
+        progress = Progress(f"{task} {seed}", steps, lines=0)
         began = time.perf_counter()
         with time_limit(of_grid.time_limit, self.grid.path):
             run = trained(
@@ -251,7 +252,8 @@ class Worker:
                 compile=self.grid.compile,
                 runs=self.optuna.user_attrs["runs"],
                 evaluations=("sampled",),
-                on_update=Progress(f"{task} {seed}", steps, lines=0),
+                on_update=progress,
+                **named_by(algorithm.train, on_wait=progress.wait),
             )
         scored = run.evaluation is not None
         score = float(np.mean(run.evaluation["sampled"].returns)) if scored else of_grid.random_score

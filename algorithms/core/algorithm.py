@@ -20,6 +20,7 @@ from algorithms.core.vector_env import Episode
 
 T = TypeVar("T")
 OnUpdate = Callable[[int, list[Episode]], None]  # is told the steps taken and all episodes so far
+OnWait = Callable[[str, int, list[Episode]], None]  # the same, after what is being done: "training", "evaluating", …
 
 # What other libraries call a setting, and what it is called here.
 ALIASES = {
@@ -95,7 +96,11 @@ class Algorithm:
         - `evaluations`: the kinds of evaluation that the run ends with (`run.EVALUATIONS`)
         - `on_update`: is called after every update with the steps taken and a list of all episodes so far
 
-        An algorithm that another library trains overrides this method and returns the same Run.
+        An algorithm that another library trains overrides this method and returns the same Run. Its `train` may name
+        further arguments, and is not given them where it does not:
+
+        - `on_wait`: is called every ten seconds within a rollout or an evaluation, with what is being done
+        - `trained` and `on_trained`: see `training.train`
         """
         raise NotImplementedError(f"{where(self)} has no method train")
 

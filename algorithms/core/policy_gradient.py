@@ -1,12 +1,12 @@
 """Every algorithm that learns on-policy from an advantage and a policy loss (Sutton et al., 2000)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from algorithms.core.algorithm import OnUpdate
+from algorithms.core.algorithm import OnUpdate, OnWait
 from algorithms.core.hooks import Hooks
 from algorithms.core.on_policy import Learner
-from algorithms.core.run import EVALUATIONS, Run
+from algorithms.core.run import EVALUATIONS, Run, Trained
 from algorithms.core.task import Task
 from algorithms.core.training import Seeds, train
 from algorithms.core.vector_env import VectorEnv
@@ -27,8 +27,11 @@ class PolicyGradient(Hooks):
         runs: int = 5,
         evaluations: Sequence[str] = EVALUATIONS,
         on_update: OnUpdate = lambda steps, episodes: None,
+        on_wait: OnWait = lambda what, steps, episodes: None,
+        trained: Trained | None = None,
+        on_trained: Callable[[Trained], None] = lambda trained: None,
     ) -> Run:
-        """As `Algorithm.train`, by the on-policy loop."""
+        """As `Algorithm.train`, by the on-policy loop `training.train`, which documents the last two arguments."""
 
         def make_learner(envs: VectorEnv, seeds: Seeds) -> Learner:
             return Learner(
@@ -52,4 +55,7 @@ class PolicyGradient(Hooks):
             checkpoint_fractions=checkpoint_fractions,
             evaluations=evaluations,
             on_update=on_update,
+            on_wait=on_wait,
+            trained=trained,
+            on_trained=on_trained,
         )

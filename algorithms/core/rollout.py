@@ -11,10 +11,10 @@ import numpy.typing as npt
 from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.policies import Policy
 from algorithms.core.task import Transition
-from algorithms.core.vector_env import VectorEnv
+from algorithms.core.vector_env import Episode, VectorEnv
 
 SECONDS_BETWEEN_CALLS = 10.0  # of `on_wait`, which anybody who prints a line a minute can build on
-OnWait: TypeAlias = Callable[[], None]
+OnWait: TypeAlias = Callable[[int, list[Episode]], None]  # is told the steps and the episodes of the environments
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]  # what is computed of rewards and values, [T, N] or [T, N, K]
 
 
@@ -85,14 +85,15 @@ def collect(
     steps: int | None = None,
     episodes: int | None = None,
     mode: bool = False,
-    on_wait: OnWait = lambda: None,
+    wait_after_cut: bool = False,
+    on_wait: OnWait = lambda steps, episodes: None,
 ) -> Rollout:
     """Collect `steps` steps, or `episodes` complete episodes, from each environment.
 
     Exactly one of the two is given. `mode` takes the mode action (`Policy.act`) instead of a sampled one. An
     environment that has finished its episodes waits, already reset, for the next rollout: every step taken is counted.
-    So does one whose episode was cut (`VectorEnv.limit_episodes`), since its next one might be as long. `on_wait` is
-    called every ten seconds.
+    With `wait_after_cut`, so does one whose episode was cut (`VectorEnv.limit_episodes`), since its next one might be
+    as long. `on_wait` is called every ten seconds.
     """
     observations: list[np.ndarray] = []
     actions: list[np.ndarray] = []
@@ -115,7 +116,7 @@ def collect(
         stepping_seconds += time.perf_counter() - acted
         acting_seconds += acted - began
         if acted > call_at:
-            on_wait()
+            on_wait(envs.steps, envs.episodes)
             call_at = time.perf_counter() + SECONDS_BETWEEN_CALLS
         transitions.append(transition)
         if active is None:
@@ -123,7 +124,7 @@ def collect(
         else:
             actives.append(active)
             episodes_left = episodes_left - (transition.terminated | transition.truncated)
-            if envs.longest is not None:
+            if wait_after_cut and envs.longest is not None:
                 episodes_left[envs.cut] = 0
             active = episodes_left > 0
             finished = not np.count_nonzero(active)
@@ -154,7 +155,7 @@ def play(
     episodes: np.ndarray,
     *,
     mode: bool = False,
-    on_wait: OnWait = lambda: None,
+    on_wait: OnWait = lambda steps, episodes: None,
 ) -> None:
     """Play episodes of which nothing is kept but what `envs` lists: `episodes[i]` (int [N]) in environment i.
 
@@ -166,7 +167,7 @@ def play(
         transition = envs.step(policy.to_environment(actions), episodes > 0)
         episodes = episodes - (transition.terminated | transition.truncated)
         if time.perf_counter() > call_at:
-            on_wait()
+            on_wait(envs.steps, envs.episodes)
             call_at = time.perf_counter() + SECONDS_BETWEEN_CALLS
 
 

@@ -3,19 +3,21 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from algorithms.core.algorithm import OnUpdate
+from algorithms.core.algorithm import OnUpdate, OnWait
 from algorithms.core.batch import Batch
 from algorithms.core.hooks import Hooks
 from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.policies import Policy
-from algorithms.core.rollout import OnWait, Rollout, collect, play
+from algorithms.core.rollout import Rollout, collect, play
 from algorithms.core.run import (
     EVALUATION_EPISODES,
     EVALUATIONS,
@@ -23,6 +25,7 @@ from algorithms.core.run import (
     Checkpoint,
     Evaluation,
     Run,
+    Trained,
 )
 from algorithms.core.task import StoppedByTask, Task
 from algorithms.core.vector_env import Episode, VectorEnv
@@ -86,6 +89,9 @@ class Learner(Protocol):
     def state(self) -> dict[str, np.ndarray]:
         """The learner's arrays by name."""
 
+    def load(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take over what `state` returned."""
+
 
 def train(
     algorithm: Hooks,
@@ -97,17 +103,27 @@ def train(
     checkpoint_fractions: Sequence[float] = (),
     evaluations: Sequence[str] = EVALUATIONS,
     on_update: OnUpdate = lambda steps, episodes: None,
+    on_wait: OnWait = lambda what, steps, episodes: None,
+    trained: Trained | None = None,
+    on_trained: Callable[[Trained], None] = lambda trained: None,
 ) -> Run:
     """Train a learner for `steps` environment steps; the arguments are those of `Algorithm.train`.
 
     `make_learner` gets the environments and the seeds and returns the learner. The last rollout of a step-based
     algorithm is cut to the budget (up to one step per environment). Whole episodes are finished, so `steps_taken` may
-    exceed `steps` by part of a rollout. Where the task gives a number that cannot be learned from, the run is stopped
-    there, or at the end of its training if that was in its evaluation.
+    exceed `steps` by part of a rollout. On a task without a time limit, however, an episode in a rollout of whole
+    episodes is truncated after an environment's share of the budget, `steps` / `num_envs` (at most `LONGEST_EPISODE`),
+    and is the environment's last one in the rollout. Where an episode is finished or evaluated, it is cut after the
+    smaller of `steps` and `LONGEST_EPISODE`, and counts with its return until there.
+
+    Where the task gives a number that cannot be learned from, the run is stopped there, or at the end of its training
+    if that was in its evaluation.
+
+    `on_trained` gets what was trained before it is evaluated. Given back as `trained`, with all other arguments as they
+    were, it is evaluated without a training, and the result is the same.
 
     Raises ValueError, before any training, for what is no Task, for a seed that is not a whole number from 0 and steps
-    that are not one from 1 (1e4 is one), for a fraction that is not in [0, 1], and for an unknown kind in
-    `evaluations`.
+    that are not one from 1, for a fraction that is not in [0, 1], and for an unknown kind in `evaluations`.
     """
     check_evaluations(evaluations)
     if not isinstance(task, Task):
@@ -122,16 +138,62 @@ def train(
     use_one_thread()
     seeds = Seeds.of(seed)
     longest = min(steps, LONGEST_EPISODE)
-    envs = VectorEnv(task, algorithm.num_envs, seeds.environments)
+    with closing(VectorEnv(task, algorithm.num_envs, seeds.environments)) as envs:
+        learner = make_learner(envs, seeds)
+        if trained is not None:
+            run = trained.run
+            learner.load(trained.state)
+        else:
+            rng = np.random.default_rng(seeds.acting)
+            run = _learn(algorithm, learner, envs, rng, steps, sorted(checkpoint_fractions), on_update, on_wait)
+            if run.diverged_at is None:
+                began = time.perf_counter()
+                try:
+                    run.open_episodes = finish_open_episodes(envs, learner, rng, longest, on_wait)
+                except StoppedByTask as at:
+                    run.stop(at)
+                run.seconds["evaluating"] += time.perf_counter() - began
+    if run.diverged_at is None:
+        if trained is None:
+            on_trained(Trained(run, learner.state()))
+        began = time.perf_counter()
+        try:
+            run.evaluation = evaluate(
+                learner,
+                task,
+                seeds.evaluation,
+                evaluations,
+                num_envs=algorithm.num_envs,
+                longest=longest,
+                on_wait=on_wait,
+            )
+        except StoppedByTask as at:
+            run.stop(at)
+        run.seconds["evaluating"] += time.perf_counter() - began
+    return run
+
+
+def _learn(
+    algorithm: Hooks,
+    learner: Learner,
+    envs: VectorEnv,
+    rng: np.random.Generator,
+    steps: int,
+    fractions: list[float],
+    on_update: OnUpdate,
+    on_wait: OnWait,
+) -> Run:
+    """Collect, learn and observe until the budget of `steps` is used; `fractions` ascend. Returns the run until there.
+
+    `rng` draws the actions.
+    """
     if algorithm.whole_episodes:
         envs.limit_episodes(min(math.ceil(steps / algorithm.num_envs), LONGEST_EPISODE))
-    learner = make_learner(envs, seeds)
-    rng = np.random.default_rng(seeds.acting)
     table = UpdateTable(steps)
     run = Run(envs.episodes, table.rows, [], None, 0, 0)
     seconds = run.seconds
-    fractions = sorted(checkpoint_fractions)
     training_began = time.perf_counter()
+
     while True:
         while fractions and envs.steps >= fractions[0] * steps:
             run.checkpoints.append(Checkpoint(fractions.pop(0), envs.steps, learner.state()))
@@ -140,7 +202,16 @@ def train(
         progress = envs.steps / steps
         length, episodes = _length(algorithm, steps - envs.steps)
         try:
-            rollout = collect(envs, learner.policy, learner.normalizer, rng, steps=length, episodes=episodes)
+            rollout = collect(
+                envs,
+                learner.policy,
+                learner.normalizer,
+                rng,
+                steps=length,
+                episodes=episodes,
+                wait_after_cut=True,
+                on_wait=partial(on_wait, "training"),
+            )
         except StoppedByTask as at:
             run.stop(at)
             break
@@ -172,23 +243,7 @@ def train(
     seconds["learning"] -= learner.compiling_seconds
     run.compiled = learner.compiled
     run.steps_taken = envs.steps
-    began = time.perf_counter()
-    try:
-        if run.diverged_at is None:
-            run.episodes = envs.episodes.copy()  # without those that are finished now
-            run.open_episodes = finish_open_episodes(envs, learner, rng, longest)
-    except StoppedByTask as at:
-        run.stop(at)
-    finally:
-        envs.close()
-    if run.diverged_at is None:
-        try:
-            run.evaluation = evaluate(
-                learner, task, seeds.evaluation, evaluations, num_envs=algorithm.num_envs, longest=longest
-            )
-        except StoppedByTask as at:
-            run.stop(at)
-        seconds["evaluating"] = time.perf_counter() - began
+    run.episodes = envs.episodes.copy()  # without those that are finished later
     return run
 
 
@@ -210,7 +265,7 @@ def check_evaluations(kinds: Sequence[str]) -> None:
 
 
 def finish_open_episodes(
-    envs: VectorEnv, learner: Learner, rng: np.random.Generator, longest: int, on_wait: OnWait = lambda: None
+    envs: VectorEnv, learner: Learner, rng: np.random.Generator, longest: int, on_wait: OnWait
 ) -> list[Episode]:
     """Finish the episodes that are open, with sampled actions and without learning; returns them as `Run` has them.
 
@@ -224,7 +279,10 @@ def finish_open_episodes(
     for i, episode in opened.items():
         unfinished[i] = envs.longest is None or episode.length < envs.longest
     try:
-        play(envs, learner.policy, learner.normalizer, rng, unfinished, on_wait=on_wait)
+        play(
+            *(envs, learner.policy, learner.normalizer, rng, unfinished),
+            on_wait=partial(on_wait, "finishing open episodes"),
+        )
     except StoppedByTask as at:
         raise at.within("of the episodes that were open at the end of the training") from None
     finished = opened | dict(zip(envs.episode_envs[ended:], envs.episodes[ended:], strict=True))
@@ -239,7 +297,7 @@ def evaluate(
     *,
     num_envs: int = EVALUATION_EPISODES,
     longest: int = LONGEST_EPISODE,
-    on_wait: OnWait = lambda: None,
+    on_wait: OnWait = lambda what, steps, episodes: None,
 ) -> dict[str, Evaluation]:
     """Evaluate a learner on freshly seeded environments: 20 complete episodes of each of `kinds`, by kind.
 
@@ -250,32 +308,38 @@ def evaluate(
     At most `num_envs` environments are open at once. Each of them plays an equal number of episodes, or one more than
     others, fixed beforehand: otherwise short episodes would be played more often than long ones. On a task without a
     time limit an episode is cut after `longest` steps.
+
     Raises StoppedByTask as VectorEnv.step does.
     """
     check_evaluations(kinds)
+    variants = len(task.variants) or 1
+    count = math.ceil(EVALUATION_EPISODES / variants) * variants
+    together = min(count, max(num_envs, variants) // variants * variants)
+    in_turn = np.array([len(range(i, count, together)) for i in range(together)])
     result = {}
     for kind, child in zip(EVALUATIONS, seed.spawn(len(EVALUATIONS)), strict=True):
         if kind not in kinds:
             continue
         environments, acting = child.spawn(2)
-        variants = len(task.variants) or 1
-        count = math.ceil(EVALUATION_EPISODES / variants) * variants
-        together = min(count, max(num_envs, variants) // variants * variants)
-        envs = VectorEnv(task, together, environments)
-        envs.limit_episodes(longest)
-        in_turn = np.array([len(range(i, count, together)) for i in range(together)])
-        rng = np.random.default_rng(acting)
-        try:
-            play(envs, learner.policy, learner.normalizer, rng, in_turn, mode=kind == "mode", on_wait=on_wait)
-        except StoppedByTask as at:
-            raise at.within(f"of the evaluation with {EVALUATED[kind]}") from None
-        finally:
-            envs.close()
+        with closing(VectorEnv(task, together, environments)) as envs:
+            envs.limit_episodes(longest)
+            try:
+                play(
+                    envs,
+                    learner.policy,
+                    learner.normalizer,
+                    np.random.default_rng(acting),
+                    in_turn,
+                    mode=kind == "mode",
+                    on_wait=partial(on_wait, "evaluating"),
+                )
+            except StoppedByTask as at:
+                raise at.within(f"of the evaluation with {EVALUATED[kind]}") from None
         episodes = envs.episodes
         if task.variants:  # in the order of the environments, turn by turn, instead of the order of the ends
-            of_env = [
-                [e for e, i in zip(episodes, envs.episode_envs, strict=True) if i == env] for env in range(together)
-            ]
+            of_env: list[list[Episode]] = [[] for _ in range(together)]
+            for i, episode in zip(envs.episode_envs, episodes, strict=True):
+                of_env[i].append(episode)
             episodes = [of_env[i % together][i // together] for i in range(count)]
         result[kind] = Evaluation([e.return_ for e in episodes], [e.length for e in episodes])
     return result
