@@ -7,8 +7,7 @@
 experiments/determinants.py says on what the result of a job depends: on files, which are inputs of the job's rule, and
 on values, which are the rule's parameter `determines`. The grid file itself is not an input.
 
-`snakemake --lint` asks for a conda environment or container per rule. But all rules use one environment, described by
-pyproject.toml, in which Snakemake runs, too.
+`snakemake --lint` asks for a conda environment or container per rule. But all use the one that Snakemake itself runs in.
 """
 
 import json
@@ -24,7 +23,7 @@ from experiments.grid import load_grid
 from experiments.jobs import Jobs, directory_of_output, memory, minutes_of_analysis, stage_files, tuned_option
 from experiments.pipeline import go_on, keep_going, make_the_rest, stages, words_for_failures
 from experiments.process import SNAKEMAKE
-from experiments.schema import MADE_OF, PROBE_FILES, REPORT_FILES, RUN_FILES, STUDY_FILES
+from experiments.schema import FINISHED, MADE_OF, PROBE_FILES, REPORT_FILES, RUN_FILES, STUDY_FILES
 
 if unknown := sorted(set(config) - {"grid"}):
     raise WorkflowError(f"--config takes grid=NAME or grid=FILE.yaml, not {unknown[0]}=…")
@@ -47,6 +46,7 @@ def look_back():
 JOBS = Jobs(GRID, RESULTS, at_first=look_back)
 RUNS = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=JOBS.cells, file=RUN_FILES)
 TUNED = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=JOBS.studies, file=STUDY_FILES)
+TUNED += expand(f"{RESULTS}/{{directory}}{FINISHED}", directory=JOBS.studies)
 MEASURED = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=JOBS.probes, file=PROBE_FILES)
 BENCHMARK = sorted(glob(f"{RESULTS}/speed/*.*"))  # the files that exist; as no rule makes them, no edit outdates them
 TABLE_FILES = expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES)
@@ -120,8 +120,9 @@ rule tune:
     input:
         JOBS.sources,
     output:
-        # update: a study that ends with an error keeps the trials of its earlier runs
+        # A study that ends with an error keeps its files, which look new then; but it is not taken for finished.
         update(expand(f"{RESULTS}/tuning/{{{{algorithm}}}}/{{{{group}}}}/{{file}}", file=STUDY_FILES)),
+        touch(f"{RESULTS}/tuning/{{algorithm}}/{{group}}{FINISHED}"),
     params:
         grid=GRID.path,
         determines=JOBS.parameter,
@@ -142,15 +143,15 @@ rule train:
     """One run: one algorithm on one task with one seed, with tuned settings where the grid says so."""
     input:
         JOBS.sources,
+        JOBS.finished_study,
         tuned=JOBS.best_settings,
     output:
-        f"{RESULTS}/runs/{{task}}/{{algorithm}}/{{seed}}/run.json",
-        f"{RESULTS}/runs/{{task}}/{{algorithm}}/{{seed}}/episodes.csv",
-        f"{RESULTS}/runs/{{task}}/{{algorithm}}/{{seed}}/updates.csv",
+        expand(f"{RESULTS}/runs/{{{{task}}}}/{{{{algorithm}}}}/{{{{seed}}}}/{{file}}", file=RUN_FILES),
     params:
         grid=GRID.path,
         task=JOBS.task,
         determines=JOBS.parameter,
+        study=JOBS.parameter_of_study,
         directory=directory_of_output,
         tuned=tuned_option,
     resources:

@@ -43,6 +43,7 @@ from analysis.words import plural
 from experiments.schema import (
     BENCHMARK_FILES,
     CHECKPOINTS,
+    FINISHED,
     JOURNAL,
     LOCKS,
     MADE_OF,
@@ -194,8 +195,7 @@ def asked_for(
     None where it is missing. Adds the records to `records`, by path.
     """
     check = Check(kind, "none asked for")
-    missing, digests, without = [], 0, 0
-    found = 0
+    missing, digests, without, found = [], 0, 0, 0
     for entry in entries:
         path = grid.folder / entry["directory"] / file
         try:
@@ -481,6 +481,7 @@ def known_files(grid: Grid, records: Records) -> tuple[set[str], list[str]]:
     exact |= {f"tables/{name}.csv" for name in TABLES}
     exact |= {f"{probe['directory']}/{file}" for probe in grid.probes for file in PROBE_FILES}
     exact |= {f"{study['directory']}/{file}" for study in grid.studies for file in (*STUDY_FILES, JOURNAL)}
+    exact |= {f"{study['directory']}{FINISHED}" for study in grid.studies}
     patterns = ["figures/*", "logs/*"]
     patterns += [
         f"{study['directory']}/{files}" for study in grid.studies for files in (SUPERSEDED.format("*"), f"{LOCKS}/*")

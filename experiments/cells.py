@@ -258,7 +258,7 @@ def identity(grid: Grid, study: Study) -> dict[str, Any]:
     }
     of_study = study.description()
     parts = ("algorithm", "group", "space", "seeds", "spread_penalty", "sampler", "pruner")
-    return {name: of_study[name] for name in parts} | {"tasks": tasks, "compile": grid.compile}
+    return {name: of_study[name] for name in parts} | {"tasks": tasks, "order": list(tasks), "compile": grid.compile}
 
 
 def preprocessing(task: Task) -> dict[str, Any]:

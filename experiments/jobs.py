@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments.cells import Cell, Grid, Probe
 from experiments.determinants import Determinants, what_determines
-from experiments.schema import BEST
+from experiments.schema import BEST, FINISHED
 from experiments.search import Study
 from experiments.sources import ROOT, import_closure
 
@@ -70,6 +70,18 @@ class Jobs:
         """The file with what the cell's study has found, if it has one."""
         tuned = self.of(wildcards).tuned
         return [f"{self.results}/{tuned}/{BEST}"] if tuned else []
+
+    def finished_study(self, wildcards: Any) -> list[str]:
+        """The file that says that the cell's study was made as the grid asks for it now, if it has one."""
+        tuned = self.of(wildcards).tuned
+        return [f"{self.results}/{tuned}{FINISHED}"] if tuned else []
+
+    def parameter_of_study(self, wildcards: Any) -> str:
+        """What a cell's study depends on beside files, as text. Without it, a cell that is asked for by itself would
+        not wait for a study that has failed.
+        """
+        tuned = self.of(wildcards).tuned
+        return what_determines(self.grid, self.studies[tuned]).parameter if tuned else ""
 
     def probed_run(self, wildcards: Any) -> list[str]:
         """The run whose checkpoint a probe measures; an exact problem has none."""

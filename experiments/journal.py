@@ -4,7 +4,8 @@ The journal is open to all that Optuna offers: settings can be enqueued in it an
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ import numpy as np
 from filelock import FileLock
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
-from experiments.schema import LOCKS
-from experiments.search import InvalidStudy
+from experiments.parameters import distributions_of, to_parameters
+from experiments.schema import LOCKS, UNTUNED
+from experiments.search import InvalidStudy, Study
+
+ROUNDING = 1e-9  # of a score between the journal and its parts
 
 
 @dataclass
@@ -45,6 +49,42 @@ def objective(parts: Sequence[Part], tasks: int, spread_penalty: float) -> float
     scores = [part.normalized for part in parts]
     by_seed = [np.mean(scores[i : i + tasks]) for i in range(0, len(scores), tasks)]
     return float(np.mean(by_seed) - spread_penalty * np.std(by_seed))
+
+
+def problem_of(
+    trial: FrozenTrial, study: Study, untuned: Mapping[str, Any], places: Sequence[tuple[int, str]]
+) -> str | None:
+    """Why a trial in the journal is none of the study's, as the end of a sentence; None where it is one.
+
+    untuned: the searched settings of trial 0; places: the seed and the task of each of a trial's parts. Waiting and
+    failed trials are none yet, or no longer; but the untuned settings have to be trial 0.
+    """
+    expected = distributions_of(study)
+    if trial.number == UNTUNED:
+        expected = {name: expected[name] for name in to_parameters(study, untuned)}
+    if trial.state in (TrialState.FAIL, TrialState.WAITING):
+        has_been = "marked as failed" if trial.state == TrialState.FAIL else "enqueued, before the study had begun"
+        return f"has to be the untuned settings, and was {has_been}" if trial.number == UNTUNED else None
+    if trial.distributions != expected:
+        own, searched = (", ".join(sorted(names)) or "nothing" for names in (trial.distributions, expected))
+        where = "" if own != searched else ", from another space"
+        advice = "; it can be marked as failed (Optuna's tell)" if trial.state == TrialState.RUNNING else ""
+        return f"has {own}{where}, and this command gives it {searched}{advice}"
+    try:
+        parts = parts_of(trial)
+        value = objective(parts, len(study.tasks), study.tuning.spread_penalty) if parts else math.nan
+    except (TypeError, AttributeError):
+        return "has an attribute 'parts' that this command did not write"
+    if [(part.seed, part.task) for part in parts] != list(places[: len(parts)]):
+        return "has parts with other seeds or on other tasks than this study's"
+    if trial.state == TrialState.RUNNING:
+        return None
+    state = trial.state.name.lower()
+    if not parts or (trial.state == TrialState.COMPLETE and len(parts) < len(places)):
+        return f"is {state} with {len(parts)} of {len(places)} parts, so that nothing says what its score is of"
+    if trial.value is None or not math.isclose(trial.value, value, abs_tol=ROUNDING):
+        return f"is {state} with the score {trial.value}, and its parts give {value:.6g}"
+    return None
 
 
 class KernelLock:

@@ -40,6 +40,7 @@ TASK_CODE = "task_code"  # in run.json: the distributions and modules of the env
 
 BEST = "best.json"  # the winner of a study
 STUDY_FILES = (BEST, "study.json", "trials.csv", "parts.csv")  # study.json is written last
+FINISHED = ".finished"  # ends the name of an empty file beside a study's folder; goes where a study has to go on
 JOURNAL = "journal.log"  # grows when the study goes on
 SUPERSEDED = "superseded-{}.log"  # a journal of earlier code
 LOCKS = ".locks"  # the folder of a study's locks

@@ -29,8 +29,9 @@ from experiments.checks import GridError
 from experiments.command import exit_with_sentence
 from experiments.determinants import what_determines
 from experiments.grid import load_grid
-from experiments.journal import Part, differing, lock_of, objective, open_journal, parts_of
-from experiments.parameters import distribution, parameter, to_parameters, to_settings
+from experiments.importance import METHOD, importances
+from experiments.journal import Part, differing, lock_of, objective, open_journal, parts_of, problem_of
+from experiments.parameters import distributions_of, enqueued, to_parameters, to_settings
 from experiments.process import age, end_at_once, time_limit
 from experiments.progress import Progress, named_by
 from experiments.pruning import make_pruner
@@ -48,7 +49,7 @@ from experiments.schema import (
 from experiments.search import InvalidStudy, Study
 from experiments.sources import ROOT
 
-FEWEST_FOR_IMPORTANCE = 4  # complete trials
+AGAIN = "again"  # the attribute of a trial with the number of the failed one whose settings it has
 SECONDS_BETWEEN_LOOKS = 1.0  # at whether other workers have ended their trials
 
 
@@ -84,11 +85,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for helper in helpers:
                 helper.wait()
             worker.work_until_all_have_ended()
+            worker.check_trials()
             worker.compare_on_fresh_seeds()
             worker.determinants.check_code(worker.code)
             write_study(options.output, worker)
     except Timeout as error:
         raise InvalidStudy(f"another process is at work in {options.output}") from error
+    if waiting := worker.optuna.get_trials(deepcopy=False, states=[TrialState.WAITING]):
+        print(f"note: {len(waiting)} enqueued trials wait: the grid asks for {study.tuning.trials}, and more run them")
     print(f"{worker.summary()}; {age():.0f} s{WRITTEN_TO}{options.output}")
 
 
@@ -102,6 +106,7 @@ class Worker:
         self.untuned = {task: grid.resolved(study.algorithm, task) for task in study.tasks}
         self.places = [(seed, task) for seed in study.tuning.seeds for task in study.tasks]
         self.optuna = self._open()
+        self.check_trials()
 
     def _open(self) -> optuna.Study:
         """The study in the folder's journal, begun if it is not there.
@@ -127,8 +132,11 @@ class Worker:
             t = self.study.tuning
             study.set_user_attr("runs", t.trials * len(t.seeds) + 2 * len(t.fresh_seeds))  # decides about compiling
         found = study.user_attrs
-        if "determines" not in found:
-            raise InvalidStudy(f"{journal} was not made by this command; move {self.directory} away to tune anew")
+        if missing := {"determines", "code", "runs"} - found.keys():
+            raise InvalidStudy(
+                f"{journal} was not made by this command; move {self.directory} away to tune anew"
+                f" (no attribute {min(missing)!r})"
+            )
         if found["code"] == code:
             differences = "; ".join(differing(found["determines"], determines))
             if differences:
@@ -158,9 +166,43 @@ class Worker:
             self.work()
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """The trials in one of these states, or all. No more than the grid asks for, also where there are more."""
-        trials = self.optuna.get_trials(deepcopy=False)[: self.study.tuning.trials]
-        return [trial for trial in trials if not states or trial.state in states]
+        """The trials in one of these states, or all. No more than the grid asks for, also where there are more.
+
+        A trial that was marked as failed is none of them: another takes its place.
+        """
+        trials = [trial for trial in self.optuna.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
+        return [trial for trial in trials[: self.study.tuning.trials] if not states or trial.state in states]
+
+    def check_trials(self) -> None:
+        """Raise InvalidStudy where a trial in the journal is none that this command can have made or can evaluate."""
+        for trial in self.optuna.get_trials(deepcopy=False):
+            self._check(trial)
+
+    def _check(self, trial: FrozenTrial) -> None:
+        if trial.state == TrialState.WAITING and trial.number != UNTUNED:
+            self._enqueued(trial)
+        elif problem := problem_of(trial, self.study, self.untuned_settings(), self.places):
+            raise InvalidStudy(
+                f"{self.directory / JOURNAL}: trial {trial.number} {problem}. Nothing was changed; "
+                f"move {self.directory} away to tune anew; what is to be tried can be enqueued (Optuna's enqueue_trial)"
+            )
+
+    def _enqueued(self, trial: FrozenTrial) -> dict[str, Any]:
+        """The parameters that a waiting trial was given; the sampler draws the others.
+
+        Marks the trial as failed and raises InvalidStudy where one of them is not searched or lies outside the space.
+        """
+        try:
+            given = enqueued(self.study, trial.system_attrs.get("fixed_params", trial.params))
+            for task in self.study.tasks:
+                self.grid.resolved(self.study.algorithm, task, to_settings(self.study, given))
+        except (InvalidStudy, GridError) as error:
+            self.optuna._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            raise InvalidStudy(
+                f"{self.directory / JOURNAL}: trial {trial.number} was enqueued with {error}. It is marked as "
+                "failed now: the same command goes on without it; enqueue it again with what the study searches"
+            ) from error
+        return given
 
     def _claim(self) -> tuple[FrozenTrial, FileLock] | None:
         """The next trial to evaluate, with its lock: one whose worker was killed, or a new one. None: all are done."""
@@ -171,21 +213,42 @@ class Worker:
                     lock.acquire(blocking=False)
                     now = self.optuna.get_trials(deepcopy=False)[trial.number]
                     if now.state == TrialState.RUNNING:  # and was not ended before its lock was free
+                        self._check(now)
                         return now, lock
                     lock.release()
-            number = len(self.optuna.get_trials(deepcopy=False))
-            if number >= self.study.tuning.trials:
-                return None
-            lock = lock_of(self.directory, f"trial {number}")
-            lock.acquire()
-            if self.study.tuning.workers > 1:
+            waiting, failed = self.trials(TrialState.WAITING), self._failed()
+            if self.study.tuning.workers > 1 or waiting or failed:
                 self.optuna.set_user_attr("repeatable", False)
-            self.optuna.add_trial(self._new_trial(number))
-            return self.optuna.get_trials(deepcopy=False)[number], lock
+            if waiting:
+                trial_id = self._begin(waiting[0])
+            elif len(self.trials()) < self.study.tuning.trials:
+                new = _again(failed[0]) if failed else self._new_trial(len(self.optuna.get_trials(deepcopy=False)))
+                trial_id = self.optuna._storage.create_new_trial(self.optuna._study_id, template_trial=new)
+            else:
+                return None
+            trial = self.optuna._storage.get_trial(trial_id)
+            lock = lock_of(self.directory, f"trial {trial.number}")
+            lock.acquire()
+            return trial, lock
 
-    def _new_trial(self, number: int) -> FrozenTrial:
-        """Trial `number`, about to be evaluated: the untuned settings, or what the sampler draws."""
-        distributions = {parameter(n, d): distribution(d) for n, d in self.study.space.items()}
+    def _failed(self) -> list[FrozenTrial]:
+        """The trials that were marked as failed, had all their settings, and were not begun again."""
+        trials = self.optuna.get_trials(deepcopy=False)
+        again = {trial.user_attrs.get(AGAIN) for trial in trials}
+        failed = (trial for trial in trials if trial.state == TrialState.FAIL and trial.number not in again)
+        return [trial for trial in failed if trial.distributions == distributions_of(self.study)]
+
+    def _begin(self, waiting: FrozenTrial) -> int:
+        """Give an enqueued trial the parameters that it lacks, and let it be about to be evaluated; its id."""
+        storage, new = self.optuna._storage, self._new_trial(waiting.number, self._enqueued(waiting))
+        for name, of in new.distributions.items():
+            storage.set_trial_param(waiting._trial_id, name, of.to_internal_repr(new.params[name]), of)
+        storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING)
+        return waiting._trial_id
+
+    def _new_trial(self, number: int, given: Mapping[str, Any] | None = None) -> FrozenTrial:
+        """Trial `number`, about to be evaluated: the untuned settings, or what is given and the sampler draws."""
+        distributions = distributions_of(self.study)
         if number == UNTUNED:
             parameters = to_parameters(self.study, self.untuned_settings())
         else:
@@ -197,6 +260,8 @@ class Worker:
             # Without trial 0 where it lacks a setting: TPE draws jointly only what every trial has.
             seen = [x for x in self.optuna.get_trials(states=finished) if len(x.params) == len(distributions)]
             drawn_from.add_trials(seen)
+            if given:
+                drawn_from.enqueue_trial(dict(given))
             parameters = drawn_from.ask(distributions).params
         return optuna.trial.create_trial(
             state=TrialState.RUNNING, params=parameters, distributions={n: distributions[n] for n in parameters}
@@ -216,7 +281,13 @@ class Worker:
         return {} if trial.number == UNTUNED else to_settings(self.study, trial.params)
 
     def _evaluate(self, frozen: FrozenTrial) -> None:
-        """Evaluate a trial's parts that were not evaluated yet, and end it."""
+        """Evaluate a trial's parts that were not evaluated yet, and end it, unless someone else has ended it."""
+        try:
+            self._evaluate_parts(frozen)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            print(f"trial {frozen.number} was ended from elsewhere", flush=True)
+
+    def _evaluate_parts(self, frozen: FrozenTrial) -> None:
         trial = optuna.trial.Trial(self.optuna, frozen._trial_id)
         settings = self.settings_of(frozen)
         parts = parts_of(frozen)
@@ -230,10 +301,10 @@ class Worker:
                 trial.report(value, step)
             last = step == len(self.places) - 1
             if not last and step >= latest and frozen.number != UNTUNED and trial.should_prune():
-                self.optuna.tell(frozen.number, state=TrialState.PRUNED)
+                self.optuna.tell(frozen.number, state=TrialState.PRUNED, skip_if_finished=True)
                 break
         else:
-            self.optuna.tell(frozen.number, value)
+            self.optuna.tell(frozen.number, value, skip_if_finished=True)
         stopped = "" if last else f", pruned after {len(parts)} of {len(self.places)} parts"
         print(f"trial {frozen.number} ({as_text(settings) or 'untuned'}): {value:.3f}{stopped}", flush=True)
 
@@ -283,27 +354,19 @@ class Worker:
         complete = self.trials(TrialState.COMPLETE)
         return max(complete, key=lambda trial: (trial.value, -trial.number))
 
-    def importances(self) -> dict[str, float] | None:
-        """The importance of each setting by PED-ANOVA; the sum is 1.
-
-        None where fewer than FEWEST_FOR_IMPORTANCE trials are complete, or where all have the same score.
-        """
-        space, complete = self.study.space, self.trials(TrialState.COMPLETE)
-        complete = [trial for trial in complete if len(trial.params) == len(space)]
-        if len(complete) < FEWEST_FOR_IMPORTANCE or len({trial.value for trial in complete}) == 1:
-            return None
-        study = optuna.create_study(direction="maximize")
-        study.add_trials(complete)
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
-        return {name: float(shares[parameter(name, d)]) for name, d in space.items()}
-
     def summary(self) -> str:
         """One line about a finished study."""
         trials = self.trials()
         pruned = sum(trial.state == TrialState.PRUNED for trial in trials)
         won = "the untuned settings" if self.best.number == UNTUNED else f"trial {self.best.number}"
         return f"{len(trials)} trials, {pruned} pruned; best: {won}, {self.best.value:.3f}"
+
+
+def _again(failed: FrozenTrial) -> FrozenTrial:
+    """A trial with a failed one's settings, about to be evaluated."""
+    attributes = {AGAIN: failed.number}
+    parts = {"params": failed.params, "distributions": failed.distributions, "user_attrs": attributes}
+    return optuna.trial.create_trial(state=TrialState.RUNNING, **parts)
 
 
 def as_text(settings: Mapping[str, Any]) -> str:
@@ -348,8 +411,8 @@ def write_study(directory: Path, worker: Worker) -> None:
     result = {
         "untuned": {name: untuned.get(name) for name in fields},
         "best": found,
-        "importances": worker.importances(),
-        "importance_method": "PED-ANOVA",
+        "importances": importances(study, worker.trials(TrialState.COMPLETE)),
+        "importance_method": METHOD,
     }
     made_by = {"code": worker.code.name} | provenance(ROOT, (*PACKAGES, "optuna"))
     # The journal goes on growing; what is described here is how it begins.

@@ -15,11 +15,14 @@ from gymnasium.envs.classic_control import CartPoleEnv
 from algorithms.core.task import Task
 from analysis.reading.checks import ResultsError
 from analysis.reading.runs import check_task_code
+from analysis.reading.studies import check_asked
 from analysis.verify import of_different_code
 from experiments import determinants, sources
 from experiments.checks import GridError
 from experiments.determinants import EXEMPT, Code, Determinants, code_of, what_determines
 from experiments.grid import load_grid
+from experiments.jobs import Jobs
+from experiments.search import DIMENSION_KEYS
 from experiments.sources import ROOT, distribution_with, import_closure, imports_of, task_code
 from tests.pipeline_fixtures import files_opened
 
@@ -365,6 +368,100 @@ def test_a_change_of_a_grids_key_makes_stale_what_depends_on_it_and_nothing_else
         if name not in after or text(grid, job) != text(other, after[name]) or after[name].directory != job.directory
     }
     assert stale == expected
+
+
+def planned(before, after):
+    """The jobs of one grid that Snakemake would run after a change to another, and "tables" where it would make those.
+
+    A job runs where its inputs or parameters differ, and where a job runs whose results it takes.
+    """
+    first, second = Jobs(before, "results/mine"), Jobs(after, "results/mine")
+
+    def asked(jobs, wildcards):
+        of_cell = (jobs.task, jobs.finished_study, jobs.best_settings, jobs.parameter_of_study)
+        of_probe = (jobs.probed_run, jobs.probe_options)
+        further = {"task algorithm seed": of_cell, "task source seed fraction": of_probe}.get(" ".join(wildcards), ())
+        return [ask(wildcards) for ask in (jobs.sources, jobs.parameter, *further)]
+
+    names = {job.directory: name for name, job in jobs_of(before).items()}
+    of_rules = {job.directory: wildcards for jobs in (first, second) for job, wildcards in all_wildcards(jobs)}
+    runs = {
+        directory
+        for directory, wildcards in of_rules.items()
+        if directory in names
+        and (directory not in known(second) or asked(first, wildcards) != asked(second, wildcards))
+    }
+    probed = {probe.directory: [first.probed_run(w)] for probe, w in all_wildcards(first) if "fraction" in w}
+    runs |= {
+        directory
+        for directory, (files,) in probed.items()
+        if any(f"results/mine/{run}/run.json" in files for run in runs)
+    }
+    made = {names[directory] for directory in runs}
+    return made | ({"tables"} if made or before.manifest() != after.manifest() else set())
+
+
+def known(jobs):
+    """The directories of a grid's jobs."""
+    return jobs.cells.keys() | jobs.studies.keys() | jobs.probes.keys()
+
+
+def all_wildcards(jobs):
+    """Every job with the wildcards that name it."""
+    rules = (["task", "algorithm", "seed"], ["algorithm", "group"], ["task", "source", "seed", "fraction"])
+    for of, keys in zip((jobs.cells, jobs.studies, jobs.probes), rules, strict=True):
+        for directory, job in of.items():
+            yield job, dict(zip(keys, directory.split("/")[1:], strict=True))
+
+
+@pytest.mark.parametrize("key", [key for key, (_, stale) in KEYS.items() if stale is not None])
+def test_a_change_of_a_grids_key_plans_what_is_stale_what_takes_results_of_it_and_the_tables(key, tmp_path, grid):
+    value, expected = KEYS[key]
+    if value == "envpool":
+        pytest.importorskip("envpool")
+    other = grid_of(tmp_path, changed(key, value))
+    of_source = {"cell ppo"}  # the run that the probes measure
+    expected = expected | ({"cell ppo_tuned"} if expected & STUDY else set())
+    expected = expected | (PROBE if expected & of_source else set())
+    nothing = key in ("time_limit", "algorithms ppo tuned")  # the task has its own; what has no space is not tuned
+    assert planned(grid, other) == (set() if nothing else expected | {"tables"})
+
+
+@pytest.mark.parametrize("key", [key for key, (_, stale) in KEYS.items() if stale is not None])
+def test_tables_and_verify_refuse_a_study_exactly_where_another_is_planned(key, tmp_path, grid):
+    value, expected = KEYS[key]
+    if value == "envpool":
+        pytest.importorskip("envpool")
+    other = grid_of(tmp_path, changed(key, value))
+    (study,), now = grid.manifest()["studies"], {study["directory"]: study for study in other.manifest()["studies"]}
+    if study["directory"] not in now or key == "tuning groups all serves":  # is not read; says who takes the winner
+        return
+    entries = [json.loads(json.dumps(entry)) for entry in (study, now[study["directory"]])]
+    if expected & STUDY:
+        with pytest.raises(ResultsError, match=r"study\.json: .*the grid has"):
+            check_asked(*entries, Path("study.json"))
+    else:
+        check_asked(*entries, Path("study.json"))
+
+
+RANGE = {"low": 0.1, "high": 0.4, "scale": "linear"}
+DIMENSIONS = {"low": RANGE | {"low": 0.2}, "high": RANGE | {"high": 0.3}, "scale": RANGE | {"scale": "log"}}
+
+
+@pytest.mark.parametrize("key", DIMENSION_KEYS)
+def test_so_does_every_key_of_a_search_space(key, tmp_path):
+    here = DIMENSIONS | {"choices": {"choices": [0.1, None]}}
+    first, second = (
+        grid_of(
+            tmp_path,
+            changed("algorithms ppo_tuned search_space", {"clip_values" if key == "choices" else "clip": space}),
+        )
+        for space in ({"choices": [None, 0.1]} if key == "choices" else RANGE, here[key])
+    )
+    assert planned(first, second) == STUDY | {"cell ppo_tuned", "tables"}
+    entries = [json.loads(json.dumps(grid.manifest()["studies"][0])) for grid in (first, second)]
+    with pytest.raises(ResultsError, match="the grid has"):
+        check_asked(*entries, Path("study.json"))
 
 
 def test_variants_of_a_task_make_its_cells_and_studies_stale(tmp_path):

@@ -942,10 +942,10 @@ def test_plain_optuna_opens_the_journal(folder):
 
 
 def test_the_study_says_what_was_asked_for_and_found(another):
-    folder = another("eight", changed(trials=8))
+    folder = another("sixteen", changed(trials=16, pruner={"name": "NopPruner"}))
     folder.tune()
     study = folder.json("study.json")
-    assert (study["algorithm"], study["group"], study["trials"], study["repeatable"]) == ("ppo", "classic", 8, True)
+    assert (study["algorithm"], study["group"], study["trials"], study["repeatable"]) == ("ppo", "classic", 16, True)
     assert study["tasks"]["CartPole-v1"] == {"steps": 400, "random_score": 20, "reference_score": 120}
     assert study["space"]["gamma"] == {"low": 0.9, "high": 0.999, "scale": "log_one_minus"}
     assert study["space"]["anneal_learning_rate"] == {"choices": [True, False]}

@@ -436,7 +436,7 @@ def test_figures_are_made_without_warnings_and_hold_the_data(made):
     bars = [bar.get_width() for bar in drawn["tuning_importance"].axes[0].patches]
     assert sorted(bars) == pytest.approx([25] * 3 + [75] * 3)
     texts = [text.get_text() for text in drawn["tuning_importance"].axes[0].texts]
-    assert "no importances: too few trials, or all equal" in texts
+    assert "no importances: fewer than ten complete trials, or all equal" in texts
     shrinkage = drawn["shrinkage"].axes[0]
     assert sum(len(marks.get_offsets()) for marks in shrinkage.collections) == 4 * 2 * 3
     for figure in drawn.values():

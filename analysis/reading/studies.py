@@ -1,6 +1,7 @@
 """Reads a study, the tuning of one algorithm on a group of tasks: study.json, trials and their parts."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -83,8 +84,7 @@ def read_study(grid: Grid, asked: dict[str, Any]) -> Study | None:
         check_keys(values, STUDY_TASK_KEYS, path, f"tasks.{task}")
     steps = {task: values["steps"] for task, values in about["tasks"].items()}
     found = {**about, "tasks": steps}
-    keys = ("algorithm", "group", "tasks", "seeds", "fresh_seeds", "trials", "spread_penalty")
-    check_same(found, asked, keys, path)
+    check_asked(found, asked, path)
     for task in set(steps) & set(grid.tasks):
         for key in ("random_score", "reference_score"):
             if about["tasks"][task][key] != grid.tasks[task][key]:
@@ -98,6 +98,32 @@ def read_study(grid: Grid, asked: dict[str, Any]) -> Study | None:
     check_space(about, path)
     trials = read_trials(folder / "trials.csv", about)
     return Study(about, trials, read_parts(folder / "parts.csv", about, trials))
+
+
+def check_asked(about: dict[str, Any], asked: dict[str, Any], path: Path) -> None:
+    """Check that a study is the one that the grid asks for now: its budget and seeds; its space, sampler and pruner;
+    and of every tuning task the preprocessing, the scores of its scale and the untuned settings.
+
+    about: study.json, with the steps of each task; asked: the entry of the grid. Earlier versions recorded less.
+    """
+    check_same(about, asked, ("algorithm", "group", "tasks", "seeds", "fresh_seeds", "trials", "spread_penalty"), path)
+    keys = ("space", "sampler", "pruner", "workers", "determines")
+    for where, found, wanted in differing(
+        *({k: of[k] for k in keys if k in about and k in asked} for of in (about, asked))
+    ):
+        raise ResultsError(
+            f"{path}: made for another problem: {where} is {found!r}, the grid has {wanted!r}. Tune it again: move "
+            f"{path.parent} away, and run snakemake."
+        )
+
+
+def differing(found: Any, asked: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The places at which two nested mappings differ, each with the two values; "nothing" where one has no such key."""
+    if isinstance(found, dict) and isinstance(asked, dict):
+        for key in dict.fromkeys((*found, *asked)):
+            yield from differing(found.get(key, "nothing"), asked.get(key, "nothing"), f"{where}.{key}".lstrip("."))
+    elif found != asked:
+        yield where, found, asked
 
 
 def check_space(about: dict[str, Any], path: Path) -> None:

@@ -84,7 +84,9 @@ def tuning_importance(grid: Grid, tuning_settings: pd.DataFrame) -> Figure:
             if own.empty or own["importance"].isna().all():
                 middle = np.mean([places[algorithm, setting] for setting in names[algorithm]])
                 where = {"transform": axes.get_yaxis_transform(), "va": "center", "color": theme.QUIET}
-                text = "no finished study" if own.empty else "no importances: too few trials, or all equal"
+                text = (
+                    "no finished study" if own.empty else "no importances: fewer than ten complete trials, or all equal"
+                )
                 axes.text(0.02, middle, text, fontsize=8, **where)
         axes.set_yticks(list(places.values()), [setting for _, setting in places])
         axes.set_ylim(place - 0.9, -0.7)

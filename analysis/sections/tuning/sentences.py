@@ -294,7 +294,7 @@ def importance_sentence(shrinkage: pd.DataFrame, settings: pd.DataFrame) -> str:
     """What the importances of settings are estimated from."""
     complete = shrinkage["trials"] - shrinkage["pruned"]
     if settings["importance"].isna().all():
-        return "No importances are shown: there are too few complete trials, or all scored the same."
+        return "No importances are shown: no study has ten complete trials that do not all score the same."
     return (
         f"Importances ({settings['method'].iloc[0]}) are estimated from {extent(complete)} complete trials per study: "
         f"read them as a hint, not as a ranking."
