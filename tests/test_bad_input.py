@@ -96,7 +96,11 @@ def one_algorithm(folder: Path) -> None:
 
 
 ODD: dict[Callable[[Path], None], list[str]] = {  # how to make it, and what the page says of it
-    one_seed: ["A single run says nothing about the spread", "– (a single run)", "1 run on 1 task; a verdict needs at least 5 runs"],
+    one_seed: [
+        "A single run says nothing about the spread",
+        "– (a single run)",
+        "1 run on 1 task; a verdict needs at least 5 runs",
+    ],
     one_algorithm_diverged: ["2 runs diverged and are counted at the random score: PPO on CartPole-v1 (seed 0)"],
     everything_diverged: ["4 runs diverged and are counted at the random score", "no: no difference seen"],
     nothing_varies: ["no: no difference seen", "CartPole-v1: no run of PPO or REINFORCE reached the threshold"],
