@@ -1,6 +1,8 @@
 """What all command lines of the analysis share: their option, and how a mistake ends them."""
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +13,19 @@ from analysis.sections import SectionError
 
 
 def run_command(main: Callable[[], None], module: str) -> None:
-    """Run a command line. A mistake in the results or in a section is reported in one sentence, with exit status 2."""
+    """Run a command line. A mistake in the results or in a section is reported in one sentence, with exit status 2.
+
+    Where nobody reads on, as in `… | head`, it ends without a word, with the exit status that a shell gives.
+    """
     try:
-        sections.check()
-        main()
+        try:
+            sections.check()
+            main()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes when it ends
+        sys.exit(128 + signal.SIGPIPE)
     except (ResultsError, SectionError) as error:
         print(f"{module}: {error}", file=sys.stderr)
         sys.exit(2)

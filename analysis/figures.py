@@ -51,9 +51,14 @@ def main() -> None:
 
 
 def write_figure(grid: Grid, name: str) -> None:
-    """results/<grid>/figures/<name>.svg and .png."""
-    for kind, content in images(draw(grid, name), name).items():
-        write_whole(grid.folder / "figures" / f"{name}.{kind}", content)
+    """results/<grid>/figures/<name>.svg and .png.
+
+    More algorithms than can be told apart in one figure have one for each group of them, one below the other.
+    """
+    drawn = [images(draw(grid, name, group), name) for group in theme.groups(list(grid.algorithms))]
+    for kind in KINDS:
+        parts = list(dict.fromkeys(of[kind] for of in drawn))  # a figure without algorithms is the same for all groups
+        write_whole(grid.folder / "figures" / f"{name}.{kind}", theme.stacked(parts, kind))
 
 
 def images(figure: Figure, name: str) -> dict[str, bytes]:
@@ -71,9 +76,9 @@ def images(figure: Figure, name: str) -> dict[str, bytes]:
         plt.close(figure)
 
 
-def draw(grid: Grid, name: str) -> Figure:
-    """The named figure. In one that shows averages over runs, algorithms that lack some are marked; what is lacking is
-    said above it.
+def draw(grid: Grid, name: str, algorithms: list[str] | None = None) -> Figure:
+    """The named figure, of some algorithms of the grid or of all (None). In one that shows averages over runs,
+    algorithms that lack some are marked; what is lacking is said above it.
 
     Raises SectionError where its section cannot draw it, or could not make a table that it is made from.
     """
@@ -83,7 +88,14 @@ def draw(grid: Grid, name: str) -> Figure:
     shown = grid
     if AVERAGES.get(name) == "runs":
         shown = marked(grid, set(shortfalls(table("summary"))["algorithm"]))
-    figure = Maker({"grid": shown}, read=table).call(function, module)
+    read = table
+    if algorithms is not None and len(algorithms) < len(grid.algorithms):
+        shown = replace(shown, algorithms={chosen: shown.algorithms[chosen] for chosen in algorithms})
+
+        def read(table_name: str) -> pd.DataFrame:
+            return only(table(table_name), algorithms)
+
+    figure = Maker({"grid": shown}, read=read).call(function, module)
     if not isinstance(figure, Figure):
         raise SectionError(
             f"{sections.file_of(module)}: {name} returns {type(figure).__name__}; it must be a Matplotlib Figure."
@@ -91,6 +103,14 @@ def draw(grid: Grid, name: str) -> Figure:
     if text:
         headnote(figure, text)
     return figure
+
+
+def only(table: pd.DataFrame, algorithms: list[str]) -> pd.DataFrame:
+    """The rows of a table that are about no other algorithms than these."""
+    for column in ("algorithm", "other"):
+        if column in table:
+            table = table[table[column].isin(algorithms) | table[column].isna()]
+    return table
 
 
 def tables_behind(name: str) -> list[str]:

@@ -4,6 +4,9 @@ A job is a study, a run or a probe. It is done when its result is there. (`snake
 out of date.) Before that, its log says what it does. A job at work writes a line at least once a minute, a study also
 into its journal. An error ends a job. If a log has been silent for long, its process is dead, on whatever machine.
 
+How much is done is counted in training steps, those of studies and of runs, so that it only grows while work proceeds.
+Of probes, which do not train, the number that is done stands beside it.
+
 The work that remains is counted in core seconds, at the rates that were measured on the same task and algorithm; where
 none were measured, at those of the same task, else at those of all tasks. The estimate assumes that the remaining jobs
 run as fast, and as many at a time, as now.
@@ -52,7 +55,8 @@ class Job:
     trial_work: float = 0.0  # steps of one trial of a study
     processes: int = 1
     state: str = "waiting"
-    done: float = 0.0  # part of the work
+    done: float = 0.0  # part of the work, supposing that it went on since it last wrote
+    recorded: float = 0.0  # part of the work, as it last wrote
     measured: tuple[float, float] | None = None  # some work, and the core seconds that it took
     silent: float = 0.0  # seconds since it wrote anything
     progress: str = ""  # in words
@@ -80,10 +84,11 @@ class Status:
     uncounted: int  # remaining jobs that are not counted, since no rate is known
 
     @property
-    def share_done(self) -> float | None:
-        """The share of all core seconds that is done; None where no rate is known."""
-        total = self.core_seconds_done + self.core_seconds_left
-        return self.core_seconds_done / total if total > 0 else None
+    def share_done(self) -> float:
+        """The share of the steps of all studies and runs that is done, as they last wrote."""
+        training = [job for job in self.jobs if job.kind != "probe"]
+        total = sum(job.work for job in training)
+        return sum(job.recorded for job in training) / total if total > 0 else 0.0
 
     def of(self, state: str) -> list[Job]:
         """The jobs in a state."""
@@ -165,7 +170,7 @@ def look_at(job: Job, results: Path, now: float) -> None:
     has_ended = WRITTEN_TO in last_line(text)
     if result is not None and (written is None or written <= result or has_ended):
         seconds = seconds_of(job, folder)
-        job.state, job.done = "done", job.work
+        job.state, job.done, job.recorded = "done", job.work, job.work
         job.measured = None if seconds is None else (job.work, seconds)
         return  # else it is a study that goes on or was refused, beside the result of its earlier trials
     if written is None or has_ended:  # its result was removed
@@ -195,6 +200,7 @@ def look_into_log(job: Job, log: str) -> None:
         return
     steps, rate = (float(number.replace(",", "")) for number in lines[-1])
     job.progress = f"{steps:,.0f} of {job.work:,.0f} steps"
+    job.recorded = min(steps, job.work)
     job.done = min(steps + rate * job.silent, job.work)
     if rate > 0:
         job.measured = steps, steps / rate
@@ -213,8 +219,12 @@ def look_into_journal(job: Job, journal: Path) -> None:
             if "datetime_complete" in entry:
                 ended.add(entry["trial_id"])
     taken = {key: sum(training["steps"] for training in of) for key, of in trainings.items()}
-    unended = sum(steps for (_, trial), steps in taken.items() if trial not in ended)
-    job.done = min(len(ended) * job.trial_work + unended, job.work)  # a pruned trial has no work left
+    begun: dict[int, float] = defaultdict(float)
+    for (_, trial), steps in taken.items():
+        if trial not in ended:
+            begun[trial] = min(begun[trial] + steps, job.trial_work)  # the last episode may end later
+    # A pruned trial has no work left.
+    job.done = job.recorded = min(len(ended) * job.trial_work + sum(begun.values()), job.work)
     seconds = sum(training["seconds"] for of in trainings.values() for training in of)
     if trainings:
         job.measured = job.done, seconds
@@ -299,8 +309,7 @@ def as_text(status: Status) -> str:
 
 def lines_of(status: Status) -> Iterator[str]:
     """The lines of the text."""
-    share = status.share_done
-    yield f"{status.grid}: {'nothing measured yet' if share is None else f'{rounded_down(share)} % of the work done'}"
+    yield f"{status.grid}: {rounded_down(status.share_done)} % of the training steps done"
     counts = status.counts()
     table = [["", *STATES]] + [[name, *(str(of[state] or "") for state in STATES)] for name, of in counts.items()]
     yield from ("  " + "".join(f"{cell:>9}" if i else f"{cell:8}" for i, cell in enumerate(row)) for row in table)

@@ -29,6 +29,7 @@ from analysis.reading.checks import (
     check_files,
     check_inside,
     check_keys,
+    command,
     digest,
     read_json,
 )
@@ -365,9 +366,7 @@ def report(grid: Grid) -> Check:
     if not path.exists() and "sha256" in read_json(grid.folder / "grid.json"):
         return Check("report", "not described", [f"{path}: missing; {remedy(page)}."])
     if not path.exists():
-        remark = (
-            f"without digests, from an earlier version; python -m analysis.report --results {grid.folder} adds them."
-        )
+        remark = f"without digests, from an earlier version; {command('analysis.report', grid.folder)} adds them."
         return Check("report", "nothing says whether it belongs to these tables and figures", notes=[remark])
     try:
         described = read_json(path)

@@ -1,6 +1,8 @@
 """How every command line of experiments ends."""
 
 import errno
+import os
+import select
 import signal
 import sys
 import traceback
@@ -32,16 +34,25 @@ def exit_with_sentence(main: Callable[[], None]) -> None:
     """Run a command line, and end it as every command line of this project ends.
 
     A mistake of the user is reported in one sentence, and so is a disk that is full or cannot be written; the exit
-    status is 2. Ctrl-C is reported in one word, with the exit status that a shell gives. Any other exception leaves its
-    traceback, and the exit status is 1. Where it was raised in the file of an algorithm or in an environment, or in
-    what these call, a last line names the file, the method and the line.
+    status is 2. Ctrl-C is reported in one word, with the exit status that a shell gives, and output that nobody reads
+    on, as in `… | head`, in none. Any other exception leaves its traceback, and the exit status is 1. Where it was
+    raised in the file of an algorithm or in an environment, or in what these call, a last line names the file, the
+    method and the line.
     """
     end_with_snakemake()
     try:
-        main()
+        try:
+            main()
+        finally:
+            sys.stdout.flush()
     except MISTAKES as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError as error:
+        if not nobody_reads():
+            exit_with_traceback(error)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes when it ends
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
         if error.errno not in FULL_OR_READ_ONLY:
             exit_with_traceback(error)
@@ -53,6 +64,13 @@ def exit_with_sentence(main: Callable[[], None]) -> None:
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
         exit_with_traceback(error)
+
+
+def nobody_reads() -> bool:
+    """Whether what reads this process's output has ended, as in `… | head`."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)  # an error is reported whatever is asked for
+    return bool(output.poll(0))
 
 
 def exit_with_traceback(error: Exception) -> NoReturn:

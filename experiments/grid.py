@@ -55,6 +55,7 @@ from experiments.sources import ROOT
 
 GRIDS = ROOT / "experiments" / "grids"
 ALGORITHMS = ROOT / "algorithms"
+LONGEST_TITLE = 100
 LEAST_RANGE = 0.01  # of the larger score: what random and reference score must be apart
 
 
@@ -242,9 +243,14 @@ def _check_scores(path: str, name: str, keys: Mapping[str, Any]) -> None:
 
 
 def _check_titles(path: str, algorithms: Mapping[str, GridAlgorithm]) -> None:
-    """Raise GridError where two algorithms would look the same in figures and tables."""
+    """Raise GridError where two algorithms would look the same in figures and tables, or a title is too long."""
     owners: dict[str, str] = {}
     for name, algorithm in algorithms.items():
+        if len(algorithm.title) > LONGEST_TITLE:
+            raise GridError(
+                f"{path}: title of algorithm {name} has {len(algorithm.title)} characters; give it a 'title' of at "
+                f"most {LONGEST_TITLE}, which figures can show"
+            )
         shown = " ".join(unicodedata.normalize("NFC", algorithm.title).split())  # as a page shows it
         if (other := owners.setdefault(shown, name)) != name:
             raise GridError(

@@ -105,7 +105,9 @@ def words_for_failures(logs: Iterable[str], results: str, grid: str) -> str:
     if free < LEAST_FREE_MB:
         lines.append(f"The disk of {results} is full, with {free:.1f} MB left: make room first.")
     lines.append("Run the same command again: it does what is missing and nothing else. A report of what is there now,")
-    lines.append(f"which names what is missing:  snakemake --cores 1 partial_report --config grid={grid}")
+    lines.append(
+        f"which names what is missing:  snakemake --cores 1 partial_report --config {shlex.quote(f'grid={grid}')}"
+    )
     return "\n".join(lines)
 
 

@@ -61,7 +61,7 @@ def results(tmp_path):
 def test_at_first_everything_waits_and_nothing_is_expected(results):
     now = results.status()
     assert now.counts() == {"cells": {"done": 0, "running": 0, "waiting": 4, "failed": 0, "stopped": 0}}
-    assert (now.share_done, now.end, now.uncounted) == (None, None, 4)
+    assert (now.share_done, now.end, now.uncounted) == (0, None, 4)
     assert "Nothing is running." in status.as_text(now)
 
 
@@ -73,7 +73,7 @@ def test_what_is_left_is_counted_at_the_rates_of_what_is_alike(results):
     ppo_on_b, ppo_on_a, reinforce_on_b = 800 / 10, 1000 / 100, 1000 / 10
     assert now.core_seconds_done == pytest.approx(10 + 20)
     assert now.core_seconds_left == pytest.approx(ppo_on_b + ppo_on_a + reinforce_on_b)
-    assert now.share_done == pytest.approx(30 / 220)
+    assert now.share_done == pytest.approx((1000 + 200) / 4000)
     assert (now.at_once, now.guessed, now.uncounted) == (1, 0, 0)
     assert now.end - NOW == pytest.approx(190)
     results.log("A-v1/ppo/0", "")
@@ -215,7 +215,7 @@ def test_a_probe_says_what_it_does_and_is_not_counted_before_one_has_ended(tmp_p
 def test_a_grid_that_is_done_says_so_and_the_command_line_says_the_same_as_json(results):
     for cell in ("A-v1/reinforce/0", "A-v1/ppo/0", "B-v1/reinforce/0", "B-v1/ppo/0"):
         results.finish(cell, seconds=10)
-    assert "100 % of the work done" in status.as_text(results.status())
+    assert "100 % of the training steps done" in status.as_text(results.status())
     done = command(results.folder, "--json", "--watch", "60")  # which ends when all is done
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)

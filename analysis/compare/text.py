@@ -67,7 +67,8 @@ def verdict_text(found: Comparison) -> str:
     if found.status == UNKNOWN:
         return (
             f"Not the same numbers, and nothing says whether by more than chance: {plural(len(untested), 'pair')} "
-            f"{verb('differ', untested)} and {verb('have', untested)} a single run in a or in b."
+            f"{verb('differ', untested)} and {verb('have', untested)} no test, with a single run in a or in b or "
+            "a spread too large for numbers."
         )
     same = [name for name in moved if all(p.same_within <= found.margin for p in alone if name_of(p) == name)]
     most = f"{len(moved)} of {pairs} {verb('are', moved)} not identical"
@@ -257,7 +258,8 @@ def scores_notes(found: Comparison, shown: list[ScorePair], identical: int) -> l
     few_runs = {name_of(pair): None for pair in shown if pair.verdict == "too few runs"}
     if few_runs and tested:
         notes.append(
-            f"Too few runs: with one run in a or in b the spread is unknown, so there is no interval and no test: "
+            f"Too few runs: with one run in a or in b (or a spread too large for numbers) there is no interval and no "
+            f"test: "
             f"{names_text(list(few_runs), found.titles)}."
         )
     if any(pair.verdict == "equal" for pair in shown):

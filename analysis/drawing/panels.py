@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,6 +16,10 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from analysis.drawing import theme
 from analysis.reading.grid import Grid
 
+NARROW, BROAD = 18, 36  # characters in a line beside rows
+LINE = 0.16  # the height in inches of a line of text beside rows
+LEGEND_LINE = 60  # characters in a line of a legend, at most
+LEGEND_ROOM = 0.55  # inches of a figure's height that are meant for its legend
 # Styles of the lines at a task's reference score, threshold and random score.
 REFERENCE = {"linestyle": "--", "linewidth": 1}
 THRESHOLD = {"linestyle": "-.", "linewidth": 1}
@@ -76,7 +81,20 @@ def log_axis(axes: Axes, values: pd.Series) -> None:
 
 def algorithm_axis(axes: Axes, grid: Grid) -> None:
     """Write the titles of the algorithms along the vertical axis, the first on top."""
-    named_rows(axes, [textwrap.fill(grid.title(algorithm), 18) for algorithm in grid.algorithms])
+    named_rows(axes, beside_rows(map(grid.title, grid.algorithms)))
+
+
+def beside_rows(titles: Iterable[str], line: int = NARROW) -> list[str]:
+    """Titles in lines of `line` characters, to stand beside rows; of more where two lines do not hold them."""
+    titles = list(titles)
+    line = line if all(len(title) <= 2 * line for title in titles) else max(line, BROAD)
+    return [textwrap.fill(title, line) for title in titles]
+
+
+def row_height(titles: Iterable[str], least: float, line: int = NARROW) -> float:
+    """The height in inches of each of the rows beside which these titles stand: `least`, or what their lines need."""
+    lines = [1 + title.count("\n") for title in beside_rows(titles, line)]
+    return max(least, LINE * max(lines) if max(lines) > 2 else 0.0)
 
 
 def named_rows(axes: Axes, titles: list[str]) -> None:
@@ -107,7 +125,7 @@ def marked_line(axes: Axes, x, y, look: theme.Look, index: int, **style) -> None
 
     `index` is the number of the line in its panel; neighbouring lines have their markers at different points.
     """
-    style = {"markersize": 4.5, "markevery": (4 + 4 * index % 25, 25), **style}
+    style = {"markersize": 4.5, "markevery": (4 + 4 * index % 25, 25), "linestyle": look.line, **style}
     axes.plot(x, y, color=look.colour, marker=look.marker, markeredgewidth=0, **style)
 
 
@@ -166,7 +184,15 @@ def algorithm_handles(grid: Grid, algorithms: Iterable[str]) -> list[Line2D]:
     """Handles for a legend of algorithms of the grid: the line and the marker of each."""
     looks = theme.looks(list(grid.algorithms))
     return [
-        Line2D([], [], color=looks[name].colour, marker=looks[name].marker, markersize=5.5, label=grid.title(name))
+        Line2D(
+            [],
+            [],
+            color=looks[name].colour,
+            marker=looks[name].marker,
+            linestyle=looks[name].line,
+            markersize=5.5,
+            label=grid.title(name),
+        )
         for name in algorithms
     ]
 
@@ -174,7 +200,24 @@ def algorithm_handles(grid: Grid, algorithms: Iterable[str]) -> list[Line2D]:
 def legend(figure: Figure, grid: Grid, further: Iterable[Line2D] = (), algorithms: Iterable[str] | None = None) -> None:
     """Draw a legend above the panels: the algorithms (None: all of the grid), then the further handles."""
     handles = [*algorithm_handles(grid, grid.algorithms if algorithms is None else algorithms), *further]
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4 if len(handles) > 5 else 5))
+    top_legend(figure, handles, 4 if len(handles) > 5 else 5)
+
+
+def top_legend(figure: Figure, handles: list[Artist], most: int) -> None:
+    """Draw a legend above the panels, in at most `most` columns and no more than fit into the figure's width.
+
+    The figure grows by what a legend of many lines needs, so that the panels keep their size.
+    """
+    labels = [textwrap.fill(str(handle.get_label()), LEGEND_LINE) for handle in handles]
+    for ncols in range(min(len(handles), most), 0, -1):
+        found = figure.legend(handles, labels, loc="outside upper center", ncols=ncols)
+        size = found.get_window_extent(figure.canvas.get_renderer())
+        if size.width < figure.bbox.width or ncols == 1:
+            break
+        found.remove()
+    further = size.height / figure.dpi - LEGEND_ROOM
+    if further > 0:
+        figure.set_figheight(figure.get_figheight() + further)
 
 
 def headnote(figure: Figure, text: str) -> None:

@@ -1,12 +1,18 @@
 """Colours, markers and sizes of all figures."""
 
 import io
+import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 
 import matplotlib
+import numpy as np
 import seaborn as sns
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.image import imread, imsave
 
+SVG = "http://www.w3.org/2000/svg"
+ElementTree.register_namespace("", SVG)  # no prefix before the names of SVG's elements
 WIDTH = 11.0  # inches, about the width of the report's column, so that text has its true size there
 INK = "#2b2b2b"  # the colour of text and of data without a colour of their own
 QUIET = "#767676"  # the colour of lines and words that stay in the background
@@ -30,6 +36,10 @@ FURTHER = [  # for algorithms outside the ladder
     ("#aa4499", "d"),
     ("#117733", "8"),
 ]
+# Rounds through FURTHER: how its colours are mixed with black (0) or white (1), by which share, and the line.
+ROUNDS = [(0, 0.0, "-"), (0, 0.45, (0, (5, 1.5))), (1, 0.4, (0, (1.2, 1.2)))]
+NEXT_MARKER = 4  # so many places of FURTHER on is the marker of a colour in the next round
+MOST_LOOKS = 24  # algorithms that can be told apart in one figure; of more, each group of so many has its own figure
 PHASE_COLOURS = {  # of the parts of a run's time
     "start_up": "#c9c9c9",
     "stepping": "#3d4f63",
@@ -44,27 +54,46 @@ SIDE_COLOURS = {"bare": QUIET, "ours": "#d55e00", "peer": "#0072b2"}  # of the b
 
 @dataclass(frozen=True)
 class Look:
-    """The colour and the marker of an algorithm in all figures."""
+    """The colour, the marker and the line of an algorithm in all figures."""
 
     colour: str
     marker: str
+    line: str | tuple[int, tuple[float, ...]] = "-"
 
 
 def looks(algorithms: list[str]) -> dict[str, Look]:
     """The look of each algorithm, by name.
 
-    The algorithms of the ladder have fixed looks. The others get those of FURTHER in the order of `algorithms`, and
-    share looks if there are more of them.
+    The algorithms of the ladder have fixed looks. The others get those of FURTHER in the order of `algorithms`, then
+    those of further rounds, which differ in colour, marker and line. Each group of MOST_LOOKS begins anew.
     """
-    others = [name for name in algorithms if name not in KNOWN]
-    further = {name: FURTHER[index % len(FURTHER)] for index, name in enumerate(others)}
-    return {name: Look(*(KNOWN.get(name) or further[name])) for name in algorithms}
+    found = {}
+    for group in groups(algorithms):
+        others = [name for name in group if name not in KNOWN]
+        further = {name: further_look(index) for index, name in enumerate(others)}
+        found |= {name: Look(*KNOWN[name]) if name in KNOWN else further[name] for name in group}
+    return found
+
+
+def groups(algorithms: list[str]) -> list[list[str]]:
+    """The algorithms in groups of at most MOST_LOOKS, each of which has a figure."""
+    return [algorithms[start : start + MOST_LOOKS] for start in range(0, max(len(algorithms), 1), MOST_LOOKS)]
+
+
+def further_look(index: int) -> Look:
+    """The look of an algorithm outside the ladder by its place among them."""
+    ahead, place = divmod(index, len(FURTHER))
+    end, share, line = ROUNDS[ahead]
+    colour = FURTHER[place][0]
+    if share:
+        colour = to_hex((1 - share) * np.array(to_rgb(colour)) + share * end)
+    return Look(colour, FURTHER[(place + NEXT_MARKER * ahead) % len(FURTHER)][1], line)
 
 
 def apply() -> None:
     """Set the parameters of seaborn and matplotlib for all figures.
 
-    Text stays text in SVG files, and equal tables give equal bytes.
+    Text stays text in SVG files and is drawn as it is written, also between dollars; equal tables give equal bytes.
     """
     matplotlib.use("agg")
     sns.set_theme(
@@ -96,6 +125,7 @@ def apply() -> None:
             "legend.frameon": False,
             "lines.linewidth": 1.6,
             "figure.dpi": 100,
+            "text.parse_math": False,
             "svg.fonttype": "none",
             "svg.hashsalt": "policy-gradient-ladder",
         },
@@ -108,3 +138,26 @@ def image_bytes(figure: Figure, kind: str) -> bytes:
     metadata = {"Date": None} if kind == "svg" else None
     figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
     return buffer.getvalue()
+
+
+def stacked(images: list[bytes], kind: str) -> bytes:
+    """Images of one kind, "svg" or "png", as one image in which they stand one below the other."""
+    if len(images) == 1:
+        return images[0]
+    if kind == "png":
+        buffer = io.BytesIO()
+        parts = [imread(io.BytesIO(image), format="png") for image in images]
+        width = max(part.shape[1] for part in parts)
+        whole = [np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0)), constant_values=1) for part in parts]
+        imsave(buffer, np.concatenate(whole), format="png", dpi=160)
+        return buffer.getvalue()
+    nested, width, height = [], 0.0, 0.0
+    for image in images:
+        own = ElementTree.fromstring(image)
+        size = [float(own.get(name).removesuffix("pt")) for name in ("width", "height")]
+        for name, value in zip(("width", "height", "y"), (*size, height), strict=True):
+            own.set(name, f"{value:g}")
+        nested.append(ElementTree.tostring(own, encoding="unicode"))
+        width, height = max(width, size[0]), height + size[1]
+    box = f'width="{width:g}pt" height="{height:g}pt" viewBox="0 0 {width:g} {height:g}"'
+    return f'<svg xmlns="{SVG}" {box}>\n{"".join(nested)}\n</svg>\n'.encode()

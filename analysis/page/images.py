@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from analysis import sections
+from analysis.drawing import theme
 from analysis.figures import lacking, tables_behind
 from analysis.making import Maker
-from analysis.reading.checks import ResultsError
+from analysis.reading.checks import ResultsError, command
 from analysis.reading.grid import Grid
 from analysis.sections import AVERAGES, FIGURES, SectionError, caption_file
 from analysis.statistics import scores as statistics
@@ -18,6 +19,10 @@ INTERVALS = (
     f"Percentile bootstrap over runs, widened for few runs, {count(statistics.RUN_RESAMPLES)} resamples or all that "
     "there are; no interval where n = 1."
 )
+GROUPS = (
+    f"Each {theme.MOST_LOOKS} algorithms, in the grid’s order, have a picture of their own, one below the other; what "
+    "compares algorithms of different pictures is in the tables."
+)
 BY_BOOTSTRAP = re.compile("interval|bootstrap")  # captions that speak of intervals
 SVG_SIZE = re.compile(r'width="([\d.]+)pt" height="([\d.]+)pt"')
 
@@ -26,12 +31,10 @@ def read_figure(results: Path, name: str) -> str:
     """The text of results/<grid>/figures/<name>.svg. Raises ResultsError where it is not there or has no size."""
     path = results / "figures" / f"{name}.svg"
     if not path.exists():
-        raise ResultsError(f"{path}: no such figure; make it with: python -m analysis.figures --results {results}.")
+        raise ResultsError(f"{path}: no such figure; make it with: {command('analysis.figures', results)}.")
     svg = path.read_text(encoding="utf-8", errors="replace")
     if SVG_SIZE.search(svg) is None:
-        raise ResultsError(
-            f"{path}: no SVG of a size in pt; make it with: python -m analysis.figures --results {results}."
-        )
+        raise ResultsError(f"{path}: no SVG of a size in pt; make it with: {command('analysis.figures', results)}.")
     return svg
 
 
@@ -42,6 +45,7 @@ def image(grid: Grid, name: str, svg: str, maker: Maker) -> dict[str, Any]:
     width, height = (float(size) * 4 / 3 for size in SVG_SIZE.search(svg).groups())
     caption = caption_file(name).read_text(encoding="utf-8").strip()
     without = lacking(grid, name, maker.table)
+    groups = GROUPS if len(grid.algorithms) > theme.MOST_LOOKS else ""
     return {
         "name": name,
         "title": FIGURES[name][1],
@@ -49,7 +53,9 @@ def image(grid: Grid, name: str, svg: str, maker: Maker) -> dict[str, Any]:
         "source": "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
         "width": round(width),
         "height": round(height),
-        "caption": " ".join(filter(None, [caption, sample_text(name, maker), f"{without}." if without else ""])),
+        "caption": " ".join(
+            filter(None, [caption, sample_text(name, maker), groups, f"{without}." if without else ""])
+        ),
         "intervals": INTERVALS if AVERAGES.get(name) == "runs" and BY_BOOTSTRAP.search(caption) else "",
         "missing": False,
     }

@@ -1,5 +1,6 @@
 """The templates of the page (html) and of the report for a code host (md), and what they write numbers and texts by."""
 
+import shlex
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ from analysis.words import count, duration, equation, fixed, interval, number, p
 
 KINDS = ("html", "md")
 FILTERS = {
+    "quoted": shlex.quote,  # a word of a command line, as a shell takes it
     "number": number,
     "count": count,
     "fixed": fixed,

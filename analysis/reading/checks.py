@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import NoneType
@@ -19,6 +20,11 @@ AGAIN = "delete it, and the next snakemake makes it again"
 
 class ResultsError(Exception):
     """A mistake in a file, key or name that the user can correct. The message is the one sentence that they see."""
+
+
+def command(module: str, folder: Path) -> str:
+    """The command line that runs a module of the analysis on a results folder, as a shell takes it."""
+    return f"python -m {module} --results {shlex.quote(str(folder))}"
 
 
 def valid_choices(name: str, choices: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.reading.checks import ResultsError, read_csv, write_whole
+from analysis.reading.checks import ResultsError, command, read_csv, write_whole
 from analysis.sections import TABLES, TEXT, WITH_FURTHER
 
 
@@ -16,7 +16,7 @@ def read_table(results: Path, name: str) -> pd.DataFrame:
     """
     path = table_file(results, name)
     if not path.exists():
-        raise ResultsError(f"{path}: no such table; make it with: python -m analysis.tables --results {results}.")
+        raise ResultsError(f"{path}: no such table; make it with: {command('analysis.tables', results)}.")
     return read_csv(path, TABLES[name], TEXT[name], further=name in WITH_FURTHER)
 
 

@@ -137,6 +137,13 @@ def difference(first: Strata, second: Strata | None = None) -> Difference:
     return Difference(value, *interval_of_sum(value, errors, sizes), p, variances)
 
 
+def why_untested(first: Strata, second: Strata) -> str:
+    """Why `difference` has no p-value for samples first [n_k] and second [m_k], in words; empty where it has one."""
+    if not np.isnan(difference(first, second).p):
+        return ""
+    return "a single run" if min(len(runs) for runs in (*first, *second)) < 2 else "a spread too large for numbers"
+
+
 def permutation_p(first: Strata, second: Strata, rng: np.random.Generator, permutations: int = PERMUTATIONS) -> float:
     """The p-value of a permutation test: how often the difference of means is at least as large, in absolute value, if
     runs are assigned to the two algorithms at random within each task.

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reading.checks import ResultsError
+from analysis.reading.checks import ResultsError, command
 from analysis.reading.grid import Grid
 from analysis.sections import FIGURES
 from analysis.sections.claims.evidence import (
@@ -163,7 +163,7 @@ def shown_claims(grid: Grid, claims: pd.DataFrame, places: pd.DataFrame) -> list
         if rows.empty:
             raise ResultsError(
                 f"{grid.folder / 'tables/claims.csv'}: no claim {claim['id']!r}, which grid.json has; make the tables "
-                f"again with: python -m analysis.tables --results {grid.folder}."
+                f"again with: {command('analysis.tables', grid.folder)}."
             )
         verdict = rows["claim_verdict"].iloc[0]
         of_claim = places[places["claim"] == claim["id"]]

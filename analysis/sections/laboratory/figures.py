@@ -12,7 +12,19 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, ScalarFormatter
 
 from analysis.drawing import theme
-from analysis.drawing.panels import algorithms_of, legend, line_handles, log_axis, named_rows, rows, say, sentence
+from analysis.drawing.panels import (
+    algorithms_of,
+    beside_rows,
+    legend,
+    line_handles,
+    log_axis,
+    named_rows,
+    row_height,
+    rows,
+    say,
+    sentence,
+    top_legend,
+)
 from analysis.reading.grid import Grid
 from analysis.sections.laboratory.tables import as_trained, estimator_title, main_size, place_titles
 from analysis.words import short_name
@@ -25,6 +37,7 @@ EXPECTED = {  # on an exact problem, by what theory says: the colour behind the 
     "biased": ("#f6ead9", "theory: biased (white: unbiased)"),
     "": ("#f0f0f0", "theory: biased if it bootstraps"),
 }
+NAME = 44  # characters in a line of an estimator's name
 SURPRISING = "#d55e00"  # the colour of a bias that theory excludes
 BEYOND = 10.0  # the factor by which an axis of variances reaches beyond the points; intervals may be far longer
 
@@ -121,7 +134,7 @@ def gradient_bias_variance(grid: Grid, gradients: pd.DataFrame) -> Figure:
         label_points(axes, first, "ratio", "relative_bias", "gae_lambda")
     figure.supxlabel("variance, as a multiple of REINFORCE’s", fontsize=9)
     figure.supylabel("bias, in lengths of the true gradient", fontsize=9)
-    figure.legend(handles=critic_handles(table["critic"], coloured=True), loc="outside upper center", ncols=4)
+    top_legend(figure, critic_handles(table["critic"], coloured=True), 4)
     return figure
 
 
@@ -153,7 +166,7 @@ def critic_error(grid: Grid, critics: pd.DataFrame) -> Figure:
         training_axis(axes, here)
     figure.supxlabel("share of training (%)", fontsize=9)
     figure.supylabel("explained variance of the returns", fontsize=9)
-    figure.legend(handles=critic_handles(table["critic"], coloured=True), loc="outside upper center", ncols=4)
+    top_legend(figure, critic_handles(table["critic"], coloured=True), 4)
     return figure
 
 
@@ -171,7 +184,7 @@ def exact_problems(grid: Grid, gradients: pd.DataFrame) -> Figure:
     figure, panels = plt.subplots(
         1,
         len(tasks),
-        figsize=(theme.WIDTH, 1.4 + 0.25 * len(names)),
+        figsize=(theme.WIDTH, 1.4 + row_height(names.values(), 0.25, NAME) * len(names)),
         layout="constrained",
         squeeze=False,
         sharey=True,
@@ -186,18 +199,18 @@ def exact_problems(grid: Grid, gradients: pd.DataFrame) -> Figure:
         axes.axvline(0, color=theme.QUIET, linewidth=0.8, zorder=0.9)
         axes.set_xlim(left=min(-0.02, -0.03 * axes.get_xlim()[1]))
         axes.set_title(short_name(task))
-        named_rows(axes, list(names.values()))
+        named_rows(axes, beside_rows(names.values(), NAME))
     figure.supxlabel("bias, in lengths of the true gradient", fontsize=9)
     present = set(table["expected"].fillna(""))
     expected, surprising = ({"marker": "o", "linestyle": "-", "color": c} for c in (theme.INK, SURPRISING))
-    figure.legend(
-        handles=[
+    top_legend(
+        figure,
+        [
             Line2D([], [], label="not against theory", **expected),
             Line2D([], [], label="against theory", **surprising),
             *(Patch(color=c, label=text) for name, (c, text) in EXPECTED.items() if name in present),
         ],
-        loc="outside upper center",
-        ncols=4,
+        4,
     )
     return figure
 
@@ -285,7 +298,7 @@ def seeds(
     A single seed is drawn as a line with intervals. Of several seeds, each is drawn as a thin line, and the mean over
     seeds as a line with markers. The mean is taken of `forth` of the values; `back` is the inverse function of `forth`.
     """
-    shown = {"color": look.colour, "linestyle": style}
+    shown = {"color": look.colour, "linestyle": look.line if style == "-" else style}
     marked = {"marker": look.marker, "markersize": 4.5, "markeredgewidth": 0, **shown}
     line = line.sort_values("x", kind="stable")
     if line["seed"].nunique() == 1:

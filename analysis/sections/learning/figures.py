@@ -172,6 +172,7 @@ def diagnostics(grid: Grid, diagnostics: pd.DataFrame) -> Figure:
                 log_axis(axes, rows(diagnostics, task=task)[metric])
             if scale == "symlog":
                 axes.set_yscale("symlog", linthresh=1e-3)
+                axes.yaxis.set_major_formatter("{x:g}")
             if metric == "explained_variance":
                 axes.set_ylim(-1.05, 1.05)
             axes.xaxis.set_major_locator(step_ticks(3))

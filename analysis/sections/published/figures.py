@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.drawing import theme
-from analysis.drawing.panels import headnote, named_rows, rows, sentence
+from analysis.drawing.panels import beside_rows, headnote, named_rows, row_height, rows, sentence, top_legend
 from analysis.lacking import MARK, mark
 from analysis.reading.grid import Grid
 from analysis.sections.published.tables import split_id
@@ -15,7 +15,8 @@ from analysis.sections.published.tables import split_id
 OURS = {"marker": "o", "markersize": 5, "linestyle": ""}
 THEIRS = {"marker": "D", "markersize": 4.5, "markerfacecolor": "white", "linestyle": ""}
 APART = 0.16  # of a row's height: our score is so far above the middle of the row, the published one so far below
-ROW = 0.3  # the height of a row in inches
+ROW = 0.3  # the height of a row in inches, at least
+NAME = 60  # characters in a line of a row's name
 PANEL = 0.75  # the height of a panel without its rows, for title and axis, in inches
 ONE_COLUMN = 8  # rows at most; more rows are shown in two columns
 
@@ -26,7 +27,9 @@ def published_scores(grid: Grid, published: pd.DataFrame) -> Figure:
     if comparable.empty:
         return sentence("no published score can be held against these runs; the table says why")
     tasks = [task for task in grid.tasks if task in set(comparable["task"])]
-    columns = in_columns({task: PANEL + ROW * len(rows(comparable, task=task)) for task in tasks}, len(comparable))
+    entries = {task: rows(comparable, task=task) for task in tasks}
+    heights = {task: PANEL + row_height(names_of(grid, of), ROW, NAME) * len(of) for task, of in entries.items()}
+    columns = in_columns(heights, len(comparable))
     tallest = max(sum(heights.values()) for heights in columns)
     figure = plt.figure(figsize=(theme.WIDTH, 0.45 + tallest), layout="constrained")
     for part, heights in zip(figure.subfigures(1, len(columns), squeeze=False)[0], columns, strict=True):
@@ -43,7 +46,7 @@ def published_scores(grid: Grid, published: pd.DataFrame) -> Figure:
         Line2D([], [], color=theme.INK, label="published", **{**THEIRS, "linestyle": "-"}),
         Line2D([], [], linestyle="", marker="$*$", color=theme.INK, markersize=6, label="same settings"),
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    top_legend(figure, handles, len(handles))
     if (comparable["n"] < comparable["requested"]).any():
         headnote(figure, f"{MARK} ours is over fewer runs than asked for")
     return figure
@@ -68,17 +71,21 @@ def in_columns(heights: dict[str, float], entries: int) -> list[dict[str, float]
 def task_panel(grid: Grid, axes: Axes, task: str, entries: pd.DataFrame) -> None:
     """Draw the scores on a task: a row per published score, with our score above it."""
     looks = theme.looks(list(grid.algorithms))
-    names = []
     for place, row in enumerate(entries.itertuples()):
         colour = looks[row.algorithm].colour
         axes.plot([row.ours_low, row.ours_high], [place - APART] * 2, color=colour, linewidth=2.2)
         axes.plot([row.ours], [place - APART], color=colour, **OURS)
         axes.plot([row.published_low, row.published_high], [place + APART] * 2, color=theme.INK, linewidth=1)
         axes.plot([row.published], [place + APART], color=theme.INK, **THEIRS)
-        version = split_id(row.published_task)[1]
-        names.append(
-            f"{grid.title(row.algorithm)}{mark(row)}: {row.source}, v{version}{' *' if row.settings == 'same' else ''}"
-        )
-    named_rows(axes, names)
+    named_rows(axes, beside_rows(names_of(grid, entries), NAME))
     axes.tick_params(axis="y", labelsize=7.5)
     axes.set_title(task)
+
+
+def names_of(grid: Grid, entries: pd.DataFrame) -> list[str]:
+    """The name of each row: algorithm, source and version of the task, and a mark where the settings are the same."""
+    return [
+        f"{grid.title(row.algorithm)}{mark(row)}: {row.source}, v{split_id(row.published_task)[1]}"
+        f"{' *' if row.settings == 'same' else ''}"
+        for row in entries.itertuples()
+    ]

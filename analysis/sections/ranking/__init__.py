@@ -9,11 +9,11 @@ TABLES = {
     "profiles": "measure algorithm tau share low high",
     "improvement": "measure algorithm other tasks n n_other probability low high",
     "pairs": (
-        "measure task algorithm other tasks n n_other difference low high p p_adjusted verdict seeds_needed "
+        "measure task algorithm other tasks n n_other difference low high p p_adjusted verdict untested seeds_needed "
         "rests_on difference_without low_without high_without p_permutation p_permutation_adjusted"
     ),
 }
-TEXT = "task algorithm measure other verdict rests_on"
+TEXT = "task algorithm measure other verdict untested rests_on"
 FIGURES = {
     "aggregate_scores": "All tasks together",
     "performance_profiles": "Performance profiles",

@@ -1,5 +1,7 @@
 """The figures that rank the algorithms, each made from the table that its argument names."""
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,8 +18,10 @@ from analysis.drawing.panels import (
     line_handles,
     mark_scores,
     marked_line,
+    row_height,
     rows,
     sentence,
+    top_legend,
 )
 from analysis.reading.grid import Grid
 
@@ -31,12 +35,14 @@ METRICS = {  # by column of the table `aggregate`, its label
 SCALE = {"random_score": 0, "reference_score": 1, "threshold": None}  # of normalised scores
 EVEN = {"linestyle": "--", "linewidth": 1}  # the line at probability ½
 PANELS = 4  # side by side, at most
+ROW = 0.3  # the height of an algorithm's row in inches, at least
+TITLE_LINE = 88  # characters of the panels' titles beside each other
 MARGIN = 0.03  # of a normalised score, to the right of the last level of a profile
 
 
 def aggregate_scores(grid: Grid, aggregate: pd.DataFrame) -> Figure:
     """A row of panels per measure, a column per metric: every algorithm's value with its 95 % interval."""
-    height = 1.0 + len(MEASURES) * (0.75 + 0.3 * len(grid.algorithms))
+    height = 1.0 + len(MEASURES) * (0.75 + algorithms_height(grid))
     figure, panels = plt.subplots(
         len(MEASURES), len(METRICS), figsize=(theme.WIDTH, height), layout="constrained", sharey=True
     )
@@ -49,7 +55,7 @@ def aggregate_scores(grid: Grid, aggregate: pd.DataFrame) -> Figure:
                 mark_scores(axes, SCALE, vertical=True)
             axes.set_xlabel(label)
         line[0].set_title(title)
-    figure.legend(handles=scale_handles(), loc="outside upper center", ncols=2)
+    top_legend(figure, scale_handles(), 2)
     return figure
 
 
@@ -84,7 +90,7 @@ def probability_of_improvement(grid: Grid, improvement: pd.DataFrame) -> Figure:
         return sentence("no two algorithms have runs on the same task")
     columns = min(len(present), PANELS if len(present) not in (3, 5, 6) else 3)
     lines = -(-len(present) // columns)
-    size = (theme.WIDTH, 0.5 + lines * (0.8 + 0.3 * len(grid.algorithms)))
+    size = (theme.WIDTH, 0.5 + lines * (0.8 + algorithms_height(grid)))
     figure, panels = plt.subplots(
         lines, columns, figsize=size, layout="constrained", squeeze=False, sharex=True, sharey=True
     )
@@ -94,11 +100,16 @@ def probability_of_improvement(grid: Grid, improvement: pd.DataFrame) -> Figure:
         others = rows(found, algorithm=algorithm).assign(algorithm=lambda table: table["other"])
         interval_rows(axes, grid, others, "probability", "low", "high", theme.looks(list(grid.algorithms))[algorithm])
         axes.axvline(0.5, color=theme.QUIET, zorder=0.9, **EVEN)
-        axes.set_title(grid.title(algorithm))
+        axes.set_title(textwrap.fill(grid.title(algorithm), TITLE_LINE // columns))
     panels[0, 0].set_xlim(-0.03, 1.03)
     panels[0, 0].set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     figure.supxlabel("probability that its final score is above that of …", fontsize=9)
     return figure
+
+
+def algorithms_height(grid: Grid) -> float:
+    """The height in inches of a row for every algorithm."""
+    return row_height(map(grid.title, grid.algorithms), ROW) * len(grid.algorithms)
 
 
 def both_ways(pairs: pd.DataFrame) -> pd.DataFrame:

@@ -89,7 +89,7 @@ def headline(grid: Grid, aggregate: pd.DataFrame, summary: pd.DataFrame) -> list
 def judgement(pair: Any) -> str:
     """Whether the two of a row of the table of pairs are told apart."""
     if pd.isna(pair.verdict):
-        return "– (a single run)"
+        return f"– ({pair.untested})"
     return "yes" if pair.verdict in DECIDED else f"no: {seeds_text(pair.seeds_needed)}"
 
 
@@ -169,6 +169,7 @@ class Pair:
     high_without: float
     p_permutation_adjusted: float
     verdict: str | None
+    untested: str | None
     rests_on: tuple[str, ...] = ()
     probability: float = np.nan
     probability_low: float = np.nan
@@ -214,7 +215,8 @@ def score_pairs(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[Pair]:
     for row in of_scores(tables["pairs"]):
         verdict = None if pd.isna(row.verdict) else row.verdict
         rests_on = () if pd.isna(row.rests_on) else tuple(row.rests_on.split("; "))
-        pair = Pair(**{key: getattr(row, key) for key in KEYS}, verdict=verdict, rests_on=rests_on)
+        about = {"verdict": verdict, "untested": None if pd.isna(row.untested) else row.untested, "rests_on": rests_on}
+        pair = Pair(**{key: getattr(row, key) for key in KEYS}, **about)
         if pair.task == ALL_TASKS:
             chance = chances[(pair.algorithm, pair.other)]
             chance = {"probability": chance.probability, "probability_low": chance.low, "probability_high": chance.high}
@@ -361,12 +363,14 @@ def settled(pairs: list[Pair]) -> int:
 
 def without_verdict(together: list[Pair]) -> list[str]:
     """A sentence on the pairs that have no verdict over all tasks; none if all have one."""
-    single = sum(pair.verdict is None for pair in together)
-    if not single:
+    untested = [pair.untested for pair in together if pair.verdict is None]
+    if not untested:
         return []
-    which = "No pair has a" if single == len(together) else f"{single} of {plural(len(together), 'pair')} have no"
+    n = len(untested)
+    which = "No pair has a" if n == len(together) else f"{n} of {plural(len(together), 'pair')} have no"
+    reasons = " or ".join(dict.fromkeys(untested))
     return [
-        f"{which} verdict over all tasks: on some task an algorithm has a single run, so that its spread over seeds is "
+        f"{which} verdict over all tasks: on some task an algorithm has {reasons}, so that its spread over seeds is "
         "not known."
     ]
 
@@ -423,7 +427,7 @@ def pair_rows(grid: Grid, tables: dict[str, pd.DataFrame]) -> list[dict[str, Any
 def outcome(pair: Pair) -> str:
     """The verdict in words, seen from the first algorithm."""
     if pair.verdict is None:
-        return "– (a single run)"
+        return f"– ({pair.untested})"
     return f"undecided: {seeds_text(pair.seeds_needed)}" if pair.verdict == "undecided" else pair.verdict
 
 

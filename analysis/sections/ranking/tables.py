@@ -172,6 +172,7 @@ def verdict_rows(pairs: list[Comparison]) -> list[dict[str, Any]]:
         {"task": pair.task, **pair_key(pair.algorithm, pair.other, pair.strata())}
         | {"difference": found.value, "low": found.low, "high": found.high, "p": found.p}
         | {"p_adjusted": verdict.p, "verdict": verdict.verdict, "seeds_needed": verdict.seeds}
+        | {"untested": comparison.why_untested(*pair.strata()) or None}
         for pair, found, verdict in zip(pairs, differences, comparison.verdicts(differences), strict=True)
     ]
 

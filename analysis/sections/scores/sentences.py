@@ -46,7 +46,7 @@ def mode_gap(grid: Grid, scores: pd.DataFrame) -> list[str]:
     row = means.loc[(task, algorithm)]
     return [
         f"Taking the mode action instead of sampling matters most for {grid.title(algorithm)} on {task}: "
-        f"mean score {number(row['mode_score'])} against {number(row['score'])}."
+        f"mean score {number(row['mode_score'])} with the mode action, {number(row['score'])} with sampled actions."
     ]
 
 

@@ -1,5 +1,7 @@
 """The figures of speed: what the time of a run is spent on, and the benchmark."""
 
+import shlex
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -15,10 +17,12 @@ from analysis.drawing.panels import (
     line_handles,
     named_rows,
     phase_handles,
+    row_height,
     rows,
     sentence,
     spread,
     stacked_bars,
+    top_legend,
 )
 from analysis.reading.grid import Grid
 from analysis.sections.speed.sentences import titles
@@ -35,7 +39,7 @@ def speed(grid: Grid, scores: pd.DataFrame) -> Figure:
 
     The left panel shows means over runs in seconds, the right panel every run.
     """
-    height = 1.5 + 0.42 * len(grid.algorithms)
+    height = 1.5 + row_height(map(grid.title, grid.algorithms), 0.42) * len(grid.algorithms)
     figure, (left, right) = plt.subplots(1, 2, figsize=(theme.WIDTH, height), layout="constrained", sharey=True)
     seconds = scores.groupby("algorithm")[[f"seconds_{phase}" for phase in PHASES]].mean()
     seconds = seconds.reindex(list(grid.algorithms)).fillna(0)
@@ -52,7 +56,7 @@ def speed(grid: Grid, scores: pd.DataFrame) -> Figure:
     right.set(xlabel="environment steps per second (thousands, every run)")
     right.set_xlim(left=0)
     right.grid(visible=False, axis="y")
-    figure.legend(handles=phase_handles(PHASES), loc="outside upper center", ncols=len(PHASES))
+    top_legend(figure, phase_handles(PHASES), len(PHASES))
     return figure
 
 
@@ -63,7 +67,7 @@ def benchmark(grid: Grid, benchmark: pd.DataFrame) -> Figure:
     shows only the contestants that learn.
     """
     if benchmark.empty:
-        command = f"snakemake --cores 1 speed --config grid={grid.grid_file}"
+        command = f"snakemake --cores 1 speed --config {shlex.quote(f'grid={grid.grid_file}')}"
         return sentence(f"no benchmark was run; it is made with: {command}")
     tasks = list(dict.fromkeys(benchmark["task"]))
     all_of_them = titles(benchmark)
@@ -91,7 +95,7 @@ def benchmark(grid: Grid, benchmark: pd.DataFrame) -> Figure:
         for side, label in sides.items()
     ]
     handles += [*line_handles({"limit": LIMIT, "Gymnasium": GYMNASIUM}), *phase_handles(BENCHMARK_PHASES)]
-    figure.legend(handles=handles, loc="outside upper center", ncols=5)
+    top_legend(figure, handles, 5)
     return figure
 
 

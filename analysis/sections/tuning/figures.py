@@ -13,7 +13,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from analysis.drawing import theme
-from analysis.drawing.panels import algorithm_handles, algorithms_of, rows, sentence, spread
+from analysis.drawing.panels import (
+    algorithm_handles,
+    algorithms_of,
+    beside_rows,
+    row_height,
+    rows,
+    sentence,
+    spread,
+    top_legend,
+)
 from analysis.reading.grid import Grid
 
 KINDS = {"complete": "complete", "pruned": "pruned", "diverged": "a part diverged"}  # of trials, in words
@@ -23,6 +32,7 @@ ON_TUNING = {"marker": "D", "markersize": 5.5, "linestyle": ""}
 SIDES = {"tuned": -0.2, "untuned": 0.2}  # the distance of each row from the middle of its algorithm's rows
 BESIDE = 0.015  # of the axis: the distance between several algorithms' marks of the same trial, at most
 PANELS = 4  # panels of settings side by side, at most
+NAME = 44  # characters in a line of an algorithm's title beside its rows
 ROOM = 1.08  # the length of the axis in largest importances, so that the number beside the longest bar has room
 
 
@@ -38,7 +48,8 @@ def tuning_history(grid: Grid, tuning: pd.DataFrame) -> Figure:
         last = here["trial"].max()
         for offset, algorithm in zip(spread(len(present), min(0.25, BESIDE * (last + 1))), present, strict=True):
             trials, look = rows(here, algorithm=algorithm), looks[algorithm]
-            axes.step(trials["trial"] + offset, trials["best_so_far"], where="post", color=look.colour)
+            line = {"color": look.colour, "linestyle": look.line}
+            axes.step(trials["trial"] + offset, trials["best_so_far"], where="post", **line)
             for kind, own in trials.groupby(kinds(trials)):
                 trial_marks(axes, own["trial"] + offset, own["score"], look, kind)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -137,7 +148,7 @@ def tuning_space(grid: Grid, tuning_settings: pd.DataFrame, tuning_values: pd.Da
         Line2D([], [], color=theme.QUIET, label="winner", **WINNER),
         Line2D([], [], color=theme.QUIET, label="untuned value", **UNTUNED),
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    top_legend(figure, handles, len(handles))
     return figure
 
 
@@ -209,7 +220,9 @@ def shrinkage(grid: Grid, shrinkage: pd.DataFrame, tuning_parts: pd.DataFrame) -
     if shrinkage.empty:
         return nothing(grid)
     present = algorithms_of(grid, shrinkage)
-    figure, panels = group_panels(grid, shrinkage, 0.6 + 0.55 * len(present), sharey=True)
+    titles = dict(zip(present, beside_rows((f"{grid.title(name)}  tuned" for name in present), NAME), strict=True))
+    height = 0.6 + row_height(titles.values(), 0.55, NAME) * len(present)
+    figure, panels = group_panels(grid, shrinkage, height, sharey=True)
     looks = theme.looks(list(grid.algorithms))
     for group, axes in panels.items():
         for place, algorithm in enumerate(present):
@@ -229,7 +242,7 @@ def shrinkage(grid: Grid, shrinkage: pd.DataFrame, tuning_parts: pd.DataFrame) -
             if place:
                 axes.axhline(place - 0.5, color="#dcdcdc", linewidth=0.8)
         axes.axvline(0, color=theme.QUIET, linewidth=1, linestyle=":", zorder=0.9)
-        ticks = {place + SIDES["tuned"]: f"{grid.title(name)}  tuned" for place, name in enumerate(present)}
+        ticks = {place + SIDES["tuned"]: titles[name] for place, name in enumerate(present)}
         ticks |= {place + SIDES["untuned"]: "untuned" for place in range(len(present))}
         axes.set_yticks(list(ticks), list(ticks.values()))
         axes.set_ylim(len(present) - 0.5, -0.5)
@@ -243,7 +256,7 @@ def shrinkage(grid: Grid, shrinkage: pd.DataFrame, tuning_parts: pd.DataFrame) -
     if shrinkage["fresh_untuned_low"].notna().any():
         marks["its 95 % interval"] = {"linewidth": 2.4}
     handles = [Line2D([], [], color=theme.QUIET, label=label, **mark) for label, mark in marks.items()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    top_legend(figure, handles, len(handles))
     return figure
 
 
@@ -328,4 +341,4 @@ def kind_handles(present: pd.Series) -> list[Line2D]:
 def algorithm_legend(figure: Figure, grid: Grid, table: pd.DataFrame, further: Iterable[Line2D]) -> None:
     """Every algorithm that is shown, in the grid's order, then the further handles."""
     handles = [*algorithm_handles(grid, algorithms_of(grid, table)), *further]
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 5))
+    top_legend(figure, handles, 5)
