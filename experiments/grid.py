@@ -375,12 +375,16 @@ def _check_probed_task(path: str, task: Task) -> None:
             )
 
 
-def _claims(grid: Path, named: str | list[str] | None) -> tuple[Claim, ...]:
+def _claims(grid: Path, path: str, named: str | list[str] | None) -> tuple[Claim, ...]:
     """The claims of every grid, then those of the files that this grid names, relative to its folder; none for []."""
     if named == []:
         return ()
-    named = [] if named is None else named
-    files = [CLAIMS, *(grid.parent / name for name in ([named] if isinstance(named, str) else named))]
+    names = [] if named is None else [named] if isinstance(named, str) else named
+    for name in names:
+        if not (grid.parent / name).is_file():
+            missing = os.path.relpath(grid.parent / name, ROOT)
+            raise GridError(f"{path}: claims has {name!r}, and there is no file of claims {missing}")
+    files = [CLAIMS, *(grid.parent / name for name in names)]
     return read_all_claims([(file, os.path.relpath(file, ROOT)) for file in files])
 
 
