@@ -127,18 +127,32 @@ def gradient_place(found: Tested, task: str, rows: pd.DataFrame) -> Place:
 
     `rows` has the measurements of both sides side by side, as `effect_at` reads them.
     """
-    effects = []
-    for _, policy in rows.groupby(PROBE, sort=False):
+    effects, runs = [], []
+    for (_, *run, _), policy in rows.groupby(PROBE, sort=False):
         several = [effect_at(found, row) for _, row in policy.iterrows()]  # one for each γ, all from the same batches
         effects.append(Estimate(*np.mean([[e.value, e.low, e.high] for e in several], axis=0)))
+        runs.append(tuple(run))
     known = [effect for effect in effects if np.isfinite(effect.value)]
     unknown = "there is no variance" if found.metric.ratio else "the true gradient cannot be told from noise"
     if not known:
         return Place(task, note=unknown)
     left = len(effects) - len(known)
     note = f"{left} of {len(effects)} policies left out, where {unknown}" if left else ""
-    effect = furthest(found, known) if found.equality else average(known, floor=has_floor(found))
+    effect = furthest(found, known) if found.equality else over_runs(effects, runs, floor=has_floor(found))
     return Place(task, effect, policies=known, n=(len(known),) * len(found.sides), note=note)
+
+
+def over_runs(effects: list[Estimate], runs: list[tuple], *, floor: bool) -> Estimate:
+    """The mean over runs of the mean over each run's frozen policies, of those effects that are known.
+
+    So a run weighs no more for having more policies at which the effect is known. `runs` says whose policy each effect
+    is of; `floor` is as for `average`.
+    """
+    of_run: dict[tuple, list[Estimate]] = {}
+    for effect, run in zip(effects, runs, strict=True):
+        if np.isfinite(effect.value):
+            of_run.setdefault(run, []).append(effect)
+    return average([average(of, floor=floor) for of in of_run.values()], floor=floor)
 
 
 def effect_at(found: Tested, row: pd.Series) -> Estimate:
