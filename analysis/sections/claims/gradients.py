@@ -139,9 +139,22 @@ def gradient_place(found: Tested, task: str, rows: pd.DataFrame) -> Place:
     of_known = {run for run, effect in zip(runs, effects, strict=True) if np.isfinite(effect.value)}
     left = len(effects) - len(known)
     note = f"{left} of {len(effects)} policies left out, where {unknown}" if left else ""
-    effect = furthest(found, known) if found.equality else average(known, floor=has_floor(found))
+    effect = furthest(found, known) if found.equality else over_runs(effects, runs, floor=has_floor(found))
     n = (len(known),) * len(found.sides)
     return Place(task, effect, policies=known, n=n, runs=len(of_known), note=note)
+
+
+def over_runs(effects: list[Estimate], runs: list[tuple], *, floor: bool) -> Estimate:
+    """The mean over runs of the mean over each run's frozen policies, of those effects that are known.
+
+    So a run weighs no more for having more policies at which the effect is known. `runs` says whose policy each effect
+    is of; `floor` is as for `average`.
+    """
+    of_run: dict[tuple, list[Estimate]] = {}
+    for effect, run in zip(effects, runs, strict=True):
+        if np.isfinite(effect.value):
+            of_run.setdefault(run, []).append(effect)
+    return average([average(of, floor=floor) for of in of_run.values()], floor=floor)
 
 
 def effect_at(found: Tested, row: pd.Series) -> Estimate:

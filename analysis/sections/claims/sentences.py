@@ -81,11 +81,10 @@ HOW = {
         "name, with the settings that they have there: tuned where the grid tunes them."
     ),
     "Gradients": (
-        "They are measured at frozen policies and averaged over the policies of a task, then over tasks; ratios are "
-        "averaged as logarithms. Settings are the untuned ones, and all have one discount. The intervals of the two "
-        "sides are combined as if they "
-        "were independent. Both sides come from the same batches, so the interval is rather too wide. The section "
-        "“Gradient laboratory” says how each quantity is measured."
+        "They are measured at frozen policies and averaged over the policies of a run, then over runs, then over "
+        "tasks; ratios are averaged as logarithms. Settings are the untuned ones, and all have one discount. The "
+        "intervals of the two sides are combined as if they were independent. Both sides come from the same batches, "
+        "so the interval is rather too wide. The section “Gradient laboratory” says how each quantity is measured."
     ),
     "What an interval is about": (
         "An interval is about these tasks and these policies, and says nothing about others. An average can hide a "
