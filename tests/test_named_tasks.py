@@ -75,7 +75,8 @@ def test_id_and_arguments_make_cells_studies_and_probes_stale(tmp_path, change):
         "tuning": {
             "seeds": [7, 8],
             "fresh_seeds": [9],
-            "trials": 1,
+            "trials": 2,
+            "startup_trials": 1,
             "groups": {"all": {"tasks": {"slippery": 64}, "serves": ["slippery"]}},
         },
         "probes": {"source": "a2c", "seeds": [0], "fractions": [1], "batches": 8}
