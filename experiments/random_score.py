@@ -5,6 +5,7 @@ import argparse
 import numpy as np
 
 from algorithms.core.task import Task, make_env
+from algorithms.core.task_check import try_task
 from experiments.checks import whole_number
 from experiments.command import exit_with_sentence
 
@@ -42,6 +43,7 @@ def main() -> None:
     options = parser.parse_args()
     for task in options.tasks:
         accepted = {"max_episode_steps": options.max_episode_steps, "allow_normalised": options.allow_normalised}
+        try_task(Task(task, **accepted))
         returns = random_returns(Task(task, **accepted))
         error = returns.std(ddof=1) / np.sqrt(EPISODES)
         print(f"{task}:\n  random_score: {returns.mean():.4g}  # {EPISODES} episodes, standard error {error:.2g}")
