@@ -20,7 +20,6 @@ from algorithms.core.hooks import Hooks
 from algorithms.core.minibatches import SIZES, doubt_about_minibatches, one_step_among
 from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.task import Task, UnsupportedTask, action_parts, check_variants, make_env
-from algorithms.core.task_check import check_task, try_task
 from experiments import exact
 from experiments.cells import INITIALISATION, Grid, GridAlgorithm, GridTask, Probe, directory_name, preprocessing
 from experiments.checks import (
@@ -45,6 +44,7 @@ from experiments.metrics import FEWEST_BATCHES
 from experiments.record import write_record
 from experiments.search import read_space, read_tuning
 from experiments.sources import ROOT
+from experiments.task_check import check_task, try_task
 
 GRIDS = ROOT / "experiments" / "grids"
 ALGORITHMS = ROOT / "algorithms"

@@ -5,9 +5,9 @@ import argparse
 import numpy as np
 
 from algorithms.core.task import Task, make_env
-from algorithms.core.task_check import try_task
 from experiments.checks import whole_number
 from experiments.command import exit_with_sentence
+from experiments.task_check import try_task
 
 EPISODES = 100  # the standard error of a random score is a tenth of the standard deviation of the returns
 

@@ -16,7 +16,6 @@ from gymnasium.wrappers import ClipReward, NormalizeObservation, NormalizeReward
 
 from algorithms.core.algorithm import InvalidSetting
 from algorithms.core.task import Task, UnsupportedTask
-from algorithms.core.task_check import try_task
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
 from experiments.checks import GridError, whole_number
@@ -24,6 +23,7 @@ from experiments.determinants import what_determines
 from experiments.grid import load_grid
 from experiments.random_score import main as random_score
 from experiments.random_score import random_returns
+from experiments.task_check import try_task
 
 FIT = np.zeros(2, np.float32)
 
