@@ -26,7 +26,6 @@ from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.run import LONGEST_EPISODE
 from algorithms.core.spaces import action_parts
 from algorithms.core.task import Task, UnsupportedTask, check_variants, close, make_env, time_limit_of
-from algorithms.core.task_check import check_task, try_task
 from experiments import exact
 from experiments.cells import INITIALISATION, Grid, GridAlgorithm, GridTask, Probe, directory_name, preprocessing
 from experiments.checks import (
@@ -52,6 +51,7 @@ from experiments.metrics import FEWEST_BATCHES
 from experiments.record import write_record
 from experiments.search import read_space, read_tuning
 from experiments.sources import ROOT
+from experiments.task_check import check_task, try_task
 
 GRIDS = ROOT / "experiments" / "grids"
 ALGORITHMS = ROOT / "algorithms"

@@ -17,6 +17,7 @@ from algorithms.core.spaces import in_shape
 from algorithms.core.task import StoppedByTask, Task, close, make_env, time_limit_of
 from experiments.checks import whole_number
 from experiments.command import exit_with_sentence
+from experiments.task_check import try_task
 
 EPISODES = 100  # the standard error of a random score is a tenth of the standard deviation of the returns
 
@@ -93,6 +94,7 @@ def main() -> None:
     options = parser.parse_args()
     for task in options.tasks:
         given = {name: getattr(options, name) for name in ("kwargs", "max_episode_steps", "allow_normalised")}
+        try_task(Task(task, **given))
         returns = random_returns(Task(task, **given))
         error = returns.std(ddof=1) / np.sqrt(EPISODES)
         print(f"{task}:\n  random_score: {returns.mean():.4g}  # {EPISODES} episodes, standard error {error:.2g}")

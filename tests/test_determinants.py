@@ -323,6 +323,7 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "tasks CartPole-v1 normalize_observations": (True, OF_THE_TASK),
     "tasks CartPole-v1 normalize_rewards": (True, OF_THE_TASK),
     "tasks CartPole-v1 action_bounds": (None, None),  # squash needs actions that CartPole does not have
+    "tasks CartPole-v1 allow_normalised": (True, set()),
     "tasks CartPole-v1 max_episode_steps": (100, OF_THE_TASK),
     "tasks CartPole-v1 id": (None, None),  # a name that is an id has no other: see test_named_tasks
     "tasks CartPole-v1 kwargs": ({"sutton_barto_reward": True}, OF_THE_TASK),

@@ -16,13 +16,14 @@ from gymnasium.wrappers import ClipReward, NormalizeObservation, NormalizeReward
 
 from algorithms.core.algorithm import InvalidSetting
 from algorithms.core.task import Task, UnsupportedTask
-from algorithms.core.task_check import try_task
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
 from experiments.checks import GridError, whole_number
 from experiments.determinants import what_determines
 from experiments.grid import load_grid
+from experiments.random_score import main as random_score
 from experiments.random_score import random_returns
+from experiments.task_check import try_task
 
 FIT = np.zeros(2, np.float32)
 
@@ -190,6 +191,14 @@ def test_what_a_step_returns_is_refused_when_a_grid_is_read_and_in_a_script(case
         check_sentence(refusal, name, words)
 
 
+def test_the_random_score_of_a_broken_task_is_the_same_sentence(task, monkeypatch):
+    name = task(Odd, 20, **STEPS["old interface"][0])
+    monkeypatch.setattr("sys.argv", ["random_score", name])
+    with pytest.raises(UnsupportedTask) as refusal:
+        random_score()
+    check_sentence(refusal, name, STEPS["old interface"][1])
+
+
 @pytest.mark.parametrize("limit", [None, 20])
 @pytest.mark.parametrize("case", RESETS)
 def test_what_a_reset_returns_is_refused_when_a_grid_is_read_and_in_a_script(case, limit, task, read):
@@ -218,6 +227,14 @@ def test_a_discrete_observation_outside_its_space_is_refused(shown, task, read):
     name = task(Odd, observations=Discrete(3), observation=shown)
     with pytest.raises(GridError) as refusal:
         read(name)
+    check_sentence(refusal, name, "step returned the observation")
+
+
+@pytest.mark.parametrize("shown", [3, -1, np.int64(7), None])
+def test_a_discrete_observation_that_leaves_its_space_later_is_refused(shown, task):
+    name = task(Odd, observations=Discrete(3), since=30, observation=shown)
+    with pytest.raises(UnsupportedTask) as refusal:
+        PPO(num_envs=2, rollout_length=50, minibatch_size=50).train(Task(name), 0, 100)
     check_sentence(refusal, name, "step returned the observation")
 
 

@@ -5,8 +5,8 @@ import pytest
 from gymnasium.spaces import Discrete
 
 from algorithms.core.task import Task, UnsupportedTask
-from algorithms.core.task_check import check_task
 from algorithms.core.vector_env import Episode, VectorEnv
+from experiments.task_check import check_task
 from tests import tasks
 
 EVERYONE = np.ones(2, bool)
