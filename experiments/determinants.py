@@ -51,6 +51,7 @@ EXEMPT = {
     "schema": "names files and columns",
     "search": "reads search spaces, which are in a study's parameter; an input of studies all the same",
     "sources": "says what the inputs are",
+    "trained": "keeps what a cell has trained, unchanged, until it is evaluated",
     "tuned": "reads best.json, which is an input of the cell",
 }
 
