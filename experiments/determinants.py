@@ -52,6 +52,7 @@ EXEMPT = {
     "search": "reads search spaces, which are in a study's parameter; an input of studies all the same",
     "sources": "says what the inputs are",
     "task_check": "tries tasks when a whole grid is read",
+    "trained": "keeps what a cell has trained, unchanged, until it is evaluated",
     "tuned": "reads best.json, which is an input of the cell",
 }
 

@@ -56,15 +56,16 @@ class Kept:
                 if about["determinants"] != self.determinants:
                     return None
                 arrays = dict(file)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            episodes = {}
+            for name in EPISODES:
+                columns = [arrays[f"{name}/{f}"].tolist() for f in Episode._fields if f"{name}/{f}" in arrays]
+                episodes[name] = [Episode(*row) for row in zip(*columns, strict=True)]
+            checkpoints = [Checkpoint(*place, _part(arrays, str(i))) for i, place in enumerate(about["checkpoints"])]
+            run = Run(checkpoints=checkpoints, evaluation=None, **episodes, **about["run"])
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
             return None
         self.seconds = about["age"]
-        episodes = {}
-        for name in EPISODES:
-            columns = [arrays[f"{name}/{f}"].tolist() for f in Episode._fields if f"{name}/{f}" in arrays]
-            episodes[name] = [Episode(*row) for row in zip(*columns, strict=True)]
-        checkpoints = [Checkpoint(*place, _part(arrays, str(i))) for i, place in enumerate(about["checkpoints"])]
-        return Trained(Run(checkpoints=checkpoints, evaluation=None, **episodes, **about["run"]), _part(arrays, STATE))
+        return Trained(run, _part(arrays, STATE))
 
 
 def _part(arrays: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
