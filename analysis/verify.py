@@ -480,8 +480,7 @@ def known_files(grid: Grid, records: Records) -> tuple[set[str], list[str]]:
     exact |= {f"tables/{name}.csv" for name in TABLES}
     exact |= {f"{probe['directory']}/{file}" for probe in grid.probes for file in PROBE_FILES}
     exact |= {f"{study['directory']}/{file}" for study in grid.studies for file in (*STUDY_FILES, JOURNAL)}
-    exact |= {f"{study['directory']}{FINISHED}" for study in grid.studies}
-    patterns = ["figures/*", "logs/*"]
+    patterns = ["figures/*", "logs/*", f"tuning/*{FINISHED}"]
     patterns += [
         f"{study['directory']}/{files}" for study in grid.studies for files in (SUPERSEDED.format("*"), f"{LOCKS}/*")
     ]
