@@ -13,10 +13,13 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from algorithms.actor_critic import ActorCritic
 from algorithms.core.run import Run
 from algorithms.core.run_check import trained
-from algorithms.core.task import StoppedByTask, Task
+from algorithms.core.task import StoppedByTask, Task, Transition
+from algorithms.core.vector_env import VectorEnv
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
+from experiments.gradients import draw_episodes
 from experiments.random_score import random_returns
+from tests.tasks import make_learner, needs_compiler
 
 
 class Guess(gymnasium.Env):
@@ -268,6 +271,41 @@ def test_a_run_on_global_generators_is_decided_by_its_seed(name):
     alone = run_of(name, task("Random"), checkpoint_fractions=(1,), evaluations=("mode",)).evaluation
     assert alone == {"mode": first[2]["mode"]}
     np.testing.assert_array_equal(random_returns(task("Random")), random_returns(task("Random")))
+
+
+def test_episodes_of_the_laboratory_are_decided_by_their_seed():
+    def drawn():
+        _, learner, _ = make_learner(ALGORITHMS["reinforce"], task("Random"))
+        seed = np.random.SeedSequence(5)
+        return draw_episodes(task("Random"), learner.policy, learner.normalizer, lambda x: x, 8, seed).steps
+
+    first, again = drawn(), drawn()
+    np.testing.assert_array_equal(first.observations, again.observations)
+    np.testing.assert_array_equal(first.rewards, again.rewards)
+
+
+@pytest.mark.parametrize("terminated", [False, True])
+def test_the_numbers_of_any_backend_are_checked(terminated):
+    envs = VectorEnv(task(), 2, np.random.SeedSequence(0))
+    given = Transition(np.array([[1], [NAN]], np.float32), np.ones(2), np.array([False, terminated]), np.zeros(2, bool))
+    envs.backend.step = lambda actions, active: given
+    if terminated:
+        assert envs.step(np.zeros(2, int)).next_observations.tolist() == [[1], [0]]
+    else:
+        with pytest.raises(StoppedByTask, match="'NumbersGuess-v0' gave NaN as observation at step 2; let it give"):
+            envs.step(np.zeros(2, int))
+        assert envs.steps == 2
+
+
+@needs_compiler
+def test_a_compiled_run_looks_no_further_and_stops_at_the_same_step():
+    def compiled(**given):
+        return run_of("ppo", task(**given), compile="always", checkpoint_fractions=(1,), evaluations=("mode",))
+
+    zeros, nothing = compiled(last=np.zeros(1)), compiled(last=None)
+    assert zeros.compiled
+    assert outcome(zeros) == outcome(nothing)
+    assert compiled(at=24, reward=NAN).diverged_because == "the task gave NaN as reward at step 47"
 
 
 def test_two_processes_with_one_seed_agree_on_global_generators():
