@@ -87,9 +87,8 @@ class VectorEnv:
         self.episode_costs: list[float] = []
         self.longest: int | None = None  # see limit_episodes
         self.cut = np.zeros(num_envs, bool)
-        self._starts = np.zeros(num_envs, np.int64)  # steps of all before each environment's episode
-        self._unstepped = np.ones(num_envs, bool)  # which episodes have no step yet
-        self._unstepped_left = True  # whether there is one
+        self._starts = [0] * num_envs  # steps of all environments before the first of each one's episode
+        self._unstepped = list(range(num_envs))  # the environments whose episode has no step yet
         self._returns = np.zeros(num_envs)
         self._costs = np.zeros(num_envs)
         self._ticks = 0  # calls of step
@@ -106,7 +105,7 @@ class VectorEnv:
 
     def open_episodes(self) -> dict[int, Episode]:
         """The episodes that have begun and not ended, by environment, with what they have until now."""
-        return {i: self._episode(i, self.steps) for i in np.flatnonzero(~self._unstepped).tolist()}
+        return {i: self._episode(i, self.steps) for i in range(self.num_envs) if i not in self._unstepped}
 
     def step(self, actions: np.ndarray, active: np.ndarray | None = None) -> Transition:
         """Step the environments where `active` (bool [N]; None: all), with `actions` [N, …] within their bounds.
@@ -140,7 +139,7 @@ class VectorEnv:
             stepped = int(np.count_nonzero(active))
             self._began += ~active
             self.observations = np.where(active[:, None], transition.next_observations, self.observations)
-        if self._unstepped_left:
+        if self._unstepped:
             self._begin(active)
         self._ticks += 1
         if self.longest is not None:
@@ -182,16 +181,16 @@ class VectorEnv:
 
     def _begin(self, active: np.ndarray | None) -> None:
         """Note where the episodes begin whose first step is this one."""
-        begins = self._unstepped if active is None else self._unstepped & active
-        if np.count_nonzero(begins):
-            before = np.arange(self.num_envs) if active is None else active.cumsum() - 1
-            self._starts[begins] = (self.steps + before)[begins]
-            self._unstepped &= ~begins
-            self._unstepped_left = bool(np.count_nonzero(self._unstepped))
+        for i in self._unstepped:
+            if active is None:
+                self._starts[i] = self.steps + i
+            elif active[i]:
+                self._starts[i] = self.steps + int(np.count_nonzero(active[:i]))
+        self._unstepped = [] if active is None else [i for i in self._unstepped if not active[i]]
 
     def _episode(self, i: int, step: int) -> Episode:
         """The episode of environment i, with `step` as its end."""
-        return Episode(step, float(self._returns[i]), int(self._ticks - self._began[i]), int(self._starts[i]))
+        return Episode._make((step, float(self._returns[i]), int(self._ticks - self._began[i]), self._starts[i]))
 
     def _restart(self, ended: np.ndarray, steps: np.ndarray) -> None:
         """List the episodes of the environments `ended`; `steps` [N] counts in the order of the environments."""
@@ -202,7 +201,7 @@ class VectorEnv:
         self.observations = self.observations.copy()  # it may be the transition's, which keeps the true successors
         self.observations[ended] = self._reset(ended, steps)
         self._returns[ended], self._costs[ended], self._began[ended] = 0.0, 0.0, self._ticks
-        self._unstepped[ended] = self._unstepped_left = True
+        self._unstepped += ended.tolist()
 
 
 class GymnasiumBackend:
