@@ -29,6 +29,7 @@ from experiments.checks import GridError
 from experiments.command import exit_with_sentence
 from experiments.determinants import Code, Determinants
 from experiments.grid import load_grid
+from experiments.parameters import distribution
 from experiments.run import main as run_main
 from experiments.search import InvalidStudy, read_space
 from experiments.tuned import read_best
@@ -742,13 +743,13 @@ def test_the_ends_of_a_range_of_1_minus_gamma_stay_in_it_when_rounded(another):
     data = changed()
     data["algorithms"]["ppo"]["search_space"] = {"gamma": {"low": low, "high": high, "scale": "log_one_minus"}}
     study = another("ends", data).worker().study
-    ends = tune.distribution(study.space["gamma"])
+    ends = distribution(study.space["gamma"])
     assert [tune.to_settings(study, {"1 - gamma": x})["gamma"] for x in (ends.low, ends.high)] == [high, low]
 
 
 def test_text_is_among_choices(tmp_path):
     space = read_space("g.yaml", "reinforce", {"steps_of_an_episode": {"choices": ["sum", "mean"]}}, Reinforce)
-    assert tune.distribution(space["steps_of_an_episode"]).choices == ("sum", "mean")
+    assert distribution(space["steps_of_an_episode"]).choices == ("sum", "mean")
     assert space["steps_of_an_episode"].holds("mean")
     assert not space["steps_of_an_episode"].holds("median")
 
