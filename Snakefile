@@ -21,7 +21,7 @@ from analysis.sections import FIGURES, TABLES, TITLES, SectionError, check_faces
 from experiments.command import MISTAKES
 from experiments.grid import load_grid
 from experiments.jobs import Jobs, directory_of_output, memory, minutes_of_analysis, stage_files, tuned_option
-from experiments.pipeline import go_on, keep_going, make_the_rest, stages, words_for_failures
+from experiments.pipeline import go_on, in_project, keep_going, make_the_rest, stages, words_for_failures
 from experiments.process import SNAKEMAKE
 from experiments.schema import FINISHED, MADE_OF, PROBE_FILES, REPORT_FILES, RUN_FILES, STUDY_FILES
 
@@ -33,7 +33,7 @@ try:
 except (*MISTAKES, SectionError) as error:
     raise WorkflowError(str(error))
 
-RESULTS = f"results/{GRID.name}"
+RESULTS = in_project(workflow, f"results/{GRID.name}")
 os.environ[SNAKEMAKE] = str(os.getpid())  # tells jobs on which process they depend: they end when it ends
 
 

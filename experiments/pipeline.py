@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from snakemake.io import IOFile
+
 from experiments.record import UnusableFolder, check_writable
 from experiments.schema import PROBLEMS
 
@@ -17,6 +19,23 @@ SNAKEMAKE_FOLDER = Path(".snakemake")  # relative to the project
 SHOWN_FAILURES = 10
 LEAST_FREE_MB = 10  # a run takes less than one
 held = []  # files whose locks are this process's until it ends
+
+
+def in_project(workflow: Any, results: str) -> str:
+    """Let this Snakemake work in the project's folder, from wherever it was started; returns `results` as it is.
+
+    It ends with a sentence where --directory names another folder: what every rule needs lies in the project's.
+
+    workflow: Snakemake's. results: the grid's folder, relative to the project.
+    """
+    home = Path(workflow.basedir).resolve()
+    if workflow.overwrite_workdir is not None and Path.cwd().resolve() != home:
+        sys.exit(
+            f"error: --directory {workflow.overwrite_workdir} is not the project's folder, in which all rules work; "
+            f"leave it out: results are in {home / results}, and that may be a link to another place"
+        )
+    workflow.workdir(home)
+    return results
 
 
 def go_on(workflow: Any, results: str) -> None:
@@ -33,6 +52,12 @@ def go_on(workflow: Any, results: str) -> None:
     executes = workflow.execution_settings is not None and workflow.is_main_process and not workflow.dryrun
     if not executes or not workflow.execution_settings.lock:
         return
+    if not workflow.touch and made_elsewhere(workflow, results):
+        print(
+            f"{results} was not made by Snakemake in this folder, so what looks older than the code is made again; if "
+            "it is of this code, the same command with the option --touch takes it as it is.",
+            file=sys.stderr,
+        )
     try:
         check_writable(Path(results).resolve(), Path(results))
     except UnusableFolder as error:
@@ -54,6 +79,12 @@ def go_on(workflow: Any, results: str) -> None:
     file.truncate(0)
     file.write(this)
     file.flush()
+
+
+def made_elsewhere(workflow: Any, results: str) -> bool:
+    """Whether there are runs of which Snakemake has no record here: they were copied from another place."""
+    made = next(Path(results).glob("runs/*/*/*/run.json"), None)
+    return made is not None and workflow.persistence.metadata(IOFile(made.as_posix())) is None
 
 
 def keep_going(workflow: Any) -> None:

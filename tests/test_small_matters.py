@@ -19,7 +19,8 @@ from analysis.reading.tables import read_table
 from analysis.sections.ranking.sentences import judgement
 from analysis.sections.scores.sentences import mode_gap
 from analysis.statistics.comparison import why_untested
-from experiments.pipeline import words_for_failures
+from experiments.pipeline import in_project, words_for_failures
+from experiments.sources import ROOT
 from tests.analysis_fixtures import section_tables, study, write_grid
 from tests.test_status import NOW, STEPS, TASKS, Results
 
@@ -131,3 +132,41 @@ def test_the_share_that_is_done_only_grows(tmp_path, of_study, of_cells):
     assert results.status().time == NOW
     assert "% of the training steps done" in status.as_text(results.status())
     assert len(TASKS) == 2
+
+
+class Workflow:
+    """What of Snakemake's workflow says where it works."""
+
+    def __init__(self, directory):
+        self.basedir, self.overwrite_workdir, self.worked_in = str(ROOT), directory, None
+
+    def workdir(self, folder):
+        self.worked_in = folder
+
+
+def test_snakemake_works_in_the_projects_folder_or_says_why_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    workflow = Workflow(None)
+    assert in_project(workflow, "results/mine") == "results/mine"
+    assert workflow.worked_in == ROOT.resolve()
+    with pytest.raises(SystemExit, match=f"^error: --directory {tmp_path} is not the project's folder"):
+        in_project(Workflow(tmp_path), "results/mine")
+    monkeypatch.chdir(ROOT)
+    assert in_project(Workflow(ROOT), "results/mine") == "results/mine"
+
+
+def test_snakemake_plans_from_another_folder(tmp_path):
+    arguments = ["-s", str(ROOT / "Snakefile"), "--dry-run", "--cores", "1", "--config", "grid=smoke"]
+    planned = subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert planned.returncode == 0, planned.stderr[-2000:]
+    refused = subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments, "--directory", str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert refused.returncode != 0
+    assert "is not the project's folder" in refused.stderr
