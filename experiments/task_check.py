@@ -2,6 +2,7 @@
 
 import dataclasses
 import warnings
+from contextlib import closing
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from gymnasium.spaces import Box
 from algorithms.core import envpool_backend
 from algorithms.core.interface import place_of
 from algorithms.core.policies import Policy
-from algorithms.core.task import Task, UnsupportedTask, close, make_env
+from algorithms.core.task import StoppedByTask, Task, UnsupportedTask, close, make_env
 from algorithms.core.vector_env import GymnasiumBackend, VectorEnv, check_same_spaces
 
 TRIAL_STEPS = 5  # what a wrong interface returns, it returns at the first step; a few cost a millisecond
@@ -38,25 +39,21 @@ def try_task(task: Task) -> None:
         task = dataclasses.replace(task, backend="gymnasium")
     seeds, rng = np.random.SeedSequence(0), np.random.default_rng(0)
     try:
-        envs = VectorEnv(task, len(task.variants) or 1, seeds)
-        generator = torch.Generator().manual_seed(0)
-        policy = Policy(envs.observation_size, envs.action_space, task.action_bounds, generator, hidden_sizes=())
-        _warn_beyond_bounds(task, envs)
-        for _ in range(TRIAL_STEPS):
-            if not np.isfinite(envs.observations).all():
-                break  # no action follows from it; the run ends there with the step and the reason
-            actions = policy.act(envs.observations, rng, envs.action_masks)
-            envs.step(policy.to_environment(actions))
-        envs.backend.reset(np.arange(envs.num_envs))  # without a seed
+        with closing(VectorEnv(task, len(task.variants) or 1, seeds)) as envs:
+            generator = torch.Generator().manual_seed(0)
+            policy = Policy(envs.observation_size, envs.action_space, task.action_bounds, generator, hidden_sizes=())
+            _warn_beyond_bounds(task, envs)
+            for _ in range(TRIAL_STEPS):
+                actions = policy.act(envs.observations, rng, envs.action_masks)
+                envs.step(policy.to_environment(actions))
+            envs.backend.reset(np.arange(envs.num_envs))  # without a seed
+    except StoppedByTask:
+        pass  # a number that cannot be learned from; the run ends there with the step and the reason
     except UnsupportedTask:
         raise
     except Exception as error:  # an environment may raise anything
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UnsupportedTask(f"task {task.id!r} cannot be stepped: it raises {what}{place_of(error)}") from error
-    try:
-        envs.close()
-    except Exception as error:
-        warnings.warn(f"task {task.id!r}: close raises {type(error).__name__}: {error}", stacklevel=2)
+        raise UnsupportedTask(f"task {task.label!r} cannot be stepped: it raises {what}{place_of(error)}") from error
 
 
 def _warn_beyond_bounds(task: Task, envs: VectorEnv) -> None:
@@ -71,7 +68,7 @@ def _warn_beyond_bounds(task: Task, envs: VectorEnv) -> None:
         if len(beyond):
             i = beyond[0]
             warnings.warn(
-                f"task {task.id!r}: element {i} of the observation is {observation[i]:g}, and its observation_space "
+                f"task {task.label!r}: element {i} of the observation is {observation[i]:g}, and its observation_space "
                 f"has it between {low[i]:g} and {high[i]:g}; the run goes on, since nothing depends on these bounds",
                 stacklevel=3,
             )

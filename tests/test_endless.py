@@ -11,13 +11,14 @@ from algorithms.core.policies import Policy
 from algorithms.core.run import LONGEST_EPISODE
 from algorithms.core.task import Task
 from algorithms.core.training import evaluate
-from algorithms.core.vector_env import VectorEnv, check_task
+from algorithms.core.vector_env import VectorEnv
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
 from experiments import random_score
 from experiments.gradients import draw_episodes
 from experiments.grid import load_grid
 from experiments.progress import Progress
+from experiments.task_check import check_task
 from tests.tasks import make_learner
 
 

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from algorithms.core.task import Task, UnsupportedTask, make_env
-from algorithms.core.vector_env import check_task
 from analysis.reading.checks import ResultsError
 from analysis.reading.grid import read_grid
 from analysis.reading.runs import read_run
@@ -21,6 +20,7 @@ from experiments.cells import preprocessing
 from experiments.determinants import code_of, what_determines
 from experiments.grid import GridError, load_grid
 from experiments.speed import cell_grid
+from experiments.task_check import check_task
 from tests.analysis_fixtures import edit_json
 
 VALUES = {"steps": 64, "random_score": 0, "reference_score": 1, "reference_source": "made up"}

@@ -14,10 +14,11 @@ from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.policies import Policy
 from algorithms.core.task import Task, UnsupportedTask
 from algorithms.core.training import evaluate
-from algorithms.core.vector_env import VectorEnv, check_task
+from algorithms.core.vector_env import VectorEnv
 from algorithms.ppo import PPO
 from experiments.gradients import draw_episodes
 from experiments.random_score import random_returns
+from experiments.task_check import check_task
 from tests.tasks import ALGORITHMS, make_learner, needs_compiler
 
 
@@ -267,7 +268,7 @@ def test_an_observation_outside_a_discrete_space_is_refused(wrong):
     envs = VectorEnv(strict(observations=Discrete(5)), 1, np.random.SeedSequence(0))
     envs.backend.envs[0].unwrapped.observation_space = type("Wrong", (), {"sample": lambda self: wrong})()
     with pytest.raises(
-        UnsupportedTask, match=r"^task 'Strict-v0' gives the observation .*not in its observation space"
+        UnsupportedTask, match=r"^task 'Strict-v0': step returned the observation .*its observation_space is"
     ):
         envs.step(np.zeros(1, np.int64))
 
@@ -277,7 +278,7 @@ def test_an_observation_outside_a_dict_is_refused(wrong):
     envs = VectorEnv(strict(observations=Dict({"a": Box(-1, 1, (2,))})), 1, np.random.SeedSequence(0))
     envs.backend.envs[0].unwrapped.observation_space = type("Wrong", (), {"sample": lambda self: wrong})()
     with pytest.raises(
-        UnsupportedTask, match=r"^task 'Strict-v0' gives the observation .*not in its observation space"
+        UnsupportedTask, match=r"^task 'Strict-v0': step returned the observation .*its observation_space is"
     ):
         envs.step(np.zeros(1, np.int64))
 

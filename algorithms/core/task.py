@@ -152,14 +152,16 @@ def make_env(task: Task, variant: int = 0) -> gymnasium.Env[Any, Any]:
     arguments = {**task.kwargs, **(task.variants[variant] if task.variants else {})}
     try:
         env = gymnasium.make(task.id, max_episode_steps=task.max_episode_steps, disable_env_checker=True, **arguments)
+        _check_spaces(task, env.action_space, env.observation_space)
         with warnings.catch_warnings(action="ignore"):  # of a Box with equal bounds, which can be acted in
             check_action_space(env.action_space)
             check_observation_space(env.observation_space)
+    except UnsupportedTask:
+        raise
     except Exception as error:  # an environment's constructor may raise anything
         said = f" with the {'variant' if task.variants else 'kwargs'} {arguments}" if arguments else ""
         what = " ".join(f"{type(error).__name__}: {error}".split())
         raise UnsupportedTask(f"task {task.label!r}{said} cannot be made: {what}") from error
-    _check_spaces(task, env.action_space, env.observation_space)
     if not task.allow_normalised:
         _check_not_normalised(task, env)
     return env

@@ -10,7 +10,7 @@ from gymnasium.spaces.utils import flatdim
 
 from algorithms.core import envpool_backend
 from algorithms.core.finite import SUM_OF_SQUARES, first_unusable, sum_of_squares, unusable, unusable_observation
-from algorithms.core.interface import check_reset, check_step, explain
+from algorithms.core.interface import check_reset, check_step, explain, shown
 from algorithms.core.masks import MaskReader
 from algorithms.core.seeding import seed_global_generators, seed_spaces
 from algorithms.core.spaces import action_parts, in_shape, row_writer, structure
@@ -257,7 +257,7 @@ class GymnasiumBackend:
             if self._write_row is None:
                 observations[row] = observation
             else:
-                self._write(observation, observations[row])
+                self._write(observation, observations[row], "reset")
             if self._masks or "action_mask" in info:
                 self._allow(i, info)
         return observations
@@ -295,10 +295,10 @@ class GymnasiumBackend:
         for i in self._everyone if active is None else active.nonzero()[0].tolist():
             action = members[i] if self._action_start is None else int(members[i]) + self._action_start
             self._returned = returned = self.envs[i].step(action)
-            odd = shape is not None and getattr(returned[0], "shape", None) != shape
-            if untried or odd:
+            if untried:
                 check_step(self.task_name, self.observation_space, returned)
             observation, reward, terminated[i], truncated[i], info = returned
+            odd = shape is not None and getattr(observation, "shape", None) != shape
             try:
                 if reward is None or isinstance(reward, str):  # NumPy would read NaN, or the text as a number
                     raise TypeError
@@ -310,7 +310,7 @@ class GymnasiumBackend:
             if self._write_row is None and not odd:
                 next_observations[i] = observation
             else:
-                self._write(observation, next_observations[i], unseen=bool(terminated[i]))
+                self._write(observation, next_observations[i], "step", unseen=bool(terminated[i]))
             masked = self._masks or (info and "action_mask" in info)
             # The mask of a state in which no action is taken is not looked at, either.
             if masked and not (terminated[i] or truncated[i]):
@@ -348,8 +348,8 @@ class GymnasiumBackend:
             self.action_masks, self._masks = np.ones((len(self.envs), reader.width), bool), True
         self.action_masks[i] = True if mask is None else mask  # no mask now: everything is allowed
 
-    def _write(self, observation: Any, row: np.ndarray, *, unseen: bool = False) -> None:
-        """Write an observation into `row` [D], which is zero; one of a terminal state is `unseen` and may be anything.
+    def _write(self, observation: Any, row: np.ndarray, by: str, *, unseen: bool = False) -> None:
+        """Write what `by` (reset or step) returned into `row` [D], which is zero; what is `unseen` may be anything.
 
         Raises UnsupportedTask where it is not in the observation space.
         """
@@ -359,13 +359,13 @@ class GymnasiumBackend:
             elif np.shape(observation) == row.shape:
                 row[:] = observation
             else:
-                raise ValueError(f"its shape is {np.shape(observation)}, not {row.shape}")
+                raise ValueError("its shape is another")
         except Exception as error:  # whatever an observation of another kind makes `flatten` raise
             row[:] = 0.0
             if not unseen:
                 raise UnsupportedTask(
-                    f"task {self.task_name!r} gives the observation {observation!r}, which is not in its observation "
-                    f"space, {self.observation_space}: {error}"
+                    f"task {self.task_name!r}: {by} returned the observation {shown(observation)}; its "
+                    f"observation_space is {self.observation_space}"
                 ) from error
 
     def _cost(self, value: Any) -> float:
