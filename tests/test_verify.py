@@ -20,7 +20,7 @@ from analysis.reading import checks as results
 from analysis.reading.grid import read_grid
 from analysis.reading.tables import write_table
 from analysis.sections import FIGURES, TABLES
-from experiments import probe, tune
+from experiments import probe, schema, tune
 from experiments.checks import GridError, read_yaml
 from experiments.record import write_record
 from tests import analysis_fixtures
@@ -445,7 +445,7 @@ def test_optuna_reads_journals_of_files_without_unpickling(tmp_path, monkeypatch
         tune.open_journal(journal)
     journal.write_text("".join(json.dumps(line) + "\n" for line in lines[:2]))
     assert isinstance(tune.open_journal(journal), JournalStorage)
-    assert {path.name for path in tmp_path.iterdir()} == {"journal.log", tune.LOCKS}
+    assert {path.name for path in tmp_path.iterdir()} == {"journal.log", schema.LOCKS}
 
 
 def test_a_journal_that_is_a_link_is_neither_read_nor_cut_off(tmp_path):
