@@ -23,7 +23,7 @@ from tests.tasks import ALGORITHMS, make_learner, needs_compiler
 
 
 class Strict(gymnasium.Env):
-    """Random observations, and a refusal of every action that is not in its space; pays the action's mean."""
+    """Random observations, and a refusal of every action that is not in its space; pays the action's mean, 9 at most."""
 
     def __init__(self, actions=None, observations=None):
         self.action_space = Discrete(2) if actions is None else copy.deepcopy(actions)
@@ -43,7 +43,13 @@ class Strict(gymnasium.Env):
             assert action.dtype == self.action_space.dtype
             assert np.isfinite(action).all()
         self.t += 1
-        return self.observation_space.sample(), float(np.mean(action, dtype=np.float64)), self.t == 8, False, {}
+        return (
+            self.observation_space.sample(),
+            float(np.clip(np.mean(action, dtype=np.float64), -9, 9)),
+            self.t == 8,
+            False,
+            {},
+        )
 
 
 class Copy(gymnasium.Env):
