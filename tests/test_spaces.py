@@ -23,7 +23,7 @@ from tests.tasks import ALGORITHMS, make_learner, needs_compiler
 
 
 class Strict(gymnasium.Env):
-    """Random observations, and a refusal of every action that is not in its space; pays the action's mean, 9 at most."""
+    """Random observations, and a refusal of every action that is not in its space; pays the mean action, 9 at most."""
 
     def __init__(self, actions=None, observations=None):
         self.action_space = Discrete(2) if actions is None else copy.deepcopy(actions)
