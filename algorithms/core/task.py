@@ -207,7 +207,9 @@ def _check_not_normalised(task: Task, env: Any) -> None:
                     f"differ between environments; register it without, and set '{setting}: true' for the task, or "
                     "say 'allow_normalised: true' for it, and scores are those of what it returns"
                 )
-        env = getattr(env, "__dict__", {}).get("env")
+        env = getattr(
+            env, "env", None
+        )  # not by vars(): CPython finds attributes more slowly once it was asked for them
 
 
 def _check_spaces(task: Task, actions: Space[Any], observations: Space[Any]) -> None:

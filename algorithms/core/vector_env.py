@@ -126,7 +126,7 @@ class VectorEnv:
         if transition.costs is not None:
             self._costs += transition.costs
         if not (
-            sum_of_squares(self._returns) < SUM_OF_SQUARES
+            self._returns.dot(self._returns) < SUM_OF_SQUARES  # no call of a function: this is every step
             and transition.next_observations.ravel().dot(self._zeros) == 0  # 0 · NaN and 0 · inf are NaN
             and (transition.costs is None or sum_of_squares(self._costs) < SUM_OF_SQUARES)
             and (transition.part_rewards is None or sum_of_squares(transition.part_rewards) < SUM_OF_SQUARES)
@@ -227,7 +227,6 @@ class GymnasiumBackend:
             (self.observation_size,) if self._write_row is None else None
         )  # another would fill a row all the same
         self._untried = True  # whether no step was taken yet; what the first ones return is looked at closely
-        self._returned: Any = None  # by the latest step
         self._action_start = int(self.action_space.start) if isinstance(self.action_space, Discrete) else None
         self._shapes_actions = isinstance(self.action_space, MultiDiscrete | MultiBinary) or (
             self._action_start is None and len(self.action_space.shape or ()) != 1
@@ -250,7 +249,7 @@ class GymnasiumBackend:
             except Exception as error:
                 explain(self.task_name, self.envs[i], error)
                 raise
-            if self._seeds[i] is not None or type(returned) is not tuple or self._is_odd(returned[0]):
+            if self._seeds[i] is not None or type(returned) is not tuple or np.shape(returned[0]) != self._row_shape:
                 check_reset(self.task_name, self.observation_space, returned)
             observation, info = returned
             self._seeds[i] = None
@@ -268,19 +267,6 @@ class GymnasiumBackend:
         Raises UnsupportedTask where an environment returns what cannot be used, such as an observation of another
         shape than it declares.
         """
-        try:
-            transition = self._step(actions, active)
-        except UnsupportedTask:
-            raise
-        except Exception as error:
-            if not self._untried:
-                check_step(self.task_name, self.observation_space, self._returned)
-            explain(self.task_name, self.envs[0], error)
-            raise
-        self._untried = False
-        return transition
-
-    def _step(self, actions: np.ndarray, active: np.ndarray | None) -> Transition:
         next_observations = np.zeros((len(self.envs), self.observation_size), np.float32)
         rewards = np.zeros(len(self.envs))
         terminated = np.zeros(len(self.envs), bool)
@@ -289,38 +275,41 @@ class GymnasiumBackend:
         part_rewards = np.zeros((len(self.envs), len(self.parts))) if self.parts else None
         if self.action_masks is not None:
             self.action_masks = self.action_masks.copy()
-        members = in_shape(self.action_space, actions) if self._shapes_actions else actions
         self._ticks += 1
-        untried, shape = self._untried, self._row_shape
-        for i in self._everyone if active is None else active.nonzero()[0].tolist():
-            action = members[i] if self._action_start is None else int(members[i]) + self._action_start
-            self._returned = returned = self.envs[i].step(action)
-            if untried:
-                check_step(self.task_name, self.observation_space, returned)
-            observation, reward, terminated[i], truncated[i], info = returned
-            odd = shape is not None and getattr(observation, "shape", None) != shape
-            try:
+        untried, flat, size = self._untried, self._write_row is None, self.observation_size
+        members = self._members(actions)
+        returned: Any = None
+        try:
+            for i in self._everyone if active is None else active.nonzero()[0].tolist():
+                returned = self.envs[i].step(members[i])
+                if untried:
+                    check_step(self.task_name, self.observation_space, returned)
+                observation, reward, terminated[i], truncated[i], info = returned
                 if reward is None or isinstance(reward, str):  # NumPy would read NaN, or the text as a number
                     raise TypeError
                 rewards[i] = reward
-            except (TypeError, ValueError):
-                raise UnsupportedTask(
-                    f"task {self.task_name!r} gives the reward {reward!r}, which is not a number"
-                ) from None
-            if self._write_row is None and not odd:
-                next_observations[i] = observation
-            else:
-                self._write(observation, next_observations[i], "step", unseen=bool(terminated[i]))
-            masked = self._masks or (info and "action_mask" in info)
-            # The mask of a state in which no action is taken is not looked at, either.
-            if masked and not (terminated[i] or truncated[i]):
-                self._allow(i, info)
-            if info and "cost" in info:
-                if costs is None:
-                    costs, self._reports_costs = np.zeros(len(self.envs)), True
-                costs[i] = self._cost(info["cost"])
-            if part_rewards is not None:
-                self._read_part_rewards(info, part_rewards[i])
+                if flat and observation is not None and len(observation) == size:  # another would fill its row, too
+                    next_observations[i] = observation
+                else:
+                    self._write(observation, next_observations[i], "step", unseen=bool(terminated[i]))
+                masked = self._masks or (info and "action_mask" in info)
+                # The mask of a state in which no action is taken is not looked at.
+                if masked and not (terminated[i] or truncated[i]):
+                    self._allow(i, info)
+                if info and "cost" in info:
+                    if costs is None:
+                        costs, self._reports_costs = np.zeros(len(self.envs)), True
+                    costs[i] = self._cost(info["cost"])
+                if part_rewards is not None:
+                    self._read_part_rewards(info, part_rewards[i])
+        except UnsupportedTask:
+            raise
+        except Exception as error:
+            if returned is not None:
+                check_step(self.task_name, self.observation_space, returned)
+            explain(self.task_name, self.envs[0], error)
+            raise
+        self._untried = False
         return Transition(
             next_observations,
             rewards,
@@ -330,14 +319,17 @@ class GymnasiumBackend:
             part_rewards if self._reports_part_rewards else None,
         )
 
+    def _members(self, actions: np.ndarray) -> list[Any] | np.ndarray:
+        """The actions [N, …] as members of the action space."""
+        if self._action_start is not None:
+            members: list[int] = (actions + self._action_start if self._action_start else actions).tolist()
+            return members
+        return in_shape(self.action_space, actions) if self._shapes_actions else actions
+
     def close(self) -> None:
         """Close every environment."""
         for env in self.envs:
             close(env)
-
-    def _is_odd(self, observation: Any) -> bool:
-        """Whether an observation of a flat Box has another shape, or none: it would fill its row all the same."""
-        return self._row_shape is not None and getattr(observation, "shape", None) != self._row_shape
 
     def _allow(self, i: int, info: Mapping[str, Any]) -> None:
         reader = self._mask_readers[i]
