@@ -152,7 +152,8 @@ def make_env(task: Task, variant: int = 0) -> gymnasium.Env[Any, Any]:
     arguments = {**task.kwargs, **(task.variants[variant] if task.variants else {})}
     try:
         env = gymnasium.make(task.id, max_episode_steps=task.max_episode_steps, disable_env_checker=True, **arguments)
-        _check_spaces(task, env.action_space, env.observation_space)
+        if isinstance(env.action_space, Space) and isinstance(env.observation_space, Space):
+            _check_spaces(task, env.action_space, env.observation_space)
         with warnings.catch_warnings(action="ignore"):  # of a Box with equal bounds, which can be acted in
             check_action_space(env.action_space)
             check_observation_space(env.observation_space)
