@@ -243,7 +243,7 @@ def test_so_does_an_observation_at_a_reset(name, space, at_reset, step):
 def test_a_number_that_is_not_finite_in_an_evaluation_alone_stops_the_run_at_its_end():
     still = PPO(num_envs=2, rollout_length=30, policy_learning_rate=0.0)
     run = checked_training(still, task("Sharpe"), 2, 600, compile="never")
-    assert run.diverged_because == "the task gave NaN as reward at step 581 of the evaluation with the mode action"
+    assert run.diverged_because == "the task gave NaN as reward at step 59 of the evaluation with the mode action"
     assert (run.diverged_at, run.evaluation, len(run.episodes)) == (600, None, 20)
     assert (
         checked_training(still, task("Sharpe"), 2, 600, compile="never", evaluations=("sampled",)).evaluation

@@ -10,7 +10,7 @@ from gymnasium.spaces.utils import flatdim
 
 from algorithms.core import envpool_backend
 from algorithms.core.finite import SUM_OF_SQUARES, first_unusable, sum_of_squares, unusable, unusable_observation
-from algorithms.core.interface import check_reset, check_step, explain, shown
+from algorithms.core.interface import check_observation, check_reset, check_step, explain, shown
 from algorithms.core.masks import MaskReader
 from algorithms.core.seeding import seed_global_generators, seed_spaces
 from algorithms.core.spaces import action_parts, in_shape, row_writer, structure
@@ -223,9 +223,8 @@ class GymnasiumBackend:
         self.observation_space: Space[Any] = self.envs[0].observation_space
         self.observation_size: int = flatdim(self.observation_space)
         self._write_row = row_writer(self.observation_space)
-        self._row_shape = (
-            (self.observation_size,) if self._write_row is None else None
-        )  # another would fill a row all the same
+        self._one_hot = isinstance(self.observation_space, Discrete)  # and its writer checks what it writes
+        self._row_shape = (self.observation_size,) if self._write_row is None else None
         self._untried = True  # whether no step was taken yet; what the first ones return is looked at closely
         self._action_start = int(self.action_space.start) if isinstance(self.action_space, Discrete) else None
         self._shapes_actions = isinstance(self.action_space, MultiDiscrete | MultiBinary) or (
@@ -249,7 +248,12 @@ class GymnasiumBackend:
             except Exception as error:
                 explain(self.task_name, self.envs[i], error)
                 raise
-            if self._seeds[i] is not None or type(returned) is not tuple or np.shape(returned[0]) != self._row_shape:
+            if (
+                self._seeds[i] is not None
+                or type(returned) is not tuple
+                or len(returned) != 2
+                or getattr(returned[0], "shape", None) != self._row_shape
+            ):
                 check_reset(self.task_name, self.observation_space, returned)
             observation, info = returned
             self._seeds[i] = None
@@ -345,19 +349,24 @@ class GymnasiumBackend:
 
         Raises UnsupportedTask where it is not in the observation space.
         """
+        said = f"task {self.task_name!r}: {by} returned"
         try:
             if self._write_row is not None:
+                if not (unseen or self._one_hot):
+                    check_observation(said, self.observation_space, observation)
                 self._write_row(observation, row)
             elif np.shape(observation) == row.shape:
                 row[:] = observation
             else:
                 raise ValueError("its shape is another")
+        except UnsupportedTask:
+            raise
         except Exception as error:  # whatever an observation of another kind makes `flatten` raise
             row[:] = 0.0
             if not unseen:
+                check_observation(said, self.observation_space, observation)
                 raise UnsupportedTask(
-                    f"task {self.task_name!r}: {by} returned the observation {shown(observation)}; its "
-                    f"observation_space is {self.observation_space}"
+                    f"{said} the observation {shown(observation)}; its observation_space is {self.observation_space}"
                 ) from error
 
     def _cost(self, value: Any) -> float:
