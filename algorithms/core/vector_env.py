@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import gymnasium
 import numpy as np
 from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete, Space
 from gymnasium.spaces.utils import flatdim
@@ -13,7 +12,7 @@ from algorithms.core.finite import SUM_OF_SQUARES, first_unusable, sum_of_square
 from algorithms.core.interface import check_observation, check_reset, check_step, explain, shown
 from algorithms.core.masks import MaskReader
 from algorithms.core.seeding import seed_global_generators, seed_spaces
-from algorithms.core.spaces import action_parts, in_shape, row_writer, structure
+from algorithms.core.spaces import action_parts, in_shape, row_writer
 from algorithms.core.task import (
     Backend,
     StoppedByTask,
@@ -22,7 +21,7 @@ from algorithms.core.task import (
     UnsupportedTask,
     check_variants,
     close,
-    make_env,
+    make_envs,
     time_limit_of,
 )
 
@@ -81,7 +80,11 @@ class VectorEnv:
         self._zeros = np.zeros(num_envs * self.observation_size, np.float32)
         self._stopped: StoppedByTask | None = None  # what the next step raises: a reset's observation is not finite
         self.steps = 0
-        self.observations = self._reset(np.arange(num_envs), np.zeros(num_envs, np.int64))
+        try:
+            self.observations = self._reset(np.arange(num_envs), np.zeros(num_envs, np.int64))
+        except BaseException:
+            self.close()  # for there is nothing yet that whoever asked for it could close
+            raise
         self.episodes: list[Episode] = []
         self.episode_envs: list[int] = []
         self.episode_costs: list[float] = []
@@ -213,10 +216,9 @@ class GymnasiumBackend:
 
     def __init__(self, task: Task, seeds: Sequence[int]) -> None:
         self.task_name = task.label
-        self.envs = [make_env(task, i % (len(task.variants) or 1)) for i in range(len(seeds))]
+        self.envs = make_envs(task, len(seeds))
         for env, seed in zip(self.envs, seeds, strict=True):
             seed_spaces(env, np.random.SeedSequence(seed))
-        check_same_spaces(task, self.envs)
         self.time_limit = time_limit_of(self.envs[0])
         self.action_space: Space[Any] = self.envs[0].action_space
         self.parts = action_parts(self.action_space)
@@ -408,21 +410,3 @@ class GymnasiumBackend:
                 f"its actions have {len(row)} parts, so it must give {len(row)} numbers"
             )
         row[:] = rewards
-
-
-def check_same_spaces(task: Task, envs: Sequence[gymnasium.Env[Any, Any]]) -> None:
-    """Raise UnsupportedTask where two variants have other actions, or observations of another kind or size."""
-    if not task.variants:
-        return
-
-    def spaces(env: gymnasium.Env[Any, Any]) -> tuple[Any, ...]:
-        return env.action_space, structure(env.observation_space)
-
-    for i, env in enumerate(envs):
-        if spaces(env) != spaces(envs[0]):
-            first, other = (dict(task.variants[k % len(task.variants)]) for k in (0, i))
-            raise UnsupportedTask(
-                f"task {task.label!r} has variants with different spaces: {first} has actions in "
-                f"{envs[0].action_space} and observations in {envs[0].observation_space}, {other} has "
-                f"{env.action_space} and {env.observation_space}; one policy must serve all variants"
-            )
