@@ -45,7 +45,10 @@ def check_step(task_name: str, space: Space[Any], returned: Any) -> None:
         raise UnsupportedTask(f"{said} {shown(returned)} instead of {expected}; {REMEDY}")
     observation, reward, terminated, truncated, info = returned
     if not _is_number(reward):
-        raise UnsupportedTask(f"task {task_name!r} gives the reward {shown(reward)}, which is not a number")
+        raise UnsupportedTask(
+            f"task {task_name!r} gives the reward {shown(reward)}, which is not a number; return one, such as "
+            "float(reward)"
+        )
     for name, value in (("terminated", terminated), ("truncated", truncated)):
         if not (_is_number(value) and float(value) in (0, 1)):
             raise UnsupportedTask(f"{said} {name} = {shown(value)}; expected is True or False")
@@ -102,7 +105,9 @@ def check_observation(said: str, space: Space[Any], observation: Any) -> None:
     """Raise UnsupportedTask, in a sentence that begins with `said`, where this is no observation in a space."""
     problem = _unlike(space, observation)
     if problem is not None:
-        raise UnsupportedTask(f"{said} the observation {problem}; its observation_space is {space}")
+        raise UnsupportedTask(
+            f"{said} the observation {problem}; its observation_space is {space}, and one of the two has to change"
+        )
 
 
 def _check_info(said: str, info: Any) -> None:

@@ -368,7 +368,8 @@ class GymnasiumBackend:
             if not unseen:
                 check_observation(said, self.observation_space, observation)
                 raise UnsupportedTask(
-                    f"{said} the observation {shown(observation)}; its observation_space is {self.observation_space}"
+                    f"{said} the observation {shown(observation)}; its observation_space is {self.observation_space}, "
+                    "and one of the two has to change"
                 ) from error
 
     def _cost(self, value: Any) -> float:
