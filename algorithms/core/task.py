@@ -180,7 +180,8 @@ def make_env(task: Task, variant: int = 0) -> gymnasium.Env[Any, Any]:
             raise
         said = f" with the {'variant' if task.variants else 'kwargs'} {arguments}" if arguments else ""
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UnsupportedTask(f"task {task.label!r}{said} cannot be made: {what}") from error
+        named = f" (its id is {task.id!r})" if task.name else ""
+        raise UnsupportedTask(f"task {task.label!r}{said} cannot be made: {what}{named}") from error
     return env
 
 
