@@ -55,9 +55,9 @@ from experiments.record import check_folder, provenance, whole_folder, write_rec
 from experiments.schema import PROBE_FILES, SCHEMA, STOPPED, WRITTEN_TO
 from experiments.sources import ROOT
 
-# Settings that size the networks, and the discount of the critic. They are read from the run, since a study may have
-# tuned them. Runs of earlier versions have no settings of the networks.
-OF_THE_RUN = ("hidden_sizes", "activation", "gamma")
+# Settings that size the networks, the discount of the critic, and how many environments may be open at once. They are
+# read from the run, since a study may have tuned them. Runs of earlier versions have no settings of the networks.
+OF_THE_RUN = ("hidden_sizes", "activation", "gamma", "num_envs")
 EXACT_REFERENCE = "exact"  # the id of the true gradient
 PROBING = 2  # seeds the random numbers together with the probe's seed, so that they differ from those of a training
 Products = dict[str, np.ndarray]  # inner products [N, N] by the name of their array in grams.npz
@@ -165,6 +165,7 @@ def trained(grid: Grid, probe: Probe, run: Path) -> Frozen:
     envs = VectorEnv(task, 1, np.random.SeedSequence(0))  # gives the sizes of observations and actions
     envs.close()
     path, step, settings = find_checkpoint(run, probe)
+    num_envs = settings.pop("num_envs", None)
     algorithm = grid.resolved(probe.source, probe.task, settings)
     unused = np.random.SeedSequence(0)
     learner = Learner(
@@ -186,7 +187,7 @@ def trained(grid: Grid, probe: Probe, run: Path) -> Frozen:
     longest = min(grid.tasks[probe.task].steps, LONGEST_EPISODE)
     return Frozen(
         *(task, learner.policy, learner.normalizer, scale, learner.value_function, step, algorithm.gamma),
-        num_envs=algorithm.num_envs,
+        num_envs=num_envs or algorithm.num_envs,
         longest=longest,
     )
 

@@ -1,7 +1,10 @@
 """Measure a task's random score: the mean return of uniformly random actions, the zero of the normalised scale."""
 
 import argparse
+import contextlib
 import json
+import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,11 +17,13 @@ from algorithms.core.masks import MaskReader
 from algorithms.core.run import LONGEST_EPISODE
 from algorithms.core.seeding import seed_global_generators, seed_spaces
 from algorithms.core.spaces import in_shape
-from algorithms.core.task import StoppedByTask, Task, close, make_env, time_limit_of
+from algorithms.core.task import StoppedByTask, Task, close, make_envs, time_limit_of
 from experiments.checks import whole_number
 from experiments.command import exit_with_sentence
 from experiments.task_check import try_task
 
+log = logging.getLogger(__name__)
+SECONDS_BETWEEN_LINES = 30.0
 EPISODES = 100  # the standard error of a random score is a tenth of the standard deviation of the returns
 
 
@@ -27,34 +32,43 @@ def random_returns(task: Task, episodes: int = EPISODES, seed: int = 0) -> np.nd
 
     Where the task has K variants, episode i is of variant i mod K. Raises StoppedByTask where a return is NaN, infinite
     or too large for single precision. Where the task masks actions, they are uniform among those that are allowed.
-    Without a time limit an episode is cut after LONGEST_EPISODE steps.
+    Without a time limit an episode is cut after LONGEST_EPISODE steps, with a warning. Where it takes long, it logs
+    lines.
     """
     variants = len(task.variants) or 1
     of_global_generators, of_episodes, of_spaces = np.random.SeedSequence(seed).spawn(3)
     seed_global_generators(of_global_generators)
-    envs = [make_env(task, variant) for variant in range(variants)]
-    for env, child in zip(envs, of_spaces.spawn(variants), strict=True):
-        seed_spaces(env, child)  # that of the actions, too
-    seeds = [int(child.generate_state(1)[0]) for child in of_episodes.spawn(variants)]
-    masks = [MaskReader(task, env, i) for i, env in enumerate(envs)]
-    steps = 0
-    returns = np.zeros(episodes)
-    for i in range(episodes):
-        env = envs[i % len(envs)]
-        _, info = env.reset(seed=seeds[i] if i < variants else None)
-        limit = LONGEST_EPISODE if time_limit_of(env) is None else None
-        done, length = False, 0
-        while not done and length != limit:
-            action = random_action(env, masks[i % len(envs)], info, steps)
-            _, reward, terminated, truncated, info = env.step(action)
-            returns[i] += float(reward)
-            steps, length = steps + 1, length + 1
-            if unusable(returns[i]):
-                raise StoppedByTask(task.label, steps, f"a reward that makes the return {returns[i]:g}")
-            done = terminated or truncated
-    for env in envs:
-        close(env)
-    return returns
+    with contextlib.ExitStack() as stack:
+        envs = make_envs(task, variants)
+        for env, child in zip(envs, of_spaces.spawn(variants), strict=True):
+            stack.callback(close, env)
+            seed_spaces(env, child)  # that of the actions, too
+        seeds = [int(child.generate_state(1)[0]) for child in of_episodes.spawn(variants)]
+        masks = [MaskReader(task, env, i) for i, env in enumerate(envs)]
+        steps, line_at = 0, time.monotonic() + SECONDS_BETWEEN_LINES
+        returns = np.zeros(episodes)
+        for i in range(episodes):
+            env = envs[i % len(envs)]
+            _, info = env.reset(seed=seeds[i] if i < variants else None)
+            limit = LONGEST_EPISODE if time_limit_of(env) is None else None
+            done, length = False, 0
+            while not done and length != limit:
+                action = random_action(env, masks[i % len(envs)], info, steps)
+                _, reward, terminated, truncated, info = env.step(action)
+                returns[i] += float(reward)
+                steps, length = steps + 1, length + 1
+                if unusable(returns[i]):
+                    raise StoppedByTask(task.label, steps, f"a reward that makes the return {returns[i]:g}")
+                done = terminated or truncated
+                if time.monotonic() > line_at:
+                    log.warning("%s: %d of %d random episodes, %s steps", task.label, i, episodes, f"{steps:,}")
+                    line_at = time.monotonic() + SECONDS_BETWEEN_LINES
+            if length == limit and not done:
+                log.warning(
+                    f"task {task.label!r} has no time limit, and a random episode was cut after {limit:,} steps; "
+                    "--max-episode-steps, and max_episode_steps in a grid, give it one"
+                )
+        return returns
 
 
 def random_action(env: gymnasium.Env, masks: MaskReader, info: Mapping[str, Any], steps: int) -> Any:

@@ -11,17 +11,15 @@ from gymnasium.spaces import Box
 from algorithms.core import envpool_backend
 from algorithms.core.interface import place_of
 from algorithms.core.policies import Policy
-from algorithms.core.task import StoppedByTask, Task, UnsupportedTask, close, make_env
-from algorithms.core.vector_env import GymnasiumBackend, VectorEnv, check_same_spaces
+from algorithms.core.task import StoppedByTask, Task, UnsupportedTask, close, make_envs
+from algorithms.core.vector_env import GymnasiumBackend, VectorEnv
 
 TRIAL_STEPS = 5  # what a wrong interface returns, it returns at the first step; a few cost a millisecond
 
 
 def check_task(task: Task) -> None:
     """Raise UnsupportedTask, with a sentence, where VectorEnv could not step the task; nothing is reset or stepped."""
-    envs = [make_env(task, variant) for variant in range(len(task.variants) or 1)]
-    check_same_spaces(task, envs)
-    for env in envs:
+    for env in make_envs(task, len(task.variants) or 1):
         close(env)
     if task.backend == "envpool":
         envpool_backend.check(task)

@@ -18,7 +18,7 @@ from algorithms.core.vector_env import VectorEnv
 from algorithms.ppo import PPO
 from experiments.gradients import draw_episodes
 from experiments.random_score import random_returns
-from experiments.task_check import check_task
+from experiments.task_check import check_task, try_task
 from tests.tasks import ALGORITHMS, make_learner, needs_compiler
 
 
@@ -296,3 +296,89 @@ def test_variants_may_differ_in_the_bounds_of_observations_and_not_in_their_kind
     check_task(task(Dict({"a": Box(0, 1, (2,))}), Dict({"a": Box(0, 9, (2,))})))
     with pytest.raises(UnsupportedTask, match="variants with different spaces"):
         check_task(task(Dict({"a": Box(0, 1, (2,))}), Dict({"b": Box(0, 1, (2,))})))
+
+
+class Later(gymnasium.Env):
+    """Shows the first choice of its space, and `wrong` at the third step, or at the second reset."""
+
+    def __init__(self, space, wrong, where):
+        self.observation_space, self.action_space = space, Discrete(2)
+        self.wrong, self.where, self.resets = wrong, where, 0
+        self.right = copy.deepcopy(space)
+        self.right.seed(0)
+        self.right = self.right.sample()
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t, self.resets = 0, self.resets + 1
+        return self.wrong if self.where == "reset" and self.resets == 2 else self.right, {}
+
+    def step(self, action):
+        self.t += 1
+        wrong = self.t == {"step": 3, "end": 5}.get(self.where)
+        return self.wrong if wrong else self.right, 1.0, self.t == 5, False, {}
+
+
+gymnasium.register("Later-v0", Later)
+PAIR = Dict({"a": Discrete(3), "b": Box(0, 1, (2,))})
+ZEROS = np.zeros(2, np.float32)
+OUTSIDE = [
+    (PAIR, {"a": -1, "b": ZEROS}),  # NumPy would count from the end
+    (PAIR, {"a": 1.5, "b": ZEROS}),
+    (PAIR, {"a": 1, "b": np.zeros((1, 2), np.float32)}),
+    (Discrete(3, start=1), 1.5),
+    (Discrete(3), np.array([1])),
+    (MultiDiscrete([2, 3]), np.array([2, 0])),  # would be the first choice of the second part
+    (MultiDiscrete([2, 3]), np.array([1, -1])),
+    (MultiBinary(3), np.array([5, 0, 0])),
+    (Tuple([Discrete(2), MultiDiscrete([2, 2])]), (0, np.array([0, 2]))),
+    (Tuple([Discrete(2), MultiDiscrete([2, 2])]), (0,)),
+    (Box(0, 1, (2, 2)), np.zeros(4, np.float32)),
+]
+NOT_FINITE = [
+    (Discrete(3), np.nan),
+    (Discrete(3), np.inf),
+    (MultiDiscrete([2, 3]), np.array([np.nan, 0])),
+    (MultiBinary(3), np.array([np.nan, 0, 0])),
+    (PAIR, {"a": np.nan, "b": ZEROS}),
+    (PAIR, {"a": 1, "b": np.full(2, np.inf)}),
+    (Box(0, 9, (1, 2), np.int32), np.array([[np.nan, 1]])),
+    (Tuple([Discrete(2), MultiDiscrete([2, 2])]), (0, np.array([0, np.nan]))),
+]
+
+
+def later(space, wrong, where):
+    return Task("Later-v0", kwargs={"space": space, "wrong": wrong, "where": where})
+
+
+@pytest.mark.parametrize("where", ["step", "reset"])
+@pytest.mark.parametrize(("space", "wrong"), OUTSIDE, ids=str)
+def test_an_observation_that_leaves_its_space_later_is_refused(space, wrong, where):
+    with pytest.raises(UnsupportedTask, match=f"task 'Later-v0': {where} returned the observation .*its observation_s"):
+        PPO(num_envs=2, rollout_length=32).train(later(space, wrong, where), 0, 100, compile="never")
+
+
+@pytest.mark.parametrize("where", ["step", "reset"])
+@pytest.mark.parametrize(("space", "wrong"), NOT_FINITE, ids=str)
+def test_one_that_is_not_finite_stops_the_run_in_any_space(space, wrong, where):
+    run = PPO(num_envs=2, rollout_length=32).train(later(space, wrong, where), 0, 100, compile="never")
+    assert run.stopped_by_task
+    assert ("inf as" if "inf" in str(wrong) else "NaN as") in run.diverged_because
+    assert run.diverged_at == (5 if where == "step" else 9)
+
+
+@pytest.mark.parametrize(("space", "wrong"), OUTSIDE + NOT_FINITE, ids=str)
+def test_in_a_terminal_state_either_is_not_looked_at(space, wrong):
+    run, other = (
+        PPO(num_envs=2, rollout_length=32).train(later(space, wrong, where), 0, 100, compile="never")
+        for where in ("end", "never")
+    )
+    assert run.episodes == other.episodes
+    assert run.updates == other.updates
+
+
+def test_parts_of_a_tuple_may_have_any_shapes():
+    space = Tuple([Discrete(2), MultiDiscrete([2, 2]), Box(0, 1, (3,))])
+    task = Task("Strict-v0", kwargs={"observations": space})
+    try_task(task)
+    assert PPO(num_envs=2, rollout_length=32).train(task, 0, 100, compile="never").status == "done"

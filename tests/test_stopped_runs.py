@@ -145,7 +145,7 @@ def test_a_probe_that_meets_it_says_so_and_the_others_are_reported(results):
     assert set(probes[good]["state"]) == {"done"}
     assert set(probes[~good]["state"]) == {STOPPED}
     notes = set(probes[~good]["note"])
-    assert any(re.search("NaN as reward at step 225 of the probe's episodes", note) for note in notes)
+    assert any(re.search("NaN as reward at step 29 of the probe's episodes", note) for note in notes)
     assert any("of the source's run" in note for note in notes)
 
 

@@ -16,6 +16,7 @@ from gymnasium.wrappers import ClipReward, NormalizeObservation, NormalizeReward
 
 from algorithms.core.algorithm import InvalidSetting
 from algorithms.core.task import Task, UnsupportedTask
+from algorithms.core.training import train
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
 from experiments.checks import GridError, whole_number
@@ -556,9 +557,24 @@ def test_a_training_of_something_else_is_refused_with_what_was_given(task, seed,
 
 @pytest.mark.parametrize(
     "settings",
-    [{"action_bounds": "wrap"}, {"backend": "isaac"}, {"max_episode_steps": -1}, {"normalize_rewards": "yes"}],
+    [
+        *({"action_bounds": "wrap"}, {"backend": "isaac"}, {"max_episode_steps": -1}, {"normalize_rewards": "yes"}),
+        *({"kwargs": [1]}, {"kwargs": {1: 2}}, {"variants": {"length": 2}}, {"variants": ("length",)}),
+    ],
 )
 def test_a_task_with_an_invalid_setting_is_refused_by_name(settings):
     ((key, value),) = settings.items()
-    with pytest.raises(UnsupportedTask, match=rf"'CartPole-v1': {key} must be .*, not {value!r}"):
+    with pytest.raises(UnsupportedTask, match=rf"'CartPole-v1': {key} must be .*, not {re.escape(repr(value))}"):
         Task("CartPole-v1", **settings)
+
+
+@pytest.mark.parametrize("arguments", [("CartPole-v1", 0, 1000), ("CartPole-v1",), (Task("CartPole-v1"), 0, 1000), ()])
+def test_the_loop_is_no_way_to_train_an_algorithm_and_says_what_is(arguments):
+    with pytest.raises(ValueError, match=r"make_learner must be .*PPO\(\).train\(Task\('CartPole-v1'\), seed"):
+        train(PPO(), *arguments)
+
+
+def test_steps_of_a_script_may_have_an_exponent():
+    task = Task("CartPole-v1")
+    runs = [PPO(num_envs=2, rollout_length=32).train(task, 0, steps, compile="never") for steps in (1e2, 100)]
+    assert runs[0].episodes == runs[1].episodes

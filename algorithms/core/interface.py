@@ -30,7 +30,7 @@ def check_reset(task_name: str, space: Space[Any], returned: Any) -> None:
     if not isinstance(returned, tuple | list) or len(returned) != 2:
         raise UnsupportedTask(f"{said} {shown(returned)} instead of (observation, info); {REMEDY}")
     observation, info = returned
-    _check_observation(said, space, observation)
+    check_observation(said, space, observation)
     _check_info(said, info)
 
 
@@ -45,12 +45,15 @@ def check_step(task_name: str, space: Space[Any], returned: Any) -> None:
         raise UnsupportedTask(f"{said} {shown(returned)} instead of {expected}; {REMEDY}")
     observation, reward, terminated, truncated, info = returned
     if not _is_number(reward):
-        raise UnsupportedTask(f"task {task_name!r} gives the reward {shown(reward)}, which is not a number")
+        raise UnsupportedTask(
+            f"task {task_name!r} gives the reward {shown(reward)}, which is not a number; return one, such as "
+            "float(reward)"
+        )
     for name, value in (("terminated", terminated), ("truncated", truncated)):
         if not (_is_number(value) and float(value) in (0, 1)):
             raise UnsupportedTask(f"{said} {name} = {shown(value)}; expected is True or False")
     if not terminated:  # nothing depends on the observation of a terminal state
-        _check_observation(said, space, observation)
+        check_observation(said, space, observation)
     _check_info(said, info)
 
 
@@ -98,10 +101,13 @@ def shown(value: Any) -> str:
     return " ".join(reprlib.repr(value).split())
 
 
-def _check_observation(said: str, space: Space[Any], observation: Any) -> None:
+def check_observation(said: str, space: Space[Any], observation: Any) -> None:
+    """Raise UnsupportedTask, in a sentence that begins with `said`, where this is no observation in a space."""
     problem = _unlike(space, observation)
     if problem is not None:
-        raise UnsupportedTask(f"{said} the observation {problem}; its observation_space is {space}")
+        raise UnsupportedTask(
+            f"{said} the observation {problem}; its observation_space is {space}, and one of the two has to change"
+        )
 
 
 def _check_info(said: str, info: Any) -> None:
@@ -113,7 +119,7 @@ def _unlike(space: Space[Any], value: Any) -> str | None:
     """What a value is that cannot be an observation in a space; None where it can.
 
     A number of another type or precision can be one, and so can a number beyond the bounds of a Box: nothing depends
-    on these bounds.
+    on these bounds. NaN and infinity pass, as in `check_step`.
     """
     if isinstance(space, Dict):
         if not isinstance(value, Mapping) or set(value) != set(space.spaces):
@@ -129,7 +135,9 @@ def _unlike(space: Space[Any], value: Any) -> str | None:
     if array is None or array.shape != (space.shape or ()):
         return shown(value)
     if isinstance(space, Discrete | MultiDiscrete | MultiBinary):
-        whole = array.astype(np.int64) if np.isfinite(array).all() else np.empty(0)
+        if not np.isfinite(array).all():
+            return None
+        whole = array.astype(np.int64)
         if not np.array_equal(array, whole) or not space.contains(whole.astype(space.dtype)[()]):
             return f"{reprlib.repr(value)}, which is outside its space"
     return None

@@ -5,6 +5,7 @@ Observations are flattened by Gymnasium's `flatten`. Actions of n-dimensional sp
 """
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,8 @@ def is_image(space: Space[Any]) -> bool:
 def row_writer(space: Space[Any]) -> Callable[[Any, np.ndarray], None] | None:
     """What writes an observation into a row of zeros, float32 [D]; None where it is one already (a flat Box).
 
-    The function raises ValueError where the observation is not in the space.
+    NaN or infinity in what is to be flattened fills the row. The function raises an exception where the observation
+    cannot be flattened, and, for a Discrete space, where it is not in the space.
     """
     if isinstance(space, Box) and len(space.shape) == 1:
         return None
@@ -121,20 +123,35 @@ def row_writer(space: Space[Any]) -> Callable[[Any, np.ndarray], None] | None:
         start, size = int(space.start), int(space.n)
 
         def write_one_hot(observation: Any, row: np.ndarray) -> None:
+            if not isfinite(observation):
+                row[:] = observation
+                return
             choice = int(observation) - start
-            if not 0 <= choice < size:
+            if not 0 <= choice < size or observation - start != choice:
                 raise ValueError(f"{observation!r} is not in {space}")
             row[choice] = 1.0
 
         return write_one_hot
 
     def write_flattened(observation: Any, row: np.ndarray) -> None:
+        numbers = np.concatenate(_numbers(space, observation))
+        if not np.isfinite(numbers).all():  # `flatten` makes whole numbers of them, or stumbles
+            row[:] = numbers[~np.isfinite(numbers)][0]
+            return
         flat = np.asarray(flatten(space, observation))
         if flat.shape != row.shape:
             raise ValueError(f"it is flattened to the shape {flat.shape}, not {row.shape}")
         row[:] = flat
 
     return write_flattened
+
+
+def _numbers(space: Space[Any], observation: Any) -> list[np.ndarray]:
+    """All numbers of an observation, part by part, float64 [n] each."""
+    if isinstance(space, Dict | Tuple):
+        names: Any = space.spaces if isinstance(space, Dict) else range(len(space.spaces))
+        return [x for name in names for x in _numbers(space[name], observation[name])]
+    return [np.asarray(observation, np.float64).ravel()]
 
 
 def structure(space: Space[Any]) -> Any:

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium.spaces import Space
 from gymnasium.utils.passive_env_checker import check_action_space, check_observation_space
 
-from algorithms.core.spaces import action_problem, observation_problem
+from algorithms.core.spaces import action_problem, observation_problem, structure
 
 # Gymnasium's wrappers with running statistics, also under older modules' names, and the task's setting in their place.
 SELF_NORMALISING = {"NormalizeReward": "normalize_rewards", "NormalizeObservation": "normalize_observations"}
@@ -55,8 +55,21 @@ class Task:
             if getattr(self, name) not in values:
                 expected = " or ".join(map(repr, values))
                 raise UnsupportedTask(f"task {self.label!r}: {name} must be {expected}, not {getattr(self, name)!r}")
+        texts = (isinstance(self.id, str), self.name is None or isinstance(self.name, str))
+        for name, valid_value, expected in (
+            ("id", texts[0], "a Gymnasium id"),
+            ("name", texts[1], "text, or None where the id is the name"),
+            ("kwargs", _is_arguments(self.kwargs), "a mapping of keyword arguments"),
+            (
+                "variants",
+                isinstance(self.variants, tuple | list) and all(map(_is_arguments, self.variants)),
+                "a tuple of mappings of keyword arguments",
+            ),
+        ):
+            if not valid_value:
+                raise UnsupportedTask(f"task {self.label!r}: {name} must be {expected}, not {getattr(self, name)!r}")
         limit = self.max_episode_steps
-        if limit is not None and (not isinstance(limit, int) or limit < 1):
+        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
             raise UnsupportedTask(
                 f"task {self.label!r}: max_episode_steps must be a whole number from 1, not {limit!r}"
             )
@@ -150,6 +163,7 @@ def make_env(task: Task, variant: int = 0) -> gymnasium.Env[Any, Any]:
     """
     send_mujoco_warnings_to_logging()
     arguments = {**task.kwargs, **(task.variants[variant] if task.variants else {})}
+    env = None
     try:
         env = gymnasium.make(task.id, max_episode_steps=task.max_episode_steps, disable_env_checker=True, **arguments)
         if isinstance(env.action_space, Space) and isinstance(env.observation_space, Space):
@@ -157,15 +171,40 @@ def make_env(task: Task, variant: int = 0) -> gymnasium.Env[Any, Any]:
         with warnings.catch_warnings(action="ignore"):  # of a Box with equal bounds, which can be acted in
             check_action_space(env.action_space)
             check_observation_space(env.observation_space)
-    except UnsupportedTask:
-        raise
+        if not task.allow_normalised:
+            _check_not_normalised(task, env)
     except Exception as error:  # an environment's constructor may raise anything
+        if env is not None:
+            close(env)
+        if isinstance(error, UnsupportedTask):
+            raise
         said = f" with the {'variant' if task.variants else 'kwargs'} {arguments}" if arguments else ""
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UnsupportedTask(f"task {task.label!r}{said} cannot be made: {what}") from error
-    if not task.allow_normalised:
-        _check_not_normalised(task, env)
+        named = f" (its id is {task.id!r})" if task.name else ""
+        raise UnsupportedTask(f"task {task.label!r}{said} cannot be made: {what}{named}") from error
     return env
+
+
+def make_envs(task: Task, count: int) -> list[gymnasium.Env[Any, Any]]:
+    """`count` environments of the task, environment i of variant i mod K, all with the same spaces.
+
+    Raises UnsupportedTask as `make_env` does, and where the spaces of variants differ; then none stays open.
+    """
+    envs: list[gymnasium.Env[Any, Any]] = []
+    try:
+        while len(envs) < count:
+            envs.append(make_env(task, len(envs) % (len(task.variants) or 1)))
+        _check_same_spaces(task, envs)
+    except UnsupportedTask as error:
+        for env in envs:
+            close(env)
+        if 0 < len(envs) < count and not task.variants:
+            raise UnsupportedTask(
+                f"{error} (environment {len(envs) + 1} of {count}, while {len(envs)} are open; where only so many can "
+                "be open at once, set num_envs to as many)"
+            ) from error
+        raise
+    return envs
 
 
 def time_limit_of(env: gymnasium.Env[Any, Any]) -> int | None:
@@ -190,6 +229,29 @@ def check_variants(task: Task, num_envs: int) -> None:
             f"task {task.label!r} has {len(task.variants)} variants, but there are only {num_envs} environments "
             "(num_envs); each variant needs at least one"
         )
+
+
+def _check_same_spaces(task: Task, envs: Sequence[gymnasium.Env[Any, Any]]) -> None:
+    """Raise UnsupportedTask where two variants have other actions, or observations of another kind or size."""
+    if not task.variants:
+        return
+
+    def spaces(env: gymnasium.Env[Any, Any]) -> tuple[Any, ...]:
+        return env.action_space, structure(env.observation_space)
+
+    for i, env in enumerate(envs):
+        if spaces(env) != spaces(envs[0]):
+            first, other = (dict(task.variants[k % len(task.variants)]) for k in (0, i))
+            raise UnsupportedTask(
+                f"task {task.label!r} has variants with different spaces: {first} has actions in "
+                f"{envs[0].action_space} and observations in {envs[0].observation_space}, {other} has "
+                f"{env.action_space} and {env.observation_space}; one policy must serve all variants"
+            )
+
+
+def _is_arguments(value: Any) -> bool:
+    """Whether this is a mapping of keyword arguments."""
+    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
 
 
 def _check_not_normalised(task: Task, env: Any) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from algorithms.core.algorithm import OnUpdate, OnWait
+from algorithms.core.algorithm import OnUpdate, OnWait, whole
 from algorithms.core.batch import Batch
 from algorithms.core.hooks import Hooks
 from algorithms.core.normalizer import RunningNormalizer
@@ -95,10 +95,10 @@ class Learner(Protocol):
 
 def train(
     algorithm: Hooks,
-    make_learner: Callable[[VectorEnv, Seeds], Learner],
-    task: Task,
-    seed: int,
-    steps: int,
+    make_learner: Callable[[VectorEnv, Seeds], Learner] | None = None,
+    task: Task | None = None,
+    seed: int | None = None,
+    steps: int | None = None,
     *,
     checkpoint_fractions: Sequence[float] = (),
     evaluations: Sequence[str] = EVALUATIONS,
@@ -109,7 +109,8 @@ def train(
 ) -> Run:
     """Train a learner for `steps` environment steps; the arguments are those of `Algorithm.train`.
 
-    `make_learner` gets the environments and the seeds and returns the learner. The last rollout of a step-based
+    `make_learner` gets the environments and the seeds and returns the learner; it, `task`, `seed` and `steps` are
+    needed, and have defaults so that a call without them ends with a sentence. The last rollout of a step-based
     algorithm is cut to the budget (up to one step per environment). Whole episodes are finished, so `steps_taken` may
     exceed `steps` by part of a rollout. On a task without a time limit, however, an episode in a rollout of whole
     episodes is truncated after an environment's share of the budget, `steps` / `num_envs` (at most `LONGEST_EPISODE`),
@@ -122,16 +123,24 @@ def train(
     `on_trained` gets what was trained before it is evaluated. Given back as `trained`, with all other arguments as they
     were, it is evaluated without a training, and the result is the same.
 
-    Raises ValueError, before any training, for what is no Task, for a seed that is not a whole number from 0 and steps
-    that are not one from 1, for a fraction that is not in [0, 1], and for an unknown kind in `evaluations`.
+    Raises ValueError, before any training, for what makes no learner, for what is no Task, for a seed that is not a
+    whole number from 0 and steps that are not one from 1, for a fraction that is not in [0, 1], and for an unknown kind
+    in `evaluations`.
     """
     check_evaluations(evaluations)
+    if not callable(make_learner):
+        raise ValueError(
+            f"make_learner must be a function that makes a learner, not {make_learner!r}; an algorithm is trained "
+            "by its own method: PPO().train(Task('CartPole-v1'), seed=0, steps=100_000)"
+        )
     if not isinstance(task, Task):
         raise ValueError(f"task must be a Task, such as Task('CartPole-v1'), not {task!r}")
+    seed, steps = whole(seed), whole(steps)
     for name, value, least in (("seed", seed, 0), ("steps", steps, 1)):
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+        if type(value) is not int or value < least:
             raise ValueError(f"{name} must be a whole number from {least}, not {value!r}")
-    seed, steps = int(seed), int(steps)
+    assert seed is not None
+    assert steps is not None
     for fraction in checkpoint_fractions:
         if not isinstance(fraction, int | float | np.floating) or not 0 <= fraction <= 1:
             raise ValueError(f"checkpoint_fractions has {fraction!r}; a fraction of the budget is a number from 0 to 1")

@@ -3,17 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import gymnasium
 import numpy as np
 from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete, Space
 from gymnasium.spaces.utils import flatdim
 
 from algorithms.core import envpool_backend
 from algorithms.core.finite import SUM_OF_SQUARES, first_unusable, sum_of_squares, unusable, unusable_observation
-from algorithms.core.interface import check_reset, check_step, explain, shown
+from algorithms.core.interface import check_observation, check_reset, check_step, explain, shown
 from algorithms.core.masks import MaskReader
 from algorithms.core.seeding import seed_global_generators, seed_spaces
-from algorithms.core.spaces import action_parts, in_shape, row_writer, structure
+from algorithms.core.spaces import action_parts, in_shape, row_writer
 from algorithms.core.task import (
     Backend,
     StoppedByTask,
@@ -22,7 +21,7 @@ from algorithms.core.task import (
     UnsupportedTask,
     check_variants,
     close,
-    make_env,
+    make_envs,
     time_limit_of,
 )
 
@@ -81,7 +80,11 @@ class VectorEnv:
         self._zeros = np.zeros(num_envs * self.observation_size, np.float32)
         self._stopped: StoppedByTask | None = None  # what the next step raises: a reset's observation is not finite
         self.steps = 0
-        self.observations = self._reset(np.arange(num_envs), np.zeros(num_envs, np.int64))
+        try:
+            self.observations = self._reset(np.arange(num_envs), np.zeros(num_envs, np.int64))
+        except BaseException:
+            self.close()  # for there is nothing yet that whoever asked for it could close
+            raise
         self.episodes: list[Episode] = []
         self.episode_envs: list[int] = []
         self.episode_costs: list[float] = []
@@ -213,19 +216,17 @@ class GymnasiumBackend:
 
     def __init__(self, task: Task, seeds: Sequence[int]) -> None:
         self.task_name = task.label
-        self.envs = [make_env(task, i % (len(task.variants) or 1)) for i in range(len(seeds))]
+        self.envs = make_envs(task, len(seeds))
         for env, seed in zip(self.envs, seeds, strict=True):
             seed_spaces(env, np.random.SeedSequence(seed))
-        check_same_spaces(task, self.envs)
         self.time_limit = time_limit_of(self.envs[0])
         self.action_space: Space[Any] = self.envs[0].action_space
         self.parts = action_parts(self.action_space)
         self.observation_space: Space[Any] = self.envs[0].observation_space
         self.observation_size: int = flatdim(self.observation_space)
         self._write_row = row_writer(self.observation_space)
-        self._row_shape = (
-            (self.observation_size,) if self._write_row is None else None
-        )  # another would fill a row all the same
+        self._one_hot = isinstance(self.observation_space, Discrete)  # and its writer checks what it writes
+        self._row_shape = (self.observation_size,) if self._write_row is None else None
         self._untried = True  # whether no step was taken yet; what the first ones return is looked at closely
         self._action_start = int(self.action_space.start) if isinstance(self.action_space, Discrete) else None
         self._shapes_actions = isinstance(self.action_space, MultiDiscrete | MultiBinary) or (
@@ -249,7 +250,12 @@ class GymnasiumBackend:
             except Exception as error:
                 explain(self.task_name, self.envs[i], error)
                 raise
-            if self._seeds[i] is not None or type(returned) is not tuple or np.shape(returned[0]) != self._row_shape:
+            if (
+                self._seeds[i] is not None
+                or type(returned) is not tuple
+                or len(returned) != 2
+                or getattr(returned[0], "shape", None) != self._row_shape
+            ):
                 check_reset(self.task_name, self.observation_space, returned)
             observation, info = returned
             self._seeds[i] = None
@@ -345,19 +351,25 @@ class GymnasiumBackend:
 
         Raises UnsupportedTask where it is not in the observation space.
         """
+        said = f"task {self.task_name!r}: {by} returned"
         try:
             if self._write_row is not None:
+                if not (unseen or self._one_hot):
+                    check_observation(said, self.observation_space, observation)
                 self._write_row(observation, row)
             elif np.shape(observation) == row.shape:
                 row[:] = observation
             else:
                 raise ValueError("its shape is another")
+        except UnsupportedTask:
+            raise
         except Exception as error:  # whatever an observation of another kind makes `flatten` raise
             row[:] = 0.0
             if not unseen:
+                check_observation(said, self.observation_space, observation)
                 raise UnsupportedTask(
-                    f"task {self.task_name!r}: {by} returned the observation {shown(observation)}; its "
-                    f"observation_space is {self.observation_space}"
+                    f"{said} the observation {shown(observation)}; its observation_space is {self.observation_space}, "
+                    "and one of the two has to change"
                 ) from error
 
     def _cost(self, value: Any) -> float:
@@ -399,21 +411,3 @@ class GymnasiumBackend:
                 f"its actions have {len(row)} parts, so it must give {len(row)} numbers"
             )
         row[:] = rewards
-
-
-def check_same_spaces(task: Task, envs: Sequence[gymnasium.Env[Any, Any]]) -> None:
-    """Raise UnsupportedTask where two variants have other actions, or observations of another kind or size."""
-    if not task.variants:
-        return
-
-    def spaces(env: gymnasium.Env[Any, Any]) -> tuple[Any, ...]:
-        return env.action_space, structure(env.observation_space)
-
-    for i, env in enumerate(envs):
-        if spaces(env) != spaces(envs[0]):
-            first, other = (dict(task.variants[k % len(task.variants)]) for k in (0, i))
-            raise UnsupportedTask(
-                f"task {task.label!r} has variants with different spaces: {first} has actions in "
-                f"{envs[0].action_space} and observations in {envs[0].observation_space}, {other} has "
-                f"{env.action_space} and {env.observation_space}; one policy must serve all variants"
-            )

@@ -138,7 +138,7 @@ def read_episodes(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
     *earlier, start = EPISODE_COLUMNS
     episodes = read_csv(path, tuple(earlier), further=True)
     if start not in episodes:
-        num_envs = run["settings"].get("num_envs", 1)
+        num_envs = run.get("settings", {}).get("num_envs", 1)
         episodes[start] = (episodes["step"] - episodes["length"] * num_envs).clip(lower=0)
     episodes = episodes[list(EPISODE_COLUMNS)]
     if run["status"] == "done" and episodes.isna().any(axis=None):
