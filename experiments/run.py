@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from algorithms.core.run_check import checked_training
 from experiments.cells import preprocessing
 from experiments.checks import GridError, GridLoader, whole_number
 from experiments.command import exit_with_sentence
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("trained already, by an attempt that ended in its evaluation: only the evaluation is done", flush=True)
     began = time.perf_counter()
     with time_limit(grid.limit(cell.task), grid.path):
-        run = trained(
+        run = checked_training(
             algorithm,
             task,
             cell.seed,

@@ -23,7 +23,7 @@ import optuna
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
-from algorithms.core.run_check import trained
+from algorithms.core.run_check import checked_training
 from experiments.cells import Grid, identity
 from experiments.checks import GridError
 from experiments.command import exit_with_sentence
@@ -315,7 +315,7 @@ class Worker:
         progress = Progress(f"{task} {seed}", steps, lines=0)
         began = time.perf_counter()
         with time_limit(of_grid.time_limit, self.grid.path):
-            run = trained(
+            run = checked_training(
                 algorithm,
                 of_grid.task,
                 seed,

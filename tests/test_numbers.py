@@ -12,7 +12,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
 from algorithms.actor_critic import ActorCritic
 from algorithms.core.run import Run
-from algorithms.core.run_check import trained
+from algorithms.core.run_check import checked_training
 from algorithms.core.task import StoppedByTask, Task, Transition
 from algorithms.core.vector_env import VectorEnv
 from algorithms.ppo import PPO
@@ -146,7 +146,7 @@ def task(name="Guess", **given):
 
 
 def run_of(name, of_task, steps=200, seed=0, **options):
-    return trained(ALGORITHMS[name], of_task, seed, steps, **{"compile": "never", **options})
+    return checked_training(ALGORITHMS[name], of_task, seed, steps, **{"compile": "never", **options})
 
 
 def outcome(run: Run):
@@ -242,10 +242,13 @@ def test_so_does_an_observation_at_a_reset(name, space, at_reset, step):
 
 def test_a_number_that_is_not_finite_in_an_evaluation_alone_stops_the_run_at_its_end():
     still = PPO(num_envs=2, rollout_length=30, policy_learning_rate=0.0)
-    run = trained(still, task("Sharpe"), 2, 600, compile="never")
+    run = checked_training(still, task("Sharpe"), 2, 600, compile="never")
     assert run.diverged_because == "the task gave NaN as reward at step 581 of the evaluation with the mode action"
     assert (run.diverged_at, run.evaluation, len(run.episodes)) == (600, None, 20)
-    assert trained(still, task("Sharpe"), 2, 600, compile="never", evaluations=("sampled",)).evaluation is not None
+    assert (
+        checked_training(still, task("Sharpe"), 2, 600, compile="never", evaluations=("sampled",)).evaluation
+        is not None
+    )
 
 
 def test_the_random_score_of_a_task_with_such_a_number_is_a_sentence():
@@ -258,7 +261,7 @@ def test_a_train_of_its_own_that_meets_such_a_number_is_stopped_too():
         def train(self, task, seed, steps, **options):
             raise StoppedByTask(task.id, 7, "NaN as reward")
 
-    run = trained(Own(), task(), 0, 100)
+    run = checked_training(Own(), task(), 0, 100)
     assert (run.stopped_by_task, run.diverged_at) == (True, 7)
 
 

@@ -16,7 +16,7 @@ from algorithms.core.task import StoppedByTask, Task
 from algorithms.core.vector_env import Episode
 
 
-def trained(
+def checked_training(
     algorithm: Algorithm, task: Task, seed: int, steps: int, *, evaluations: Sequence[str] = EVALUATIONS, **options: Any
 ) -> Run:
     """The checked Run of `algorithm.train`, which takes the other arguments; whatever trains, the same is asked of it.
