@@ -113,8 +113,7 @@ def tasks_of(folder):
 
 def read(folder):
     grid = read_grid(folder)
-    runs = results.runs(grid, results.states(grid))
-    return results.studies(grid, runs), results.probes(grid, runs)
+    return results.jobs(grid, results.runs(grid, results.states(grid)))
 
 
 @pytest.mark.parametrize("kind", FILES)

@@ -28,32 +28,27 @@ def made_of(grid: Grid, runs: list[Run]) -> list[Made]:
     return [made for path, run in files for made in code_of_tasks(path, run)]
 
 
-def jobs(grid: Grid) -> list[Job]:
-    """Every study and probe that the grid asks for: kind, directory, state, and its record, empty where it has none."""
-    return read_jobs(grid)
+def jobs(grid: Grid, runs: list[Run]) -> list[Job]:
+    """Every study and probe that the grid asks for: kind, directory, state, and its record, empty where it has none.
 
-
-def studies(grid: Grid, runs: list[Run]) -> list[tuple[dict[str, Any], Study]]:
-    """Every study that has a result, behind what the grid asks of it.
-
-    Raises ResultsError where a task was made of other code than in the runs.
+    Raises ResultsError where one is of other code of a task than the runs.
     """
-    read = [(asked, read_study(grid, asked)) for asked in grid.studies]
-    found = [(asked, study) for asked, study in read if study is not None]
-    for asked, study in found:
-        code = code_of_tasks(grid.folder / asked["directory"] / "study.json", study.about)
-        check_task_code([*made_of(grid, runs), *code])
+    found = read_jobs(grid)
+    records = [(grid.folder / directory / f"{kind}.json", record) for kind, directory, _, record in found if record]
+    check_task_code([*made_of(grid, runs), *(made for path, record in records for made in code_of_tasks(path, record))])
     return found
 
 
-def probes(grid: Grid, runs: list[Run]) -> list[tuple[dict[str, Any], Probe]]:
-    """Every probe that has a result, behind what the grid asks of it; raises as `studies` does."""
+def studies(grid: Grid) -> list[tuple[dict[str, Any], Study]]:
+    """Every study that has a result, behind what the grid asks of it."""
+    read = [(asked, read_study(grid, asked)) for asked in grid.studies]
+    return [(asked, study) for asked, study in read if study is not None]
+
+
+def probes(grid: Grid) -> list[tuple[dict[str, Any], Probe]]:
+    """Every probe that has a result, behind what the grid asks of it."""
     read = [(asked, read_probe(grid, asked)) for asked in grid.probes]
-    found = [(asked, probe) for asked, probe in read if probe is not None]
-    for asked, probe in found:
-        code = code_of_tasks(grid.folder / asked["directory"] / "probe.json", probe.about)
-        check_task_code([*made_of(grid, runs), *code])
-    return [(asked, probe) for asked, probe in found if not stopped(probe.about)]
+    return [(asked, probe) for asked, probe in read if probe is not None and not stopped(probe.about)]
 
 
 def measurements(grid: Grid) -> Benchmark | None:
