@@ -28,7 +28,7 @@ from typing import Any
 from analysis.command import run_command
 from analysis.reading.checks import ResultsError, check_keys, read_record
 from analysis.reading.grid import CELL_KEYS, GRID_KEYS, PROBE_KEYS, STUDY_KEYS, check_there
-from experiments.schema import JOURNAL, SNAKEMAKE_ENDED, WRITTEN_TO
+from experiments.schema import JOURNAL, RUN_STATES, SNAKEMAKE_ENDED, WRITTEN_TO
 
 STATES = ("done", "running", "waiting", "failed", "stopped")
 KINDS = {"study": "studies", "run": "cells", "probe": "probes"}
@@ -62,6 +62,7 @@ class Job:
     progress: str = ""  # in words
     log: str = ""
     because: str = ""  # why it failed or stopped
+    ended_early: str = ""  # of one that is done: its state where it has no result
 
     @property
     def rate(self) -> float | None:
@@ -169,9 +170,10 @@ def look_at(job: Job, results: Path, now: float) -> None:
     text = "" if written is None else tail(log)
     has_ended = WRITTEN_TO in last_line(text)
     if result is not None and (written is None or written <= result or has_ended):
-        seconds = seconds_of(job, folder)
+        seconds, state = outcome_of(job, folder)
         job.state, job.done, job.recorded = "done", job.work, job.work
-        job.measured = None if seconds is None else (job.work, seconds)
+        job.ended_early = state if state != RUN_STATES[0] else ""
+        job.measured = None if seconds is None else (0.0 if job.ended_early else job.work, seconds)
         return  # else it is a study that goes on or was refused, beside the result of its earlier trials
     if written is None or has_ended:  # its result was removed
         return
@@ -231,16 +233,20 @@ def look_into_journal(job: Job, journal: Path) -> None:
         job.progress = f"{sum(map(len, trainings.values()))} trainings, {len(ended)} trials ended"
 
 
-def seconds_of(job: Job, folder: Path) -> float | None:
-    """Core seconds that a finished job took; None where its files do not say it (the tables say what is wrong)."""
+def outcome_of(job: Job, folder: Path) -> tuple[float | None, str]:
+    """Core seconds that a finished job took, None where its files do not say it (the tables say what is wrong); and
+    its state, one of RUN_STATES.
+    """
+    done = RUN_STATES[0]
     try:
         if job.kind == "study":
             header, *rows = (folder / "parts.csv").read_text(encoding="utf-8").splitlines()
             place = header.split(",").index("seconds")
-            return sum(float(row.split(",")[place]) for row in rows)
-        return float(json.loads((folder / RESULT[job.kind]).read_text(encoding="utf-8"))["seconds"]["total"])
+            return sum(float(row.split(",")[place]) for row in rows), done
+        record = json.loads((folder / RESULT[job.kind]).read_text(encoding="utf-8"))
+        return float(record["seconds"]["total"]), record.get("status", done)
     except (OSError, ValueError, LookupError, TypeError):
-        return None
+        return None, done
 
 
 def modified(path: Path) -> float | None:
@@ -313,6 +319,8 @@ def lines_of(status: Status) -> Iterator[str]:
     counts = status.counts()
     table = [["", *STATES]] + [[name, *(str(of[state] or "") for state in STATES)] for name, of in counts.items()]
     yield from ("  " + "".join(f"{cell:>9}" if i else f"{cell:8}" for i, cell in enumerate(row)) for row in table)
+    for state, early in Counter(job.ended_early for job in status.jobs if job.ended_early).items():
+        yield f"{early} of those that are done {'has' if early == 1 else 'have'} no score: {state}."
     if all(job.state == "done" for job in status.jobs):
         yield "Every study, run and probe is done; snakemake makes tables, figures and report of them."
         return

@@ -36,9 +36,10 @@ from analysis.reading.checks import (
 from analysis.reading.grid import Grid, check_there, read_grid
 from analysis.reading.jobs import STATES
 from analysis.reading.probes import archive_names, read_probe
-from analysis.reading.runs import check_task_code, read_episodes, read_run, read_updates
+from analysis.reading.runs import read_episodes, read_run, read_updates
 from analysis.reading.studies import read_study
 from analysis.reading.tables import table_file, table_text
+from analysis.reading.task_code import faults_of
 from analysis.sections import FIGURES, SECTION_OF_TABLE, TABLES, TITLES, SectionError
 from analysis.words import plural
 from experiments.schema import (
@@ -107,6 +108,7 @@ def verify(results: Path, *, recompute: bool = False) -> list[Check]:
         runs(grid, records),
         asked_for("studies", grid, grid.studies, "study.json", read_study_record, records),
         asked_for("probes", grid, grid.probes, "probe.json", read_probe_record, records),
+        Check("tasks", "what each is made of, in all results and now", faults_of(records)),
         benchmark(grid, records),
         tables(grid, records),
         report(grid),
@@ -241,10 +243,6 @@ def runs(grid: Grid, records: Records) -> Check:
             own, others = (" and ".join(map(str, numbers)) for numbers in (counts, usual[0][0]))
             check.faults.append(f"{path}: evaluated on {own} episodes, most runs on {others}; {remedy(path)}.")
     there = [(cell, records[path]) for cell in grid.cells if (path := run_path(grid, cell)) in records]
-    try:
-        check_task_code(grid, there)
-    except ResultsError as error:
-        check.faults.append(str(error))
     if mixed := of_different_code(there):
         check.notes.append(f"{some_of(mixed)}: its runs are of different code; snakemake runs the older ones again.")
     foreign = [run["cell"].get("grid") for run in found.values() if run["cell"].get("grid") != grid.name]

@@ -15,6 +15,7 @@ from typing import Any
 from algorithms.core.task import Task
 from experiments.cells import Cell, Grid, Probe, identity, preprocessing
 from experiments.checks import GridError
+from experiments.schema import DIGITS
 from experiments.search import Study
 from experiments.sources import (
     ROOT,
@@ -72,7 +73,7 @@ class Determinants:
 
     def code(self) -> "Code":
         """The code that the numbers depend on, as it is on the disk now."""
-        return Code({file: digest([file]) for file in self.files}, self.versions)
+        return Code({file: digest(file) for file in self.files}, self.versions)
 
     def check_code(self, code: "Code") -> None:
         """Raise GridError, which names the files, where files were edited since they were `code`.
@@ -98,9 +99,9 @@ class Code:
 
     @property
     def name(self) -> str:
-        """The first 16 digits of the SHA-256 of all of it."""
+        """The first DIGITS digits of the SHA-256 of all of it."""
         text = json.dumps([self.contents, self.versions], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 
 def what_determines(grid: Grid, job: Cell | Study | Probe) -> Determinants:

@@ -32,7 +32,7 @@ from experiments import exact
 from experiments.cells import Grid, Probe
 from experiments.checks import GridError
 from experiments.command import exit_with_sentence
-from experiments.determinants import what_determines
+from experiments.determinants import code_of, what_determines
 from experiments.gradients import (
     BASELINE_REFERENCE,
     PARALLEL_ENVS,
@@ -52,7 +52,7 @@ from experiments.grid import load_grid
 from experiments.process import age, end_at_once, peak_memory_mb, time_limit
 from experiments.progress import Progress
 from experiments.record import check_folder, provenance, whole_folder, write_record
-from experiments.schema import PROBE_FILES, SCHEMA, STOPPED, WRITTEN_TO
+from experiments.schema import PROBE_FILES, SCHEMA, STOPPED, TASK_CODE, WRITTEN_TO
 from experiments.sources import ROOT
 
 # Settings that size the networks, the discount of the critic, and how many environments may be open at once. They are
@@ -94,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with whole_folder(options.output) as unfinished:
         np.savez(unfinished / "grams.npz", **products)
         cost = {"seconds": clock.seconds(), "peak_memory_mb": round(peak_memory_mb(), 1)}
-        made_by = {"code": code.name} | provenance(ROOT)
+        task = Task(probe.task) if probe.exact else grid.tasks[probe.task].task
+        made_by = {TASK_CODE: code_of(task).record(), "code": code.name} | provenance(ROOT)
         write_record(unfinished / "probe.json", record | made_by | cost, ["grams.npz"])
     done = f"{STOPPED}: {record['reason']}" if "reason" in record else f"{record['steps']:,} steps"
     print(f"{done}; seconds: {clock}{WRITTEN_TO}{options.output}")

@@ -34,7 +34,8 @@ LOOP_PHASES = ("stepping", "acting", "learning", "compiling")  # parts of the tr
 SECONDS = ("start_up", *LOOP_PHASES, "training", "evaluating", "total")  # of run.json; training is the whole loop
 PHASES = ("start_up", *LOOP_PHASES, "rest", "evaluating")  # that a run's time falls into; rest: of the loop
 OF_SOME_TASKS = ("id", "kwargs", "variants")  # keys of a task that are absent where a grid does not give them
-TASK_CODE = "task_code"  # in run.json: the distributions and modules of the environment → version, or SHA-256
+TASK_CODE = "task_code"  # of a task: its distributions → version, its other modules → their files → digest
+DIGITS = 16  # of a SHA-256 in hexadecimal: what is kept of the digest of code
 
 # ------------------------------------------------------------------------------------ studies
 

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import gymnasium
 from gymnasium.envs.registration import find_highest_version, get_env_id, parse_env_id
 
+from experiments.schema import DIGITS
+
 ROOT = Path(__file__).resolve().parent.parent  # of the project
 PROJECT = ("algorithms", "analysis", "experiments")  # folders of its modules, below ROOT
 PACKAGE_DIRECTORY = 5  # what ModuleFinder calls a folder of modules
@@ -96,14 +98,10 @@ def shown(file: Path) -> str:
     return file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else str(file)
 
 
-def digest(files: Iterable[str]) -> str:
-    """SHA-256 of the names and contents of files, named as in `import_closure`; one that is gone has no content."""
-    whole = hashlib.sha256()
-    for file in files:
-        path = ROOT / file
-        content = path.read_bytes() if path.is_file() else b""
-        whole.update(f"{file}\0".encode() + hashlib.sha256(content).digest())
-    return whole.hexdigest()
+def digest(file: str) -> str:
+    """SHA-256 of the content of a file, named as in `import_closure`; one that is gone has no content."""
+    path = ROOT / file
+    return hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()
 
 
 def versions_of(distributions: Iterable[str]) -> dict[str, str]:
@@ -124,17 +122,23 @@ def version_of(distribution: str) -> str | None:
 class TaskCode:
     """What registered an environment and what it is made of."""
 
-    modules: dict[str, tuple[str, ...]]  # source files of the modules that are in no installed distribution
+    modules: dict[str, dict[str, str]]  # not in an installed distribution → names of source files → where they lie
     versions: dict[str, str]  # of installed distributions
 
     @property
     def files(self) -> tuple[str, ...]:
         """Every source file, named as in `import_closure`."""
-        return tuple(file for files in self.modules.values() for file in files)
+        return tuple(file for files in self.modules.values() for file in files.values())
 
-    def record(self) -> dict[str, str]:
-        """As it stands in `run.json`: distributions with their versions, modules with the SHA-256 of their files."""
-        return self.versions | {module: digest(files) for module, files in self.modules.items()}
+    def record(self) -> dict[str, str | dict[str, str]]:
+        """As it stands in records: distributions with their versions, modules with the digest of each of their files.
+
+        A file's name is relative to the project, or to the folder that its module is found in: no machine is in it.
+        """
+        return self.versions | {
+            module: {name: digest(file)[:DIGITS] for name, file in files.items()}
+            for module, files in self.modules.items()
+        }
 
 
 @functools.cache
@@ -151,7 +155,7 @@ def task_code(task: str, backend: str = "gymnasium") -> TaskCode:
         namespace, name, _ = parse_env_id(environment)
         spec = gymnasium.spec(get_env_id(namespace, name, find_highest_version(namespace, name)))
     entries = [spec.entry_point, *(wrapper.entry_point for wrapper in spec.additional_wrappers)]
-    modules: dict[str, tuple[str, ...]] = {}
+    modules: dict[str, dict[str, str]] = {}
     versions = versions_of([backend])
     for module in dict.fromkeys([named, *map(module_of, entries)] if named else map(module_of, entries)):
         file = Path(importlib.import_module(module).__file__)
@@ -160,7 +164,10 @@ def task_code(task: str, backend: str = "gymnasium") -> TaskCode:
             versions[distribution] = importlib.metadata.version(distribution)
         else:
             folder = file.parents[module.count(".") + (file.name == "__init__.py")]
-            modules[module] = import_closure(file, tuple(dict.fromkeys((folder, ROOT))))
+            files = import_closure(file, tuple(dict.fromkeys((folder, ROOT))))
+            modules[module] = {
+                Path(file).relative_to(folder).as_posix() if Path(file).is_absolute() else file: file for file in files
+            }
     return TaskCode(modules, versions)
 
 

@@ -27,7 +27,7 @@ from algorithms.core.run_check import checked_training
 from experiments.cells import Grid, identity
 from experiments.checks import GridError
 from experiments.command import exit_with_sentence
-from experiments.determinants import what_determines
+from experiments.determinants import code_of, what_determines
 from experiments.grid import load_grid
 from experiments.importance import METHOD, importances
 from experiments.journal import Part, differing, lock_of, objective, open_journal, parts_of, problem_of
@@ -42,6 +42,7 @@ from experiments.schema import (
     PART_COLUMNS,
     SCHEMA,
     SUPERSEDED,
+    TASK_CODE,
     TRIAL_COLUMNS,
     UNTUNED,
     WRITTEN_TO,
@@ -402,7 +403,7 @@ def write_study(directory: Path, worker: Worker) -> None:
     found |= {"score": best.value, "settings": worker.settings_of(best)}
     write_json(directory / BEST, found)
     of_tasks = {
-        task: {"steps": steps}
+        task: {"steps": steps, TASK_CODE: code_of(worker.grid.tasks[task].task).record()}
         | {key: getattr(worker.grid.tasks[task], key) for key in ("random_score", "reference_score")}
         for task, steps in study.tasks.items()
     }

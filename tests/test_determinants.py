@@ -13,8 +13,8 @@ import yaml
 from gymnasium.envs.classic_control import CartPoleEnv
 
 from algorithms.core.task import Task
+from analysis.reading import sources as results
 from analysis.reading.checks import ResultsError
-from analysis.reading.runs import check_task_code
 from analysis.reading.studies import check_asked
 from analysis.verify import of_different_code
 from experiments import determinants, sources
@@ -424,7 +424,8 @@ def test_a_change_of_a_grids_key_plans_what_is_stale_what_takes_results_of_it_an
     of_source = {"cell ppo"}  # the run that the probes measure
     expected = expected | ({"cell ppo_tuned"} if expected & STUDY else set())
     expected = expected | (PROBE if expected & of_source else set())
-    nothing = key in ("time_limit", "algorithms ppo tuned")  # the task has its own; what has no space is not tuned
+    # The task has its own; what has no space is not tuned; what a task is accepted with says nothing about its runs.
+    nothing = key in ("time_limit", "algorithms ppo tuned", "tasks CartPole-v1 allow_normalised")
     assert planned(grid, other) == (set() if nothing else expected | {"tables"})
 
 
@@ -576,7 +577,9 @@ def test_so_does_an_edit_of_any_file_that_a_study_opens(tmp_path, grid):
     assert {"experiments/tune.py", "experiments/search.py", "algorithms/ppo.py"} <= opened
     about = what_determines(grid, grid.studies()[0])
     assert unaccounted(opened, about) == set()
-    assert json.loads((tmp_path / "study" / "study.json").read_text())["code"] == about.code().name
+    record = json.loads((tmp_path / "study" / "study.json").read_text())
+    assert record["code"] == about.code().name
+    assert {of["task_code"]["gymnasium"] for of in record["tasks"].values()} == {gymnasium.__version__}
 
 
 def test_so_does_an_edit_of_any_file_that_a_probe_opens(tmp_path, grid):
@@ -586,7 +589,9 @@ def test_so_does_an_edit_of_any_file_that_a_probe_opens(tmp_path, grid):
     about = what_determines(grid, grid.probe(TABULAR, 0, 0))
     other_reasons = {"experiments/claims.yaml"}  # read with the grid, and judged later
     assert unaccounted(opened, about) <= other_reasons
-    assert json.loads((tmp_path / "probe" / "probe.json").read_text())["code"] == about.code().name
+    record = json.loads((tmp_path / "probe" / "probe.json").read_text())
+    assert record["code"] == about.code().name
+    assert record["task_code"] == task_code(TABULAR).record()
 
 
 # ------------------------------------------------------------------------------------ runs of different code
@@ -595,18 +600,25 @@ def test_so_does_an_edit_of_any_file_that_a_probe_opens(tmp_path, grid):
 def a_run(task, seed, **record):
     """A cell, and what its run.json has of the code that made it."""
     directory = f"runs/{task}/ppo/{seed}"
-    return {"task": task, "algorithm": "ppo", "seed": seed, "directory": directory}, record
+    return {"task": task, "algorithm": "ppo", "seed": seed, "directory": directory}, {"cell": {"task": task}} | record
 
 
 def test_runs_of_a_task_with_different_code_of_the_task_are_refused_with_both_names():
     grid = SimpleNamespace(folder=Path("results/mine"))
     first, second = {"gymnasium": "1.3.0"}, {"gymnasium": "1.4.0"}
-    check_task_code(grid, [a_run("A-v0", 0, task_code=first), a_run("B-v0", 0, task_code=second)])
-    check_task_code(grid, [a_run("A-v0", 0, task_code=first), a_run("A-v0", 1, task_code=first), a_run("A-v0", 2)])
+    results.runs(grid, states_of(a_run("A-v0", 0, task_code=first), a_run("B-v0", 0, task_code=second)))
+    results.runs(
+        grid, states_of(a_run("A-v0", 0, task_code=first), a_run("A-v0", 1, task_code=first), a_run("A-v0", 2))
+    )
     with pytest.raises(ResultsError) as refused:
-        check_task_code(grid, [a_run("A-v0", 0, task_code=first), a_run("A-v0", 1, task_code=second)])
+        results.runs(grid, states_of(a_run("A-v0", 0, task_code=first), a_run("A-v0", 1, task_code=second)))
     for part in ("results/mine/runs/A-v0/ppo/0/run.json", "results/mine/runs/A-v0/ppo/1/run.json", "1.3.0", "1.4.0"):
         assert part in str(refused.value)
+
+
+def states_of(*found):
+    """Runs as the ledger has them."""
+    return [(cell, "done", run) for cell, run in found]
 
 
 def test_runs_of_an_algorithm_with_different_code_are_named():

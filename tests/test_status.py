@@ -142,11 +142,11 @@ def test_a_run_that_is_made_again_does_not_count_as_done(results):
 
 
 def test_what_a_training_writes_into_its_log_is_what_is_read(results, capsys, monkeypatch):
-    """A line for each tenth of the budget, and one when a minute has passed without."""
+    """A line for each tenth of the budget, and one before a minute has passed without."""
     clock = [0.0]
     monkeypatch.setattr(running.time, "perf_counter", lambda: clock[0])
     progress = running.Progress("mine ppo A-v1 0", 1000)
-    for seconds, step in ((10, 99), (20, 100), (30, 110), (79, 120), (80, 130), (81, 140), (90, 350)):
+    for seconds, step in ((10, 99), (20, 100), (30, 110), (69, 120), (80, 130), (81, 140), (90, 350)):
         clock[0] = seconds
         progress(step, [])
     progress.close()
@@ -221,6 +221,19 @@ def test_a_grid_that_is_done_says_so_and_the_command_line_says_the_same_as_json(
     said = json.loads(done.stdout)
     assert (said["jobs"]["cells"]["done"], said["share_done"], said["core_seconds_done"]) == (4, 1, 40)
     assert said["running"] == said["failed"] == said["stopped"] == []
+
+
+@pytest.mark.parametrize("state", ["diverged", "stopped by its task"])
+def test_a_run_that_ended_early_is_named_and_says_nothing_of_the_rate(state, results):
+    """It took a part of the steps, so that all of them over its seconds would be a rate that no run has."""
+    results.finish("A-v1/reinforce/0", seconds=10)
+    results.finish("A-v1/ppo/0", seconds=0.1)
+    record = {"seconds": {"total": 0.1}, "status": state}
+    results.write("runs/A-v1/ppo/0/run.json", json.dumps(record), 1001)
+    now = results.status()
+    assert now.counts()["cells"]["done"] == 2
+    assert now.core_seconds_left == pytest.approx(2 * 10)
+    assert f"1 of those that are done has no score: {state}." in status.as_text(now)
 
 
 def test_a_mistake_ends_with_a_sentence_and_status_2(tmp_path, results, capsys):

@@ -318,7 +318,7 @@ def test_the_section_says_whether_tuning_helped_and_what_it_cost(made):
     assert "Not tuned, trained with the settings that the grid gives: my_method." in page
     assert "100, 101 for tuning; 200, 201, 202 fresh; 0, 1 for the runs of this grid" in page
     assert "CartPole-v1 (4,000 steps, 20 % of a run’s)" in page
-    assert "In 4 of 16 trials a part diverged" in page
+    assert "In 4 of 16 trials a part diverged or was stopped by its task; it counts as 0" in page
     assert not says_nan(page)
 
 

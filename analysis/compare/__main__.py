@@ -11,6 +11,7 @@ from analysis.compare.pairs import (
     Comparison,
     Side,
     about,
+    code_changes,
     judged,
     made_by,
     only_in,
@@ -50,6 +51,7 @@ def compare(a: Side, b: Side, margin: float = MARGIN) -> Comparison:
     """Compare two folders. margin: the largest difference of normalised scores that is of no interest."""
     changes = [
         *section_changes("task", a.grid.tasks, b.grid.tasks),
+        *code_changes(a, b),
         *section_changes("algorithm", a.grid.algorithms, b.grid.algorithms),
         *setting_changes(a.grid, b.grid),
         *study_changes(a.grid, b.grid),

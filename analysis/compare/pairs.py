@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.reading.checks import differing as parts_differing
 from analysis.reading.grid import Grid, read_grid
 from analysis.reading.jobs import STATES, Run, key, state_of
 from analysis.reading.runs import read_episodes
+from analysis.reading.sources import made_of
+from analysis.reading.task_code import check_task_code
 from analysis.reading.winners import read_best
 from analysis.sections.learning.tables import curves as curve_table
 from analysis.sections.provenance.tables import provenance as provenance_table
@@ -18,6 +21,7 @@ from analysis.sections.ranking.tables import ALL_TASKS, RANKED, Strata, strata_o
 from analysis.sections.scores.tables import scores as score_table
 from analysis.statistics import comparison
 from analysis.statistics import scores as statistics
+from experiments.schema import TASK_CODE
 
 SCALE = ("random_score", "reference_score")
 NOT_ASKED = (
@@ -44,9 +48,11 @@ class Side:
 
 
 def read_side(folder: Path) -> Side:
-    """Read a results folder. Raises ResultsError."""
+    """Read a results folder. Raises ResultsError, also where runs of a task are of different code of the task."""
     grid = read_grid(folder)
-    return Side(grid, [(cell, *state_of(grid, cell)) for cell in grid.cells])
+    side = Side(grid, [(cell, *state_of(grid, cell)) for cell in grid.cells])
+    check_task_code(made_of(grid, side.runs))
+    return side
 
 
 @dataclass(frozen=True)
@@ -161,6 +167,18 @@ def differing(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, Any, Any]
 def section_changes(what: str, a: dict[str, dict[str, Any]], b: dict[str, dict[str, Any]]) -> list[Change]:
     """Changes of the tasks, or of the algorithms, that are in both. what: "task" or "algorithm"."""
     return [Change(what, name, *values) for name in a if name in b for values in differing(a[name], b[name])]
+
+
+def code_changes(a: Side, b: Side) -> list[Change]:
+    """Changes of what a task in both is made of, without the versions that `made_by` has of all runs."""
+    ours, theirs = ({task: run for cell, run in side.runs for task in [cell["task"]]} for side in (a, b))
+    return [
+        Change("task", task, f"{TASK_CODE} {part}", *values)
+        for task in ours
+        if task in theirs and TASK_CODE in ours[task] and TASK_CODE in theirs[task]
+        for part, *values in parts_differing(ours[task][TASK_CODE], theirs[task][TASK_CODE])
+        if part not in {*ours[task]["versions"], *theirs[task]["versions"]}
+    ]
 
 
 def setting_changes(a: Grid, b: Grid) -> list[Change]:

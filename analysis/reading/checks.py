@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -236,3 +236,12 @@ def write_whole(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_bytes(content)
     os.replace(temporary, path)
+
+
+def differing(found: Any, asked: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The places at which two nested mappings differ, each with the two values; "nothing" where one has no such key."""
+    if isinstance(found, dict) and isinstance(asked, dict):
+        for key in dict.fromkeys((*found, *asked)):
+            yield from differing(found.get(key, "nothing"), asked.get(key, "nothing"), f"{where}.{key}".lstrip("."))
+    elif found != asked:
+        yield where, found, asked

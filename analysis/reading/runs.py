@@ -1,6 +1,5 @@
 """Reads a run: run.json, episodes.csv and updates.csv."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -27,7 +26,6 @@ from experiments.schema import (
     OF_SOME_TASKS,
     RUN_STATES,
     SECONDS,
-    TASK_CODE,
     UPDATE_COLUMNS,
 )
 
@@ -103,24 +101,6 @@ def check_asked(prefix: str, found: dict[str, Any], asked: dict[str, Any], path:
             raise ResultsError(
                 f"{path}: {prefix}{key} is {found.get(key, 'absent')!r}, but {asked_by} asks for "
                 f"{asked.get(key, 'absent')!r}; run this cell again."
-            )
-
-
-def check_task_code(grid: Grid, runs: Iterable[tuple[dict[str, Any], dict[str, Any]]]) -> None:
-    """Raise ResultsError where two runs of a task, each a cell and its run.json, were made with different task code.
-
-    Runs of earlier versions do not say what the task's code was, and are taken as they are.
-    """
-    first: dict[str, tuple[Path, Any]] = {}
-    for cell, run in runs:
-        path = grid.folder / cell["directory"] / "run.json"
-        if TASK_CODE not in run:
-            continue
-        other, code = first.setdefault(cell["task"], (path, run[TASK_CODE]))
-        if run[TASK_CODE] != code:
-            raise ResultsError(
-                f"{path}: {TASK_CODE} is {run[TASK_CODE]}, that of {other} is {code}; runs of different code are not "
-                f"averaged: run the older one again, as snakemake does."
             )
 
 

@@ -6,8 +6,8 @@ from analysis.reading.benchmark import Benchmark, read_benchmark
 from analysis.reading.grid import Grid
 from analysis.reading.jobs import Job, Run, State, read_jobs, state_of
 from analysis.reading.probes import Probe, read_probe, stopped
-from analysis.reading.runs import check_task_code
 from analysis.reading.studies import Study, read_study
+from analysis.reading.task_code import Made, check_task_code, code_of_tasks
 
 
 def states(grid: Grid) -> list[State]:
@@ -18,13 +18,25 @@ def states(grid: Grid) -> list[State]:
 def runs(grid: Grid, states: list[State]) -> list[Run]:
     """Every cell that has a run, and its run.json. Raises ResultsError where those of a task are of different code."""
     found = [(cell, run) for cell, _, run in states if run is not None]
-    check_task_code(grid, found)
+    check_task_code(made_of(grid, found))
     return found
 
 
-def jobs(grid: Grid) -> list[Job]:
-    """Every study and probe that the grid asks for: kind, directory, state, and its record, empty where it has none."""
-    return read_jobs(grid)
+def made_of(grid: Grid, runs: list[Run]) -> list[Made]:
+    """What the tasks of runs were made of."""
+    files = [(grid.folder / cell["directory"] / "run.json", run) for cell, run in runs]
+    return [made for path, run in files for made in code_of_tasks(path, run)]
+
+
+def jobs(grid: Grid, runs: list[Run]) -> list[Job]:
+    """Every study and probe that the grid asks for: kind, directory, state, and its record, empty where it has none.
+
+    Raises ResultsError where one is of other code of a task than the runs.
+    """
+    found = read_jobs(grid)
+    records = [(grid.folder / directory / f"{kind}.json", record) for kind, directory, _, record in found if record]
+    check_task_code([*made_of(grid, runs), *(made for path, record in records for made in code_of_tasks(path, record))])
+    return found
 
 
 def studies(grid: Grid) -> list[tuple[dict[str, Any], Study]]:

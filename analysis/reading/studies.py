@@ -1,7 +1,6 @@
 """Reads a study, the tuning of one algorithm on a group of tasks: study.json, trials and their parts."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -16,6 +15,7 @@ from analysis.reading.checks import (
     check_keys,
     check_names,
     check_present,
+    differing,
     read_csv,
     read_record_if_there,
     valid_choices,
@@ -115,15 +115,6 @@ def check_asked(about: dict[str, Any], asked: dict[str, Any], path: Path) -> Non
             f"{path}: made for another problem: {where} is {found!r}, the grid has {wanted!r}. Tune it again: move "
             f"{path.parent} away, and run snakemake."
         )
-
-
-def differing(found: Any, asked: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """The places at which two nested mappings differ, each with the two values; "nothing" where one has no such key."""
-    if isinstance(found, dict) and isinstance(asked, dict):
-        for key in dict.fromkeys((*found, *asked)):
-            yield from differing(found.get(key, "nothing"), asked.get(key, "nothing"), f"{where}.{key}".lstrip("."))
-    elif found != asked:
-        yield where, found, asked
 
 
 def check_space(about: dict[str, Any], path: Path) -> None:

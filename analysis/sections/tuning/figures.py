@@ -25,7 +25,11 @@ from analysis.drawing.panels import (
 )
 from analysis.reading.grid import Grid
 
-KINDS = {"complete": "complete", "pruned": "pruned", "diverged": "a part diverged"}  # of trials, in words
+KINDS = {
+    "complete": "complete",
+    "pruned": "pruned",
+    "diverged": "a part diverged or was stopped by its task",
+}  # of trials, in words
 WINNER = {"marker": "*", "markersize": 12, "markeredgecolor": theme.INK, "markeredgewidth": 0.8, "linestyle": ""}
 UNTUNED = {"linestyle": ":", "linewidth": 1.2}
 ON_TUNING = {"marker": "D", "markersize": 5.5, "linestyle": ""}
@@ -309,12 +313,12 @@ def group_panels(
 
 
 def kinds(trials: pd.DataFrame) -> pd.Series:
-    """The kind of every trial, one of KINDS; a pruned trial with a diverged part is "diverged"."""
+    """The kind of every trial, one of KINDS; "diverged" where a part diverged or was stopped, also if it was pruned."""
     return trials["state"].where(trials["diverged"] == 0, "diverged")
 
 
 def trial_marks(axes: Axes, x, y, look: theme.Look, kind: str) -> None:
-    """Draw a mark per trial: filled where it is complete, hollow where it was pruned, a cross where a part diverged."""
+    """Draw a mark per trial: filled where it is complete, hollow where pruned, a cross where a part has no score."""
     if kind == "diverged":
         axes.scatter(x, y, s=24, marker="x", color=look.colour, linewidth=1.3, alpha=0.9, zorder=3)
     else:

@@ -277,16 +277,19 @@ def cost_sentence(grid: Grid, shrinkage: pd.DataFrame, scores: pd.DataFrame) -> 
 
 
 def diverged(shrinkage: pd.DataFrame) -> list[str]:
-    """Sentences on how many trials, and parts on fresh seeds, diverged."""
+    """Sentences on how many trials, and parts on fresh seeds, diverged or were stopped by their task."""
     trials, parts = int(shrinkage["diverged"].sum()), int(shrinkage["fresh_diverged"].sum())
     said = []
     if trials:
         said.append(
-            f"In {trials} of {count(shrinkage['trials'].sum())} trials a part diverged; it counts as 0, the random "
-            f"policy’s score."
+            f"In {trials} of {count(shrinkage['trials'].sum())} trials a part diverged or was stopped by its "
+            f"task; it counts as 0, the random policy’s score."
         )
     if parts:
-        said.append(f"{parts} of the runs with new random seeds diverged and {be(range(parts))} counted as 0.")
+        said.append(
+            f"{parts} of the runs with new random seeds diverged or were stopped by their task, and "
+            f"{be(range(parts))} counted as 0."
+        )
     return said
 
 
