@@ -274,8 +274,9 @@ def _arguments(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _actions(env: Any, n: int, seed: int) -> list[Any]:
-    """`n` uniformly random actions."""
-    env.action_space.seed(seed)
+    """`n` uniformly random actions, from another stream than that of the environment, which gets `seed` itself."""
+    of_actions = np.random.SeedSequence(seed).spawn(1)[0]
+    env.action_space.seed(int(of_actions.generate_state(1)[0]))
     return [env.action_space.sample() for _ in range(n)]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium.spaces import Discrete
 
 from algorithms.core.finite import unusable
+from algorithms.core.interface import check_reset, check_step
 from algorithms.core.masks import MaskReader
 from algorithms.core.run import LONGEST_EPISODE
 from algorithms.core.seeding import seed_global_generators, seed_spaces
@@ -30,10 +31,12 @@ EPISODES = 100  # the standard error of a random score is a tenth of the standar
 def random_returns(task: Task, episodes: int = EPISODES, seed: int = 0) -> np.ndarray:
     """The undiscounted returns of episodes with uniformly random actions, float [episodes].
 
-    Where the task has K variants, episode i is of variant i mod K. Raises StoppedByTask where a return is NaN, infinite
-    or too large for single precision. Where the task masks actions, they are uniform among those that are allowed.
-    Without a time limit an episode is cut after LONGEST_EPISODE steps, with a warning. Where it takes long, it logs
-    lines.
+    Where the task has K variants, episode i is of variant i mod K. Where the task masks actions, they are uniform among
+    those that are allowed. Without a time limit an episode is cut after LONGEST_EPISODE steps, with a warning. Where it
+    takes long, it logs lines.
+
+    Raises StoppedByTask where a return is NaN, infinite or too large for single precision, and UnsupportedTask where
+    the task returns what training would refuse.
     """
     variants = len(task.variants) or 1
     of_global_generators, of_episodes, of_spaces = np.random.SeedSequence(seed).spawn(3)
@@ -49,12 +52,16 @@ def random_returns(task: Task, episodes: int = EPISODES, seed: int = 0) -> np.nd
         returns = np.zeros(episodes)
         for i in range(episodes):
             env = envs[i % len(envs)]
-            _, info = env.reset(seed=seeds[i] if i < variants else None)
+            returned = env.reset(seed=seeds[i] if i < variants else None)
+            check_reset(task.label, env.observation_space, returned)
+            info = returned[1]
             limit = LONGEST_EPISODE if time_limit_of(env) is None else None
             done, length = False, 0
             while not done and length != limit:
                 action = random_action(env, masks[i % len(envs)], info, steps)
-                _, reward, terminated, truncated, info = env.step(action)
+                returned = env.step(action)
+                check_step(task.label, env.observation_space, returned)
+                _, reward, terminated, truncated, info = returned
                 returns[i] += float(reward)
                 steps, length = steps + 1, length + 1
                 if unusable(returns[i]):

@@ -14,6 +14,7 @@ from algorithms.actor_critic import ActorCritic
 from algorithms.core.run import Run
 from algorithms.core.run_check import checked_training
 from algorithms.core.task import StoppedByTask, Task, Transition
+from algorithms.core.training import Seeds
 from algorithms.core.vector_env import VectorEnv
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
@@ -319,3 +320,11 @@ def test_two_processes_with_one_seed_agree_on_global_generators():
     )
     done = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]
     assert done[0].stdout == done[1].stdout != ""
+
+
+def test_no_two_generators_of_a_run_share_a_seed(monkeypatch):
+    taken = []
+    monkeypatch.setattr("algorithms.core.run_check.seed_global_generators", taken.append)
+    checked_training(ALGORITHMS["ppo"], task("Guess"), 3, 60, compile="never")
+    of_run = [*vars(Seeds.of(3)).values(), *taken]
+    assert len({tuple(seed.generate_state(4)) for seed in of_run}) == len(of_run) == 6

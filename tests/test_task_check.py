@@ -578,3 +578,48 @@ def test_steps_of_a_script_may_have_an_exponent():
     task = Task("CartPole-v1")
     runs = [PPO(num_envs=2, rollout_length=32).train(task, 0, steps, compile="never") for steps in (1e2, 100)]
     assert runs[0].episodes == runs[1].episodes
+
+
+class Later(gymnasium.Env):
+    """Returns what it should until its 20th step or third reset, which returns what `change` makes of it."""
+
+    observation_space, action_space = Box(0, 1, (2,)), Discrete(2)
+
+    def __init__(self, at_reset, change):
+        self.at_reset, self.change, self.resets, self.steps = at_reset, change, 0, 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t, self.resets = 0, self.resets + 1
+        right = np.zeros(2, np.float32), {}
+        return self.change(*right) if self.at_reset and self.resets == 3 else right
+
+    def step(self, action):
+        self.t, self.steps = self.t + 1, self.steps + 1
+        right = np.zeros(2, np.float32), 1.0, self.t == 9, False, {}
+        return self.change(*right) if not self.at_reset and self.steps == 20 else right
+
+
+@pytest.mark.parametrize("do", [PPO(num_envs=1, rollout_length=32, minibatch_size=None).train, random_returns])
+@pytest.mark.parametrize(
+    ("at_reset", "change", "words"),
+    [
+        (True, lambda observation, info: None, "reset returned None instead of"),
+        (True, lambda observation, info: (), "reset returned a tuple of 0"),
+        (True, lambda observation, info: (observation, None), "reset returned info = None"),
+        (True, lambda observation, info: ([[1], [1, 2]], info), "reset returned the observation [[1], [1, 2]]"),
+        (False, lambda *right: None, "step returned None instead of"),
+        (False, lambda *right: right[:4], "step returned a tuple of 4"),
+        (False, lambda *right: (right[0], "1", *right[2:]), "gives the reward '1'"),
+        (False, lambda *right: (right[0], None, *right[2:]), "gives the reward None"),
+        (False, lambda *right: (right[0], np.ones(2), *right[2:]), "gives the reward an array"),
+    ],
+)
+def test_what_goes_wrong_later_is_the_same_sentence_in_training_and_for_random_actions(
+    do, at_reset, change, words, task
+):
+    name = task(Later, at_reset=at_reset, change=change)
+    try_task(Task(name))
+    with pytest.raises(UnsupportedTask) as refusal:
+        do(Task(name), 0, 64) if do is not random_returns else do(Task(name), 5)
+    check_sentence(refusal, name, words)

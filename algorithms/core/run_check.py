@@ -15,6 +15,8 @@ from algorithms.core.seeding import seed_global_generators
 from algorithms.core.task import StoppedByTask, Task
 from algorithms.core.vector_env import Episode
 
+GLOBAL = 5  # of the children of a seed, the one after those of `training.Seeds`
+
 
 def checked_training(
     algorithm: Algorithm, task: Task, seed: int, steps: int, *, evaluations: Sequence[str] = EVALUATIONS, **options: Any
@@ -23,7 +25,7 @@ def checked_training(
 
     The global generators are seeded before, and a StoppedByTask that `train` lets through is a run that was stopped.
     """
-    seed_global_generators(np.random.SeedSequence(seed))
+    seed_global_generators(np.random.SeedSequence(seed, spawn_key=(GLOBAL,)))
     try:
         run = algorithm.train(task, seed, steps, evaluations=evaluations, **options)
     except StoppedByTask as at:

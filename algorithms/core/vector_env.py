@@ -25,6 +25,8 @@ from algorithms.core.task import (
     time_limit_of,
 )
 
+_NOTHING_YET = object()  # in place of what a step returns
+
 
 class _Episode(NamedTuple):
     step: int
@@ -255,6 +257,7 @@ class GymnasiumBackend:
                 or type(returned) is not tuple
                 or len(returned) != 2
                 or getattr(returned[0], "shape", None) != self._row_shape
+                or type(returned[1]) is not dict
             ):
                 check_reset(self.task_name, self.observation_space, returned)
             observation, info = returned
@@ -284,7 +287,7 @@ class GymnasiumBackend:
         self._ticks += 1
         untried, flat, size = self._untried, self._write_row is None, self.observation_size
         members = self._members(actions)
-        returned: Any = None
+        returned: Any = _NOTHING_YET
         try:
             for i in self._everyone if active is None else active.nonzero()[0].tolist():
                 returned = self.envs[i].step(members[i])
@@ -311,7 +314,7 @@ class GymnasiumBackend:
         except UnsupportedTask:
             raise
         except Exception as error:
-            if returned is not None:
+            if returned is not _NOTHING_YET:
                 check_step(self.task_name, self.observation_space, returned)
             explain(self.task_name, self.envs[0], error)
             raise
