@@ -320,7 +320,7 @@ def lines_of(status: Status) -> Iterator[str]:
     table = [["", *STATES]] + [[name, *(str(of[state] or "") for state in STATES)] for name, of in counts.items()]
     yield from ("  " + "".join(f"{cell:>9}" if i else f"{cell:8}" for i, cell in enumerate(row)) for row in table)
     for state, early in Counter(job.ended_early for job in status.jobs if job.ended_early).items():
-        yield f"{early} of those that are done {'has' if early == 1 else 'have'} no score: {state}."
+        yield f"{early} of those that are done ended early: {state}."
     if all(job.state == "done" for job in status.jobs):
         yield "Every study, run and probe is done; snakemake makes tables, figures and report of them."
         return

@@ -451,3 +451,17 @@ def test_a_mistake_is_said_in_one_sentence(two, capsys, monkeypatch, arguments, 
     assert said.out == ""
     assert sentence in said.err
     assert said.err.count("\n") == 1
+
+
+def test_equal_episodes_with_another_auc_are_not_the_same_numbers(two):
+    """Earlier versions did not write the episodes that were open at the end."""
+    a, b = two
+    path = next(b.glob("runs/*/*/*/run.json"))
+    run = json.loads(path.read_text())
+    edit_json(path, open_episodes=[{"start": run["steps"] // 2, "return": 1e3, "length": run["steps"] // 2}])
+    found = compared(a, b)
+    assert all(pair.identical for pair in found.runs)
+    moved = {(pair.measure, pair.task, pair.algorithm) for pair in found.scores if pair.verdict != "identical"}
+    _, task, algorithm, *_ = path.relative_to(b).parts
+    assert {name for name in moved if name[1] != ALL_TASKS} == {("auc", task, algorithm)}
+    assert found.verdict.startswith("Not the same numbers")

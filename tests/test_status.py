@@ -233,7 +233,7 @@ def test_a_run_that_ended_early_is_named_and_says_nothing_of_the_rate(state, res
     now = results.status()
     assert now.counts()["cells"]["done"] == 2
     assert now.core_seconds_left == pytest.approx(2 * 10)
-    assert f"1 of those that are done has no score: {state}." in status.as_text(now)
+    assert f"1 of those that are done ended early: {state}." in status.as_text(now)
 
 
 def test_a_mistake_ends_with_a_sentence_and_status_2(tmp_path, results, capsys):

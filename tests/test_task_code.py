@@ -48,6 +48,7 @@ def test_the_record_of_a_tasks_code_names_no_folder_of_a_machine(tmp_path, monke
             place.syspath_prepend(folder)
             for module in ("a_copied_task", "a_copied_model"):
                 place.delitem(sys.modules, module, raising=False)
+            place.delitem(gymnasium.registry, "Copied-v0", raising=False)
             gymnasium.make("a_copied_task:Copied-v0").close()
             task_code.cache_clear()
             records.append(task_code("a_copied_task:Copied-v0").record())

@@ -51,7 +51,7 @@ def verdict_text(found: Comparison) -> str:
         return "Cannot be compared: no algorithm has runs on the same task in both."
     differ = [name for name, own in verdicts.items() if "differs" in own]
     untested = [name for name, own in verdicts.items() if "too few runs" in own]
-    moved = [name for name, own in verdicts.items() if own[0] != "identical"]
+    moved = [name for name, own in verdicts.items() if set(own) != {"identical"}]
     if found.status == DIFFERENT:
         names = names_text(differ, found.titles)
         said = f"Not the same: {len(differ)} of {pairs} {verb('differ', differ)} by more than chance: {names}."
