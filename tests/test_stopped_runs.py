@@ -165,5 +165,5 @@ def test_the_report_and_verify_name_it(results, monkeypatch, capsys):
 def test_an_infinite_return_in_a_record_of_an_earlier_version_is_refused_by_its_line(tmp_path):
     (tmp_path / "episodes.csv").write_text("step,return,length\n10,1.0,10\n20,inf,10\n", encoding="utf-8")
     with pytest.raises(ResultsError, match="line 3 has a return that is infinite"):
-        read_episodes(tmp_path, {"status": "done", "episodes": 2})
-    assert len(read_episodes(tmp_path, {"status": "diverged", "episodes": 2})) == 1
+        read_episodes(tmp_path, {"status": "done", "episodes": 2, "settings": {}})
+    assert len(read_episodes(tmp_path, {"status": "diverged", "episodes": 2, "settings": {}})) == 1
