@@ -245,7 +245,7 @@ class Estimator:
 
     def weights(self, batch: Batch) -> Tensor:
         """w_t = −∂L / ∂ log π(a_t|s_t) of every step of the batch, [B]."""
-        if self.normalized:
+        if self.normalized and len(batch) > 1:  # a single step has no deviation to divide by
             batch = batch.with_normalized_advantages()
         log_prob = batch.log_probs.clone().requires_grad_()
         (slope,) = torch.autograd.grad(self.algorithm.policy_loss(log_prob, batch), log_prob)

@@ -76,7 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             **named_by(algorithm.train, on_wait=progress.wait, trained=trained, on_trained=kept.write),
         )
     progress.close()
-    determinants.check_code(code)
+    try:
+        determinants.check_code(code)
+    except GridError:
+        kept.remove()  # it is of the code that is no more
+        raise
     run.seconds["training"] = run.seconds["training"] or time.perf_counter() - began  # of who does not measure it
     run.seconds |= {"start_up": start_up, "total": age() + kept.seconds}
     line = summary(run, options.output)

@@ -1,5 +1,6 @@
 """Keeps what a cell has trained while it is evaluated, so that a later attempt need not train again."""
 
+import contextlib
 import json
 import os
 import zipfile
@@ -47,6 +48,12 @@ class Kept:
         with unfinished.open("wb") as file:
             np.savez(file, **arrays)
         os.replace(unfinished, self.path)
+
+    def remove(self) -> None:
+        """Remove the file, and its folder where nothing else is in it."""
+        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.parent.rmdir()
 
     def read(self) -> Trained | None:
         """What an earlier attempt has trained; None where there is none, or where it is damaged or of another cell."""

@@ -82,4 +82,4 @@ def test_it_is_the_same_as_a_copy_of_itself(made, tmp_path):
 
 
 def test_its_status_is_done(made):
-    assert "100 % of the work done" in command("status", made)
+    assert "100 % of the training steps done" in command("status", made)

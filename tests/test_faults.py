@@ -81,8 +81,10 @@ from gymnasium.envs.classic_control import CartPoleEnv
 
 {SAID}
 class Task(CartPoleEnv):
+    taken = 0
     def step(self, action):
-        if said() == "raise":
+        self.taken += 1
+        if said() == "raise" and self.taken > 9:  # later than the steps that are tried when the grid is read
             raise RuntimeError("the simulator is broken")
         return super().step(action)
 

@@ -613,7 +613,7 @@ def test_a_table_of_another_kind_is_a_mistake_of_its_section(table, said):
 
 def late() -> Figure:
     figure = Figure()
-    figure.text(0, 0, r"$\frac$")
+    figure.add_subplot().set_title(r"$\frac$", parse_math=True)  # a section that asks for mathematics, wrongly
     return figure
 
 

@@ -574,12 +574,6 @@ def test_the_loop_is_no_way_to_train_an_algorithm_and_says_what_is(arguments):
         train(PPO(), *arguments)
 
 
-def test_steps_of_a_script_may_have_an_exponent():
-    task = Task("CartPole-v1")
-    runs = [PPO(num_envs=2, rollout_length=32).train(task, 0, steps, compile="never") for steps in (1e2, 100)]
-    assert runs[0].episodes == runs[1].episodes
-
-
 class Later(gymnasium.Env):
     """Returns what it should until its 20th step or third reset, which returns what `change` makes of it."""
 

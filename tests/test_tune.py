@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import numpy as np
 import optuna
@@ -947,7 +948,8 @@ def test_the_study_says_what_was_asked_for_and_found(another):
     folder.tune()
     study = folder.json("study.json")
     assert (study["algorithm"], study["group"], study["trials"], study["repeatable"]) == ("ppo", "classic", 16, True)
-    assert study["tasks"]["CartPole-v1"] == {"steps": 400, "random_score": 20, "reference_score": 120}
+    scores = {"steps": 400, "random_score": 20, "reference_score": 120}
+    assert study["tasks"]["CartPole-v1"] == scores | {"task_code": {"gymnasium": version("gymnasium")}}
     assert study["space"]["gamma"] == {"low": 0.9, "high": 0.999, "scale": "log_one_minus"}
     assert study["space"]["anneal_learning_rate"] == {"choices": [True, False]}
     assert study["sampler"] == {"name": "TPESampler", "seed": 0, "startup_trials": 3}

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from algorithms.core.algorithm import OnUpdate, OnWait, whole
+from algorithms.core.algorithm import OnUpdate, OnWait
 from algorithms.core.batch import Batch
 from algorithms.core.hooks import Hooks
 from algorithms.core.normalizer import RunningNormalizer
@@ -135,12 +135,12 @@ def train(
         )
     if not isinstance(task, Task):
         raise ValueError(f"task must be a Task, such as Task('CartPole-v1'), not {task!r}")
-    seed, steps = whole(seed), whole(steps)
     for name, value, least in (("seed", seed, 0), ("steps", steps, 1)):
-        if type(value) is not int or value < least:
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name} must be a whole number from {least}, not {value!r}")
     assert seed is not None
     assert steps is not None
+    seed, steps = int(seed), int(steps)
     for fraction in checkpoint_fractions:
         if not isinstance(fraction, int | float | np.floating) or not 0 <= fraction <= 1:
             raise ValueError(f"checkpoint_fractions has {fraction!r}; a fraction of the budget is a number from 0 to 1")
