@@ -179,7 +179,9 @@ class VectorEnv:
     def _reset(self, ids: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Begin an episode in the environments `ids` (int [k]), after `steps` [N]; returns float32 [k, D]."""
         observations = self.backend.reset(ids)
-        if self._stopped is None and (found := unusable_observation(observations)):
+        if observations.ravel().dot(self._zeros[: observations.size]) != 0 and self._stopped is None:  # as in step
+            found = unusable_observation(observations)
+            assert found is not None  # only 0 · NaN and 0 · inf are not 0
             row, what = found
             self._stopped = StoppedByTask(self.task.label, int(steps[ids[row]]), what)
         return observations
