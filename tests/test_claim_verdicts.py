@@ -436,6 +436,11 @@ def test_what_would_make_a_claim_testable_is_shown_until_it_is_there(tmp_path):
         ([UNDECIDED, UNTESTABLE], UNTESTABLE, UNDECIDED),
         ([UNDECIDED, UNDECIDED], UNDECIDED, UNDECIDED),
         ([UNTESTABLE, UNTESTABLE], UNTESTABLE, UNTESTABLE),
+        ([SUPPORTED, TOO_LITTLE], TOO_LITTLE, SUPPORTED),
+        ([CONTRADICTED, TOO_LITTLE], CONTRADICTED, TOO_LITTLE),
+        ([UNDECIDED, TOO_LITTLE], TOO_LITTLE, UNDECIDED),
+        ([UNTESTABLE, TOO_LITTLE], UNTESTABLE, TOO_LITTLE),
+        ([TOO_LITTLE, TOO_LITTLE], TOO_LITTLE, TOO_LITTLE),
     ],
 )
 def test_a_claim_of_several_parts(verdicts, of_all, of_any):

@@ -12,7 +12,7 @@ from analysis.problems import made_tables
 from analysis.reading.checks import ResultsError
 from analysis.reading.grid import read_grid
 from analysis.sections import FIGURES
-from analysis.sections.claims.verdicts import CONTRADICTED, SUPPORTED, TOO_LITTLE, UNDECIDED, UNTESTABLE, verdict_of_all
+from analysis.sections.claims.verdicts import CONTRADICTED, SUPPORTED, TOO_LITTLE, UNDECIDED
 from experiments.checks import GridError
 from experiments.grid import GRIDS, load_grid
 from tests.analysis_fixtures import (
@@ -160,22 +160,6 @@ def test_an_exact_problem_needs_no_number_of_runs(tmp_path, tasks):
     made = tables(grid, measured=measured)
     assert only(made)["verdict"] == SUPPORTED
     assert set(made["claim_tasks"]["verdict"]) == {SUPPORTED}
-
-
-@pytest.mark.parametrize(
-    ("verdicts", "of_all", "of_any"),
-    [
-        ([SUPPORTED, TOO_LITTLE], TOO_LITTLE, SUPPORTED),
-        ([CONTRADICTED, TOO_LITTLE], CONTRADICTED, TOO_LITTLE),
-        ([UNDECIDED, TOO_LITTLE], TOO_LITTLE, UNDECIDED),
-        ([UNTESTABLE, TOO_LITTLE], UNTESTABLE, TOO_LITTLE),
-        ([TOO_LITTLE, TOO_LITTLE], TOO_LITTLE, TOO_LITTLE),
-    ],
-)
-def test_a_claim_of_several_parts_of_which_one_has_too_little(verdicts, of_all, of_any):
-    for order in (verdicts, verdicts[::-1]):
-        assert verdict_of_all(order, "all") == of_all
-        assert verdict_of_all(order, "any") == of_any
 
 
 def texts(folder, *stated, **about) -> dict[str, str]:
