@@ -2,9 +2,8 @@
 
 import copy
 import dataclasses
-import itertools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -108,7 +107,7 @@ class Batch:
 
         One is left where whole episodes do not fill the last minibatch, and where the budget cuts the last rollout.
         """
-        if len(self) == 1:
+        if self.advantages.shape[0] == 1:  # not `len`, which would make the size a constant of machine code
             warnings.warn("the advantage of a minibatch of one step is not normalised: it would be 0", stacklevel=2)
             return self
         std, mean = torch.std_mean(self.advantages, correction=0)
@@ -123,21 +122,29 @@ class Batch:
             advantages=self.advantages[:, k] if self.advantages.ndim > 1 else self.advantages,
         )
 
-    def minibatches(self, size: int | None, rng: np.random.Generator) -> Iterator[Self]:
-        """The steps in random order, `size` at a time (the last may be smaller); one whole batch where size is None.
+    def minibatch(self, rows: np.ndarray) -> Self:
+        """The steps `rows` (int64 [M]); the count of episodes is in proportion to their number."""
+        chosen = torch.from_numpy(rows)
+        tensors = {name: x[chosen] if x.ndim else x for name, x in self.tensors().items()}
+        part = self.from_tensors(tensors, tensors.values())
+        part.episodes = self.episodes * (len(part) / len(self))
+        return part
 
-        The count of episodes is in proportion to a minibatch's size.
-        """
-        if size is None or size >= len(self):
-            yield self
-            return
-        order = torch.from_numpy(rng.permutation(len(self)))
-        tensors = self.tensors()
-        columns = (torch.split(x[order], size) if x.ndim else itertools.repeat(x) for x in tensors.values())
-        for rows in zip(*columns, strict=False):
-            part = self.from_tensors(tensors, rows)
-            part.episodes = self.episodes * (len(part) / len(self))
-            yield part
+
+def minibatches(
+    count: int, size: int | None, epochs: int, rng: np.random.Generator
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """The rows of the minibatches of some epochs, one after another: (order, starts), both int64.
+
+    Minibatch s of a batch of `count` steps has the rows order[starts[s]:starts[s + 1]]. Each epoch is in a random order
+    of its own, `size` steps at a time (the last may be fewer). Where one minibatch has them all (`size` is None, or not
+    less than `count`), the order is the batch's, and None for a single epoch.
+    """
+    if size is None or size >= count:
+        return (None if epochs == 1 else np.tile(np.arange(count), epochs)), np.arange(epochs + 1) * count
+    order = np.concatenate([rng.permutation(count) for _ in range(epochs)])
+    begins = np.arange(epochs)[:, None] * count + np.arange(0, count, size)
+    return order, np.append(begins, epochs * count)
 
 
 def sum_over_parts(loss: Callable[[Tensor, Batch], Tensor], log_prob: Tensor, batch: Batch) -> Tensor:

@@ -6,20 +6,20 @@ exists, the compiler is not loaded; its import alone takes a second. A function 
 get from its tensors stays as it was when the operations were recorded.
 """
 
+import ctypes
 import hashlib
 import inspect
-import logging
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from filelock import FileLock
@@ -28,102 +28,93 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
+Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
+Rows: TypeAlias = Sequence[bool] | None  # of each input, whether its first axis is of a batch's steps; None: of none
+SIZES = (11, 13)  # of batches for which operations are recorded; a size of 2 or more is as good as any
+
 
 class CannotCompile(RuntimeError):
     """Raised where a function cannot be compiled; the message gives the reason as part of a sentence."""
 
 
-class MachineCode:
-    """A function of tensors that runs as machine code on batches of one size.
+class DependsOnSize(CannotCompile):
+    """Raised where a function can be compiled only for batches of one size, because it computes with the size."""
 
-    - `name`: what a warning calls the function
-    - `function`: takes tensors and returns one tensor
-    - `size`: the batch size; None: nothing is compiled
-    - `general`: the same function with some of its constants as a first argument, the tensor `numbers` [K]
-    - `numbers_change`: whether `set_numbers` may be called
 
-    The first batch of `size` compiles the function. On batches of another size, and where compiling is impossible (a
-    warning gives the reason), the function runs operation by operation.
+class MachineCode(NamedTuple):
+    """A function of tensors as machine code: what Torch's AOTInductorModelContainerRunSingleThreaded is called with."""
 
-    `general` is compiled rather than `function`, because the code of `general` serves all values of the constants. If
-    `general` cannot be compiled, `function` is compiled with the present values of its constants. But where
-    `numbers_change`, that code would be wrong after a change, so nothing is compiled.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        function: Callable[..., Tensor],
-        size: int | None,
-        general: Callable[..., Tensor] | None = None,
-        numbers: Tensor | None = None,
-        numbers_change: bool = False,
-    ) -> None:
-        self.name, self.function, self.size = name, function, size
-        self.general, self.numbers, self.numbers_change = general, numbers, numbers_change
-        self.seconds = 0.0  # spent on compiling, or on loading code that was compiled before
-        self._code: Callable[..., Tensor] | None = None
-        self._inputs = 0  # how many tensors the code takes
+    library: ctypes.CDLL
+    container: ctypes.c_void_p
 
     @property
-    def compiled(self) -> bool:
-        """Whether batches of `size` run as machine code."""
-        return self._code is not None
-
-    def __call__(self, size: int, *tensors: Tensor) -> Tensor:
-        """The function's result for contiguous `tensors`, which hold a batch of `size` steps."""
-        if size == self.size and len(tensors) != self._inputs:  # the first time, and when a task begins to mask actions
-            self._compile(tensors)
-        code = self._code if size == self.size else None
-        return self.function(*tensors) if code is None else code(*tensors)
-
-    def set_numbers(self, numbers: Tensor) -> None:
-        """Use other numbers [K] from now on; the machine code stays the same."""
-        assert self.numbers is not None
-        self.numbers.copy_(numbers)
-
-    def _compile(self, tensors: Sequence[Tensor]) -> None:
-        """Compile the function for tensors like these; where that is impossible, warn and never try again."""
-        began = time.perf_counter()
-        try:
-            self._code = self._general_code(tensors) or ahead_of_time(self.function, tensors)
-            self._inputs = len(tensors)
-        except CannotCompile as error:
-            logging.getLogger(__name__).warning("%s: not compiled, and slower for it: %s", self.name, error)
-            self._code, self.size = None, None
-        self.seconds += time.perf_counter() - began
-
-    def _general_code(self, tensors: Sequence[Tensor]) -> Callable[..., Tensor] | None:
-        """The machine code of `general` for tensors like these, or None where `function` is to be compiled instead.
-
-        Raises CannotCompile where `general` cannot be compiled and the numbers change.
-        """
-        if self.general is None or self.numbers is None:
-            return None
-        try:
-            return partial(ahead_of_time(self.general, [self.numbers, *tensors]), self.numbers)
-        except Exception as error:  # of any kind: the author of the algorithm wrote for numbers, not for tensors
-            if self.numbers_change:
-                reason = f"after_update changes numbers that the machine code cannot take as inputs: {error}"
-                raise CannotCompile(reason) from error
-            logging.getLogger(__name__).info("%s: compiled for these settings alone: %s", self.name, error)
-            return None
+    def run(self) -> int:
+        """The address of the function that runs the code in a container."""
+        return ctypes.cast(self.library.AOTInductorModelContainerRunSingleThreaded, ctypes.c_void_p).value or 0
 
 
-def ahead_of_time(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Callable[..., Tensor]:
+def ahead_of_time(function: Function, inputs: Sequence[Tensor], rows: Rows = None) -> MachineCode:
     """`function` as machine code, for tensors of the shapes and types of `inputs`.
 
-    `function` may read and change its tensors, and returns one tensor. It is run once on copies of `inputs`. Raises
-    CannotCompile where there is no compiler, where compiling fails, where the code cannot be kept on disk, and where
-    the function's operations depend on the numbers in the tensors.
+    `function` may read its tensors and returns tensors. With `rows`, which says for each input whether its first axis
+    is of the steps of a batch, the code is for batches of any size from 2. `function` is run on copies of `inputs`.
+    Raises DependsOnSize where the function's operations are others for another size, and CannotCompile where there is
+    no compiler, where compiling fails, where the code cannot be kept on disk, and where the function's operations
+    depend on the numbers in the tensors.
     """
-    package = user_cache_path("policy-gradient-ladder") / f"{fingerprint(function, inputs)}.pt2"
+    name = fingerprint(function, inputs, rows)
+
+    def make(folder: Path) -> Path:
+        return compile_to(folder / f"{name}.pt2", function, inputs, rows)
+
+    library = kept(f"{name}.pt2", make)
+    container = ctypes.c_void_p()
+    if library.AOTInductorModelContainerCreateWithDevice(ctypes.byref(container), 1, b"cpu", None):
+        raise CannotCompile("the compiled code cannot be made ready to run")
+    return MachineCode(library, container)
+
+
+def cpp(source: Path) -> ctypes.CDLL:
+    """The functions of a C++ file that calls Torch's C interface, compiled for this processor.
+
+    Raises CannotCompile as `ahead_of_time` does.
+    """
+    torch_at = Path(torch.__file__).parent
+    options = ["-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC"]
+    linked = [f"-I{torch_at / 'include'}", f"-L{torch_at / 'lib'}", "-ltorch_cpu"]
+    text = source.read_text(encoding="utf-8")
+    name = _digest([*_machine(), *options, text])
+
+    def make(folder: Path) -> Path:
+        _check_compiler()
+        library, package = folder / f"{source.stem}.so", folder / f"{name}.zip"
+        command = [cpp_compiler(), *options, str(source), *linked, "-o", str(library)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
+            raise CannotCompile(f"the C++ compiler ({cpp_compiler()}) fails on {source.name}: {said}")
+        with zipfile.ZipFile(package, "w") as archive:
+            archive.write(library, library.name)
+        return package
+
+    return kept(f"{name}.zip", make)
+
+
+def kept(name: str, make: Callable[[Path], Path]) -> ctypes.CDLL:
+    """The shared library in the package `name` of the cache, a zip file.
+
+    `make(folder)` makes the package in a folder and returns its path; it is called where there is none, or where it is
+    damaged. Raises CannotCompile where it can be neither found nor kept.
+    """
+    package = user_cache_path("policy-gradient-ladder") / name
     try:
+        if (loaded := load(package)) is not None:
+            return loaded
         package.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(package.with_suffix(".lock")):  # one process compiles, the others wait for it
-            loaded = load(package) if package.exists() else None
-            if loaded is None:
-                compile_to(package, function, inputs)
+            if (loaded := load(package)) is None:
+                with tempfile.TemporaryDirectory(dir=package.parent) as folder:
+                    os.replace(make(Path(folder)), package)
                 loaded = load(package)
     except OSError as error:
         raise CannotCompile(f"compiled code cannot be kept in {package.parent}: {error.strerror}") from error
@@ -131,32 +122,49 @@ def ahead_of_time(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> 
         raise CannotCompile(
             f"{package} cannot be loaded although it was just compiled; check the free space of {tempfile.gettempdir()}"
         )
-    return lambda *tensors: loaded.boxed_run(list(tensors))[0]
+    return loaded
 
 
-def load(package: Path) -> torch._C._aoti.AOTIModelPackageLoader | None:
-    """The machine code in the file `package`, ready to run, or None where the file is damaged.
-
-    `torch._inductor.aoti_load_package` would return this object in a wrapper, but takes a second to import.
-    """
+def load(package: Path) -> ctypes.CDLL | None:
+    """The shared library in `package`, or None where there is no package, or a damaged one."""
+    if not package.exists():
+        return None
     try:
-        return torch._C._aoti.AOTIModelPackageLoader(str(package), "model", False, 1, -1)
-    except RuntimeError:
+        with zipfile.ZipFile(package) as archive, tempfile.TemporaryDirectory() as folder:
+            (member,) = (name for name in archive.namelist() if name.endswith(".so"))
+            return ctypes.CDLL(archive.extract(member, folder))  # which has read the file when it returns
+    except (zipfile.BadZipFile, ValueError, OSError):
         return None
 
 
-def fingerprint(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> str:
+def fingerprint(function: Function, inputs: Sequence[Tensor], rows: Rows = None) -> str:
     """The name of the machine code of `function`: a hexadecimal digest.
 
     The digest covers the function's operations on tensors like `inputs`, the compiler's options, the version of Torch,
-    the number of threads and the processor.
+    the number of threads and the processor. With `rows`, the operations are those for batches of two sizes.
     """
+    lines = [*_machine(), inspect.getsource(compile_to)]
+    for size in (None,) if rows is None else SIZES:
+        copies = [x.clone() for x in resized(inputs, rows, size)]
+        with Operations(copies) as operations:
+            operations.returns(function(*copies))
+        lines += operations.lines
+    return _digest(lines)
+
+
+def read_by(function: Function, inputs: Sequence[Tensor]) -> list[bool]:
+    """Whether `function` reads each of its inputs. Raises CannotCompile as `ahead_of_time` does."""
     copies = [x.clone() for x in inputs]
     with Operations(copies) as operations:
         operations.returns(function(*copies))
-    machine = [torch.__version__, torch.get_num_threads(), platform.machine(), _processor()]
-    how = inspect.getsource(compile_to)
-    return hashlib.sha256("\n".join(map(str, [*machine, how, *operations.lines])).encode()).hexdigest()
+    return list(operations.inputs_read())
+
+
+def resized(inputs: Sequence[Tensor], rows: Rows, size: int | None) -> list[Tensor]:
+    """The inputs with `size` steps in those of which `rows` says that they have steps: their own again and again."""
+    if rows is None or size is None:
+        return list(inputs)
+    return [x[torch.arange(size) % len(x)] if has else x for x, has in zip(inputs, rows, strict=True)]
 
 
 class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -169,7 +177,9 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._seen: list[Tensor] = []  # held, so that no later tensor takes the memory of an earlier one
         self._names: dict[tuple[Any, ...], str] = {}
+        self._read: set[str] = set()
         self.lines = [self._describe(x, constant=False) for x in inputs]
+        self._inputs = list(self.lines)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -188,9 +198,13 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.lines.append(f"{operation} {arguments} {results}")
         return result
 
-    def returns(self, result: Tensor) -> None:
-        """Record which tensor the function returned."""
-        self.lines.append(self._describe(result, constant=True))
+    def returns(self, results: Iterable[Tensor]) -> None:
+        """Record which tensors the function returned."""
+        self.lines += [self._describe(result, constant=True) for result in results]
+
+    def inputs_read(self) -> list[bool]:
+        """Whether an operation has read each of the inputs, or the function has returned it."""
+        return [name in self._read for name in self._inputs]
 
     def _describe(self, x: object, constant: bool) -> str:
         """A tensor as its number, type, shape and strides; anything else as its `repr`.
@@ -204,6 +218,8 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._seen.append(x)
             content = hashlib.sha256(x.detach().contiguous().numpy().tobytes()).hexdigest() if constant else ""
             self._names[key] = f"{len(self._names)}:{x.dtype}{tuple(x.shape)}{x.stride()}{content}"
+        if constant:
+            self._read.add(self._names[key])
         return self._names[key]
 
 
@@ -217,27 +233,57 @@ def depends_on_numbers(operation: torch._ops.OpOverload, args: Sequence[Any]) ->
     return torch.Tag.data_dependent_output in operation.tags or torch.Tag.dynamic_output_shape in operation.tags
 
 
-def compile_to(package: Path, function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> None:
-    """Write the machine code of `function`, whole or not at all."""
-    if not shutil.which(cpp_compiler()):
-        raise CannotCompile(f"there is no C++ compiler ({cpp_compiler()})")
+def compile_to(package: Path, function: Function, inputs: Sequence[Tensor], rows: Rows = None) -> Path:
+    """Write the machine code of `function` to `package`, and return its path; `rows` is as in `ahead_of_time`."""
+    _check_compiler()
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    with tempfile.TemporaryDirectory(dir=package.parent) as folder, warnings.catch_warnings():
+    copies = tuple(x.clone() for x in resized(inputs, rows, SIZES[0]))
+    steps = torch.export.Dim("steps", min=2)
+    shapes = None if rows is None else tuple({0: steps} if has else {} for has in rows)
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # Torch's own, about itself
         try:
-            copies = tuple(x.clone() for x in inputs)
-            trace = make_fx(lambda *x: function(*x), tracing_mode="fake", _allow_non_fake_inputs=True)
-            program = torch.export.export(trace(*copies), copies)
-            unfinished = torch._inductor.aoti_compile_and_package(program, package_path=f"{folder}/{package.name}")
+            mode: Literal["fake", "symbolic"] = "fake" if rows is None else "symbolic"
+            trace = make_fx(lambda *x: function(*x), tracing_mode=mode, _allow_non_fake_inputs=True)(*copies)
+            for node, has in zip(trace.graph.find_nodes(op="placeholder"), rows or (), strict=False):
+                if has and isinstance(node.meta["val"].shape[0].node.maybe_as_int(), int):
+                    raise DependsOnSize("a loss computes with the batch's size, by `len`, say")
+            program = torch.export.export(trace, copies, dynamic_shapes=shapes)
+            # The least optimised wrapper compiles in half the time and runs as fast; the loops are in another file.
+            options = {"aot_inductor.compile_wrapper_opt_level": "O0"}
+            torch._inductor.aoti_compile_and_package(program, package_path=str(package), inductor_configs=options)
+        except DependsOnSize:
+            raise
+        except torch._dynamo.exc.UserError as error:
+            raise DependsOnSize(f"it computes with the batch's size: {_first_line(error)}") from error
         except Exception as error:  # whatever an algorithm's author wrote, and whatever is amiss with the compiler
-            raise CannotCompile(f"{type(error).__name__}: {str(error).strip().partition(os.linesep)[0]}") from error
-        os.replace(unfinished, package)
+            raise CannotCompile(f"{type(error).__name__}: {_first_line(error)}") from error
+    return package
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition(os.linesep)[0]
+
+
+def _check_compiler() -> None:
+    """Raise CannotCompile where there is no C++ compiler."""
+    if not shutil.which(cpp_compiler()):
+        raise CannotCompile(f"there is no C++ compiler ({cpp_compiler()})")
 
 
 def cpp_compiler() -> str:
     """The command of the C++ compiler that Torch uses."""
     return os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+
+
+def _digest(lines: Iterable[object]) -> str:
+    return hashlib.sha256("\n".join(map(str, lines)).encode()).hexdigest()
+
+
+def _machine() -> list[object]:
+    """On what machine code depends beside its source."""
+    return [torch.__version__, torch.get_num_threads(), platform.machine(), _processor()]
 
 
 def _processor() -> str:

@@ -71,7 +71,10 @@ class ValueFunction(nn.Module):
 
     def forward(self, observations: Tensor) -> Tensor:
         """float32 [B], or [B, A] of actions, at observations [B, D]."""
-        outputs: Tensor = self.network(observations)
+        return self.of_outputs(self.network(observations))
+
+    def of_outputs(self, outputs: Tensor) -> Tensor:
+        """The values, [B] or [B, A], of the network's `outputs` [B, O]."""
         return outputs.squeeze(-1) if self.actions is None else outputs
 
 

@@ -11,8 +11,7 @@ from gymnasium.spaces import Discrete, Space
 from torch import Tensor
 
 from algorithms.core.algorithm import InvalidAlgorithm, where
-from algorithms.core.batch import VALUE, Batch, sum_over_parts
-from algorithms.core.compiled import MachineCode
+from algorithms.core.batch import VALUE, Batch, minibatches, sum_over_parts
 from algorithms.core.divergence import outputs_of
 from algorithms.core.hook_checks import checked_diagnostics, checked_loss, checked_scalar
 from algorithms.core.hooks import Hooks, next_algorithm
@@ -25,9 +24,9 @@ from algorithms.core.reward_scaler import RewardScaler
 from algorithms.core.rollout import Rollout
 from algorithms.core.task import Task
 
-# With as many gradient steps, in all runs that share the compiled code, compiling saves time: it takes about fifteen
-# seconds once for all of these runs, and a gradient step of one network is then 0.6 ms faster.
-STEPS_THAT_REPAY_COMPILING = 25_000
+# With as many gradient steps, in all runs that share the compiled code, compiling saves time: it takes about ten
+# seconds once for all of these runs, and a gradient step is then a millisecond faster.
+STEPS_THAT_REPAY_COMPILING = 10_000
 COMPILE = ("auto", "always", "never")
 # What a row of the update table, or the argument of `after_update`, has beside what networks and `diagnose` record.
 RECORDED = ("step", "updates", "learning_rate", "mean_cost", "explained_variance", "kl", "progress")
@@ -113,16 +112,9 @@ class Learner:
             members = {"policy": [POLICY], "critics": critics}
         noise = torch.Generator().manual_seed(int(minibatches.spawn(1)[0].generate_state(1)[0]))
         self.optimizers = {
-            name: Optimizer(
-                [self.networks[key] for key in keys],
-                a,
-                self._compiled_size(self.passes[name], steps * runs, compile),
-                noise,
-            )
-            for name, keys in members.items()
+            name: Optimizer([self.networks[key] for key in keys], a, noise) for name, keys in members.items()
         }
-        size = self._compiled_size(Pass(1, None), steps * runs, compile)
-        self._log_prob = MachineCode("log-probabilities", self._log_prob_with, size)
+        self._compile, self._steps_of_runs = compile, steps * runs
 
     @property
     def value_function(self) -> ValueFunction | None:
@@ -132,12 +124,12 @@ class Learner:
     @property
     def compiled(self) -> bool:
         """Whether gradient steps run as machine code."""
-        return any(optimizer.code.compiled for optimizer in self.optimizers.values())
+        return any(optimizer.fused is not None and optimizer.fused.compiled for optimizer in self.optimizers.values())
 
     @property
     def compiling_seconds(self) -> float:
         """The seconds spent until now on compiling, or on loading code that was compiled before."""
-        return self._log_prob.seconds + sum(optimizer.code.seconds for optimizer in self.optimizers.values())
+        return sum(optimizer.fused.seconds for optimizer in self.optimizers.values() if optimizer.fused is not None)
 
     @property
     def adapts(self) -> bool:
@@ -153,23 +145,24 @@ class Learner:
         for optimizer in self.optimizers.values():
             optimizer.use(self.algorithm)
 
-    def _compiled_size(self, passes: Pass, steps: int, compile: str) -> int | None:
-        """The batch size for which code is compiled, or None where compiling is not wanted or would not save time.
+    def _choose_path(self, batch: Batch) -> None:
+        """Let gradient steps be compiled where that is wanted, and where it saves time in the runs that share the code.
 
-        `steps` are the environment steps of all runs that share the compiled code.
+        Their number is estimated from the first batch.
         """
-        a = self.algorithm
-        rollout = None if a.whole_episodes else a.num_envs * a.rollout_length
-        size = min(passes.minibatch_size or math.inf, rollout or math.inf)
-        if size == math.inf or compile == "never":
-            return None
-        repays = passes.epochs * steps / size >= STEPS_THAT_REPAY_COMPILING
-        return int(size) if repays or compile == "always" else None
+        for name, optimizer in self.optimizers.items():
+            epochs, minibatch_size = self.passes[name]
+            gradient_steps = epochs * self._steps_of_runs / min(minibatch_size or len(batch), len(batch))
+            repays = gradient_steps >= STEPS_THAT_REPAY_COMPILING
+            if self._compile == "always" or (self._compile == "auto" and repays):
+                optimizer.fuse(sizes_vary=self.algorithm.whole_episodes and minibatch_size is None)
+        self._compile = "never"
 
-    def prepare(self, rollout: Rollout) -> Batch:
+    def prepare(self, rollout: Rollout, *, diagnosed: bool = True) -> Batch:
         """Scale the rollout's rewards, add the critics' values, and return its valid steps with their Ψ_t as a batch.
 
         The rollout is changed in place. Ψ_t and the log-probabilities are those of the parameters before the update.
+        `diagnosed`: whether `diagnose` will be called; otherwise log-probabilities that no loss reads are left out.
         """
         if self.task.normalize_rewards:
             self.reward_scaler.update(rollout)
@@ -191,10 +184,14 @@ class Learner:
                 rollout.critic_next_values[name] = np.zeros((*valid.shape, *values.shape[1:]))
                 rollout.critic_values[name][valid], rollout.critic_next_values[name][valid] = values, next_values
         batch = Batch.of(self.algorithm, rollout, observations, log_probs=torch.empty(0))
-        batch.log_probs = self._log_probs(batch)
+        fused = self.optimizers[next(iter(self.passes))].fused
+        if diagnosed or self.algorithm.target_kl is not None or fused is None or fused.reads("log_probs"):
+            batch.log_probs = self._log_probs(batch)
+        else:
+            batch.log_probs = torch.zeros(batch.actions.shape if rollout.parts else (len(batch),))
         if self.algorithm.overrides("regularizer", "gradients", "step"):
             with torch.no_grad():
-                acted = outputs_of(self.policy(batch.observations, batch.action_masks))
+                acted = outputs_of(self.policy.distribution(batch.observations.numpy(), batch.action_masks))
             batch.policy_outputs = torch.cat(acted, dim=-1)
         return batch
 
@@ -205,20 +202,22 @@ class Learner:
         means over the gradient steps, by name. If one of them is not finite, the run has diverged.
         """
         a = self.algorithm
+        self._choose_path(batch)
         rate = 1 - progress if a.anneal_learning_rate else 1.0
         for network in self.networks.values():
             of_network = a.policy_learning_rate if network.name == POLICY else a.value_learning_rate
             network.learning_rate.fill_(rate * of_network)
         result: dict[str, float] = {}
         for name, optimizer in self.optimizers.items():
-            records: list[Tensor] = []
             epochs, minibatch_size = self.passes[name]
-            for _ in range(epochs):
-                parts = batch.minibatches(minibatch_size, self.rng)
-                records += [optimizer.step(part) for part in parts]
-                if name == "policy" and a.target_kl is not None and self.kl(batch) > a.target_kl:
+            stops_early = name == "policy" and a.target_kl is not None
+            records: list[np.ndarray] = []
+            for together in [1] * epochs if stops_early else [epochs]:
+                order, starts = minibatches(len(batch), minibatch_size, together, self.rng)
+                records.append(optimizer.learn(batch, order, starts))
+                if a.target_kl is not None and stops_early and self.kl(batch) > a.target_kl:
                     break
-            means = torch.stack(records).mean(dim=0).tolist()
+            means = np.concatenate(records).mean(axis=0).tolist()
             result |= dict(zip(optimizer.recorded, means, strict=True))
         result["learning_rate"] = rate * a.policy_learning_rate
         return result
@@ -288,16 +287,13 @@ class Learner:
         self.normalizer.load(parts["observation_statistics"])
         self.reward_scaler.statistics.load(parts["reward_statistics"])
 
+    @torch.no_grad()
     def _log_probs(self, batch: Batch) -> Tensor:
-        """log π of the batch's actions under the current policy, [B] or [B, K], without a gradient."""
-        masks = [] if batch.action_masks is None else [batch.action_masks]
-        return self._log_prob(len(batch), self.policy.parameter_vector, batch.actions, batch.observations, *masks)
-
-    def _log_prob_with(self, vector: Tensor, actions: Tensor, *inputs: Tensor) -> Tensor:
-        """log π of the actions, with the policy's parameters from `vector` [P]; `inputs` are those of the policy."""
-        with torch.no_grad():
-            log_probs: Tensor = self.networks[POLICY].module_with(vector)(*inputs).log_prob(actions)
-            return log_probs
+        """log π of the batch's actions under the current policy, [B] or [B, K]."""
+        log_probs: Tensor = self.policy.distribution(batch.observations.numpy(), batch.action_masks).log_prob(
+            batch.actions
+        )
+        return log_probs
 
     def _policy_loss(self, a: Hooks, policy: Module, batch: Batch) -> Loss:
         """The loss of the policy on a batch: the algorithm's `policy_loss` plus its `regularizer`."""

@@ -1,5 +1,6 @@
 """Parameters with their Adam states, and the gradient step that changes them."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,18 +10,16 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from algorithms.core.batch import Batch
-from algorithms.core.compiled import MachineCode
 from algorithms.core.divergence import kl_from_old, outputs_of
+from algorithms.core.fused import ADAM_BETAS, FusedUpdate
 from algorithms.core.hook_checks import checked_vector
 from algorithms.core.hooks import Hooks
 from algorithms.core.objective import Objective
 
-ADAM_BETAS = (0.9, 0.999)  # Kingma & Ba, 2015, algorithm 1
 Module = Callable[..., Any]  # a network as a function of its inputs
 # The scalar to minimise, the scalars to record by name, and the network's output: a distribution or values.
 Loss = tuple[Tensor, dict[str, Tensor], Distribution | Tensor]
 LossFunction = Callable[[Hooks, Module, Batch], Loss]
-State = tuple[Tensor, ...]  # as `Trainable.tensors` returns it
 
 
 class Trainable:
@@ -35,16 +34,26 @@ class Trainable:
         self.mean, self.square = torch.zeros_like(self.vector), torch.zeros_like(self.vector)
         self.step_count, self.learning_rate = torch.zeros(()), torch.zeros(())
         self._shapes = {name: p.shape for name, p in module.named_parameters()}
-
-    def tensors(self) -> State:
-        """The tensors that a step reads and changes: parameters, Adam's mean, square and step count, learning rate."""
-        return self.vector, self.mean, self.square, self.step_count, self.learning_rate
+        network: Any = module.network
+        layers = [layer for layer in network if isinstance(layer, nn.Linear)]
+        self.sizes = [layers[0].in_features, *(layer.out_features for layer in layers)]  # units of each layer
+        self.relu = any(isinstance(layer, nn.ReLU) for layer in network)
+        self.extra = sum(len(p) for name, p in module.named_parameters() if "." not in name)  # parameters beside layers
 
     def module_with(self, vector: Tensor) -> Module:
         """The module as a function of its inputs, with its parameters taken from `vector` [P]."""
         pieces = torch.split(vector, [shape.numel() for shape in self._shapes.values()])
         parameters = {n: x.view(shape) for (n, shape), x in zip(self._shapes.items(), pieces, strict=True)}
         return lambda *inputs: torch.func.functional_call(self.module, parameters, inputs)
+
+    def tensors_of_head(self, rows: int) -> list[Tensor]:
+        """Tensors like those that the loss is a function of: outputs [rows, O], and parameters beside the layers'."""
+        outputs = torch.zeros(rows, self.sizes[-1])
+        return [outputs, self.vector[: self.extra]] if self.extra else [outputs]
+
+    def head(self, tensors: Sequence[Tensor]) -> Module:
+        """The module as a function of its inputs whose outputs are known: `tensors` as of `tensors_of_head`."""
+        return lambda observations, *masks: self.module.of_outputs(tensors[0], *tensors[1:], *masks)  # type: ignore
 
     def state(self) -> dict[str, np.ndarray]:
         """The parameters by name."""
@@ -64,65 +73,72 @@ class Optimizer:
     replace the gradient of the loss (`Hooks.gradients`, which draws its noise from `generator`) and Adam's step
     (`Hooks.step`).
 
-    On a batch of `compiled_size` steps, the whole gradient step (forward, gradients, clipping, Adam) runs as machine
-    code. The same code serves all values of the settings that are floats. The steps of an algorithm with its own
-    `gradients` or `step` are not compiled.
+    After `fuse`, all gradient steps of an update (forward, gradients, clipping, Adam) are one call of machine code. The
+    same code serves all values of the settings that are floats, and all sizes of minibatches. The steps of an algorithm
+    with its own `gradients` or `step` are taken operation by operation.
     """
 
     def __init__(
         self,
         networks: Sequence[Trainable],
         algorithm: Hooks,
-        compiled_size: int | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         self.networks, self.algorithm = networks, algorithm
         self.generator = generator or torch.Generator()
         self.recorded: tuple[str, ...] = ()
         self._own_gradients, self._own_step = (algorithm.overrides(name) for name in ("gradients", "step"))
-        self._fields: tuple[str, ...] = ()  # the names of the batch's tensors, in their order
-        self.code = MachineCode(
-            f"{' and '.join(n.name for n in networks)} steps",
-            lambda *tensors: self._step(self.algorithm, *tensors),
-            None if self._own_gradients or self._own_step else compiled_size,
-            general=lambda numbers, *tensors: self._step(self.algorithm.with_numbers(numbers), *tensors),
-            numbers=algorithm.numbers(),
-            numbers_change=algorithm.overrides("after_update"),
-        )
+        self.fused: FusedUpdate | None = None
+
+    def fuse(self, *, sizes_vary: bool) -> None:
+        """From now on take the steps of an update in one call of machine code, if the algorithm's can be compiled.
+
+        `sizes_vary`: every batch has another size.
+        """
+        if not (self._own_gradients or self._own_step):
+            name = f"{' and '.join(n.name for n in self.networks)} steps"
+            numbers_change = self.algorithm.overrides("after_update")
+            self.fused = FusedUpdate(
+                name, self.networks, self._head, numbers_change=numbers_change, sizes_vary=sizes_vary
+            )
 
     def use(self, algorithm: Hooks) -> None:
         """Use another algorithm from now on; it may differ from the present one only in settings that are floats."""
         self.algorithm = algorithm
-        self.code.set_numbers(algorithm.numbers())
 
-    def step(self, batch: Batch) -> Tensor:
-        """Take one gradient step for every network.
+    def learn(self, batch: Batch, order: np.ndarray | None, starts: np.ndarray) -> np.ndarray:
+        """Take a gradient step for every network from each minibatch; returns the scalars of the steps, [S, R].
 
-        Returns the scalars that `recorded` names: those of the losses, and the gradients' norms before clipping.
+        Minibatch s has the rows order[starts[s]:starts[s + 1]] of the batch; without an `order` (int64) there is one
+        step, from the whole batch. `recorded` names the scalars: those of the losses, and the gradients' norms before
+        clipping.
         """
-        states = [tensor for network in self.networks for tensor in network.tensors()]
-        tensors = batch.tensors()
-        self._fields = tuple(tensors)
-        return self.code(len(batch), *states, *tensors.values())
+        if self.fused is not None:
+            sizes = np.diff(starts)
+            self.fused.compile(self.algorithm, batch, int(sizes[0]))
+            if all(map(self.fused.takes, {int(sizes.min()), int(sizes.max())})):
+                return self.fused.steps(self.algorithm, batch, order, starts)
+        records = []
+        for begin, end in itertools.pairwise(starts):
+            if self.fused is not None and self.fused.takes(int(end - begin)):
+                records.append(self.fused.steps(self.algorithm, batch, order, np.array([begin, end])))
+            else:
+                records.append(self.step(batch if order is None else batch.minibatch(order[begin:end]))[None])
+        return np.concatenate(records)
 
-    def _step(self, algorithm: Hooks, *tensors: Tensor) -> Tensor:
-        """Take a gradient step as a function of tensors: every network's `Trainable.tensors`, then the batch's tensors.
-
-        The tensors of the networks are changed in place. Returns the scalars that `recorded` names.
-        """
-        size = len(self.networks[0].tensors())
-        states = [tensors[i * size : (i + 1) * size] for i in range(len(self.networks))]
-        batch = Batch.from_tensors(self._fields, tensors[len(states) * size :])
-        parameters = [vector.detach().requires_grad_() for vector, *_ in states]
+    def step(self, batch: Batch) -> np.ndarray:
+        """Take one gradient step for every network, operation by operation; returns the scalars, [R]."""
+        algorithm = self.algorithm
+        parameters = [network.vector.detach().requires_grad_() for network in self.networks]
         losses: list[Tensor] = []
         objectives: list[Objective] = []
         record: dict[str, Tensor] = {}
-        for network, state, vector in zip(self.networks, states, parameters, strict=True):
+        for network, vector in zip(self.networks, parameters, strict=True):
             loss, scalars, made = network.loss(algorithm, network.module_with(vector), batch)
             losses.append(loss)
             record |= scalars
             if self._own_gradients or self._own_step:
-                objectives.append(self._objective(algorithm, network, state, vector, loss, made, batch))
+                objectives.append(_objective(algorithm, network, vector, loss, made, batch))
         if self._own_gradients:
             gradients = [
                 checked_vector(
@@ -140,62 +156,67 @@ class Optimizer:
                 norms = [torch.linalg.vector_norm(torch.stack(norms))] * len(norms)
             scales = [torch.clamp(algorithm.max_grad_norm / (norm + 1e-6), max=1.0) for norm in norms]
             gradients = [gradient * scale for gradient, scale in zip(gradients, scales, strict=True)]
-        if self._own_step:
-            for objective, state, gradient in zip(objectives, states, gradients, strict=True):
-                after = algorithm.step(objective, gradient, batch)
-                state[0].copy_(checked_vector(after, algorithm, "step", objective.network, len(objective.parameters)))
-        else:
-            with torch.no_grad():
-                for state, gradient in zip(states, gradients, strict=True):
-                    take_adam_step(state, gradient, algorithm.adam_epsilon)
+        for i, (network, gradient) in enumerate(zip(self.networks, gradients, strict=True)):
+            if self._own_step:
+                after = algorithm.step(objectives[i], gradient, batch)
+                network.vector.copy_(checked_vector(after, algorithm, "step", network.name, len(network.vector)))
+            else:
+                take_adam_step(network, gradient, algorithm.adam_epsilon)
         self.recorded = tuple(record)
-        return torch.stack([value.detach().float() for value in record.values()])
+        return torch.stack([value.detach().float() for value in record.values()]).numpy()
 
-    def _objective(
-        self,
-        algorithm: Hooks,
-        network: Trainable,
-        state: State,
-        vector: Tensor,
-        loss: Tensor,
-        made: Distribution | Tensor,
-        batch: Batch,
-    ) -> Objective:
-        """The network's loss on the batch, as the methods `gradients` and `step` of an algorithm get it."""
-
-        def loss_at(parameters: Tensor) -> Tensor:
-            return network.loss(algorithm, network.module_with(parameters), batch)[0]
-
-        def kl_at(parameters: Tensor) -> Tensor:
-            if isinstance(made, Tensor):
-                raise ValueError(f"the critic {network.name!r} is no policy, and only the policy has a KL divergence")
-            distribution = network.module_with(parameters)(batch.observations, batch.action_masks)
-            return kl_from_old(distribution, batch).mean()
-
-        def take_step(gradient: Tensor) -> Tensor:
-            with torch.no_grad():
-                take_adam_step(state, gradient, algorithm.adam_epsilon)
-            return state[0]
-
-        return Objective(network.name, vector, loss, outputs_of(made), loss_at, kl_at, take_step)
+    def _head(self, algorithm: Hooks, tensors: Sequence[Tensor], batch: Batch) -> tuple[Tensor, ...]:
+        """The losses as a function of what the networks put out: see `fused.Head`."""
+        leaves = [x.detach().requires_grad_() for x in tensors]
+        losses: list[Tensor] = []
+        record: dict[str, Tensor] = {}
+        remaining = iter(leaves)
+        for network in self.networks:
+            of_network = [next(remaining) for _ in network.tensors_of_head(0)]
+            loss, scalars, _ = network.loss(algorithm, network.head(of_network), batch)
+            losses.append(loss)
+            record |= scalars
+        gradients = torch.autograd.grad(losses, leaves, allow_unused=True, materialize_grads=True)
+        self.recorded = (*record, *(f"{network.name}_gradient_norm" for network in self.networks))
+        return torch.stack([x.detach().float() for x in record.values()]), *(x.contiguous() for x in gradients)
 
 
-def take_adam_step(state: State, gradient: Tensor, epsilon: float) -> None:
-    """Change the parameters and their Adam state by one step of Adam (Kingma & Ba, 2015) along a gradient [P].
+def _objective(
+    algorithm: Hooks, network: Trainable, vector: Tensor, loss: Tensor, made: Distribution | Tensor, batch: Batch
+) -> Objective:
+    """The network's loss on the batch, as the methods `gradients` and `step` of an algorithm get it."""
+
+    def loss_at(parameters: Tensor) -> Tensor:
+        return network.loss(algorithm, network.module_with(parameters), batch)[0]
+
+    def kl_at(parameters: Tensor) -> Tensor:
+        if isinstance(made, Tensor):
+            raise ValueError(f"the critic {network.name!r} is no policy, and only the policy has a KL divergence")
+        distribution = network.module_with(parameters)(batch.observations, batch.action_masks)
+        return kl_from_old(distribution, batch).mean()
+
+    def take_step(gradient: Tensor) -> Tensor:
+        take_adam_step(network, gradient, algorithm.adam_epsilon)
+        return network.vector
+
+    return Objective(network.name, vector, loss, outputs_of(made), loss_at, kl_at, take_step)
+
+
+@torch.no_grad()
+def take_adam_step(network: Trainable, gradient: Tensor, epsilon: float) -> None:
+    """Change a network's parameters and Adam state by one step of Adam (Kingma & Ba, 2015) along a gradient [P].
 
         m ← β₁ m + (1 − β₁) g,   v ← β₂ v + (1 − β₂) g²,   θ ← θ − α m / (1 − β₁ᵗ) / (√(v / (1 − β₂ᵗ)) + ε)
 
-    `state` is what `Trainable.tensors` returns; `epsilon` is added to the square root of Adam's second moment. The step
-    count and the learning rate are tensors, so that the machine code does not fix their values.
+    `epsilon` is added to the square root of Adam's second moment.
     """
-    vector, mean, square, step_count, learning_rate = state
-    step_count += 1
-    mean.lerp_(gradient, 1 - ADAM_BETAS[0])
-    square.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1 - ADAM_BETAS[1])
+    network.step_count += 1
+    network.mean.lerp_(gradient, 1 - ADAM_BETAS[0])
+    network.square.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1 - ADAM_BETAS[1])
     # As in Torch's `adam(differentiable=True)`, −α is in both parts of the denominator. Where α is 0, an infinite
     # denominator leaves the parameters as they are; Torch would compute 0/0 where the gradient was always 0.
-    rate = (learning_rate / (1 - ADAM_BETAS[0] ** step_count)).neg()
-    scale = (1 - ADAM_BETAS[1] ** step_count).sqrt() * rate
+    rate = (network.learning_rate / (1 - ADAM_BETAS[0] ** network.step_count)).neg()
+    scale = (1 - ADAM_BETAS[1] ** network.step_count).sqrt() * rate
     still = scale == 0
-    root = square.sqrt() / torch.where(still, -1.0, scale)
-    vector.addcdiv_(mean, root.add_(torch.where(still, -torch.inf, epsilon / rate)))
+    root = network.square.sqrt() / torch.where(still, -1.0, scale)
+    network.vector.addcdiv_(network.mean, root.add_(torch.where(still, -torch.inf, epsilon / rate)))

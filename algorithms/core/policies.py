@@ -82,7 +82,7 @@ class Policy(nn.Module):
         Returns int64 [N] for Discrete, int64 [N, K] for parts, or float32 [N, A] for Box, before the bounds.
         `action_masks` (bool [N, A]) is True where an action is allowed; for parts A is Σ n_k.
         """
-        outputs = forward_in_numpy(self._layers, observations, self._activation)
+        outputs = self.outputs(observations)
         if self.discrete:
             if action_masks is not None:
                 outputs = np.where(action_masks, outputs, -np.inf)
@@ -99,6 +99,15 @@ class Policy(nn.Module):
         noise += outputs
         return noise
 
+    def outputs(self, observations: np.ndarray) -> np.ndarray:
+        """What the network puts out at each of `observations` [B, D], float32 [B, O]."""
+        return forward_in_numpy(self._layers, observations, self._activation)
+
+    def distribution(self, observations: np.ndarray, action_masks: Tensor | None = None) -> Distribution:
+        """As `forward`, without a gradient for the network's parameters, and faster."""
+        extra = () if self.discrete else (self.log_std.detach(),)
+        return self.of_outputs(torch.from_numpy(self.outputs(observations)), *extra, action_masks)
+
     def to_environment(self, actions: np.ndarray) -> np.ndarray:
         """The actions [N, …], still flat, of a Box in its dtype and within its bounds."""
         if self.discrete:
@@ -113,14 +122,21 @@ class Policy(nn.Module):
 
         For MultiDiscrete `log_prob` is [B, K], of each part (`Parts`).
         """
-        outputs = self.network(observations)
+        extra = () if self.discrete else (self.log_std,)
+        return self.of_outputs(self.network(observations), *extra, action_masks)
+
+    def of_outputs(self, outputs: Tensor, *given: Tensor | None) -> Distribution:
+        """The distribution of the network's `outputs` [B, O]; then the log-std [A] for Box, else masks or None."""
         if self.discrete:
+            (action_masks,) = given or (None,)
             if action_masks is not None:
                 outputs = torch.where(action_masks, outputs, torch.finfo(outputs.dtype).min)
             if self.parts:
                 return Parts(outputs, self.parts)
             return Categorical(logits=outputs, validate_args=False)
-        gaussian = Normal(outputs, self.log_std.exp().expand_as(outputs), validate_args=False)
+        log_std = given[0]
+        assert log_std is not None
+        gaussian = Normal(outputs, log_std.exp().expand_as(outputs), validate_args=False)
         if self.squash:
             return SquashedGaussian(gaussian, self.half_range)
         return Independent(gaussian, 1, validate_args=False)

@@ -1,0 +1,264 @@
+"""The gradient steps of an update in one call: networks in C++ (update.cpp), losses compiled by Torch."""
+
+import ctypes
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from algorithms.core.batch import Batch
+from algorithms.core.compiled import CannotCompile, DependsOnSize, MachineCode, ahead_of_time, cpp, read_by, resized
+from algorithms.core.hooks import Hooks
+
+if TYPE_CHECKING:
+    from algorithms.core.optimizer import Trainable
+
+SOURCE = Path(__file__).with_name("update.cpp")
+MOST_AXES = 3  # of a batch's tensors
+ADAM_BETAS = (0.9, 0.999)  # Kingma & Ba, 2015, algorithm 1
+# What Torch calls the types of a batch's tensors in its C interface: the numbers of c10/core/ScalarType.h.
+TYPES = {torch.float32: 6, torch.int64: 4, torch.bool: 11}
+# The losses as a function of the algorithm, of what the networks put out, and of the batch: the scalars to record, then
+# for every network the gradients of the sum of all losses with respect to each of its tensors.
+Head: TypeAlias = Callable[[Hooks, Sequence[Tensor], Batch], tuple[Tensor, ...]]
+Address = ctypes.c_void_p
+Count = ctypes.c_int64
+Single = ctypes.c_float
+
+
+class _Network(ctypes.Structure):
+    """`Network` in update.cpp."""
+
+    _fields_ = [
+        *((name, Count) for name in ("layers", "relu", "extra")),
+        *((name, Address) for name in ("sizes", "vector", "mean", "square", "step_count")),
+        ("learning_rate", Single),
+    ]
+
+
+class _Field(ctypes.Structure):
+    """`Field` in update.cpp."""
+
+    _fields_ = [
+        ("data", Address),
+        ("dimensions", Count),
+        ("sizes", Count * MOST_AXES),
+        ("row_bytes", Count),
+        ("type", ctypes.c_int32),
+    ]
+
+
+class _Update(ctypes.Structure):
+    """`Update` in update.cpp."""
+
+    _fields_ = [
+        *((name, Address) for name in ("head", "container", "numbers")),
+        *((name, Count) for name in ("number_count", "network_count", "field_count", "record_count", "rows")),
+        *((name, Address) for name in ("networks", "fields", "observations")),
+        ("largest_norm", Single),
+        ("clip_together", Count),
+        *((name, Single) for name in ("beta_1", "beta_2", "epsilon")),
+    ]
+
+
+class FusedUpdate:
+    """The gradient steps of networks that learn from the same minibatches, as machine code.
+
+    - `name`: what a warning calls them
+    - `networks`: whose parameters and Adam states are changed in place
+    - `head`: the losses and their gradients
+    - `numbers_change`: whether the algorithm's settings that are floats may change from one update to the next
+    - `sizes_vary`: whether every batch has another size
+
+    The first batch compiles. Where compiling is impossible, a warning gives the reason, once, and no step is taken.
+    """
+
+    def __init__(
+        self, name: str, networks: Sequence["Trainable"], head: Head, *, numbers_change: bool, sizes_vary: bool
+    ) -> None:
+        self.name, self.networks, self.head = name, networks, head
+        self.numbers_change, self.sizes_vary = numbers_change, sizes_vary
+        self.seconds = 0.0  # spent on compiling, or on loading code that was compiled before
+        self.recorded: tuple[str, ...] = ()  # the names of the scalars that the head records
+        self._code: _Code | None = None
+        self._fields: tuple[str, ...] = ()  # the names of the batch's tensors for which there is code
+
+    @property
+    def compiled(self) -> bool:
+        """Whether there is machine code."""
+        return self._code is not None
+
+    def reads(self, field: str) -> bool:
+        """Whether the losses read a tensor of the batch; True as long as nothing is compiled."""
+        return self._code is None or field in self._code.fields
+
+    def compile(self, algorithm: Hooks, batch: Batch, size: int) -> None:
+        """Make the code for batches like this one, in minibatches of `size`; where that is impossible, warn."""
+        fields = tuple(batch.tensors())
+        if fields == self._fields:  # otherwise it is the first time, or the task has begun to mask actions
+            return
+        began = time.perf_counter()
+        self._fields = fields
+        try:
+            self._code = self._compiled(algorithm, batch, size)
+        except CannotCompile as error:
+            logging.getLogger(__name__).warning("%s: not compiled, and slower for it: %s", self.name, error)
+            self._code = None
+        self.seconds += time.perf_counter() - began
+
+    def takes(self, size: int) -> bool:
+        """Whether the code is for minibatches of `size` steps."""
+        return self._code is not None and (size == self._code.size if self._code.size else size > 1)
+
+    def steps(self, algorithm: Hooks, batch: Batch, order: np.ndarray | None, starts: np.ndarray) -> np.ndarray:
+        """Take the gradient steps of minibatches, all of sizes that are taken; returns their scalars, float32 [S, R].
+
+        Minibatch s has the rows order[starts[s]:starts[s + 1]] of the batch; without an `order` (int64) there is one
+        step, from the whole batch as it is.
+        """
+        assert self._code is not None
+        return self._code.run(algorithm, batch, order, starts)
+
+    def _compiled(self, algorithm: Hooks, batch: Batch, size: int) -> "_Code":
+        """The code, with the algorithm's floats as inputs, or else as constants where they cannot change.
+
+        Raises CannotCompile.
+        """
+        library = cpp(SOURCE)
+        try:
+            return self._with(library, algorithm, batch, size, [algorithm.numbers()])
+        except DependsOnSize:
+            raise
+        except Exception as error:  # of any kind: the author of the algorithm wrote for numbers, not for tensors
+            if self.numbers_change:
+                reason = f"after_update changes numbers that the machine code cannot take as inputs: {error}"
+                raise CannotCompile(reason) from error
+            logging.getLogger(__name__).info("%s: compiled for these settings alone: %s", self.name, error)
+        return self._with(library, algorithm, batch, size, [])
+
+    def _with(self, library: ctypes.CDLL, algorithm: Hooks, batch: Batch, size: int, numbers: list[Tensor]) -> "_Code":
+        """The code, with `numbers` (none, or one tensor of the algorithm's floats) as inputs."""
+        given = [*numbers, *(x for network in self.networks for x in network.tensors_of_head(len(batch)))]
+        of_batch = batch.tensors()
+
+        def head_with(names: Sequence[str]) -> Callable[..., tuple[Tensor, ...]]:
+            unread: dict[str, Any] = {name: Unread() for name in of_batch if name not in names}
+
+            def head(*tensors: Tensor) -> tuple[Tensor, ...]:
+                a = algorithm.with_numbers(tensors[0]) if numbers else algorithm
+                rest = tensors[len(given) :]
+                part = Batch.from_tensors([*names, *unread], [*rest, *unread.values()])
+                return self.head(a, tensors[len(numbers) : len(given)], part)
+
+            return head
+
+        every = tuple(of_batch)
+        read = read_by(head_with(every), [*given, *of_batch.values()])[len(given) :]
+        # The count of steps is that of the advantages.
+        fields = [name for name, is_read in zip(every, read, strict=True) if is_read or name == "advantages"]
+        try:
+            head_with(fields)(*given, *(of_batch[name] for name in fields))
+        except Exception:  # of any kind: something of a tensor is read that is no number, its shape, say
+            fields = list(every)
+        inputs = [*given, *(of_batch[name] for name in fields)]
+        for name in fields:
+            if of_batch[name].dtype not in TYPES or of_batch[name].ndim > MOST_AXES:
+                raise CannotCompile(f"its batch has {name!r} of {of_batch[name].dtype}, which machine code cannot take")
+        rows = [False] * len(numbers)
+        for network in self.networks:
+            rows += [True, False] if network.extra else [True]
+        rows += [of_batch[name].ndim > 0 for name in fields]
+        only = size if size == 1 else None
+        code = None
+        if only is None:
+            try:
+                code = ahead_of_time(head_with(fields), inputs, rows)
+            except DependsOnSize:
+                if self.sizes_vary:
+                    raise
+                only = size
+        if code is None:
+            code = ahead_of_time(head_with(fields), resized(inputs, rows, only))
+        scalars = len(self.head(algorithm, given[len(numbers) :], batch)[0])
+        return _Code(library, code, self.networks, fields, scalars, bool(numbers), only)
+
+
+class Unread:
+    """In place of a tensor of the batch that the losses do not read; whatever is asked of it raises an error."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+
+class _Code:
+    """The machine code of gradient steps, ready to be called.
+
+    - `fields`: the names of the batch's tensors that the head takes
+    - `size`: the only size of the minibatches that it is for; None: any from 2
+    """
+
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        head: MachineCode,
+        networks: Sequence["Trainable"],
+        fields: Sequence[str],
+        scalars: int,
+        has_numbers: bool,
+        size: int | None,
+    ) -> None:
+        self.library, self.head, self.networks, self.fields, self.size = library, head, networks, fields, size
+        self._algorithm: Hooks | None = None  # whose numbers `_numbers` are
+        self._numbers, self._has_numbers = torch.empty(0), has_numbers
+        self._networks, self._fields = (_Network * len(networks))(), (_Field * len(fields))()
+        self._sizes = [np.array(network.sizes, np.int64) for network in networks]
+        for structure, network, sizes in zip(self._networks, networks, self._sizes, strict=True):
+            structure.layers, structure.relu, structure.extra = len(sizes) - 1, network.relu, network.extra
+            structure.sizes = sizes.ctypes.data
+            for name in ("vector", "mean", "square", "step_count"):
+                setattr(structure, name, getattr(network, name).data_ptr())
+        self._update = _Update(
+            head=head.run,
+            container=head.container,
+            network_count=len(networks),
+            field_count=len(fields),
+            record_count=scalars + len(networks),
+            networks=ctypes.addressof(self._networks),
+            fields=ctypes.addressof(self._fields),
+            beta_1=ADAM_BETAS[0],
+            beta_2=ADAM_BETAS[1],
+        )
+        self._at = ctypes.byref(self._update)
+        self._call = library.pgl_update
+        self._call.restype, self._call.argtypes = Count, [Address, Address, Address, Count, Address]
+
+    def run(self, algorithm: Hooks, batch: Batch, order: np.ndarray | None, starts: np.ndarray) -> np.ndarray:
+        """As FusedUpdate.steps."""
+        update = self._update
+        if algorithm is not self._algorithm:
+            self._algorithm, self._numbers = algorithm, algorithm.numbers()
+            update.numbers, update.number_count = self._numbers.data_ptr(), len(self._numbers)
+            if not self._has_numbers:
+                update.number_count = -1
+            update.largest_norm = -1.0 if algorithm.max_grad_norm is None else algorithm.max_grad_norm
+            update.clip_together, update.epsilon = algorithm.clip_together, algorithm.adam_epsilon
+        for structure, network in zip(self._networks, self.networks, strict=True):
+            structure.learning_rate = float(network.learning_rate)
+        tensors = batch.tensors()
+        held = [tensors[name].contiguous() for name in self.fields]
+        for structure, tensor in zip(self._fields, held, strict=True):
+            structure.data, structure.dimensions, structure.type = tensor.data_ptr(), tensor.ndim, TYPES[tensor.dtype]
+            structure.sizes[: tensor.ndim] = tensor.shape
+            structure.row_bytes = tensor[0].nbytes if tensor.ndim else 0
+        observations = batch.observations.contiguous()
+        update.observations, update.rows = observations.data_ptr(), len(batch)
+        records = np.empty((len(starts) - 1, update.record_count), np.float32)
+        at_order = None if order is None else order.ctypes.data
+        if failed := self._call(self._at, at_order, starts.ctypes.data, len(records), records.ctypes.data):
+            raise RuntimeError(f"the machine code of a loss failed in gradient step {failed} of an update")
+        return records

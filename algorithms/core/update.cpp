@@ -1,0 +1,345 @@
+// All gradient steps of an update in one call: forward, gradients, clipping and Adam of multilayer perceptrons.
+//
+//     x_0 = observations,   z_l = x_{l-1} W_lᵀ + b_l,   x_l = φ(z_l),   outputs = z_L                       forward
+//     δ_L = ∂loss/∂outputs,  ∂loss/∂W_l = δ_lᵀ x_{l-1},  ∂loss/∂b_l = Σ δ_l,  δ_{l-1} = (δ_l W_l) φ'(z_{l-1})  gradients
+//
+// ∂loss/∂outputs comes from the loss head: what the algorithm's file says in Torch, as a function of the outputs,
+// compiled by Torch. Steps are those of `Optimizer._step`, on the same memory. Matrices are stored by rows; a row has
+// room for a whole number of vectors of LANES floats, and what is beyond its end is zero.
+
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+namespace {
+
+#ifdef __AVX512F__
+constexpr int64_t LANES = 16, VECTORS = 4;  // in registers: ROWS × VECTORS vectors of LANES floats
+#else
+constexpr int64_t LANES = 8, VECTORS = 2;
+#endif
+constexpr int64_t ROWS = 4;
+constexpr int64_t BLOCK = 256;  // rows of a batch whose gradients are summed before they are added: cache and rounding
+typedef float Vector __attribute__((vector_size(LANES * sizeof(float)), aligned(sizeof(float))));
+typedef int32_t Whole __attribute__((vector_size(LANES * sizeof(float)), aligned(sizeof(float))));
+
+int64_t padded(int64_t size) { return (size + LANES - 1) / LANES * LANES; }
+
+Vector& vector_at(float* x) { return *reinterpret_cast<Vector*>(x); }
+Vector vector_at(const float* x) { return *reinterpret_cast<const Vector*>(x); }
+
+// tanh x = (eᵗ − 1) / (eᵗ + 1) with t = 2x = n ln 2 + r and eᵗ − 1 = 2ⁿ (eʳ − 1) + (2ⁿ − 1). NaN stays NaN.
+Vector tanh_of(Vector x) {
+  constexpr float LARGEST = 9.02f;  // from there on, tanh is 1 in single precision
+  constexpr float LN2_HIGH = 0x1.62e4p-1f, LN2_LOW = float(0.693147180559945309417 - double(LN2_HIGH));
+  constexpr float ROUNDS = 0x1.8p23f;  // added and subtracted, it leaves a whole number
+  x = x > LARGEST ? Vector{} + LARGEST : x;
+  x = x < -LARGEST ? Vector{} - LARGEST : x;
+  Vector t = x + x, n = (t * 1.44269504f + ROUNDS) - ROUNDS;
+  Vector r = (t - n * LN2_HIGH) - n * LN2_LOW;
+  Vector series = r * (1.0f / 40320) + 1.0f / 5040;  // of (eʳ − 1) / r
+  for (float term : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 1.0f / 2, 1.0f}) series = series * r + term;
+  Whole exponent = (__builtin_convertvector(n, Whole) + 127) << 23;
+  Vector power;
+  std::memcpy(&power, &exponent, sizeof power);
+  Vector e = power * (series * r) + (power - 1);
+  return e / (e + 2);
+}
+
+// ROWS_ rows and VECTORS_ vectors of C = A B + C, where A [m, k] has strides.
+template <int64_t ROWS_, int64_t VECTORS_>
+void multiply_tile(int64_t k, const float* a, int64_t a_row, int64_t a_column, const float* b, int64_t b_row, float* c,
+                   int64_t c_row) {
+  Vector sum[ROWS_][VECTORS_];
+  for (int64_t i = 0; i < ROWS_; ++i)
+    for (int64_t j = 0; j < VECTORS_; ++j) sum[i][j] = vector_at(static_cast<const float*>(c + i * c_row + j * LANES));
+  for (int64_t p = 0; p < k; ++p)
+    for (int64_t i = 0; i < ROWS_; ++i)
+      for (int64_t j = 0; j < VECTORS_; ++j)
+        sum[i][j] += a[i * a_row + p * a_column] * vector_at(b + p * b_row + j * LANES);
+  for (int64_t i = 0; i < ROWS_; ++i)
+    for (int64_t j = 0; j < VECTORS_; ++j) vector_at(c + i * c_row + j * LANES) = sum[i][j];
+}
+
+template <int64_t ROWS_>
+void multiply_rows(int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_column, const float* b, int64_t b_row,
+                   float* c, int64_t c_row) {
+  int64_t j = 0;
+  for (; j + VECTORS * LANES <= n; j += VECTORS * LANES)
+    multiply_tile<ROWS_, VECTORS>(k, a, a_row, a_column, b + j, b_row, c + j, c_row);
+  for (; j < n; j += LANES) multiply_tile<ROWS_, 1>(k, a, a_row, a_column, b + j, b_row, c + j, c_row);
+}
+
+// C [m, n] += A [m, k] B [k, n]; n is a whole number of vectors.
+void multiply(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_column, const float* b,
+              int64_t b_row, float* c, int64_t c_row) {
+  int64_t i = 0;
+  for (; i + ROWS <= m; i += ROWS)
+    multiply_rows<ROWS>(n, k, a + i * a_row, a_row, a_column, b, b_row, c + i * c_row, c_row);
+  for (; i < m; ++i) multiply_rows<1>(n, k, a + i * a_row, a_row, a_column, b, b_row, c + i * c_row, c_row);
+}
+
+}  // namespace
+
+extern "C" {
+
+// A network and its Adam state. `vector` holds `extra` parameters of the loss head, then W_l [n_l, n_{l-1}] and b_l of
+// each layer. `sizes` are n_0, …, n_layers.
+struct Network {
+  int64_t layers, relu, extra;
+  const int64_t* sizes;
+  float *vector, *mean, *square, *step_count;
+  float learning_rate;
+};
+
+// A tensor of the batch that the loss head reads: [rows, …], or a scalar (`dimensions` 0), the count of episodes.
+struct Field {
+  const char* data;
+  int64_t dimensions, sizes[3], row_bytes;
+  int32_t type;  // as Torch numbers them
+};
+
+// Reads inputs, which it takes over, and writes outputs: see Torch's AOTInductorModelContainerRunSingleThreaded.
+typedef int32_t (*Head)(void* container, AtenTensorHandle* inputs, size_t count, AtenTensorHandle* outputs,
+                        size_t output_count, void* stream, void* proxy);
+
+struct Update {
+  Head head;
+  void* container;
+  const float* numbers;  // the algorithm's settings that are floats; where the head has them as constants, there are −1
+  int64_t number_count, network_count, field_count, record_count, rows;
+  Network* networks;
+  const Field* fields;
+  const float* observations;  // [rows, n_0]
+  float largest_norm;         // negative: no clipping
+  int64_t clip_together;
+  float beta_1, beta_2, epsilon;
+};
+
+}  // extern "C"
+
+namespace {
+
+struct Buffer {  // memory that is kept from one call to the next
+  std::unique_ptr<char[]> memory;
+  size_t size = 0;
+  template <typename T>
+  T* of(int64_t count) {
+    constexpr size_t LINE = 64;  // bytes of a cache line, at which the memory begins
+    size_t bytes = count * sizeof(T) + 2 * LINE;
+    if (bytes > size) memory.reset(new char[size = bytes + bytes / 4]);
+    return reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(memory.get()) + LINE - 1) / LINE * LINE);
+  }
+};
+
+AtenTensorHandle tensor(const void* data, int64_t dimensions, const int64_t* sizes, int32_t type) {
+  int64_t strides[3] = {1, 1, 1};
+  for (int64_t i = dimensions - 2; i >= 0; --i) strides[i] = strides[i + 1] * sizes[i + 1];
+  AtenTensorHandle handle;
+  aoti_torch_create_tensor_from_blob(const_cast<void*>(data), dimensions, sizes, strides, 0, type,
+                                     aoti_torch_device_type_cpu(), 0, &handle);
+  return handle;
+}
+
+template <typename T = float>
+const T* data_of(AtenTensorHandle handle) {
+  void* data;
+  aoti_torch_get_data_ptr(handle, &data);
+  return static_cast<const T*>(data);
+}
+
+// The passes of one network over a minibatch. Everything lies in `memory`, which has five parts.
+struct Pass {
+  Network& network;
+  Buffer* memory;
+  int64_t rows = 0, parameters = 0;
+  std::vector<const float*> inputs;          // x_{l-1} of each layer
+  std::vector<int64_t> widths;               // floats from one row of x_{l-1} to the next
+  std::vector<float*> transposed, straight;  // W_lᵀ [n_{l-1}, n_l] and W_l [n_l, n_{l-1}], rows padded
+  float *outputs = nullptr, *gradient = nullptr;
+
+  Pass(Network& network, Buffer* memory) : network(network), memory(memory), parameters(network.extra) {
+    for (int64_t l = 0; l < network.layers; ++l) parameters += (size(l) + 1) * size(l + 1);
+  }
+
+  int64_t size(int64_t l) const { return network.sizes[l]; }
+
+  void forward(const float* observations, int64_t rows_) {
+    rows = rows_;
+    int64_t floats = 0, weights = 0;
+    for (int64_t l = 0; l < network.layers; ++l) {
+      floats += rows * padded(size(l + 1));
+      weights += size(l) * padded(size(l + 1)) + size(l + 1) * padded(size(l));
+    }
+    float *x = memory[0].of<float>(floats), *w = memory[1].of<float>(weights);
+    std::memset(w, 0, weights * sizeof(float));
+    inputs.assign(1, observations);
+    widths.assign(1, size(0));
+    transposed.clear(), straight.clear();
+    const float* given = network.vector + network.extra;
+    for (int64_t l = 0; l < network.layers; ++l) {
+      int64_t in = size(l), out = size(l + 1), width = padded(out), in_width = padded(in);
+      transposed.push_back(w), straight.push_back(w + in * width);
+      for (int64_t o = 0; o < out; ++o)
+        for (int64_t i = 0; i < in; ++i) transposed[l][i * width + o] = given[o * in + i];
+      for (int64_t o = 0; o < out; ++o) std::memcpy(straight[l] + o * in_width, given + o * in, in * sizeof(float));
+      w += in * width + out * in_width;
+      const float* bias = given + in * out;
+      for (int64_t b = 0; b < rows; ++b) {
+        std::memcpy(x + b * width, bias, out * sizeof(float));
+        std::memset(x + b * width + out, 0, (width - out) * sizeof(float));
+      }
+      multiply(rows, width, in, inputs[l], widths[l], 1, transposed[l], width, x, width);
+      if (l + 1 < network.layers)
+        for (float* y = x; y < x + rows * width; y += LANES)
+          vector_at(y) = network.relu ? (vector_at(y) < 0 ? Vector{} : vector_at(y)) : tanh_of(vector_at(y));
+      inputs.push_back(x), widths.push_back(width);
+      x += rows * width, given += in * out + out;
+    }
+    int64_t out = size(network.layers);
+    outputs = memory[2].of<float>(rows * out);
+    for (int64_t b = 0; b < rows; ++b) std::memcpy(outputs + b * out, inputs.back() + b * padded(out), out * sizeof(float));
+  }
+
+  // `of_outputs` [rows, n_layers] and `of_extra` [extra] are the loss head's gradients.
+  void backward(const float* of_outputs, const float* of_extra) {
+    gradient = memory[3].of<float>(parameters);
+    std::memset(gradient, 0, parameters * sizeof(float));
+    if (network.extra) std::memcpy(gradient, of_extra, network.extra * sizeof(float));
+    int64_t widest = 0, largest = 0;
+    for (int64_t l = 0; l < network.layers; ++l) {
+      widest = std::max(widest, std::max(padded(size(l)), padded(size(l + 1))));
+      largest = std::max(largest, (size(l) + 1) * padded(size(l + 1)));
+    }
+    float* sums = memory[4].of<float>(2 * BLOCK * widest + largest);  // of W_lᵀ, then of b_l
+    for (int64_t begin = 0; begin < rows; begin += BLOCK) {
+      int64_t count = std::min(BLOCK, rows - begin), out = size(network.layers), width = padded(out);
+      float *delta = sums + largest, *next = delta + BLOCK * widest;
+      std::memset(delta, 0, count * width * sizeof(float));
+      for (int64_t b = 0; b < count; ++b)
+        std::memcpy(delta + b * width, of_outputs + (begin + b) * out, out * sizeof(float));
+      float* part = gradient + parameters;
+      for (int64_t l = network.layers - 1; l >= 0; --l) {
+        int64_t in = size(l), in_width = padded(in);
+        out = size(l + 1), width = padded(out);
+        std::memset(sums, 0, (in + 1) * width * sizeof(float));
+        multiply(in, width, count, inputs[l] + begin * widths[l], 1, widths[l], delta, width, sums, width);
+        for (int64_t b = 0; b < count; ++b)
+          for (int64_t o = 0; o < width; o += LANES) vector_at(sums + in * width + o) += vector_at(delta + b * width + o);
+        part -= (in + 1) * out;
+        for (int64_t o = 0; o < out; ++o)
+          for (int64_t i = 0; i < in; ++i) part[o * in + i] += sums[i * width + o];
+        for (int64_t o = 0; o < out; ++o) part[in * out + o] += sums[in * width + o];
+        if (l == 0) break;
+        std::memset(next, 0, count * in_width * sizeof(float));
+        multiply(count, in_width, out, delta, width, 1, straight[l], in_width, next, in_width);
+        const float* x = inputs[l] + begin * in_width;
+        for (int64_t e = 0; e < count * in_width; e += LANES) {
+          Vector y = vector_at(x + e), &d = vector_at(next + e);
+          d = network.relu ? (y <= 0 ? Vector{} : d) : d * (1 - y * y);
+        }
+        std::swap(delta, next);
+      }
+    }
+  }
+
+  float norm() const {
+    Vector sum{};
+    int64_t e = 0;
+    for (; e + LANES <= parameters; e += LANES) sum += vector_at(gradient + e) * vector_at(gradient + e);
+    float total = 0;
+    for (int64_t i = 0; i < LANES; ++i) total += sum[i];
+    for (; e < parameters; ++e) total += gradient[e] * gradient[e];
+    return std::sqrt(total);
+  }
+
+  // As `optimizer.take_adam_step`, along the gradient times `scale`.
+  void step(const Update& update, float scale) {
+    float t = ++*network.step_count, rate = -(network.learning_rate / (1 - std::pow(update.beta_1, t)));
+    float root_scale = std::sqrt(1 - std::pow(update.beta_2, t)) * rate;
+    bool still = root_scale == 0;
+    float inverse = still ? -1 : 1 / root_scale, added = still ? -INFINITY : update.epsilon / rate;
+    float *vector = network.vector, *mean = network.mean, *square = network.square;
+    float left_1 = 1 - update.beta_1, left_2 = 1 - update.beta_2;
+    for (int64_t e = 0; e < parameters; ++e) {
+      float g = gradient[e] * scale;
+      mean[e] += left_1 * (g - mean[e]);
+      square[e] = update.beta_2 * square[e] + left_2 * g * g;
+      vector[e] += mean[e] / (std::sqrt(square[e]) * inverse + added);
+    }
+  }
+};
+
+}  // namespace
+
+extern "C" {
+
+// Takes `count` gradient steps; step s learns from the rows order[starts[s]], …, order[starts[s + 1] − 1] of the batch,
+// or, where `order` is null, from the whole batch as it is. Writes the head's scalars and the networks' gradient norms
+// before clipping to `records` [count, record_count]. Returns 0, or the number of the step whose head failed, from 1.
+int64_t pgl_update(const Update* update, const int64_t* order, const int64_t* starts, int64_t count, float* records) {
+  static thread_local std::vector<Buffer> gathered, memory;
+  const Update& u = *update;
+  gathered.resize(std::max(gathered.size(), size_t(u.field_count + 1)));
+  memory.resize(std::max(memory.size(), size_t(5 * u.network_count)));
+  std::vector<Pass> passes;
+  for (int64_t n = 0; n < u.network_count; ++n) passes.emplace_back(u.networks[n], &memory[5 * n]);
+  std::vector<AtenTensorHandle> inputs, results;
+  int32_t single = aoti_torch_dtype_float32();
+  for (int64_t s = 0; s < count; ++s, records += u.record_count) {
+    const int64_t rows = order ? starts[s + 1] - starts[s] : u.rows, *chosen = order ? order + starts[s] : nullptr;
+    auto gather = [&](int64_t place, const char* data, int64_t bytes) {
+      if (!order) return data;
+      char* to = gathered[place].of<char>(rows * bytes);
+      for (int64_t b = 0; b < rows; ++b) std::memcpy(to + b * bytes, data + chosen[b] * bytes, bytes);
+      return const_cast<const char*>(to);
+    };
+    int64_t width = passes[0].size(0);
+    auto observations = reinterpret_cast<const float*>(
+        gather(u.field_count, reinterpret_cast<const char*>(u.observations), width * sizeof(float)));
+    inputs.clear();
+    if (u.number_count >= 0) inputs.push_back(tensor(u.numbers, 1, &u.number_count, single));
+    results.assign(1, nullptr);
+    for (Pass& pass : passes) {
+      pass.forward(observations, rows);
+      int64_t shape[2] = {rows, pass.size(pass.network.layers)};
+      inputs.push_back(tensor(pass.outputs, 2, shape, single));
+      if (pass.network.extra) inputs.push_back(tensor(pass.network.vector, 1, &pass.network.extra, single));
+      results.resize(results.size() + (pass.network.extra ? 2 : 1));
+    }
+    float episodes;
+    for (int64_t f = 0; f < u.field_count; ++f) {
+      const Field& field = u.fields[f];
+      int64_t shape[3] = {rows, field.sizes[1], field.sizes[2]};
+      const void* data = &episodes;
+      if (field.dimensions) data = gather(f, field.data, field.row_bytes);
+      else episodes = *reinterpret_cast<const float*>(field.data) * float(double(rows) / double(u.rows));
+      inputs.push_back(tensor(data, field.dimensions, shape, field.type));
+    }
+    if (u.head(u.container, inputs.data(), inputs.size(), results.data(), results.size(), nullptr, nullptr)) return s + 1;
+    int64_t scalars = u.record_count - u.network_count, place = 1;
+    std::memcpy(records, data_of(results[0]), scalars * sizeof(float));
+    float together = 0;
+    for (int64_t n = 0; n < u.network_count; ++n) {
+      bool extra = passes[n].network.extra;
+      passes[n].backward(data_of(results[place]), extra ? data_of(results[place + 1]) : nullptr);
+      place += extra ? 2 : 1;
+      float norm = records[scalars + n] = passes[n].norm();
+      together += norm * norm;
+    }
+    for (int64_t n = 0; n < u.network_count; ++n) {
+      float norm = u.clip_together ? std::sqrt(together) : records[scalars + n], scale = 1;
+      if (u.largest_norm >= 0) scale = u.largest_norm / (norm + 1e-6f);
+      passes[n].step(u, scale > 1 ? 1 : scale);
+    }
+    for (AtenTensorHandle handle : results) aoti_torch_delete_tensor_object(handle);
+  }
+  return 0;
+}
+
+}  // extern "C"
