@@ -1,6 +1,7 @@
 """Little environments whose answers are known, registered with Gymnasium, and the helpers that several tests share."""
 
 import importlib
+import itertools
 import pkgutil
 import shutil
 
@@ -12,6 +13,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Text
 
 import algorithms
 from algorithms.core.algorithm import Algorithm
+from algorithms.core.batch import minibatches
 from algorithms.core.compiled import cpp_compiler
 from algorithms.core.on_policy import Learner
 from algorithms.core.rollout import Rollout
@@ -319,6 +321,12 @@ def every_algorithm() -> dict[str, type[Algorithm]]:
 
 ALGORITHMS = every_algorithm()
 needs_compiler = pytest.mark.skipif(shutil.which(cpp_compiler()) is None, reason="no C++ compiler")
+
+
+def parts_of(batch, size, rng):
+    """The minibatches of one epoch."""
+    order, starts = minibatches(len(batch), size, 1, rng)
+    return [batch if order is None else batch.minibatch(order[a:b]) for a, b in itertools.pairwise(starts)]
 
 
 def make_learner(algorithm, task, seed=0, spread=1.0, **options) -> tuple[VectorEnv, Learner, np.random.Generator]:

@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from algorithms.core.compiled import ahead_of_time
-from algorithms.core.optimizer import take_adam_step
+from algorithms.a2c import A2C
+from algorithms.core.batch import Batch
+from algorithms.core.mlp import flatten_parameters
+from algorithms.core.optimizer import Optimizer, take_adam_step
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
+from algorithms.core.trainable import Trainable
 from algorithms.ppo import PPO
 from tests.tasks import ALGORITHMS, make_learner, needs_compiler
 
@@ -56,11 +60,42 @@ def test_steps_with_a_learning_rate_of_0_between_are_torchs():
     assert_steps_are_torchs(step)
 
 
+class Linear(nn.Module):
+    """A function of nothing but its bias, whose gradient is whatever the loss says."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = nn.Sequential(nn.Linear(1, 40))
+        nn.init.zeros_(self.network[0].weight)
+        self.network[0].bias.data = torch.linspace(-1, 1, 40)
+        self.parameter_vector = flatten_parameters(self)
+
+    def of_outputs(self, outputs):
+        """The outputs themselves."""
+        return outputs
+
+
 @needs_compiler
 def test_compiled_steps_with_a_learning_rate_of_0_between_are_torchs():
-    zeros = torch.zeros(40)
-    inputs = (zeros.clone(), zeros.clone(), zeros.clone(), torch.zeros(()), torch.zeros(()), zeros.clone())
-    assert_steps_are_torchs(ahead_of_time(step, inputs))
+    def loss(algorithm, module, batch):
+        outputs = module(batch.observations)
+        return (outputs * batch.critic_values["slopes"]).sum(), {"loss": outputs.mean()}, outputs
+
+    network = Trainable("bias", Linear(), loss)
+    optimizer = Optimizer([network], A2C(adam_epsilon=EPSILON, max_grad_norm=None))
+    optimizer.fuse(sizes_vary=False)
+    before = network.vector[40:].clone()
+    for rate, gradient, expected in steps_of_torch():
+        network.learning_rate.fill_(rate)
+        zeros = torch.zeros(2)
+        batch = Batch(torch.zeros(2, 1), zeros, zeros, zeros, zeros, zeros, torch.tensor(2.0))
+        batch.critic_values["slopes"] = torch.stack([gradient / 2, gradient / 2])
+        optimizer.learn(batch, None, np.array([0, 2]))
+        assert optimizer.fused.compiled
+        torch.testing.assert_close(network.vector[40:], expected, rtol=0, atol=5e-7)
+        assert torch.equal(network.vector[40:], before) == (rate < 1e-40)
+        before = network.vector[40:].clone()
+    assert float(network.step_count) == len(RATES)
 
 
 def test_what_is_not_finite_stays_so_with_a_learning_rate_of_0():

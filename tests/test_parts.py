@@ -15,7 +15,7 @@ from algorithms.core.estimators import generalized_advantages
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
 from algorithms.ppo import PPO
-from tests.tasks import ALGORITHMS, make_learner, needs_compiler
+from tests.tasks import ALGORITHMS, make_learner, needs_compiler, parts_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ def test_a_batch_has_the_log_probability_of_each_part_and_the_advantage_of_each_
     assert batch.advantages.shape == (80, 3)
     np.testing.assert_allclose(batch.advantages, OfParts().advantages(rollout)[rollout.valid], rtol=1e-5)
     torch.testing.assert_close(batch.value_targets, batch.advantages.mean(1) + batch.values)
-    assert sum(len(part.advantages) for part in batch.minibatches(32, np.random.default_rng(0))) == 80
+    assert sum(len(part.advantages) for part in parts_of(batch, 32, np.random.default_rng(0))) == 80
 
 
 def test_advantages_of_another_number_of_parts_are_refused():

@@ -1,9 +1,9 @@
-"""Functions of tensors as machine code: compiled ahead of time, kept on disk, shared by all processes that need them.
+"""Machine code, of functions of tensors and of C++ files: compiled once, kept on disk, shared by all processes.
 
-The file of the machine code is named after the operations of the function, which are recorded while the function runs
-once. So a changed algorithm, setting or shape never gets machine code that was compiled for another one. Where the file
-exists, the compiler is not loaded; its import alone takes a second. A function must be pure: a value that it does not
-get from its tensors stays as it was when the operations were recorded.
+The file of a function's machine code is named after the operations of the function, which are recorded while the
+function runs once. So a changed algorithm, setting or shape never gets machine code that was compiled for another one.
+Where the file exists, the compiler is not loaded; its import alone takes a second. A function must be pure: a value
+that it does not get from its tensors stays as it was when the operations were recorded.
 """
 
 import ctypes
@@ -63,10 +63,17 @@ def ahead_of_time(function: Function, inputs: Sequence[Tensor], rows: Rows = Non
     depend on the numbers in the tensors.
     """
     name = fingerprint(function, inputs, rows)
+    refusal = _cache() / f"{name}.txt"  # so that the compiler is not loaded again only to refuse again
 
     def make(folder: Path) -> Path:
-        return compile_to(folder / f"{name}.pt2", function, inputs, rows)
+        try:
+            return compile_to(folder / f"{name}.pt2", function, inputs, rows)
+        except DependsOnSize as error:
+            refusal.write_text(str(error), encoding="utf-8")
+            raise
 
+    if refusal.exists():
+        raise DependsOnSize(refusal.read_text(encoding="utf-8"))
     library = kept(f"{name}.pt2", make)
     container = ctypes.c_void_p()
     if library.AOTInductorModelContainerCreateWithDevice(ctypes.byref(container), 1, b"cpu", None):
@@ -106,7 +113,7 @@ def kept(name: str, make: Callable[[Path], Path]) -> ctypes.CDLL:
     `make(folder)` makes the package in a folder and returns its path; it is called where there is none, or where it is
     damaged. Raises CannotCompile where it can be neither found nor kept.
     """
-    package = user_cache_path("policy-gradient-ladder") / name
+    package = _cache() / name
     try:
         if (loaded := load(package)) is not None:
             return loaded
@@ -248,16 +255,18 @@ def compile_to(package: Path, function: Function, inputs: Sequence[Tensor], rows
             trace = make_fx(lambda *x: function(*x), tracing_mode=mode, _allow_non_fake_inputs=True)(*copies)
             for node, has in zip(trace.graph.find_nodes(op="placeholder"), rows or (), strict=False):
                 if has and isinstance(node.meta["val"].shape[0].node.maybe_as_int(), int):
-                    raise DependsOnSize("a loss computes with the batch's size, by `len`, say")
+                    raise DependsOnSize("it computes with the batch's size as a number of Python, by `len`, say")
             program = torch.export.export(trace, copies, dynamic_shapes=shapes)
+        except DependsOnSize:
+            raise
+        except Exception as error:  # whatever an algorithm's author wrote
+            reason = CannotCompile if rows is None else DependsOnSize
+            raise reason(f"{type(error).__name__}: {_first_line(error)}") from error
+        try:
             # The least optimised wrapper compiles in half the time and runs as fast; the loops are in another file.
             options = {"aot_inductor.compile_wrapper_opt_level": "O0"}
             torch._inductor.aoti_compile_and_package(program, package_path=str(package), inductor_configs=options)
-        except DependsOnSize:
-            raise
-        except torch._dynamo.exc.UserError as error:
-            raise DependsOnSize(f"it computes with the batch's size: {_first_line(error)}") from error
-        except Exception as error:  # whatever an algorithm's author wrote, and whatever is amiss with the compiler
+        except Exception as error:  # whatever is amiss with the compiler
             raise CannotCompile(f"{type(error).__name__}: {_first_line(error)}") from error
     return package
 
@@ -270,6 +279,11 @@ def _check_compiler() -> None:
     """Raise CannotCompile where there is no C++ compiler."""
     if not shutil.which(cpp_compiler()):
         raise CannotCompile(f"there is no C++ compiler ({cpp_compiler()})")
+
+
+def _cache() -> Path:
+    """The folder of the code that was compiled by this user."""
+    return user_cache_path("policy-gradient-ladder")
 
 
 def cpp_compiler() -> str:

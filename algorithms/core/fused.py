@@ -5,18 +5,25 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from algorithms.core.batch import Batch
-from algorithms.core.compiled import CannotCompile, DependsOnSize, MachineCode, ahead_of_time, cpp, read_by, resized
+from algorithms.core.compiled import (
+    CannotCompile,
+    DependsOnSize,
+    Function,
+    MachineCode,
+    ahead_of_time,
+    cpp,
+    read_by,
+    resized,
+)
 from algorithms.core.hooks import Hooks
-
-if TYPE_CHECKING:
-    from algorithms.core.optimizer import Trainable
+from algorithms.core.trainable import Trainable
 
 SOURCE = Path(__file__).with_name("update.cpp")
 MOST_AXES = 3  # of a batch's tensors
@@ -79,12 +86,11 @@ class FusedUpdate:
     """
 
     def __init__(
-        self, name: str, networks: Sequence["Trainable"], head: Head, *, numbers_change: bool, sizes_vary: bool
+        self, name: str, networks: Sequence[Trainable], head: Head, *, numbers_change: bool, sizes_vary: bool
     ) -> None:
         self.name, self.networks, self.head = name, networks, head
         self.numbers_change, self.sizes_vary = numbers_change, sizes_vary
         self.seconds = 0.0  # spent on compiling, or on loading code that was compiled before
-        self.recorded: tuple[str, ...] = ()  # the names of the scalars that the head records
         self._code: _Code | None = None
         self._fields: tuple[str, ...] = ()  # the names of the batch's tensors for which there is code
 
@@ -131,7 +137,7 @@ class FusedUpdate:
         """
         library = cpp(SOURCE)
         try:
-            return self._with(library, algorithm, batch, size, [algorithm.numbers()])
+            return self._made(library, self.traced(algorithm, batch), size)
         except DependsOnSize:
             raise
         except Exception as error:  # of any kind: the author of the algorithm wrote for numbers, not for tensors
@@ -139,33 +145,47 @@ class FusedUpdate:
                 reason = f"after_update changes numbers that the machine code cannot take as inputs: {error}"
                 raise CannotCompile(reason) from error
             logging.getLogger(__name__).info("%s: compiled for these settings alone: %s", self.name, error)
-        return self._with(library, algorithm, batch, size, [])
+        return self._made(library, self.traced(algorithm, batch, general=False), size)
 
-    def _with(self, library: ctypes.CDLL, algorithm: Hooks, batch: Batch, size: int, numbers: list[Tensor]) -> "_Code":
-        """The code, with `numbers` (none, or one tensor of the algorithm's floats) as inputs."""
+    def _made(self, library: ctypes.CDLL, traced: "Traced", size: int) -> "_Code":
+        """The code for minibatches of any size from 2, or only of `size` where it is 1 or where the losses need it."""
+        only = size if size == 1 else None
+        if only is None:
+            try:
+                head = ahead_of_time(traced.function, traced.inputs, traced.rows)
+            except DependsOnSize:
+                if self.sizes_vary:
+                    raise
+                only = size
+        if only is not None:
+            head = ahead_of_time(traced.function, resized(traced.inputs, traced.rows, only))
+        return _Code(library, head, self.networks, traced, only)
+
+    def traced(self, algorithm: Hooks, batch: Batch, *, general: bool = True) -> "Traced":
+        """The head as a function of tensors like those of `batch`, with the algorithm's floats first if `general`."""
+        numbers = [algorithm.numbers()] if general else []
         given = [*numbers, *(x for network in self.networks for x in network.tensors_of_head(len(batch)))]
         of_batch = batch.tensors()
 
-        def head_with(names: Sequence[str]) -> Callable[..., tuple[Tensor, ...]]:
-            unread: dict[str, Any] = {name: Unread() for name in of_batch if name not in names}
+        def head_of(names: Sequence[str]) -> Function:
+            unread: dict[str, Any] = {name: _Unread() for name in of_batch if name not in names}
 
             def head(*tensors: Tensor) -> tuple[Tensor, ...]:
                 a = algorithm.with_numbers(tensors[0]) if numbers else algorithm
-                rest = tensors[len(given) :]
-                part = Batch.from_tensors([*names, *unread], [*rest, *unread.values()])
+                part = Batch.from_tensors([*names, *unread], [*tensors[len(given) :], *unread.values()])
                 return self.head(a, tensors[len(numbers) : len(given)], part)
 
             return head
 
-        every = tuple(of_batch)
-        read = read_by(head_with(every), [*given, *of_batch.values()])[len(given) :]
+        fields = list(of_batch)
+        read = read_by(head_of(fields), [*given, *of_batch.values()])[len(given) :]
         # The count of steps is that of the advantages.
-        fields = [name for name, is_read in zip(every, read, strict=True) if is_read or name == "advantages"]
+        needed = [name for name, is_read in zip(fields, read, strict=True) if is_read or name == "advantages"]
         try:
-            head_with(fields)(*given, *(of_batch[name] for name in fields))
+            head_of(needed)(*given, *(of_batch[name] for name in needed))
+            fields = needed
         except Exception:  # of any kind: something of a tensor is read that is no number, its shape, say
-            fields = list(every)
-        inputs = [*given, *(of_batch[name] for name in fields)]
+            logging.getLogger(__name__).debug("%s: the machine code takes every tensor of the batch", self.name)
         for name in fields:
             if of_batch[name].dtype not in TYPES or of_batch[name].ndim > MOST_AXES:
                 raise CannotCompile(f"its batch has {name!r} of {of_batch[name].dtype}, which machine code cannot take")
@@ -173,22 +193,23 @@ class FusedUpdate:
         for network in self.networks:
             rows += [True, False] if network.extra else [True]
         rows += [of_batch[name].ndim > 0 for name in fields]
-        only = size if size == 1 else None
-        code = None
-        if only is None:
-            try:
-                code = ahead_of_time(head_with(fields), inputs, rows)
-            except DependsOnSize:
-                if self.sizes_vary:
-                    raise
-                only = size
-        if code is None:
-            code = ahead_of_time(head_with(fields), resized(inputs, rows, only))
+        inputs = [*given, *(of_batch[name] for name in fields)]
         scalars = len(self.head(algorithm, given[len(numbers) :], batch)[0])
-        return _Code(library, code, self.networks, fields, scalars, bool(numbers), only)
+        return Traced(head_of(fields), inputs, rows, fields, scalars, general)
 
 
-class Unread:
+class Traced(NamedTuple):
+    """A head as a function of tensors."""
+
+    function: Function
+    inputs: list[Tensor]  # examples of what it takes: numbers, of every network its `tensors_of_head`, of the batch
+    rows: list[bool]  # of each input, whether its first axis is of the batch's steps
+    fields: list[str]  # the names of the batch's tensors among the inputs
+    scalars: int  # how many it records
+    general: bool  # whether the algorithm's floats are its first input
+
+
+class _Unread:
     """In place of a tensor of the batch that the losses do not read; whatever is asked of it raises an error."""
 
     def __getattr__(self, name: str) -> Any:
@@ -196,25 +217,20 @@ class Unread:
 
 
 class _Code:
-    """The machine code of gradient steps, ready to be called.
-
-    - `fields`: the names of the batch's tensors that the head takes
-    - `size`: the only size of the minibatches that it is for; None: any from 2
-    """
+    """The machine code of gradient steps, ready to be called; `size` is that of its minibatches, None any from 2."""
 
     def __init__(
         self,
         library: ctypes.CDLL,
         head: MachineCode,
-        networks: Sequence["Trainable"],
-        fields: Sequence[str],
-        scalars: int,
-        has_numbers: bool,
+        networks: Sequence[Trainable],
+        traced: Traced,
         size: int | None,
     ) -> None:
+        fields = traced.fields
         self.library, self.head, self.networks, self.fields, self.size = library, head, networks, fields, size
         self._algorithm: Hooks | None = None  # whose numbers `_numbers` are
-        self._numbers, self._has_numbers = torch.empty(0), has_numbers
+        self._numbers, self._general = torch.empty(0), traced.general
         self._networks, self._fields = (_Network * len(networks))(), (_Field * len(fields))()
         self._sizes = [np.array(network.sizes, np.int64) for network in networks]
         for structure, network, sizes in zip(self._networks, networks, self._sizes, strict=True):
@@ -227,7 +243,7 @@ class _Code:
             container=head.container,
             network_count=len(networks),
             field_count=len(fields),
-            record_count=scalars + len(networks),
+            record_count=traced.scalars + len(networks),
             networks=ctypes.addressof(self._networks),
             fields=ctypes.addressof(self._fields),
             beta_1=ADAM_BETAS[0],
@@ -243,7 +259,7 @@ class _Code:
         if algorithm is not self._algorithm:
             self._algorithm, self._numbers = algorithm, algorithm.numbers()
             update.numbers, update.number_count = self._numbers.data_ptr(), len(self._numbers)
-            if not self._has_numbers:
+            if not self._general:
                 update.number_count = -1
             update.largest_norm = -1.0 if algorithm.max_grad_norm is None else algorithm.max_grad_norm
             update.clip_together, update.epsilon = algorithm.clip_together, algorithm.adam_epsilon

@@ -18,11 +18,12 @@ from algorithms.core.hooks import Hooks, next_algorithm
 from algorithms.core.minibatches import check_minibatches, doubt_about_minibatches
 from algorithms.core.mlp import ValueFunction
 from algorithms.core.normalizer import RunningNormalizer
-from algorithms.core.optimizer import Loss, LossFunction, Module, Optimizer, Trainable
+from algorithms.core.optimizer import Optimizer
 from algorithms.core.policies import Policy
 from algorithms.core.reward_scaler import RewardScaler
 from algorithms.core.rollout import Rollout
 from algorithms.core.task import Task
+from algorithms.core.trainable import Loss, LossFunction, Module, Trainable
 
 # With as many gradient steps, in all runs that share the compiled code, compiling saves time: it takes about ten
 # seconds once for all of these runs, and a gradient step is then a millisecond faster.

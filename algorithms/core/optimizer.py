@@ -1,12 +1,11 @@
-"""Parameters with their Adam states, and the gradient step that changes them."""
+"""Gradient steps: those of an update in one call of machine code, or one by one in Torch."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
 from algorithms.core.batch import Batch
@@ -15,55 +14,7 @@ from algorithms.core.fused import ADAM_BETAS, FusedUpdate
 from algorithms.core.hook_checks import checked_vector
 from algorithms.core.hooks import Hooks
 from algorithms.core.objective import Objective
-
-Module = Callable[..., Any]  # a network as a function of its inputs
-# The scalar to minimise, the scalars to record by name, and the network's output: a distribution or values.
-Loss = tuple[Tensor, dict[str, Tensor], Distribution | Tensor]
-LossFunction = Callable[[Hooks, Module, Batch], Loss]
-
-
-class Trainable:
-    """A network's parameters as one vector [P], with their Adam state and the loss that they minimise.
-
-    `loss(algorithm, module, batch)` returns the loss of the network `module`, a function of its inputs, on a batch.
-    """
-
-    def __init__(self, name: str, module: nn.Module, loss: LossFunction) -> None:
-        self.name, self.module, self.loss = name, module, loss
-        self.vector: Tensor = module.parameter_vector  # type: ignore[assignment]
-        self.mean, self.square = torch.zeros_like(self.vector), torch.zeros_like(self.vector)
-        self.step_count, self.learning_rate = torch.zeros(()), torch.zeros(())
-        self._shapes = {name: p.shape for name, p in module.named_parameters()}
-        network: Any = module.network
-        layers = [layer for layer in network if isinstance(layer, nn.Linear)]
-        self.sizes = [layers[0].in_features, *(layer.out_features for layer in layers)]  # units of each layer
-        self.relu = any(isinstance(layer, nn.ReLU) for layer in network)
-        self.extra = sum(len(p) for name, p in module.named_parameters() if "." not in name)  # parameters beside layers
-
-    def module_with(self, vector: Tensor) -> Module:
-        """The module as a function of its inputs, with its parameters taken from `vector` [P]."""
-        pieces = torch.split(vector, [shape.numel() for shape in self._shapes.values()])
-        parameters = {n: x.view(shape) for (n, shape), x in zip(self._shapes.items(), pieces, strict=True)}
-        return lambda *inputs: torch.func.functional_call(self.module, parameters, inputs)
-
-    def tensors_of_head(self, rows: int) -> list[Tensor]:
-        """Tensors like those that the loss is a function of: outputs [rows, O], and parameters beside the layers'."""
-        outputs = torch.zeros(rows, self.sizes[-1])
-        return [outputs, self.vector[: self.extra]] if self.extra else [outputs]
-
-    def head(self, tensors: Sequence[Tensor]) -> Module:
-        """The module as a function of its inputs whose outputs are known: `tensors` as of `tensors_of_head`."""
-        return lambda observations, *masks: self.module.of_outputs(tensors[0], *tensors[1:], *masks)  # type: ignore
-
-    def state(self) -> dict[str, np.ndarray]:
-        """The parameters by name."""
-        return {name: p.detach().numpy().copy() for name, p in self.module.named_parameters()}
-
-    def load(self, state: Mapping[str, np.ndarray]) -> None:
-        """Copy parameters by name into the module; the vector has the same memory, so it changes, too."""
-        with torch.no_grad():
-            for name, parameter in self.module.named_parameters():
-                parameter.copy_(torch.from_numpy(state[name]))
+from algorithms.core.trainable import State, Trainable
 
 
 class Optimizer:
@@ -161,7 +112,7 @@ class Optimizer:
                 after = algorithm.step(objectives[i], gradient, batch)
                 network.vector.copy_(checked_vector(after, algorithm, "step", network.name, len(network.vector)))
             else:
-                take_adam_step(network, gradient, algorithm.adam_epsilon)
+                take_adam_step(network.tensors(), gradient, algorithm.adam_epsilon)
         self.recorded = tuple(record)
         return torch.stack([value.detach().float() for value in record.values()]).numpy()
 
@@ -172,7 +123,7 @@ class Optimizer:
         record: dict[str, Tensor] = {}
         remaining = iter(leaves)
         for network in self.networks:
-            of_network = [next(remaining) for _ in network.tensors_of_head(0)]
+            of_network = [next(remaining) for _ in range(2 if network.extra else 1)]
             loss, scalars, _ = network.loss(algorithm, network.head(of_network), batch)
             losses.append(loss)
             record |= scalars
@@ -196,27 +147,28 @@ def _objective(
         return kl_from_old(distribution, batch).mean()
 
     def take_step(gradient: Tensor) -> Tensor:
-        take_adam_step(network, gradient, algorithm.adam_epsilon)
+        take_adam_step(network.tensors(), gradient, algorithm.adam_epsilon)
         return network.vector
 
     return Objective(network.name, vector, loss, outputs_of(made), loss_at, kl_at, take_step)
 
 
 @torch.no_grad()
-def take_adam_step(network: Trainable, gradient: Tensor, epsilon: float) -> None:
-    """Change a network's parameters and Adam state by one step of Adam (Kingma & Ba, 2015) along a gradient [P].
+def take_adam_step(state: State, gradient: Tensor, epsilon: float) -> None:
+    """Change the parameters and their Adam state by one step of Adam (Kingma & Ba, 2015) along a gradient [P].
 
         m ← β₁ m + (1 − β₁) g,   v ← β₂ v + (1 − β₂) g²,   θ ← θ − α m / (1 − β₁ᵗ) / (√(v / (1 − β₂ᵗ)) + ε)
 
-    `epsilon` is added to the square root of Adam's second moment.
+    `state` is what `Trainable.tensors` returns; `epsilon` is added to the square root of Adam's second moment.
     """
-    network.step_count += 1
-    network.mean.lerp_(gradient, 1 - ADAM_BETAS[0])
-    network.square.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1 - ADAM_BETAS[1])
+    vector, mean, square, step_count, learning_rate = state
+    step_count += 1
+    mean.lerp_(gradient, 1 - ADAM_BETAS[0])
+    square.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1 - ADAM_BETAS[1])
     # As in Torch's `adam(differentiable=True)`, −α is in both parts of the denominator. Where α is 0, an infinite
     # denominator leaves the parameters as they are; Torch would compute 0/0 where the gradient was always 0.
-    rate = (network.learning_rate / (1 - ADAM_BETAS[0] ** network.step_count)).neg()
-    scale = (1 - ADAM_BETAS[1] ** network.step_count).sqrt() * rate
+    rate = (learning_rate / (1 - ADAM_BETAS[0] ** step_count)).neg()
+    scale = (1 - ADAM_BETAS[1] ** step_count).sqrt() * rate
     still = scale == 0
-    root = network.square.sqrt() / torch.where(still, -1.0, scale)
-    network.vector.addcdiv_(network.mean, root.add_(torch.where(still, -torch.inf, epsilon / rate)))
+    root = square.sqrt() / torch.where(still, -1.0, scale)
+    vector.addcdiv_(mean, root.add_(torch.where(still, -torch.inf, epsilon / rate)))

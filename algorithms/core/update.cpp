@@ -262,7 +262,7 @@ struct Pass {
   void step(const Update& update, float scale) {
     float t = ++*network.step_count, rate = -(network.learning_rate / (1 - std::pow(update.beta_1, t)));
     float root_scale = std::sqrt(1 - std::pow(update.beta_2, t)) * rate;
-    bool still = root_scale == 0;
+    bool still = !std::isfinite(1 / root_scale);  // a rate of 0, or so small that it moves nothing
     float inverse = still ? -1 : 1 / root_scale, added = still ? -INFINITY : update.epsilon / rate;
     float *vector = network.vector, *mean = network.mean, *square = network.square;
     float left_1 = 1 - update.beta_1, left_2 = 1 - update.beta_2;
