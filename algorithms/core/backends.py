@@ -6,12 +6,17 @@ from typing import Any
 
 import gymnasium
 from gymnasium.envs.classic_control import (
+    AcrobotEnv,
     CartPoleEnv,
+    Continuous_MountainCarEnv,
+    MountainCarEnv,
+    PendulumEnv,
 )
 from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
 from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from gymnasium.envs.mujoco.inverted_double_pendulum_v5 import InvertedDoublePendulumEnv
 from gymnasium.envs.mujoco.inverted_pendulum_v5 import InvertedPendulumEnv
+from gymnasium.envs.mujoco.pusher_v5 import PusherEnv
 from gymnasium.envs.mujoco.reacher_v5 import ReacherEnv
 from gymnasium.envs.mujoco.swimmer_v5 import SwimmerEnv
 from gymnasium.envs.mujoco.walker2d_v5 import Walker2dEnv
@@ -26,6 +31,10 @@ from algorithms.core.task import Backend, Task, close, make_env
 GYMNASIUM = "1.4.0"
 BATCHED: dict[type, type[BatchedBackend]] = {
     CartPoleEnv: classic.CartPoles,
+    AcrobotEnv: classic.Acrobots,
+    PendulumEnv: classic.Pendulums,
+    MountainCarEnv: classic.MountainCars,
+    Continuous_MountainCarEnv: classic.ContinuousMountainCars,
     HalfCheetahEnv: simulated.Runners,
     SwimmerEnv: simulated.Runners,
     HopperEnv: simulated.Walkers,
@@ -33,6 +42,7 @@ BATCHED: dict[type, type[BatchedBackend]] = {
     InvertedPendulumEnv: simulated.InvertedPendulums,
     InvertedDoublePendulumEnv: simulated.InvertedDoublePendulums,
     ReacherEnv: simulated.Reachers,
+    PusherEnv: simulated.Pushers,
 }
 ENTRY_POINTS = {f"{env.__module__}:{env.__qualname__}" for env in BATCHED}
 

@@ -179,3 +179,27 @@ class Reachers(Simulations):
         rewards = -np.sqrt(np.vecdot(difference, difference)) * self._distance_weight  # as numpy.linalg.norm of a row
         rewards += -np.add.reduce(np.square(actions), axis=1) * self._control_weight
         return observations, rewards, np.zeros(self.num_envs, bool)
+
+
+class Pushers(Simulations):
+    """Minus the distances from the arm to the object and from the object to the goal, minus the cost of control."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], seeds: Sequence[int]) -> None:
+        super().__init__(env, seeds)
+        positions = self._batch.bind("xpos")
+        bodies = (self.env.model.body(name).id for name in ("tips_arm", "object", "goal"))
+        self._arm, self._object, self._goal = (positions[:, body] for body in bodies)
+        self._near_weight: float = self.env._reward_near_weight
+        self._distance_weight: float = self.env._reward_dist_weight
+        self._control_weight: float = self.env._reward_control_weight
+
+    def _advance(self, actions: np.ndarray, active: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        self._simulate(actions, active)
+        observations = np.concatenate(
+            [self._qpos[:, :7], self._qvel[:, :7], self._arm, self._object, self._goal], axis=1
+        ).astype(np.float32)
+        to_arm, to_goal = self._object - self._arm, self._object - self._goal
+        rewards = -np.sqrt(np.vecdot(to_goal, to_goal)) * self._distance_weight
+        rewards += -np.add.reduce(np.square(actions), axis=1) * self._control_weight
+        rewards += -np.sqrt(np.vecdot(to_arm, to_arm)) * self._near_weight
+        return observations, rewards, np.zeros(self.num_envs, bool)
