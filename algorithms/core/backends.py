@@ -12,8 +12,11 @@ from gymnasium.envs.classic_control import (
     MountainCarEnv,
     PendulumEnv,
 )
+from gymnasium.envs.mujoco.ant_v5 import AntEnv
 from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
 from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
+from gymnasium.envs.mujoco.humanoid_v5 import HumanoidEnv
+from gymnasium.envs.mujoco.humanoidstandup_v5 import HumanoidStandupEnv
 from gymnasium.envs.mujoco.inverted_double_pendulum_v5 import InvertedDoublePendulumEnv
 from gymnasium.envs.mujoco.inverted_pendulum_v5 import InvertedPendulumEnv
 from gymnasium.envs.mujoco.pusher_v5 import PusherEnv
@@ -22,6 +25,7 @@ from gymnasium.envs.mujoco.swimmer_v5 import SwimmerEnv
 from gymnasium.envs.mujoco.walker2d_v5 import Walker2dEnv
 
 from algorithms.core import batched_classic as classic
+from algorithms.core import batched_contact as contact
 from algorithms.core import batched_mujoco as simulated
 from algorithms.core.batched import BatchedBackend
 from algorithms.core.gymnasium_backend import GymnasiumBackend
@@ -43,6 +47,9 @@ BATCHED: dict[type, type[BatchedBackend]] = {
     InvertedDoublePendulumEnv: simulated.InvertedDoublePendulums,
     ReacherEnv: simulated.Reachers,
     PusherEnv: simulated.Pushers,
+    AntEnv: contact.Ants,
+    HumanoidEnv: contact.WalkingHumanoids,
+    HumanoidStandupEnv: contact.Humanoids,
 }
 ENTRY_POINTS = {f"{env.__module__}:{env.__qualname__}" for env in BATCHED}
 
