@@ -24,6 +24,7 @@ class Classic(BatchedBackend):
     def __init__(self, env: gymnasium.Env[Any, Any], seeds: Sequence[int]) -> None:
         super().__init__(env, seeds)
         self._states = np.zeros((len(seeds), self.state_size))
+        self._ones = np.ones(len(seeds))  # a copy of it takes a fifth of the time of numpy.ones
 
     def _take_over(self, i: int) -> None:
         self._states[i] = self.env.state
@@ -65,7 +66,7 @@ class CartPoles(Classic):
             )
         new = np.array(after)
         self._move(new, active)
-        return new.astype(np.float32), np.ones(self.num_envs), np.array(terminated)
+        return new.astype(np.float32), self._ones.copy(), np.array(terminated)
 
 
 class MountainCars(Classic):
@@ -86,7 +87,7 @@ class MountainCars(Classic):
             terminated.append(position >= goal and velocity >= goal_velocity)
         new = np.array(after)
         self._move(new, active)
-        return new.astype(np.float32), np.full(self.num_envs, -1.0), np.array(terminated)
+        return new.astype(np.float32), -self._ones, np.array(terminated)
 
 
 class ContinuousMountainCars(Classic):

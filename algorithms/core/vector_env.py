@@ -108,33 +108,35 @@ class VectorEnv:
         if self._stopped is not None:
             raise self._stopped
         transition = self.backend.step(actions, active)
-        self._returns += transition.rewards
-        if transition.costs is not None:
-            self._costs += transition.costs
+        next_observations, rewards, terminated, truncated, costs, part_rewards = transition
+        self._returns += rewards
+        if costs is not None:
+            self._costs += costs
         if not (
             self._returns.dot(self._returns) < SUM_OF_SQUARES  # no call of a function: this is every step
-            and transition.next_observations.ravel().dot(self._zeros) == 0  # 0 · NaN and 0 · inf are NaN
-            and (transition.costs is None or sum_of_squares(self._costs) < SUM_OF_SQUARES)
-            and (transition.part_rewards is None or sum_of_squares(transition.part_rewards) < SUM_OF_SQUARES)
+            and next_observations.ravel().dot(self._zeros) == 0  # 0 · NaN and 0 · inf are NaN
+            and (costs is None or sum_of_squares(self._costs) < SUM_OF_SQUARES)
+            and (part_rewards is None or sum_of_squares(part_rewards) < SUM_OF_SQUARES)
         ):
             self._check_numbers(transition, active)
         if active is None:
             stepped = self.num_envs
-            self.observations = transition.next_observations
+            self.observations = next_observations
         else:
             stepped = int(np.count_nonzero(active))
             self._began += ~active
-            self.observations = np.where(active[:, None], transition.next_observations, self.observations)
+            self.observations = np.where(active[:, None], next_observations, self.observations)
         if self._unstepped:
             self._begin(active)
         self._ticks += 1
         if self.longest is not None:
             too_long = self._ticks - self._began >= self.longest
-            self.cut = too_long & ~(transition.terminated | transition.truncated)
+            self.cut = too_long & ~(terminated | truncated)
             if active is not None:
                 self.cut &= active
-            transition = transition._replace(truncated=transition.truncated | self.cut)
-        done = transition.terminated | transition.truncated
+            truncated = truncated | self.cut
+            transition = transition._replace(truncated=truncated)
+        done = terminated | truncated
         if np.count_nonzero(done):
             self._restart(done.nonzero()[0], self._steps_of_each(active))
         self.steps += stepped
@@ -169,12 +171,17 @@ class VectorEnv:
 
     def _begin(self, active: np.ndarray | None) -> None:
         """Note where the episodes begin whose first step is this one."""
-        for i in self._unstepped:
-            if active is None:
+        if active is None:
+            for i in self._unstepped:
                 self._starts[i] = self.steps + i
-            elif active[i]:
-                self._starts[i] = self.steps + int(np.count_nonzero(active[:i]))
-        self._unstepped = [] if active is None else [i for i in self._unstepped if not active[i]]
+            self._unstepped = []
+            return
+        stepped = active.tolist()
+        begin = [i for i in self._unstepped if stepped[i]]
+        for i in begin:
+            self._starts[i] = self.steps + sum(stepped[:i])
+        if begin:
+            self._unstepped = [i for i in self._unstepped if not stepped[i]]
 
     def _episode(self, i: int, step: int) -> Episode:
         """The episode of environment i, with `step` as its end."""
