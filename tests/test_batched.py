@@ -15,6 +15,8 @@ from algorithms.core.backends import BATCHED, make_backend, one_by_one
 from algorithms.core.gymnasium_backend import GymnasiumBackend
 from algorithms.core.task import StoppedByTask, Task
 from algorithms.core.vector_env import VectorEnv
+from algorithms.ppo import PPO
+from algorithms.reinforce import Reinforce
 
 STEPS = 20_000
 SLOW = {"Ant-v5", "Humanoid-v5", "HumanoidStandup-v5"}  # 4,000 steps
@@ -145,6 +147,22 @@ def test_an_action_that_is_no_number_ends_as_with_gymnasium(task):
         except StoppedByTask as stopped:
             ends.append(str(stopped))
     assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize(
+    ("task", "algorithm"),
+    [
+        (Task("CartPole-v1"), Reinforce(num_envs=3, rollout_length=2)),
+        (Task("Hopper-v5", normalize_observations=True), PPO(num_envs=2, rollout_length=64, minibatch_size=32)),
+    ],
+    ids=["REINFORCE", "PPO"],
+)
+def test_a_training_is_the_same_as_with_gymnasium(task, algorithm):
+    ours = algorithm.train(task, 3, 400, compile="never")
+    with one_by_one():
+        theirs = algorithm.train(task, 3, 400, compile="never")
+    for name in ("episodes", "open_episodes", "evaluation", "steps_taken"):
+        assert getattr(ours, name) == getattr(theirs, name)
 
 
 class OwnHopper(HopperEnv):

@@ -83,6 +83,7 @@ def _is_gymnasiums_own(task: Task) -> bool:
     return (
         gymnasium.__version__ == GYMNASIUM
         and spec is not None
+        and isinstance(spec.entry_point, str)
         and spec.entry_point in ENTRY_POINTS
         and spec.order_enforce
         and not (spec.kwargs or spec.additional_wrappers or task.kwargs or task.variants)
