@@ -72,7 +72,7 @@ def walk(batched, loop, ticks, rng, scale=1.0, wait=0.0, swing=False):
         actions = drawn(batched.action_space, num_envs, rng, scale)
         if swing and tick % 4:
             actions = swung(observations, batched.action_space)
-        active = rng.random(num_envs) < 0.7 if rng.random() < wait else None
+        active = rng.random(num_envs) < rng.choice([0.0, 0.3, 0.7]) if rng.random() < wait else None
         ours, theirs = batched.step(actions, active), loop.step(actions, active)
         for name, a, b in zip(ours._fields, ours, theirs, strict=True):
             assert same(a, b), (tick, name, a, b)
