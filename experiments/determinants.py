@@ -31,7 +31,6 @@ from experiments.sources import (
 LIBRARIES = ("torch", "numpy", "gymnasium", "mujoco")  # whose versions all numbers depend on
 # Packages that algorithms import and whose versions are not in what determines a job, each with the reason.
 EXEMPT_PACKAGES = {
-    "envpool": "counts where a task names it as its backend",
     "filelock": "guards files",
     "platformdirs": "says where compiled code lies",
     "threadpoolctl": "sets the number of threads",
@@ -116,15 +115,15 @@ def what_determines(grid: Grid, job: Cell | Study | Probe) -> Determinants:
     """
     if isinstance(job, Cell):
         task = grid.tasks[job.task].task
-        files, versions = sources("run", (grid.algorithms[job.algorithm].file,), (place(task),))
+        files, versions = sources("run", (grid.algorithms[job.algorithm].file,), (task.id,))
         asked = {"preprocessing": preprocessing(task), "checkpoints": grid.checkpoints, "compile": grid.compile}
         return Determinants(files, vars(job) | asked, versions)
     if isinstance(job, Study):
-        tasks = tuple(place(grid.tasks[task].task) for task in job.tasks)
+        tasks = tuple(grid.tasks[task].task.id for task in job.tasks)
         files, versions = sources("tune", (grid.algorithms[job.algorithm].file,), tasks)
         return Determinants(files, job.description() | identity(grid, job), versions | versions_of(["optuna"]))
     task = Task(job.task) if job.exact else grid.tasks[job.task].task
-    files, versions = sources("probe", tuple(algorithm.file for algorithm in grid.algorithms.values()), (place(task),))
+    files, versions = sources("probe", tuple(algorithm.file for algorithm in grid.algorithms.values()), (task.id,))
     settings = {name: grid.resolved(name, job.task).settings() for name in grid.algorithms}
     of_task = None if job.exact else preprocessing(task)
     return Determinants(files, asdict(job) | {"task_settings": of_task, "settings": settings}, versions)
@@ -135,11 +134,11 @@ INPUTS_ALL_THE_SAME = {"run": (), "tune": ("search",), "probe": ("exact", "metri
 
 @functools.cache
 def sources(
-    command: str, algorithms: tuple[str, ...], tasks: tuple[tuple[str, str], ...]
+    command: str, algorithms: tuple[str, ...], tasks: tuple[str, ...]
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """The source files and the versions that a command line's numbers depend on.
 
-    command: run, tune or probe. algorithms: their files, relative to the project. tasks: their ids and backends.
+    command: run, tune or probe. algorithms: their files, relative to the project. tasks: their ids.
     """
     without = frozenset(f"experiments.{name}" for name in EXEMPT.keys() - set(INPUTS_ALL_THE_SAME[command]))
     files = set(import_closure(f"experiments/{command}.py", without=without))
@@ -150,7 +149,7 @@ def sources(
         further = map(distribution_with, set(imports.packages) - EXEMPT_PACKAGES.keys())
         versions |= versions_of(sorted(filter(None, further)))
     for task in tasks:
-        code = task_code(*task)
+        code = task_code(task)
         files.update(code.files)
         versions |= code.versions
     return tuple(sorted(files)), versions
@@ -158,9 +157,4 @@ def sources(
 
 def code_of(task: Task) -> TaskCode:
     """What a task's environment is made of."""
-    return task_code(*place(task))
-
-
-def place(task: Task) -> tuple[str, str]:
-    """What says where a task's environment is made: its id and its backend."""
-    return task.id, task.backend
+    return task_code(task.id)

@@ -189,6 +189,11 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
 
 
 def _task(path: str, name: str, entry: Any, time_limit: float | None, check: Callable[[Task], None]) -> GridTask:
+    if isinstance(entry, dict) and "backend" in entry:  # a key of earlier versions
+        raise GridError(
+            f"{path}: task {name} has the key 'backend', which is no longer there; remove it: EnvPool is gone, and "
+            "Gymnasium's own MuJoCo and classic tasks are now faster without it"
+        )
     keys = section(path, f"task {name}", entry, TASK_KEYS)
     keys["time_limit"] = seconds(keys["time_limit"]) if "time_limit" in entry else time_limit
     given = {"kwargs": keys.pop("kwargs"), "variants": tuple(keys.pop("variants"))}
@@ -409,7 +414,6 @@ TASK_KEYS: dict[str, Check] = {
     "id": (lambda v: v is None or isinstance(v, str), "a Gymnasium id, or null where the task's name is one", None),
     "kwargs": (lambda v: _is_json_mapping(v), "a mapping of keyword arguments for gymnasium.make", {}),
     "steps": (Whole(), "a whole number", REQUIRED),
-    "backend": (lambda v: v in ("gymnasium", "envpool"), "gymnasium or envpool", "gymnasium"),
     "normalize_observations": (*FLAG, False),
     "normalize_rewards": (*FLAG, False),
     "action_bounds": (lambda v: v in ("clip", "squash"), "clip or squash", "clip"),

@@ -130,7 +130,7 @@ def envpool_stepping(task: dict[str, Any], steps: int, seed: int, settings: dict
 
     Raises CannotRun where EnvPool is not installed or does not have the task.
     """
-    envpool = _import("envpool", "envpool")
+    envpool = _import("envpool", "peers")
     measurement = Measurement()
     if task["id"] not in envpool.list_all_envs():
         raise CannotRun(f"EnvPool {envpool.__version__} has no {task['id']}")

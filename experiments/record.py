@@ -28,7 +28,6 @@ from experiments.process import peak_memory_mb
 from experiments.schema import CHECKPOINTS, EPISODE_COLUMNS, NO_DIGEST, RUN_FILES, TRAINED, UPDATE_COLUMNS
 
 PACKAGES = ("policy-gradient-ladder", "torch", "numpy", "gymnasium", "mujoco")
-OPTIONAL_PACKAGES = ("envpool",)  # recorded where they are installed
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -155,9 +154,8 @@ def outcome(run: Run) -> dict[str, Any]:
 
 def provenance(root: Path, packages: Iterable[str] = PACKAGES) -> dict[str, Any]:
     """Versions, commit and machine."""
-    optional = {p: version for p in OPTIONAL_PACKAGES if (version := _version(p)) is not None}
     return {
-        "versions": {"python": platform.python_version()} | {p: _version(p) for p in packages} | optional,
+        "versions": {"python": platform.python_version()} | {p: _version(p) for p in packages},
         "commit": _git(root, "rev-parse", "HEAD"),
         "uncommitted_changes": _uncommitted_changes(root),
         "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},

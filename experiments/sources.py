@@ -142,7 +142,7 @@ class TaskCode:
 
 
 @functools.cache
-def task_code(task: str, backend: str = "gymnasium") -> TaskCode:
+def task_code(task: str) -> TaskCode:
     """What a task's environment is made of: by its Gymnasium id, which must have been made once in this process.
 
     That is the module before the colon of `module:Id-v0`, the module of the environment's class, and those of the
@@ -156,7 +156,7 @@ def task_code(task: str, backend: str = "gymnasium") -> TaskCode:
         spec = gymnasium.spec(get_env_id(namespace, name, find_highest_version(namespace, name)))
     entries = [spec.entry_point, *(wrapper.entry_point for wrapper in spec.additional_wrappers)]
     modules: dict[str, dict[str, str]] = {}
-    versions = versions_of([backend])
+    versions = versions_of(["gymnasium"])
     for module in dict.fromkeys([named, *map(module_of, entries)] if named else map(module_of, entries)):
         file = Path(importlib.import_module(module).__file__)
         distribution = distribution_of(module, file)

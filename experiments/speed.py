@@ -43,7 +43,6 @@ class Contestant:
     steps: int  # environment steps of a measurement
     algorithm: str | None = None  # the file under algorithms/; a peer trains its own version at the same settings
     settings: Mapping[str, Any] = field(default_factory=dict)  # in place of the defaults of the algorithm's class
-    backend: str = "gymnasium"  # of this project's environments
     measure: str | None = None  # a key of experiments.peers.MEASURES
     needs: str | None = None  # a package; where it is missing or lacks the task, the contestant is unavailable
     reference: str | None = None  # the peer with which the targets compare this contestant
@@ -74,17 +73,6 @@ CONTESTANTS = {
     "ppo_8x256": Contestant(
         "PPO (8 × 256)", "ours", PPO_STEPS, "ppo", EIGHT_SHORT, reference="sb3_ppo_1x2048", peer="sb3_ppo_8x256"
     ),
-    "ppo_8x256_envpool": Contestant(
-        "PPO (8 × 256, EnvPool)",
-        "ours",
-        PPO_STEPS,
-        "ppo",
-        EIGHT_SHORT,
-        backend="envpool",
-        needs="envpool",
-        reference="sb3_ppo_1x2048",
-        peer="sb3_ppo_8x256",
-    ),
     "a2c_8x5": Contestant("A2C (8 × 5)", "ours", A2C_STEPS, "a2c", reference="sb3_a2c_8x5", peer="sb3_a2c_8x5"),
     "reinforce": Contestant("REINFORCE", "ours", 32_768, "reinforce"),
     "sb3_ppo_1x2048": Contestant("SB3 PPO (1 × 2,048)", steps=PPO_STEPS, algorithm="ppo", settings=ONE_LONG, **PEER),
@@ -112,14 +100,13 @@ def default_tasks(names: Sequence[str]) -> dict[str, GridTask]:
     return {name: known[name] for name in names}
 
 
-def cell_grid(task: GridTask, backend: str) -> dict[str, Any]:
+def cell_grid(task: GridTask) -> dict[str, Any]:
     """The grid of one task, whose cells are the measurements of this project with compiled gradient steps.
 
-    `backend` selects this project's contestants with these environments. Returns the content of a grid file.
+    Returns the content of a grid file.
     """
     entry = preprocessing(task.task) | {key: value for key, value in vars(task).items() if key != "task"}
-    entry["backend"] = backend
-    ours = {n: c for n, c in CONTESTANTS.items() if c.side == "ours" and c.backend == backend}
+    ours = {n: c for n, c in CONTESTANTS.items() if c.side == "ours"}
     return {
         "description": "The benchmark's cells.",
         "seeds": [0],
@@ -137,15 +124,14 @@ class Bench:
         self.compiled = False  # whether any measurement had compiled gradient steps
         self.core = pin()
         for name, task in tasks.items():
-            for backend in {c.backend for c in CONTESTANTS.values()}:
-                write_json(self._grid(name, backend), cell_grid(task, backend))  # JSON is YAML, too
+            write_json(self._grid(name), cell_grid(task))  # JSON is YAML, too
 
     def command(self, task: str, name: str, steps: int, seed: int, output: Path) -> list[str]:
         """The command line of one measurement, without the interpreter and `-m`."""
         contestant = CONTESTANTS[name]
         common = ["--steps", str(steps), "--seed", str(seed), "--output", str(output)]
         if contestant.side == "ours":
-            grid = str(self._grid(task, contestant.backend))
+            grid = str(self._grid(task))
             return ["experiments.run", "--grid", grid, "--algorithm", name, "--task", task, *common]
         words = ["experiments.peers", "--measure", contestant.measure, *common]
         words += ["--task", json.dumps({"id": task, **preprocessing(self.tasks[task].task)})]
@@ -188,7 +174,7 @@ class Bench:
             if done.returncode:
                 unavailable = done.returncode == CANNOT_RUN and contestant.needs is not None
                 reason = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
-                shown = os.path.relpath(self._grid(task, contestant.backend), ROOT)  # removed after the benchmark
+                shown = os.path.relpath(self._grid(task), ROOT)  # removed after the benchmark
                 reason = reason.removeprefix("error: ").removeprefix(f"{shown}: ")
                 return row | {"status": "unavailable" if unavailable else "failed", "reason": reason}
             record = json.loads((output / "run.json").read_text(encoding="utf-8"))
@@ -197,9 +183,9 @@ class Bench:
         measured = {key: record[key] for key in ("steps_per_second", "peak_memory_mb")}
         return row | {"steps": record["steps_taken"]} | measured | seconds
 
-    def _grid(self, task: str, backend: str) -> Path:
-        """The grid file for a task and a backend."""
-        return self.folder / f"benchmark_{backend}_{directory_name(task)}.yaml"
+    def _grid(self, task: str) -> Path:
+        """The grid file for a task."""
+        return self.folder / f"benchmark_{directory_name(task)}.yaml"
 
 
 def pin() -> int | None:
@@ -270,11 +256,11 @@ def main() -> None:
             "core": bench.core,
             "tasks": {name: preprocessing(task.task) for name, task in tasks.items()},
             "contestants": {
-                name: {key: getattr(c, key) for key in ("title", "side", "backend", "reference", "peer")}
+                name: {key: getattr(c, key) for key in ("title", "side", "reference", "peer")}
                 | {"settings": c.resolved()}
                 for name, c in CONTESTANTS.items()
             },
-            **provenance(ROOT, (*PACKAGES, "stable-baselines3")),
+            **provenance(ROOT, (*PACKAGES, "stable-baselines3", "envpool")),
         },
         ["measurements.csv"],
     )

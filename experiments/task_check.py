@@ -1,6 +1,5 @@
 """Whether a task can be stepped: what is said of it before any run, and not by a traceback in each of its runs."""
 
-import dataclasses
 import warnings
 from contextlib import closing
 
@@ -8,11 +7,12 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 
-from algorithms.core import envpool_backend
+from algorithms.core.backends import one_by_one
+from algorithms.core.gymnasium_backend import GymnasiumBackend
 from algorithms.core.interface import place_of
 from algorithms.core.policies import Policy
 from algorithms.core.task import StoppedByTask, Task, UnsupportedTask, close, make_envs
-from algorithms.core.vector_env import GymnasiumBackend, VectorEnv
+from algorithms.core.vector_env import VectorEnv
 
 TRIAL_STEPS = 5  # what a wrong interface returns, it returns at the first step; a few cost a millisecond
 
@@ -21,8 +21,6 @@ def check_task(task: Task) -> None:
     """Raise UnsupportedTask, with a sentence, where VectorEnv could not step the task; nothing is reset or stepped."""
     for env in make_envs(task, len(task.variants) or 1):
         close(env)
-    if task.backend == "envpool":
-        envpool_backend.check(task)
 
 
 def try_task(task: Task) -> None:
@@ -30,14 +28,12 @@ def try_task(task: Task) -> None:
 
     Raises UnsupportedTask, with a sentence, where `check_task` would, where the task raises an exception, and where it
     returns what training could not use. Warns where a Box holds an observation that is beyond the declared bounds. As
-    many environments are open at a time as the task has variants. EnvPool's tasks are tried as Gymnasium has them.
+    many environments are open at a time as the task has variants. Gymnasium steps them, which
+    looks at all that an environment returns.
     """
-    if task.backend == "envpool":
-        envpool_backend.check(task)
-        task = dataclasses.replace(task, backend="gymnasium")
     seeds, rng = np.random.SeedSequence(0), np.random.default_rng(0)
     try:
-        with closing(VectorEnv(task, len(task.variants) or 1, seeds)) as envs:
+        with one_by_one(), closing(VectorEnv(task, len(task.variants) or 1, seeds)) as envs:
             generator = torch.Generator().manual_seed(0)
             policy = Policy(envs.observation_size, envs.action_space, task.action_bounds, generator, hidden_sizes=())
             _warn_beyond_bounds(task, envs)

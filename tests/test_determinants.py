@@ -12,14 +12,13 @@ import pytest
 import yaml
 from gymnasium.envs.classic_control import CartPoleEnv
 
-from algorithms.core.task import Task
 from analysis.reading import sources as results
 from analysis.reading.checks import ResultsError
 from analysis.reading.studies import check_asked
 from analysis.verify import of_different_code
 from experiments import determinants, sources
 from experiments.checks import GridError
-from experiments.determinants import EXEMPT, Code, Determinants, code_of, what_determines
+from experiments.determinants import EXEMPT, Code, Determinants, what_determines
 from experiments.grid import load_grid
 from experiments.jobs import Jobs
 from experiments.search import DIMENSION_KEYS
@@ -115,8 +114,6 @@ def test_the_code_of_a_registered_task_is_the_version_of_its_distribution():
     gymnasium_version = {"gymnasium": gymnasium.__version__}
     assert task_code("CartPole-v1").record() == gymnasium_version
     assert task_code("HalfCheetah-v5").files == ()
-    pytest.importorskip("envpool")
-    assert code_of(Task("CartPole-v1", backend="envpool")).record().keys() == {"gymnasium", "envpool"}
 
 
 def test_the_code_of_a_users_task_is_the_files_of_its_module(tmp_path, monkeypatch):
@@ -197,7 +194,7 @@ GRID = {
     },
     "tasks": {
         "CartPole-v1": TASK
-        | {"backend": "gymnasium", "normalize_observations": False, "normalize_rewards": False}
+        | {"normalize_observations": False, "normalize_rewards": False}
         | {"action_bounds": "clip", "max_episode_steps": None, "threshold": 100, "time_limit": "1 h"}
     },
     "algorithms": {
@@ -319,7 +316,6 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "tuning groups all tasks": ({"CartPole-v1": 301}, STUDY),
     "tuning groups all serves": ([], STUDY | {"cell ppo_tuned"}),
     "tasks CartPole-v1 steps": (601, CELLS),
-    "tasks CartPole-v1 backend": ("envpool", OF_THE_TASK),
     "tasks CartPole-v1 normalize_observations": (True, OF_THE_TASK),
     "tasks CartPole-v1 normalize_rewards": (True, OF_THE_TASK),
     "tasks CartPole-v1 action_bounds": (None, None),  # squash needs actions that CartPole does not have
@@ -353,8 +349,6 @@ def jobs_of(grid):
 @pytest.mark.parametrize("key", [key for key, (_, stale) in KEYS.items() if stale is not None])
 def test_a_change_of_a_grids_key_makes_stale_what_depends_on_it_and_nothing_else(key, tmp_path, grid):
     value, expected = KEYS[key]
-    if value == "envpool":
-        pytest.importorskip("envpool")
     other = grid_of(tmp_path, changed(key, value))
     before, after = jobs_of(grid), jobs_of(other)
     assert before.keys() == EVERYTHING
@@ -418,8 +412,6 @@ def all_wildcards(jobs):
 @pytest.mark.parametrize("key", [key for key, (_, stale) in KEYS.items() if stale is not None])
 def test_a_change_of_a_grids_key_plans_what_is_stale_what_takes_results_of_it_and_the_tables(key, tmp_path, grid):
     value, expected = KEYS[key]
-    if value == "envpool":
-        pytest.importorskip("envpool")
     other = grid_of(tmp_path, changed(key, value))
     of_source = {"cell ppo"}  # the run that the probes measure
     expected = expected | ({"cell ppo_tuned"} if expected & STUDY else set())
@@ -432,8 +424,6 @@ def test_a_change_of_a_grids_key_plans_what_is_stale_what_takes_results_of_it_an
 @pytest.mark.parametrize("key", [key for key, (_, stale) in KEYS.items() if stale is not None])
 def test_tables_and_verify_refuse_a_study_exactly_where_another_is_planned(key, tmp_path, grid):
     value, expected = KEYS[key]
-    if value == "envpool":
-        pytest.importorskip("envpool")
     other = grid_of(tmp_path, changed(key, value))
     (study,), now = grid.manifest()["studies"], {study["directory"]: study for study in other.manifest()["studies"]}
     if study["directory"] not in now or key == "tuning groups all serves":  # is not read; says who takes the winner
@@ -530,24 +520,17 @@ def test_an_edit_of_any_file_that_a_run_opens_makes_its_cell_stale(algorithm, tm
     assert record["task_code"] == {"gymnasium": gymnasium.__version__}
 
 
-TASKS = {"a problem of this project": (TABULAR, {}), "EnvPool": ("CartPole-v1", {"backend": "envpool"})}
-
-
-@pytest.mark.parametrize("case", TASKS)
-def test_so_does_an_edit_of_what_its_task_is_made_of(case, tmp_path):
-    task, settings = TASKS[case]
-    if case == "EnvPool":
-        pytest.importorskip("envpool")
+def test_so_does_an_edit_of_what_its_task_is_made_of(tmp_path):
+    task = TABULAR
     data = {key: GRID[key] for key in ("description", "seeds", "compile")}
-    grid = grid_of(tmp_path, data | {"tasks": {task: TASK | settings}, "algorithms": {"a2c": None}})
+    grid = grid_of(tmp_path, data | {"tasks": {task: TASK}, "algorithms": {"a2c": None}})
     words = ("--grid", tmp_path / "mine.yaml", "--algorithm", "a2c", "--task", task, "--seed", 0)
     opened = opened_by(tmp_path, "experiments.run", *words, "--output", tmp_path / "run")
     about = what_determines(grid, grid.cell("a2c", task, 0))
     assert opened - set(about.files) - {f"experiments/{n}.py" for n in EXEMPT.keys() - {"exact"}} <= {
         "experiments/exact.py"
     }
-    assert ("experiments/exact.py" in about.files) == (task == TABULAR)
-    assert ("envpool" in about.versions) == (case == "EnvPool")
+    assert "experiments/exact.py" in about.files
 
 
 def test_a_users_task_is_in_the_record_of_its_run_with_what_it_imports(tmp_path):

@@ -201,10 +201,9 @@ MISTAKES = {
     "no range of scores": (set_at(*CARTPOLE, "random_score", value=475), ["same random_score and reference_score"]),
     "squashing discrete actions": (set_at(*CARTPOLE, "action_bounds", value="squash"), ["'squash' needs a Box"]),
     "unknown bounds": (set_at(*CARTPOLE, "action_bounds", value="wrap"), ["clip or squash", "wrap"]),
-    "unknown backend": (set_at(*CARTPOLE, "backend", value="isaac"), ["backend", "gymnasium or envpool", "isaac"]),
-    "a backend that does not have the task": (
-        set_at("tasks", "CliffWalking-v1", value=GRID["tasks"]["CartPole-v1"] | {"backend": "envpool"}),
-        ["'CliffWalking-v1' cannot have backend 'envpool'", "Hopper-v5", "use backend 'gymnasium'"],
+    "a backend, as in earlier versions": (
+        set_at(*CARTPOLE, "backend", value="gymnasium"),
+        ["task CartPole-v1 has the key 'backend'", "remove it"],
     ),
     "unknown algorithm": (set_at("algorithms", "pppo", value={}), ["algorithms/pppo.py", "did you mean 'ppo'"]),
     "unknown module": (set_at("algorithms", "new", value={"module": "a3c"}), ["algorithms/a3c.py", "'a2c'"]),
@@ -578,25 +577,6 @@ def test_a_mistake_is_one_sentence_that_names_file_key_and_choices(mistake, tmp_
     assert "\n" not in message
     for part in expected:
         assert part in message
-
-
-def test_a_backend_that_is_not_installed_is_refused_with_how_to_install_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
-    data = copy.deepcopy(GRID)
-    data["tasks"]["CartPole-v1"]["backend"] = "envpool"
-    with pytest.raises(GridError, match=r"'CartPole-v1' .* pip install -e '\.\[envpool\]'"):
-        load_grid(write(tmp_path / "mine.yaml", data))
-
-
-def test_the_backend_of_a_task_is_part_of_what_determines_its_cells(tmp_path, grid):
-    pytest.importorskip("envpool", reason="EnvPool is not installed: pip install -e '.[envpool]'")
-    data = copy.deepcopy(GRID)
-    data["tasks"]["CartPole-v1"]["backend"] = "envpool"
-    pooled = load_grid(write(tmp_path / "mine.yaml", data))
-    for before, after in zip(grid.cells(), pooled.cells(), strict=True):
-        assert what_determines(grid, before) != what_determines(pooled, after)
-    backends = [g.manifest()["tasks"]["CartPole-v1"]["backend"] for g in (grid, pooled)]
-    assert backends == ["gymnasium", "envpool"]
 
 
 def test_a_key_given_twice_is_refused(tmp_path):

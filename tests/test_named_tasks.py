@@ -167,10 +167,6 @@ def test_variants_are_given_beside_the_arguments_and_win_over_them():
             "task CartPole-v1 has the id FrozenLake-v1, but CartPole-v1 is the id of another",
         ),
         ({"dry": VALUES}, "task 'dry' cannot be made"),
-        (
-            {"dry": {"id": "CartPole-v1", "kwargs": {"render_mode": None}, "backend": "envpool", **VALUES}},
-            "has kwargs, whose",
-        ),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_file_and_the_name(tmp_path, tasks, words):
@@ -196,7 +192,7 @@ def test_the_benchmark_makes_the_same_environment(tmp_path):
     entry = grid.tasks["light"]
     made = peers._gymnasium_env({"id": "light", **preprocessing(entry.task)})
     assert made.unwrapped.g == 2.5
-    assert cell_grid(entry, "gymnasium")["tasks"].keys() == {"light"}
+    assert cell_grid(entry)["tasks"].keys() == {"light"}
 
 
 def test_the_command_measures_a_random_score_with_keyword_arguments():

@@ -558,7 +558,7 @@ def test_a_training_of_something_else_is_refused_with_what_was_given(task, seed,
 @pytest.mark.parametrize(
     "settings",
     [
-        *({"action_bounds": "wrap"}, {"backend": "isaac"}, {"max_episode_steps": -1}, {"normalize_rewards": "yes"}),
+        *({"action_bounds": "wrap"}, {"max_episode_steps": -1}, {"normalize_rewards": "yes"}),
         *({"kwargs": [1]}, {"kwargs": {1: 2}}, {"variants": {"length": 2}}, {"variants": ("length",)}),
     ],
 )

@@ -77,7 +77,7 @@ def test_a_task_without_variants_says_nothing_about_them(tmp_path):
         assert "variants" not in grid.manifest()["tasks"]["CartPole-v1"]
         assert "variants" not in what_determines(grid, grid.cells()[0]).parameter
     assert preprocessing(Task("CartPole-v1")).keys() == {
-        *("backend", "normalize_observations", "normalize_rewards", "action_bounds", "max_episode_steps")
+        *("normalize_observations", "normalize_rewards", "action_bounds", "max_episode_steps")
     }
 
 

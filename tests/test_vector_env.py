@@ -305,12 +305,8 @@ def test_fewer_environments_than_variants_are_refused():
             "with the variant {'max_episode_steps': 3} cannot be made",
         ),
         (variants({"actions": 3}, {"actions": 4}), "{'actions': 3} has actions in Discrete(3)"),
-        (
-            variants({"reset_noise_scale": 0.1}, task="InvertedPendulum-v5", backend="envpool"),
-            "has variants, whose keyword arguments EnvPool does not know",
-        ),
     ],
-    ids=["an unknown argument", "the task's own", "other spaces", "envpool"],
+    ids=["an unknown argument", "the task's own", "other spaces"],
 )
 def test_variants_that_cannot_be_are_refused(task, words):
     with pytest.raises(UnsupportedTask) as refusal:

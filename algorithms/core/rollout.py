@@ -100,10 +100,11 @@ def collect(
     transitions: list[Transition] = []
     masks: list[np.ndarray | None] = []
     actives: list[np.ndarray] = []
-    active = None if episodes is None else np.ones(envs.num_envs, bool)
+    everyone = np.ones(envs.num_envs, bool)
     episodes_left = np.full(envs.num_envs, episodes or 0)
+    active = _unfinished(episodes_left) if episodes is not None else None
     acting_seconds = stepping_seconds = 0.0
-    call_at = time.perf_counter() + SECONDS_BETWEEN_CALLS
+    call = _Regularly(envs, on_wait)
     finished = False
     while not finished:
         began = time.perf_counter()
@@ -115,19 +116,19 @@ def collect(
         transition = envs.step(sent, active)
         stepping_seconds += time.perf_counter() - acted
         acting_seconds += acted - began
-        if acted > call_at:
-            on_wait(envs.steps, envs.episodes)
-            call_at = time.perf_counter() + SECONDS_BETWEEN_CALLS
+        call(acted)
         transitions.append(transition)
-        if active is None:
+        if episodes is None:
             finished = len(observations) == steps
-        else:
-            actives.append(active)
-            episodes_left = episodes_left - (transition.terminated | transition.truncated)
+            continue
+        actives.append(everyone if active is None else active)
+        done = transition.terminated | transition.truncated
+        if np.count_nonzero(done):
+            episodes_left -= done
             if wait_after_cut and envs.longest is not None:
                 episodes_left[envs.cut] = 0
-            active = episodes_left > 0
-            finished = not np.count_nonzero(active)
+            active = _unfinished(episodes_left)
+            finished = not episodes_left.any()
     *fields, costs, part_rewards = zip(*transitions, strict=True)
     next_observations, rewards, terminated, truncated = (np.array(x) for x in fields)
     return Rollout(
@@ -161,14 +162,36 @@ def play(
 
     `mode` takes the mode action (`Policy.act`) instead of a sampled one. `on_wait` is called every ten seconds.
     """
-    call_at = time.perf_counter() + SECONDS_BETWEEN_CALLS
+    call = _Regularly(envs, on_wait)
+    active = _unfinished(episodes)
     while np.count_nonzero(episodes):
         actions = policy.act(normalizer(envs.observations), rng, envs.action_masks, mode=mode)
-        transition = envs.step(policy.to_environment(actions), episodes > 0)
-        episodes = episodes - (transition.terminated | transition.truncated)
-        if time.perf_counter() > call_at:
-            on_wait(envs.steps, envs.episodes)
-            call_at = time.perf_counter() + SECONDS_BETWEEN_CALLS
+        transition = envs.step(policy.to_environment(actions), active)
+        done = transition.terminated | transition.truncated
+        if np.count_nonzero(done):
+            episodes = episodes - done
+            active = _unfinished(episodes)
+        call(time.perf_counter())
+
+
+class _Regularly:
+    """Calls `on_wait` with the steps and the episodes of `envs` every ten seconds, as far as it is called itself."""
+
+    def __init__(self, envs: VectorEnv, on_wait: OnWait) -> None:
+        self._envs, self._on_wait = envs, on_wait
+        self._next = time.perf_counter() + SECONDS_BETWEEN_CALLS
+
+    def __call__(self, now: float) -> None:
+        """`now` is a time of `time.perf_counter`."""
+        if now > self._next:
+            self._on_wait(self._envs.steps, self._envs.episodes)
+            self._next = time.perf_counter() + SECONDS_BETWEEN_CALLS
+
+
+def _unfinished(episodes_left: np.ndarray) -> np.ndarray | None:
+    """bool [N]: where episodes are left; None where they are left everywhere, which is stepped faster."""
+    unfinished: np.ndarray = episodes_left > 0
+    return None if unfinished.all() else unfinished
 
 
 def _stack(rows: Sequence[np.ndarray | None], missing: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | None:

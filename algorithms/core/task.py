@@ -32,7 +32,6 @@ class Task:
 
     id: str
     _: KW_ONLY
-    backend: Literal["gymnasium", "envpool"] = "gymnasium"  # what steps the environments
     normalize_observations: bool = False  # subtract the running mean, divide by the running deviation, clip at ±10
     normalize_rewards: bool = False  # divide by the running deviation of the discounted return, clip at ±10
     action_bounds: Literal["clip", "squash"] = "clip"
@@ -48,8 +47,8 @@ class Task:
         return self.name or self.id
 
     def __post_init__(self) -> None:
-        """Refuse what would pass for something else: another backend for Gymnasium, other bounds for `clip`."""
-        valid: dict[str, tuple[Any, ...]] = {"backend": ("gymnasium", "envpool"), "action_bounds": ("clip", "squash")}
+        """Refuse what would pass for something else: other bounds for `clip`, say."""
+        valid: dict[str, tuple[Any, ...]] = {"action_bounds": ("clip", "squash")}
         valid |= {name: (True, False) for name in ("normalize_observations", "normalize_rewards", "allow_normalised")}
         for name, values in valid.items():
             if getattr(self, name) not in values:
@@ -76,7 +75,7 @@ class Task:
 
 
 class UnsupportedTask(ValueError):
-    """A task that cannot be made, whose spaces, variants or backend are not supported, or that gives unusable infos."""
+    """A task that cannot be made, whose spaces or variants are not supported, or that gives unusable infos."""
 
 
 class StoppedByTask(ValueError):

@@ -33,8 +33,6 @@ TARGETS = (
     Target("reference_ratio", 4.0, "Hopper-v5", "ppo_1x2048"),
     Target("reference_ratio", 7.5, "HalfCheetah-v5", "ppo_8x256"),
     Target("reference_ratio", 4.5, "Hopper-v5", "ppo_8x256"),
-    Target("reference_ratio", 8.0, "HalfCheetah-v5", "ppo_8x256_envpool"),
-    Target("reference_ratio", 6.0, "Hopper-v5", "ppo_8x256_envpool"),
     Target("reference_ratio", 8.0, "HalfCheetah-v5", "a2c_8x5"),
     Target("gymnasium_share", 0.6, "CartPole-v1", "reinforce"),
     Target("gymnasium_share", 0.6, "Hopper-v5", "reinforce"),

@@ -1,0 +1,205 @@
+"""Gymnasium's MuJoCo tasks, version 5, stepped together by MuJoCo's own batch of simulations.
+
+`mujoco.batch.Batch` takes exactly the steps that a loop over simulations would take. Observations, rewards and
+terminations are those of the classes in `gymnasium.envs.mujoco`, computed for all rows at once, with the same numbers:
+the same operations in the same order and precision. What a task's constructor sets is read from the environment.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+
+from algorithms.core.batched import BatchedBackend
+
+STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)  # all that the next step depends on; a Batch keeps it in rows
+BEFORE_POSITIONS = int(mujoco.mjtState.mjSTATE_TIME)
+FASTEST_SHOWN = 10.0  # velocities and forces are clipped here in observations of several tasks
+
+
+class Simulations(BatchedBackend):
+    """N simulations of one model; a subclass says what is seen and what is rewarded."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], seeds: Sequence[int]) -> None:
+        super().__init__(env, seeds)
+        model = self.env.model
+        self._frame_skip: int = self.env.frame_skip
+        self._batch = Batch(model, len(seeds), nthread=1)  # cells run in parallel
+        self._ctrl, self._qpos, self._qvel = map(self._batch.bind, ("ctrl", "qpos", "qvel"))
+        first = mujoco.mj_stateSize(model, BEFORE_POSITIONS)
+        self._physics = self._batch.state[:, first : first + model.nq + model.nv]  # positions, then velocities
+
+    def _take_over(self, i: int) -> None:
+        mujoco.mj_getState(self.env.model, self.env.data, self._batch.state[i], STATE)
+
+    def _simulate(self, actions: np.ndarray, active: np.ndarray | None) -> None:
+        self._ctrl[:] = actions
+        self._batch.step(active, self._frame_skip)
+
+    def _inside(self, low: Sequence[float], high: Sequence[float], first: int) -> "Inside":
+        """Tells where all numbers of the state from `first` are between their bounds."""
+        return Inside(self._physics[:, first : first + len(low)], np.array(low), np.array(high))
+
+
+class Inside:
+    """Whether each row of some `numbers` [N, K], which may change, is strictly between bounds [K]; NaN is not."""
+
+    def __init__(self, numbers: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+        self._numbers, self._low, self._high = numbers, low, high
+
+    def __call__(self) -> np.ndarray:
+        """bool [N]."""
+        inside = self._numbers > self._low
+        inside &= self._numbers < self._high
+        result: np.ndarray = np.logical_and.reduce(inside, axis=1)
+        return result
+
+
+class Runners(Simulations):
+    """HalfCheetah and Swimmer: forward velocity minus the cost of control; no episode terminates."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], seeds: Sequence[int]) -> None:
+        super().__init__(env, seeds)
+        self._x = self._qpos[:, 0]
+        self._shown = self._physics[:, self.env.observation_structure["skipped_qpos"] :]
+        self._dt: float = self.env.dt
+        self._forward_weight: float = self.env._forward_reward_weight
+        self._control_weight: float = self.env._ctrl_cost_weight
+
+    def _advance(self, actions: np.ndarray, active: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rewards = self._forward(actions, active)
+        rewards -= self._control_costs(actions)
+        return self._shown.astype(np.float32), rewards, np.zeros(self.num_envs, bool)
+
+    def _forward(self, actions: np.ndarray, active: np.ndarray | None) -> np.ndarray:
+        """Simulate; returns the rewards of the forward velocity, float64 [N]."""
+        before = self._x.copy()
+        self._simulate(actions, active)
+        rewards: np.ndarray = self._x - before
+        rewards /= self._dt
+        rewards *= self._forward_weight
+        return rewards
+
+    def _control_costs(self, actions: np.ndarray) -> np.ndarray:
+        """[N], in the precision of the actions."""
+        costs: np.ndarray = np.add.reduce(np.square(actions), axis=1)
+        costs *= self._control_weight
+        return costs
+
+
+class Walkers(Runners):
+    """Hopper and Walker2d: as the runners, and a reward for being healthy; an episode terminates without it."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], seeds: Sequence[int]) -> None:
+        super().__init__(env, seeds)
+        low, high = np.array([self.env._healthy_z_range, self.env._healthy_angle_range]).T
+        others = getattr(self.env, "_healthy_state_range", None)  # a Hopper's angle and all that follows it
+        if others is not None:
+            count = self._physics.shape[1] - 3
+            low = np.concatenate([low[:1], [max(low[1], others[0])], np.full(count, others[0])])
+            high = np.concatenate([high[:1], [min(high[1], others[1])], np.full(count, others[1])])
+        self._healthy = self._inside(low, high, first=1)
+        self._healthy_reward: float = self.env._healthy_reward
+        self._velocities = slice(self.env.observation_structure["qpos"], None)
+
+    def _advance(self, actions: np.ndarray, active: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rewards = self._forward(actions, active)
+        healthy = self._healthy()
+        rewards += healthy * self._healthy_reward
+        rewards -= self._control_costs(actions)
+        observations = self._shown.astype(np.float32)
+        velocities = observations[:, self._velocities]
+        np.maximum(velocities, -FASTEST_SHOWN, out=velocities)
+        np.minimum(velocities, FASTEST_SHOWN, out=velocities)
+        return observations, rewards, ~healthy
+
+
+class InvertedPendulums(Simulations):
+    """Reward 1 as long as the pole is within 0.2 of upright and every number is finite."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], seeds: Sequence[int]) -> None:
+        super().__init__(env, seeds)
+        limit = np.nextafter(0.2, 1.0)  # the angle may be 0.2
+        self._upright = self._inside([-np.inf, -limit, -np.inf, -np.inf], [np.inf, limit, np.inf, np.inf], first=0)
+
+    def _advance(self, actions: np.ndarray, active: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        self._simulate(actions, active)
+        upright = self._upright()
+        return self._physics.astype(np.float32), upright.astype(np.float64), ~upright
+
+
+class InvertedDoublePendulums(Simulations):
+    """A reward for being alive minus penalties for the distance of the tip and for velocities."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], seeds: Sequence[int]) -> None:
+        super().__init__(env, seeds)
+        self._tip = self._batch.bind("site_xpos")[:, 0]
+        self._forces = self._batch.bind("qfrc_constraint")
+        self._healthy_reward: float = self.env._healthy_reward
+
+    def _advance(self, actions: np.ndarray, active: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        self._simulate(actions, active)
+        angles = self._qpos[:, 1:]
+        observations = np.concatenate(
+            [self._qpos[:, :1], np.sin(angles), np.cos(angles), self._qvel, self._forces[:, :1]], axis=1
+        ).astype(np.float32)
+        clipped = observations[:, 5:]
+        np.maximum(clipped, -FASTEST_SHOWN, out=clipped)
+        np.minimum(clipped, FASTEST_SHOWN, out=clipped)
+        # Squares as numbers of Python: NumPy's of arrays differ from those of single numbers in the last digit.
+        rewards = []
+        for (x, _, y), (_, v1, v2) in zip(self._tip.tolist(), self._qvel.tolist(), strict=True):
+            distance_penalty = 0.01 * x**2 + (y - 2) ** 2
+            velocity_penalty = 0.001 * v1**2 + 0.005 * v2**2
+            rewards.append(self._healthy_reward * (not y <= 1) - distance_penalty - velocity_penalty)
+        return observations, np.array(rewards), self._tip[:, 2] <= 1
+
+
+class Reachers(Simulations):
+    """Minus the distance from the fingertip to the target, minus the cost of control; no episode terminates."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], seeds: Sequence[int]) -> None:
+        super().__init__(env, seeds)
+        positions = self._batch.bind("xpos")
+        fingertip, target = (self.env.model.body(name).id for name in ("fingertip", "target"))
+        self._fingertip, self._target = positions[:, fingertip], positions[:, target]
+        self._distance_weight: float = self.env._reward_dist_weight
+        self._control_weight: float = self.env._reward_control_weight
+
+    def _advance(self, actions: np.ndarray, active: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        self._simulate(actions, active)
+        difference = self._fingertip - self._target
+        angles = self._qpos[:, :2]
+        observations = np.concatenate(
+            [np.cos(angles), np.sin(angles), self._qpos[:, 2:], self._qvel[:, :2], difference[:, :2]], axis=1
+        ).astype(np.float32)
+        rewards = -np.sqrt(np.vecdot(difference, difference)) * self._distance_weight  # as numpy.linalg.norm of a row
+        rewards += -np.add.reduce(np.square(actions), axis=1) * self._control_weight
+        return observations, rewards, np.zeros(self.num_envs, bool)
+
+
+class Pushers(Simulations):
+    """Minus the distances from the arm to the object and from the object to the goal, minus the cost of control."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], seeds: Sequence[int]) -> None:
+        super().__init__(env, seeds)
+        positions = self._batch.bind("xpos")
+        bodies = (self.env.model.body(name).id for name in ("tips_arm", "object", "goal"))
+        self._arm, self._object, self._goal = (positions[:, body] for body in bodies)
+        self._near_weight: float = self.env._reward_near_weight
+        self._distance_weight: float = self.env._reward_dist_weight
+        self._control_weight: float = self.env._reward_control_weight
+
+    def _advance(self, actions: np.ndarray, active: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        self._simulate(actions, active)
+        observations = np.concatenate(
+            [self._qpos[:, :7], self._qvel[:, :7], self._arm, self._object, self._goal], axis=1
+        ).astype(np.float32)
+        to_arm, to_goal = self._object - self._arm, self._object - self._goal
+        rewards = -np.sqrt(np.vecdot(to_goal, to_goal)) * self._distance_weight
+        rewards += -np.add.reduce(np.square(actions), axis=1) * self._control_weight
+        rewards += -np.sqrt(np.vecdot(to_arm, to_arm)) * self._near_weight
+        return observations, rewards, np.zeros(self.num_envs, bool)
