@@ -21,7 +21,7 @@ from analysis.sections import FIGURES, TABLES, TITLES, SectionError, check_faces
 from experiments.command import MISTAKES
 from experiments.grid import load_grid
 from experiments.jobs import Jobs, directory_of_output, memory, minutes_of_analysis, stage_files, tuned_option
-from experiments.pipeline import go_on, in_project, keep_going, make_the_rest, stages, words_for_failures
+from experiments.pipeline import fork_jobs, go_on, in_project, keep_going, make_the_rest, stages, words_for_failures
 from experiments.process import SNAKEMAKE
 from experiments.schema import FINISHED, MADE_OF, PROBE_FILES, REPORT_FILES, RUN_FILES, STUDY_FILES
 
@@ -63,6 +63,7 @@ onerror:
 
 onstart:
     keep_going(workflow)
+    fork_jobs(workflow)
 
 
 localrules: manifest
@@ -135,7 +136,7 @@ rule tune:
     log:
         f"{RESULTS}/logs/tuning/{{algorithm}}/{{group}}.log",
     shell:
-        "python -m experiments.tune --grid {params.grid:q} --algorithm {wildcards.algorithm:q} --group {wildcards.group:q}"
+        "python -m experiments.forked tune --grid {params.grid:q} --algorithm {wildcards.algorithm:q} --group {wildcards.group:q}"
         f" --output {{params.directory:q}}{TO_LOG}"
 
 
@@ -160,7 +161,7 @@ rule train:
     log:
         f"{RESULTS}/logs/runs/{{task}}/{{algorithm}}/{{seed}}.log",
     shell:
-        "python -m experiments.run --grid {params.grid:q} --algorithm {wildcards.algorithm:q} --task {params.task:q}"
+        "python -m experiments.forked run --grid {params.grid:q} --algorithm {wildcards.algorithm:q} --task {params.task:q}"
         " --seed {wildcards.seed} {params.tuned} --output {params.directory:q} > {log:q} 2>&1"
 
 
@@ -170,8 +171,7 @@ rule probe:
         JOBS.sources,
         JOBS.probed_run,
     output:
-        f"{RESULTS}/probes/{{task}}/{{source}}/{{seed}}/{{fraction}}/probe.json",
-        f"{RESULTS}/probes/{{task}}/{{source}}/{{seed}}/{{fraction}}/grams.npz",
+        expand(f"{RESULTS}/probes/{{{{task}}}}/{{{{source}}}}/{{{{seed}}}}/{{{{fraction}}}}/{{file}}", file=PROBE_FILES),
     params:
         grid=GRID.path,
         options=JOBS.probe_options,
@@ -183,7 +183,7 @@ rule probe:
     log:
         f"{RESULTS}/logs/probes/{{task}}/{{source}}/{{seed}}/{{fraction}}.log",
     shell:
-        "python -m experiments.probe --grid {params.grid:q} {params.options} --output {params.directory:q} > {log:q} 2>&1"
+        "python -m experiments.forked probe --grid {params.grid:q} {params.options} --output {params.directory:q} > {log:q} 2>&1"
 
 
 rule tables:

@@ -9,10 +9,10 @@ An estimator is a weight w_t per step. The gradients of all estimators, critics 
 and distance follows from them (`analysis.statistics.gradients`).
 """
 
-import copy
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -25,6 +25,7 @@ from algorithms.core.batch import Batch
 from algorithms.core.estimators import discounted_returns, generalized_advantages
 from algorithms.core.mlp import ValueFunction
 from algorithms.core.normalizer import RunningNormalizer
+from algorithms.core.optimizer import take_adam_step
 from algorithms.core.policies import Policy
 from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.rollout import OnWait, Rollout, collect
@@ -34,6 +35,7 @@ from algorithms.core.vector_env import VectorEnv
 from algorithms.reinforce import Reinforce
 from algorithms.reinforce_baseline import ReinforceBaseline
 from experiments.metrics import FEWEST_BATCHES
+from experiments.scores import Scores
 
 PARALLEL_ENVS = 16  # environments that draw episodes together, at most
 BATCHES_OF_OTHER_SIZES = 64  # at most; the grid sets how many batches have the main size
@@ -163,6 +165,7 @@ class Critic(NamedTuple):
 
 
 FIT_LEARNING_RATE = 3e-3  # of Adam
+FIT_EPSILON = 1e-8  # of Adam
 FIT_MINIBATCH = 512  # steps
 FIT_PATIENCE = 10  # a fit has converged after as many epochs without a smaller validation error
 FIT_EPOCHS = 200  # at most
@@ -186,21 +189,24 @@ def fit_value_function(episodes: Episodes, gamma: float, seed: np.random.SeedSeq
     targets = torch.from_numpy(((returns - mean) / (std or 1.0)).astype(np.float32))
     observations = torch.from_numpy(episodes.observations)
     held_out = episodes.starts[-1 - max(1, round(FIT_VALIDATION * len(episodes)))]
-    optimizer = torch.optim.Adam(network.parameters(), lr=FIT_LEARNING_RATE, fused=True)
-    best, best_error, waited = copy.deepcopy(network.state_dict()), math.inf, 0
+    # Adam's mean, square and step count begin at 0. `torch.optim` is not used: its import takes a second and 60 MB.
+    vector, rate = network.parameter_vector, torch.tensor(FIT_LEARNING_RATE)
+    state = vector, torch.zeros_like(vector), torch.zeros_like(vector), torch.zeros(()), rate
+    best, best_error, waited = vector.clone(), math.inf, 0
     for _ in range(FIT_EPOCHS):
         for rows in torch.from_numpy(rng.permutation(held_out)).split(FIT_MINIBATCH):
-            optimizer.zero_grad()
-            (network(observations[rows]) - targets[rows]).square().mean().backward()
-            optimizer.step()
+            error = (network(observations[rows]) - targets[rows]).square().mean()
+            gradient = torch.cat([g.flatten() for g in torch.autograd.grad(error, list(network.parameters()))])
+            with torch.no_grad():
+                take_adam_step(state, gradient, FIT_EPSILON)
         with torch.no_grad():
             error = float((network(observations[held_out:]) - targets[held_out:]).square().mean())
         waited += 1
         if error < best_error:
-            best, best_error, waited = copy.deepcopy(network.state_dict()), error, 0
+            best, best_error, waited = vector.clone(), error, 0
         if waited == FIT_PATIENCE:
             break
-    network.load_state_dict(best)
+    vector.copy_(best)
     last = network.network[-1]
     with torch.no_grad():
         last.weight *= std
@@ -361,11 +367,12 @@ def measure_gradients(
     """
     sizes = batch_sizes(batches, batch_size)
     measured = {size: [e for e in estimators if e.all_sizes or size == batch_size] for size in sizes}
+    known = _advantages_of_all(estimators, episodes, critics, sizes)
     some = episodes.rows(0, max(sizes))
     rollout = episodes.rollout(some)
     powers = {
-        estimator.id: estimator.power_of_steps(_batch(estimator, rollout, some[rollout.valid], episodes, critics))
-        for estimator in estimators
+        e.id: e.power_of_steps(_batch(e, rollout, some[rollout.valid], episodes, critics, known[e.id]))
+        for e in estimators
     }
     weights = {}
     total_weights = np.zeros(len(estimators))  # Σ w_t over the batches of the main size, if every advantage were 1
@@ -376,7 +383,7 @@ def measure_gradients(
             rollout = episodes.rollout(rows)
             steps = rows[rollout.valid]
             for place, (estimator, row) in enumerate(zip(measured[size], weights[size], strict=True)):
-                batch = _batch(estimator, rollout, steps, episodes, critics)
+                batch = _batch(estimator, rollout, steps, episodes, critics, known[estimator.id])
                 per_episode = (len(steps) / size) ** powers[estimator.id]
                 row[steps] = per_episode * estimator.weights(batch).double()
                 if size == batch_size:
@@ -386,14 +393,17 @@ def measure_gradients(
         size: np.zeros((len(measured[size]), count, policy.parameter_vector.numel()), np.float32)
         for size, count in sizes.items()
     }
-    for first, last, gradients in _log_prob_gradients(policy, episodes):
-        for e in range(first, last):
-            active = [size for size, count in sizes.items() if e < size * count]
-            steps = slice(episodes.starts[e], episodes.starts[e + 1])
-            stacked = np.concatenate([weights[size][:, steps] for size in active])
-            products = stacked @ gradients[steps.start - episodes.starts[first] : steps.stop - episodes.starts[first]]
+    masks = episodes.steps.action_masks
+    with Scores(policy, STEPS_AT_ONCE) as scores:
+        for here in _slices(episodes, sizes):
+            of_steps = scores.of(
+                *(episodes.observations[here], episodes.steps.actions[here], None if masks is None else masks[here])
+            )
+            active = [size for size in sizes if here.start < weights[size].shape[1]]
+            products = np.concatenate([weights[size][:, here] for size in active]) @ of_steps
             for size in active:
-                sums[size][:, e // size] += products[: len(measured[size])]
+                batch = np.searchsorted(episodes.starts[::size], here.start, "right") - 1
+                sums[size][:, batch] += products[: len(measured[size])]
                 products = products[len(measured[size]) :]
     length = episodes.starts[batches * batch_size] / batch_size  # sum over the batches of their mean episode length
     scales = {
@@ -407,47 +417,62 @@ def measure_gradients(
     }
 
 
+def _advantages_of_all(
+    estimators: Sequence[Estimator], episodes: Episodes, critics: Mapping[str, Critic], sizes: Iterable[int]
+) -> dict[str, np.ndarray | None]:
+    """Every estimator's Ψ_t of all steps, float32 [M], by its id; None where a Ψ_t depends on the episode's batch.
+
+    It does where the first batch of some size has other Ψ_t by itself than among the episodes of the largest size.
+    """
+    known: dict[str, np.ndarray | None] = {e.id: np.zeros(len(episodes.observations), np.float32) for e in estimators}
+    firsts = range(0, len(episodes), max(sizes))
+    for first, size in [*((first, max(sizes)) for first in firsts), *((0, size) for size in sizes)]:
+        rows = episodes.rows(first, size)
+        rollout = episodes.rollout(rows)
+        steps = rows[rollout.valid]
+        for estimator in estimators:
+            psi = _batch(estimator, rollout, steps, episodes, critics).advantages.numpy()
+            of_all = known[estimator.id]
+            if of_all is None:
+                continue
+            if size == max(sizes):
+                of_all[steps] = psi
+            elif not np.array_equal(of_all[steps], psi):
+                known[estimator.id] = None
+    return known
+
+
 def _batch(
     estimator: Estimator,
     rollout: Rollout,
     steps: np.ndarray,
     episodes: Episodes,
     critics: Mapping[str, Critic],
+    known: np.ndarray | None = None,
 ) -> Batch:
     """The batch of a rollout, with the values of the estimator's critic and the estimator's Ψ_t.
 
-    `steps` (int [B]) are the rows of `episodes` that the valid places of the rollout hold.
+    `steps` (int [B]) are the rows of `episodes` that the valid places of the rollout hold; `known` has the Ψ_t of all
+    rows, where they are known already.
     """
     rollout.values, rollout.next_values = np.zeros(rollout.valid.shape), np.zeros(rollout.valid.shape)
     if estimator.critic != "none":
         critic = critics[estimator.critic]
         rollout.values[rollout.valid] = critic.values[steps]
         rollout.next_values[rollout.valid] = critic.next_values[steps]
-    return Batch.of(estimator.algorithm, rollout, episodes.observations[steps], episodes.log_probs[steps])
+    advantages = None
+    if known is not None:
+        advantages = np.zeros(rollout.valid.shape)
+        advantages[rollout.valid] = known[steps]
+    return Batch.of(estimator.algorithm, rollout, episodes.observations[steps], episodes.log_probs[steps], advantages)
 
 
-def _log_prob_gradients(policy: Policy, episodes: Episodes) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Yield ∇ log π(a_t|s_t) of all steps, a group of whole episodes at a time.
+def _slices(episodes: Episodes, sizes: Mapping[int, int]) -> Iterator[slice]:
+    """Yield the steps of all batches, by {episodes in a batch: number of batches}; some of them at a time, in order.
 
-    Yields (first, last, gradients): the group holds the episodes first, …, last − 1, and `gradients` is float32
-    [steps of the group, P]. A group has at most STEPS_AT_ONCE steps, or a single longer episode.
+    These are at most STEPS_AT_ONCE, and of each size they lie in one batch.
     """
-    parameters = {name: parameter.detach() for name, parameter in policy.named_parameters()}
-
-    def log_prob(parameters: dict[str, Tensor], action: Tensor, *inputs: Tensor) -> Tensor:
-        inputs = tuple(x[None] for x in inputs)
-        return torch.func.functional_call(policy, parameters, inputs).log_prob(action[None])[0]
-
-    inputs = [torch.from_numpy(episodes.steps.actions), torch.from_numpy(episodes.observations)]
-    if episodes.steps.action_masks is not None:
-        inputs.append(torch.from_numpy(episodes.steps.action_masks))
-    per_step = torch.func.vmap(torch.func.grad(log_prob), in_dims=(None, *(0 for _ in inputs)))
-    first = 0
-    while first < len(episodes):
-        last = max(
-            first + 1, int(np.searchsorted(episodes.starts, episodes.starts[first] + STEPS_AT_ONCE, "right")) - 1
-        )
-        here = slice(episodes.starts[first], episodes.starts[last])
-        by_name = per_step(parameters, *(x[here] for x in inputs))
-        yield first, last, torch.cat([gradient.flatten(1) for gradient in by_name.values()], dim=1).numpy()
-        first = last
+    ends = np.unique(np.concatenate([episodes.starts[: size * count + 1 : size] for size, count in sizes.items()]))
+    for first, last in itertools.pairwise(ends.tolist()):
+        for begin in range(first, last, STEPS_AT_ONCE):
+            yield slice(begin, min(begin + STEPS_AT_ONCE, last))

@@ -1,6 +1,8 @@
 """What the Snakefile needs where something went wrong: a new start after a killed one, and words for failures."""
 
 import fcntl
+import os
+import secrets
 import shlex
 import shutil
 import socket
@@ -12,6 +14,7 @@ from typing import Any
 
 from snakemake.io import IOFile
 
+from experiments.forked import SERVER
 from experiments.record import UnusableFolder, check_writable
 from experiments.schema import PROBLEMS
 
@@ -99,6 +102,15 @@ def keep_going(workflow: Any) -> None:
     limiter = workflow.scheduler.job_rate_limiter
     if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
+
+
+def fork_jobs(workflow: Any) -> None:
+    """Let jobs that run on this machine be forks of a process with their imports (`experiments.server`).
+
+    Linux alone says when a process has ended, and on macOS what has imported Torch cannot be forked.
+    """
+    if workflow.local_exec and workflow.is_main_process and hasattr(os, "pidfd_open"):
+        os.environ[SERVER] = secrets.token_hex(16)
 
 
 def stages(results: str) -> str:

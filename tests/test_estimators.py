@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from algorithms.core.estimators import backward_sum, discounted_returns, generalized_advantages, td_errors
+from algorithms.core.estimators import WIDE, backward_sum, discounted_returns, generalized_advantages, td_errors
 from tests.tasks import random_rollout
 
 GAMMA = 0.93
@@ -153,3 +153,11 @@ def test_a_backward_sum_leaves_its_arguments_alone_and_keeps_double_precision():
     np.testing.assert_array_equal(x, np.arange(6).reshape(3, 2))
     assert y.dtype == np.float64
     np.testing.assert_array_equal(y, [[0 + 1 + 1, 1 + 1.5 + 1.25], [2 + 2, 3 + 2.5], [4, 5]])
+
+
+def test_a_backward_sum_of_many_environments_is_that_of_each_to_the_last_bit():
+    rng = np.random.default_rng(0)
+    x, discount = rng.normal(size=(30, 2 * WIDE)), 0.99 * (rng.random((30, 2 * WIDE)) < 0.9)
+    together = backward_sum(x, discount)
+    for i in range(2 * WIDE):
+        np.testing.assert_array_equal(together[:, i], backward_sum(x[:, i : i + 1], discount[:, i : i + 1])[:, 0])

@@ -700,6 +700,15 @@ def test_a_probe_of_a_checkpoint_writes_what_was_agreed_and_the_same_bytes_again
     assert [(c["critic"], c["gamma"]) for c in record["critics"]] == [("trained", 0.95), ("fitted", 0.95)]
 
 
+def test_a_probe_does_without_torchs_compiler(ppo_run, tmp_path):
+    """Its import takes a second and 60 MB, and `torch.optim` and `torch.func.vmap` import it."""
+    code = (
+        "import sys; from experiments import probe; probe.main(sys.argv[1:]); sys.exit('torch._dynamo' in sys.modules)"
+    )
+    words = [sys.executable, "-c", code, *command(*ppo_run, tmp_path / "probe")]
+    assert subprocess.run(words, cwd=ROOT, check=False, capture_output=True).returncode == 0
+
+
 def test_reinforce_is_its_own_reference(ppo_run, tmp_path):
     probe.main(command(*ppo_run, tmp_path / "probe", fraction=0.5))
     record, arrays = read(tmp_path / "probe")

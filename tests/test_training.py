@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from algorithms.a2c import A2C
-from algorithms.core.on_policy import STEPS_THAT_REPAY_COMPILING
+from algorithms.core.on_policy import STEPS_THAT_REPAY_COMPILING, Learner
 from algorithms.core.task import Task
 from algorithms.core.training import RECORDED_ROWS, UpdateTable, evaluate
 from algorithms.ppo import PPO
@@ -110,7 +110,9 @@ def test_checkpoints_are_taken_at_their_fractions_and_hold_the_policy_of_the_tim
     np.testing.assert_array_equal(reached.checkpoints[0].state["policy/network.0.weight"], vectors[2])
 
 
-def test_no_checkpoints_unless_asked_for():
+def test_no_checkpoints_unless_asked_for(monkeypatch):
+    """And nobody makes the learner's arrays for nobody."""
+    monkeypatch.delattr(Learner, "state")
     assert SMALL["ppo"].train(Task("Match-v0"), 0, 128, compile="never").checkpoints == []
 
 

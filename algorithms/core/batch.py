@@ -62,14 +62,23 @@ class Batch:
         return cls(**fields)
 
     @classmethod
-    def of(cls, algorithm: Any, rollout: Rollout, observations: np.ndarray, log_probs: Tensor) -> Self:
+    def of(
+        cls,
+        algorithm: Any,
+        rollout: Rollout,
+        observations: np.ndarray,
+        log_probs: Tensor,
+        advantages: np.ndarray | None = None,
+    ) -> Self:
         """The valid steps of a rollout whose values are filled in, with the Ψ_t and targets of a PolicyGradient.
 
-        `observations` float32 [B, D] are those of its valid steps, normalised; `log_probs` [B] their actions'. Raises
-        InvalidAlgorithm where `advantages` or `critic_targets` returns an array of another shape than the rollout's.
+        `observations` float32 [B, D] are those of its valid steps, normalised; `log_probs` [B] their actions';
+        `advantages` [T, N] are the algorithm's, where they are known. Raises InvalidAlgorithm where `advantages` or
+        `critic_targets` returns an array of another shape than the rollout's.
         """
         valid = rollout.valid
-        advantages = checked_array(algorithm.advantages(rollout), algorithm, "advantages returned")
+        if advantages is None:
+            advantages = checked_array(algorithm.advantages(rollout), algorithm, "advantages returned")
         of_parts = None if rollout.parts is None else (*valid.shape, rollout.parts)
         if advantages.shape not in (valid.shape, of_parts):
             raise InvalidAlgorithm(

@@ -29,7 +29,7 @@ class PolicyGradient(Hooks):
         on_update: OnUpdate = lambda steps, episodes: None,
         on_wait: OnWait = lambda what, steps, episodes: None,
         trained: Trained | None = None,
-        on_trained: Callable[[Trained], None] = lambda trained: None,
+        on_trained: Callable[[Trained], None] | None = None,
     ) -> Run:
         """As `Algorithm.train`, by the on-policy loop `training.train`, which documents the last two arguments."""
 

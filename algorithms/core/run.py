@@ -1,14 +1,15 @@
 """What a training returns, whatever trained: episodes, the update table, checkpoints and the evaluation."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from algorithms.core.task import StoppedByTask
+from algorithms.core.task import StoppedByTask, Task
 from algorithms.core.vector_env import Episode
 
 EVALUATIONS = ("sampled", "mode")  # with sampled actions (the final score), and with the mode action
-EVALUATION_EPISODES = 20  # of each kind of evaluation; of K variants, the next multiple of K
+EVALUATION_EPISODES = 20  # of each kind of evaluation of a task without variants
 LONGEST_EPISODE = 100_000  # steps after which an episode of a task without a time limit is cut where it has to end
 PHASES = (
     "stepping",
@@ -18,6 +19,12 @@ PHASES = (
     "training",
     "evaluating",
 )  # training holds the four before it; episodes still open at its end are finished in "evaluating"
+
+
+def evaluation_episodes(task: Task) -> int:
+    """How many episodes an evaluation has: 20, of K variants the next multiple of K, so that each has as many."""
+    variants = len(task.variants) or 1
+    return math.ceil(EVALUATION_EPISODES / variants) * variants
 
 
 @dataclass

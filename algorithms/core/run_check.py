@@ -10,7 +10,7 @@ import numpy as np
 
 from algorithms.core.algorithm import Algorithm, InvalidAlgorithm, where
 from algorithms.core.hook_checks import NUMERIC
-from algorithms.core.run import EVALUATION_EPISODES, EVALUATIONS, PHASES, Checkpoint, Evaluation, Run
+from algorithms.core.run import EVALUATIONS, PHASES, Checkpoint, Evaluation, Run, evaluation_episodes
 from algorithms.core.seeding import seed_global_generators
 from algorithms.core.task import StoppedByTask, Task
 from algorithms.core.vector_env import Episode
@@ -45,7 +45,7 @@ def checked_run(run: object, algorithm: Algorithm, task: Task, evaluations: Sequ
 
     - steps, lengths and counts are whole numbers; `steps_taken` is at least 1, and nothing is later than that step
     - `episodes` are in the order of their steps, begin before they end, and their returns are finite
-    - each kind of evaluation has 20 episodes (of K variants, the next multiple of K) with finite returns
+    - each kind of evaluation has as many episodes as `evaluation_episodes` says, with finite returns
     - rows of `updates` are as `Run` says, and checkpoints have arrays of numbers
     - a run that has diverged, or that its task has stopped, says why, in `diverged_because`, and has no evaluation;
       only its returns may be infinite, and only where the task has stopped it may `steps_taken` be 0
@@ -151,8 +151,7 @@ def _evaluation(found: Any, task: Task, evaluations: Sequence[str], diverged: bo
     for kind in [*(kind for kind in evaluations if kind not in found), *(k for k in found if k not in EVALUATIONS)]:
         how = "lacks" if kind in evaluations else "has"
         raise _Wrong(f"returned a Run whose evaluation {how} the kind {kind!r}; {_kinds(evaluations)}")
-    variants = len(task.variants) or 1
-    count = math.ceil(EVALUATION_EPISODES / variants) * variants
+    count = evaluation_episodes(task)
     result = {}
     for kind, evaluation in found.items():
         name = f"evaluation[{kind!r}]"

@@ -26,6 +26,7 @@ from algorithms.core.run import (
     Evaluation,
     Run,
     Trained,
+    evaluation_episodes,
 )
 from algorithms.core.task import StoppedByTask, Task
 from algorithms.core.vector_env import Episode, VectorEnv
@@ -105,7 +106,7 @@ def train(
     on_update: OnUpdate = lambda steps, episodes: None,
     on_wait: OnWait = lambda what, steps, episodes: None,
     trained: Trained | None = None,
-    on_trained: Callable[[Trained], None] = lambda trained: None,
+    on_trained: Callable[[Trained], None] | None = None,
 ) -> Run:
     """Train a learner for `steps` environment steps; the arguments are those of `Algorithm.train`.
 
@@ -163,7 +164,7 @@ def train(
                     run.stop(at)
                 run.seconds["evaluating"] += time.perf_counter() - began
     if run.diverged_at is None:
-        if trained is None:
+        if trained is None and on_trained is not None:
             on_trained(Trained(run, learner.state()))
         began = time.perf_counter()
         try:
@@ -321,8 +322,7 @@ def evaluate(
     Raises StoppedByTask as VectorEnv.step does.
     """
     check_evaluations(kinds)
-    variants = len(task.variants) or 1
-    count = math.ceil(EVALUATION_EPISODES / variants) * variants
+    variants, count = len(task.variants) or 1, evaluation_episodes(task)
     together = min(count, max(num_envs, variants) // variants * variants)
     in_turn = np.array([len(range(i, count, together)) for i in range(together)])
     result = {}
