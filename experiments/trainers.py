@@ -267,7 +267,7 @@ def pufferlib(task: dict[str, Any], steps: int, seed: int, settings: dict[str, A
             "total_timesteps": budget,
             "batch_size": settings["num_envs"] * settings["rollout_length"],
             "minibatch_size": settings["minibatch_size"],
-            "bptt_horizon": settings["minibatch_size"],  # a minibatch of one stretch, the longest there can be
+            "bptt_horizon": min(settings["minibatch_size"], settings["rollout_length"]),  # the longest stretch possible
             "update_epochs": settings["epochs"],
             "optimizer": "adam",
             "learning_rate": settings["policy_learning_rate"],
