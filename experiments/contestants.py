@@ -44,7 +44,7 @@ class Contestant:
 
 # Contestants at the same settings take equally many steps, because episodes become longer as a policy learns, and
 # restarting an episode takes time.
-PPO_STEPS = 16 * 2048
+PPO_STEPS = 10 * 2048
 STEP_BY_STEP = 40_000  # of A2C and actor-critic
 EPISODES = 2 * 16_384  # of REINFORCE, with and without baseline
 ONE_LONG = {"num_envs": 1, "rollout_length": 2048}
