@@ -2,7 +2,7 @@
 
     snakemake --cores N                                    the default grid
     snakemake --cores N --config grid=smoke                another: a name under experiments/grids/ or a path
-    snakemake --cores 1 speed                              the benchmark, which no other rule needs
+    snakemake --cores 1 speed --config tasks=Hopper-v5     the benchmark, which no other rule needs
 
 experiments/determinants.py says on what the result of a job depends: on files, which are inputs of the job's rule, and
 on values, which are the rule's parameter `determines`. The grid file itself is not an input.
@@ -21,13 +21,13 @@ from analysis.sections import FIGURES, TABLES, TITLES, SectionError, check_faces
 from experiments.command import MISTAKES
 from experiments.grid import load_grid
 from experiments.jobs import Jobs, directory_of_output, memory, minutes_of_analysis, stage_files, tuned_option
-from experiments.pipeline import fork_jobs, go_on, in_project, keep_going, make_the_rest, stages, words_for_failures
+from experiments.pipeline import check_config, fork_jobs, go_on, in_project, keep_going, make_the_rest
+from experiments.pipeline import speed_options, stages, words_for_failures
 from experiments.process import SNAKEMAKE
 from experiments.schema import FINISHED, MADE_OF, PROBE_FILES, REPORT_FILES, RUN_FILES, STUDY_FILES
 
-if unknown := sorted(set(config) - {"grid"}):
-    raise WorkflowError(f"--config takes grid=NAME or grid=FILE.yaml, not {unknown[0]}=…")
 try:
+    check_config(config)
     check_faces()
     GRID = load_grid(str(config.get("grid", "default")))
 except (*MISTAKES, SectionError) as error:
@@ -95,7 +95,7 @@ rule speed:
         f"{RESULTS}/logs/speed.log",
     threads: workflow.cores  # so that no other job runs at the same time
     shell:
-        f"(status=0; python -m experiments.speed --output {RESULTS}/speed || status=$?;"
+        f"(status=0; python -m experiments.speed --output {RESULTS}/speed {speed_options(config)} || status=$?;"
         f" python -m analysis.benchmark --results {RESULTS} && python -m analysis.figures --results {RESULTS}"
         " --figure benchmark && exit $status) 2>&1 | tee {log:q}"
 

@@ -8,7 +8,7 @@ from analysis.command import results_argument, run_command
 from analysis.reading.benchmark import read_benchmark
 from analysis.reading.grid import read_grid
 from analysis.reading.tables import write_table
-from analysis.sections.speed.sentences import titles, verdicts
+from analysis.sections.speed.sentences import RIVAL_TITLES, verdicts
 from analysis.sections.speed.tables import benchmark
 from analysis.words import number
 
@@ -24,7 +24,9 @@ def main() -> None:
         print(f"\n{task}")
         for row in rows.itertuples():
             rate = f"{row.steps_per_second:>10,.0f} steps/s" if row.n else f"          – {row.reason}"
-            times = "" if pd.isna(row.peer_ratio) else f"   {number(row.peer_ratio)} × {titles(table)[row.peer]}"
+            found = [(title, getattr(row, f"{kind}_ratio")) for kind, title in RIVAL_TITLES.items()]
+            times = "".join(f"   {number(ratio)} × {title}" for title, ratio in found if pd.notna(ratio))
+            times += "" if pd.isna(row.limit_share) else f"   {number(100 * row.limit_share)} % of the simulator"
             print(f"  {row.title:<26}{rate}{times}")
     for found in verdicts(table) if len(table) else []:
         print(f"{found['what']}: {found['value']} ({found['bound']}): {found['verdict']}")

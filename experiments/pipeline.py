@@ -8,12 +8,13 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from snakemake.io import IOFile
 
+from experiments.checks import GridError
 from experiments.forked import SERVER
 from experiments.record import UnusableFolder, check_writable
 from experiments.schema import PROBLEMS
@@ -21,7 +22,21 @@ from experiments.schema import PROBLEMS
 SNAKEMAKE_FOLDER = Path(".snakemake")  # relative to the project
 SHOWN_FAILURES = 10
 LEAST_FREE_MB = 10  # a run takes less than one
+BENCHMARK_KEYS = ("tasks", "contestants", "base")  # of --config: options of experiments.speed
 held = []  # files whose locks are this process's until it ends
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Raise GridError where --config has a key that nothing heeds."""
+    for key in sorted(set(config) - {"grid", *BENCHMARK_KEYS}):
+        benchmark = ", ".join(BENCHMARK_KEYS)
+        raise GridError(f"--config takes grid=NAME or grid=FILE.yaml, and for the benchmark {benchmark}; not {key}=…")
+
+
+def speed_options(config: Mapping[str, Any]) -> str:
+    """The options of experiments.speed that --config gives, for a shell; several values are parted by commas."""
+    given = [key for key in BENCHMARK_KEYS if key in config]
+    return " ".join(f"--{key} {shlex.join(str(config[key]).split(','))}" for key in given)
 
 
 def in_project(workflow: Any, results: str) -> str:

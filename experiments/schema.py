@@ -60,6 +60,9 @@ PROBE_FILES = ("probe.json", "grams.npz")
 # ------------------------------------------------------------------------------------ benchmark
 
 BENCHMARK_FILES = ("benchmark.json", "measurements.csv")
+# With what a contestant of this project is compared: another checkout, libraries at the same settings, and, where it is
+# a user's own algorithm, this project's of the same size.
+RIVALS = ("base", "rltools", "stable_baselines3", "sbx", "pufferlib", "shipped")
 MEASUREMENT_COLUMNS = (
     "task",
     "contestant",
@@ -68,8 +71,11 @@ MEASUREMENT_COLUMNS = (
     "reason",  # why it is not done
     "core",  # that the process was pinned to; empty where processes cannot be pinned
     "steps",
-    "steps_per_second",  # of the training loop, compiling left out
-    *(f"seconds_{phase}" for phase in SECONDS),  # the total is of the process, from its start to its end
+    "steps_per_second",  # of the training loop, compiling left out, in processor time
+    # Processor time, except the start-up, which is what a user waits. The total is of the process and its children.
+    # Empty where a contestant does not say what its loop was at.
+    *(f"seconds_{phase}" for phase in SECONDS),
+    "compiled",  # of cells: 1 where gradient steps ran as machine code, otherwise 0
     "peak_memory_mb",
 )
 

@@ -15,7 +15,7 @@ import sys
 import tomllib
 import warnings
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -25,8 +25,11 @@ import pytest
 from markdown_it import MarkdownIt
 from snakemake.cli import parse_args as parse_snakemake
 
+from experiments.checks import GridError
 from experiments.command import MISTAKES
+from experiments.contestants import chosen
 from experiments.grid import load_grid
+from experiments.speed import default_tasks
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("algorithms", "experiments", "analysis", "results", "findings", ".github")
@@ -241,6 +244,15 @@ def check_snakemake(arguments: list[str]) -> None:
     expect(rules <= set(RULES), f"{sorted(rules - set(RULES))}: no rules; there are {RULES}")
     for pair in given.config or ():
         key, _, name = pair.partition("=")
+        if key == "base":
+            continue  # a checkout of the reader's
+        if key in ("tasks", "contestants"):
+            check = {"tasks": default_tasks, "contestants": partial(chosen, base=False)}[key]
+            try:
+                check(name.split(","))
+            except GridError as error:
+                raise Wrong(f"--config {pair}: {error}") from error
+            continue
         expect(key == "grid", f"--config {pair}: expected grid=")
         expect(name in shipped() or re.fullmatch(r"my_\w+\.yaml", name), f"{pair}: no grid; there are {shipped()}")
 

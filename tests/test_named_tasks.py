@@ -15,10 +15,12 @@ from analysis.reading.grid import read_grid
 from analysis.reading.runs import read_run
 from analysis.sections.published.tables import about, of_task
 from analysis.sections.settings.sentences import environments
-from experiments import peers, run
+from experiments import run
 from experiments.cells import preprocessing
+from experiments.contestants import CONTESTANTS
 from experiments.determinants import code_of, what_determines
 from experiments.grid import GridError, load_grid
+from experiments.measuring import gymnasium_env
 from experiments.speed import cell_grid
 from experiments.task_check import check_task
 from tests.analysis_fixtures import edit_json
@@ -190,9 +192,9 @@ def test_messages_of_an_unsupported_task_have_its_name():
 def test_the_benchmark_makes_the_same_environment(tmp_path):
     grid = load(tmp_path, {"light": {"id": "Pendulum-v1", "kwargs": {"g": 2.5}, **VALUES}})
     entry = grid.tasks["light"]
-    made = peers._gymnasium_env({"id": "light", **preprocessing(entry.task)})
+    made = gymnasium_env({"id": "light", **preprocessing(entry.task)})
     assert made.unwrapped.g == 2.5
-    assert cell_grid(entry)["tasks"].keys() == {"light"}
+    assert cell_grid(entry, CONTESTANTS)["tasks"].keys() == {"light"}
 
 
 def test_the_command_measures_a_random_score_with_keyword_arguments():

@@ -49,7 +49,12 @@ PHASE_COLOURS = {  # of the parts of a run's time
     "rest": "#b3c2d0",
     "evaluating": "#e4e8ec",
 }
-SIDE_COLOURS = {"bare": QUIET, "ours": "#d55e00", "peer": "#0072b2"}  # of the benchmark's contestants
+SIDE_COLOURS = {
+    "bare": QUIET,
+    "ours": "#d55e00",
+    "base": "#e69f00",
+    "peer": "#0072b2",
+}  # of the benchmark's contestants
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,11 @@ BENCHMARK_KEYS = {
     "schema": int,
     "repetitions": int,
     "compiled": bool,
+    "base": (str, NoneType),
     "contestants": dict,
     **PROVENANCE_KEYS,
 }
-CONTESTANT_KEYS = {"title": str, "side": str, "reference": (str, NoneType), "peer": (str, NoneType)}
+CONTESTANT_KEYS = {"title": str, "side": str, "rivals": dict}
 
 
 @dataclass(frozen=True)

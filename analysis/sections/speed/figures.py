@@ -25,12 +25,11 @@ from analysis.drawing.panels import (
     top_legend,
 )
 from analysis.reading.grid import Grid
-from analysis.sections.speed.sentences import titles
-from analysis.sections.speed.tables import limit_of
+from analysis.sections.speed.tables import LIMIT
 from experiments.schema import PHASES
 
-LIMIT = {"linestyle": "--", "linewidth": 1}  # the line at the rate of the limit
-GYMNASIUM = {"linestyle": ":", "linewidth": 1}  # the line at the rate of stepping Gymnasium
+LIMIT_LINE = {"linestyle": "--", "linewidth": 1}  # the line at the rate of the limit
+GYMNASIUM_LINE = {"linestyle": ":", "linewidth": 1}  # the line at the rate of stepping Gymnasium
 BENCHMARK_PHASES = ("stepping", "acting", "learning", "rest")  # of the training loop without compiling
 
 
@@ -61,40 +60,38 @@ def speed(grid: Grid, scores: pd.DataFrame) -> Figure:
 
 
 def benchmark(grid: Grid, benchmark: pd.DataFrame) -> Figure:
-    """A column per task with two panels: the contestants' steps per second, and the shares of the training loop's time.
+    """A row per task with two panels: the contestants' steps per second, and the shares of the training loop's time.
 
-    The upper panel shows median and range over repetitions, with the limit and Gymnasium as lines. The lower panel
-    shows only the contestants that learn.
+    The left panel shows median and range over repetitions, with the limit and Gymnasium as lines.
     """
     if benchmark.empty:
         command = f"snakemake --cores 1 speed --config {shlex.quote(f'grid={grid.grid_file}')}"
         return sentence(f"no benchmark was run; it is made with: {command}")
-    tasks = list(dict.fromkeys(benchmark["task"]))
-    all_of_them = titles(benchmark)
-    learners = titles(benchmark[benchmark["side"] != "bare"])
-    heights = [len(all_of_them), len(learners)]
+    tasks = dict(list(benchmark.groupby("task", sort=False)))
+    heights = [len(measured) for measured in tasks.values()]
     figure, panels = plt.subplots(
-        2,
         len(tasks),
-        figsize=(theme.WIDTH, 1.6 + 0.27 * sum(heights)),
+        2,
+        figsize=(theme.WIDTH, 1.2 + 0.6 * len(tasks) + 0.24 * sum(heights)),
         layout="constrained",
         squeeze=False,
         sharey="row",
-        height_ratios=heights,
+        height_ratios=[1 + height for height in heights],  # with room for a title
     )
-    for task, (upper, lower) in zip(tasks, panels.T, strict=True):
-        measured = rows(benchmark, task=task).set_index("contestant")
-        rate_panel(upper, measured.reindex(list(all_of_them)))
-        split_panel(lower, measured.reindex(list(learners)))
-        upper.set_title(task)
-    named_rows(panels[0, 0], list(all_of_them.values()))
-    named_rows(panels[1, 0], list(learners.values()))
-    sides = {"bare": "stepping without learning", "ours": "this project", "peer": "Stable-Baselines3 (SB3)"}
+    for (task, measured), (left, right) in zip(tasks.items(), panels, strict=True):
+        rate_panel(left, measured)
+        split_panel(right, measured)
+        left.set_title(task, loc="left")
+        named_rows(left, list(measured["title"]))
+    panels[-1, 0].set_xlabel("steps per second (thousands)")
+    panels[-1, 1].set_xlabel("share of the training loop’s time (%)")
+    sides = {"bare": "stepping without learning", "ours": "this project", "base": "base", "peer": "another library"}
+    sides = {side: label for side, label in sides.items() if (benchmark["side"] == side).any()}
     handles = [
         Line2D([], [], color=theme.SIDE_COLOURS[side], marker="o", linestyle="", markersize=5.5, label=label)
         for side, label in sides.items()
     ]
-    handles += [*line_handles({"limit": LIMIT, "Gymnasium": GYMNASIUM}), *phase_handles(BENCHMARK_PHASES)]
+    handles += [*line_handles({"limit": LIMIT_LINE, "Gymnasium": GYMNASIUM_LINE}), *phase_handles(BENCHMARK_PHASES)]
     top_legend(figure, handles, 5)
     return figure
 
@@ -102,10 +99,10 @@ def benchmark(grid: Grid, benchmark: pd.DataFrame) -> Figure:
 def rate_panel(axes: Axes, table: pd.DataFrame) -> None:
     """Draw steps per second on a logarithmic axis, on which equal ratios are equal distances.
 
-    `table` has the rows of one task by contestant, NaN for a contestant without measurements.
+    `table` has the rows of one task.
     """
-    rates = table["steps_per_second"].dropna()
-    for name, line in ((limit_of(rates), LIMIT), ("gymnasium", GYMNASIUM)):
+    rates = table.set_index("contestant")["steps_per_second"].dropna()
+    for name, line in ((LIMIT, LIMIT_LINE), ("gymnasium", GYMNASIUM_LINE)):
         if name in rates:
             axes.axvline(rates[name], color=theme.QUIET, zorder=0.9, **line)
     axes.set_xscale("log")
@@ -114,7 +111,7 @@ def rate_panel(axes: Axes, table: pd.DataFrame) -> None:
     for place, (_, row) in enumerate(table.iterrows()):
         if pd.isna(row["steps_per_second"]):
             where = {"transform": axes.get_yaxis_transform(), "va": "center", "color": theme.QUIET, "fontsize": 7.5}
-            axes.text(0.05, place, "–" if pd.isna(row["status"]) else f"– ({row['status']})", **where)
+            axes.text(0.05, place, f"– ({row['status']})", **where)
             continue
         colour = theme.SIDE_COLOURS[row["side"]]
         axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2.4, solid_capstyle="round")
@@ -131,15 +128,13 @@ def rate_panel(axes: Axes, table: pd.DataFrame) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
     axes.xaxis.set_major_formatter(lambda rate, _: f"{rate / 1000:g}")
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("steps per second (thousands)")
 
 
 def split_panel(axes: Axes, table: pd.DataFrame) -> None:
-    """Draw the shares of the training loop's time; `table` has the rows of one task by contestant."""
+    """Draw the shares of the training loop's time; `table` has the rows of one task."""
     start = np.zeros(len(table))
     for phase in BENCHMARK_PHASES:
         share = 100 * table[phase].fillna(0).to_numpy()
         stacked_bars(axes, range(len(table)), share, start, phase)
         start = start + share
     axes.set_xlim(0, 100)
-    axes.set_xlabel("share of the training loop’s time (%)")

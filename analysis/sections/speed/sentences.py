@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.reading.benchmark import Benchmark
 from analysis.reading.grid import Grid
-from analysis.sections.speed.tables import overhead
+from analysis.sections.speed.tables import LIMIT, overhead
 from analysis.words import enumerate_text, number
 
 
@@ -28,19 +28,43 @@ class Target:
         return self.column in ("overhead", "peak_memory_mb")
 
 
+CHEETAH, HOPPER, CARTPOLE = "HalfCheetah-v5", "Hopper-v5", "CartPole-v1"
 TARGETS = (
-    Target("reference_ratio", 5.0, "HalfCheetah-v5", "ppo_1x2048"),
-    Target("reference_ratio", 4.0, "Hopper-v5", "ppo_1x2048"),
-    Target("reference_ratio", 7.5, "HalfCheetah-v5", "ppo_8x256"),
-    Target("reference_ratio", 4.5, "Hopper-v5", "ppo_8x256"),
-    Target("reference_ratio", 8.0, "HalfCheetah-v5", "a2c_8x5"),
-    Target("gymnasium_share", 0.6, "CartPole-v1", "reinforce"),
-    Target("gymnasium_share", 0.6, "Hopper-v5", "reinforce"),
-    Target("gymnasium_share", 0.6, "HalfCheetah-v5", "reinforce"),
+    Target("base_ratio", 1.9, CHEETAH, "ppo_8x256"),
+    Target("base_ratio", 1.7, HOPPER, "ppo_8x256"),
+    Target("base_ratio", 2.0, CARTPOLE, "ppo_8x256"),
+    Target("base_ratio", 3.0, "Acrobot-v1", "ppo_8x256"),
+    Target("base_ratio", 1.9, "Reacher-v5", "ppo_8x256"),
+    Target("base_ratio", 1.5, "InvertedDoublePendulum-v5", "ppo_8x256"),
+    Target("base_ratio", 1.7, CHEETAH, "a2c_8x5"),
+    Target("base_ratio", 1.6, CHEETAH, "actor_critic"),
+    Target("base_ratio", 2.0, CARTPOLE, "actor_critic"),
+    Target("base_ratio", 2.0, CHEETAH, "reinforce"),
+    Target("base_ratio", 2.5, HOPPER, "reinforce_baseline"),
+    Target("base_ratio", 2.5, CARTPOLE, "reinforce_baseline"),
+    Target("limit_share", 0.65, CHEETAH, "ppo_8x256"),
+    Target("limit_share", 0.75, HOPPER, "ppo_8x256"),
+    Target("rltools_ratio", 1.3, CHEETAH, "ppo_8x256"),
+    Target("rltools_ratio", 1.4, HOPPER, "ppo_8x256"),
+    Target("stable_baselines3_ratio", 8.0, CHEETAH, "ppo_8x256"),
+    Target("stable_baselines3_ratio", 4.8, HOPPER, "ppo_8x256"),
+    Target("stable_baselines3_ratio", 8.5, CARTPOLE, "ppo_8x256"),
+    Target("stable_baselines3_ratio", 4.0, CHEETAH, "a2c_8x5"),
+    Target("gymnasium_share", 0.6, CARTPOLE, "reinforce"),
+    Target("gymnasium_share", 0.6, HOPPER, "reinforce"),
+    Target("gymnasium_share", 1.2, CHEETAH, "reinforce"),
     Target("overhead", 3.0),
-    Target("peak_memory_mb", 600.0),
+    Target("peak_memory_mb", 350.0),
 )
-UNITS = {"reference_ratio": "×", "gymnasium_share": " %", "overhead": " s", "peak_memory_mb": " MB"}
+UNITS = {"limit_share": " %", "gymnasium_share": " %", "overhead": " s", "peak_memory_mb": " MB"}  # a ratio has ×
+RIVAL_TITLES = {
+    "base": "base",
+    "rltools": "RLtools",
+    "stable_baselines3": "SB3",
+    "sbx": "sbx",
+    "pufferlib": "PufferLib",
+    "shipped": "what is shipped",
+}
 
 
 def page(grid: Grid, scores: pd.DataFrame, benchmark: pd.DataFrame, measurements: Benchmark | None) -> dict[str, Any]:
@@ -54,8 +78,12 @@ def page(grid: Grid, scores: pd.DataFrame, benchmark: pd.DataFrame, measurements
 
 
 def verdicts(table: pd.DataFrame) -> list[dict[str, str]]:
-    """Every target with what was measured: met, or by how much it was missed."""
-    return [verdict(table, target) for target in TARGETS]
+    """Every target with what was measured: met, or by how much it was missed.
+
+    What another checkout is the measure of is a target only where one was measured.
+    """
+    compared = (table["side"] == "base").any()
+    return [verdict(table, target) for target in TARGETS if compared or target.column != "base_ratio"]
 
 
 def verdict(table: pd.DataFrame, target: Target) -> dict[str, str]:
@@ -78,7 +106,7 @@ def verdict(table: pd.DataFrame, target: Target) -> dict[str, str]:
             result["verdict"] += f": {missing_because(table, rows.iloc[0], target.column)}"
     elif value > target.bound if target.at_most else value < target.bound:
         result |= {"state": "missed", "verdict": f"missed by {number(100 * abs(value / target.bound - 1))} %"}
-        if target.column == "reference_ratio" and value / rows["limit_share"].iloc[0] < target.bound:
+        if target.column.endswith("ratio") and value / rows["limit_share"].iloc[0] < target.bound:
             limit = amount(target, value / rows["limit_share"].iloc[0])
             result["verdict"] += f"; out of reach: the limit, stepping without learning, is {limit}"
     return result
@@ -90,13 +118,9 @@ def what(table: pd.DataFrame, target: Target) -> str:
         return "A cell’s seconds outside training and evaluation, compiled code in the cache (the slowest)"
     if target.column == "peak_memory_mb":
         return "A cell’s peak memory (the largest)"
-    title = titles(table).get(target.contestant, target.contestant)
-    if target.column == "reference_ratio":
-        references = table[table["contestant"] == target.contestant]["reference"]
-        against = titles(table).get(references.iloc[0], "Stable-Baselines3") if len(references) else "Stable-Baselines3"
-    else:
-        against = "Gymnasium’s bare stepping"
-    return f"{title} on {target.task}, against {against}"
+    bare = {"gymnasium_share": "Gymnasium’s bare stepping", "limit_share": "the bare simulator"}
+    against = bare.get(target.column) or RIVAL_TITLES[target.column.removesuffix("_ratio")]
+    return f"{titles(table).get(target.contestant, target.contestant)} on {target.task}, against {against}"
 
 
 def titles(table: pd.DataFrame) -> dict[str, str]:
@@ -106,27 +130,40 @@ def titles(table: pd.DataFrame) -> dict[str, str]:
 
 def missing_because(table: pd.DataFrame, row: pd.Series, column: str) -> str:
     """Why a row has no ratio: its own reason, or that of what it is compared with."""
-    other = "gymnasium" if column == "gymnasium_share" else row["reference"]
+    bare = {"gymnasium_share": "gymnasium", "limit_share": LIMIT}
+    other = bare.get(column) or row[column.removesuffix("_ratio")]
     compared = table[(table["task"] == row["task"]) & (table["contestant"] == other)]
     blamed = row if pd.notna(row["reason"]) or compared.empty else compared.iloc[0]
-    return f"{blamed['title']}: {blamed['reason']}" if pd.notna(blamed["reason"]) else f"nothing of {other}"
+    if pd.notna(blamed["reason"]):
+        return f"{blamed['title']}: {blamed['reason']}"
+    return f"nothing of {'it' if pd.isna(other) else other}"
 
 
 def amount(target: Target, value: float, form: Callable[[float], str] = number) -> str:
     """A value with its unit."""
-    return f"{form(100 * value if target.column.endswith('share') else value)}{UNITS[target.column]}"
+    return f"{form(100 * value if target.column.endswith('share') else value)}{UNITS.get(target.column, '×')}"
 
 
 def sentences(table: pd.DataFrame) -> list[str]:
     """What the benchmark says, task by task, and then what it could not measure."""
     said = []
-    compared = table[(table["side"] == "ours") & table["peer_ratio"].notna()]
-    for task, rows in compared.groupby("task", sort=False):
-        ratios = enumerate_text(
-            f"{row.title} {number(row.peer_ratio)}{extent(row.peer_low, row.peer_high, row.n)}"
-            for row in rows.itertuples()
-        )
-        said.append(f"{task}, steps per second as a multiple of Stable-Baselines3’s at the same settings: {ratios}.")
+    for task, rows in table[table["side"] == "ours"].groupby("task", sort=False):
+        for kind, title in RIVAL_TITLES.items():
+            compared = rows[rows[f"{kind}_ratio"].notna()]
+            if len(compared):
+                ratios = enumerate_text(
+                    f"{row['title']} {number(row[f'{kind}_ratio'])}"
+                    f"{extent(row[f'{kind}_low'], row[f'{kind}_high'], row['n'])}"
+                    for _, row in compared.iterrows()
+                )
+                said.append(f"{task}, steps per second as a multiple of those of {title}: {ratios}.")
+    cells = table[(table["side"] == "ours") & table["compiled"].notna()]
+    slow = cells[cells["compiled"] == 0]
+    if len(slow):
+        places = enumerate_text(f"{row.title} on {row.task}" for row in slow.itertuples())
+        said.append(f"Gradient steps did not run as machine code: {places}.")
+    elif len(cells):
+        said.append("The gradient steps of all contestants of this project ran as machine code.")
     states = [verdict["state"] for verdict in verdicts(table)]
     counts = ", ".join(f"{states.count(s)} {s}" for s in ("met", "missed", "not measured") if s in states)
     said.append(f"Targets: {counts}.")
@@ -182,9 +219,10 @@ def measured(table: pd.DataFrame, about: dict[str, Any]) -> dict[str, Any]:
     """The benchmark's tasks with their rows, what they say, the targets, and where it was measured."""
     machine = about["machine"]
     return {
-        "tasks": {task: list(rows.itertuples()) for task, rows in table.groupby("task", sort=False)},
+        "tasks": {task: list(rows.to_dict("records")) for task, rows in table.groupby("task", sort=False)},
         "sentences": sentences(table),
         "targets": verdicts(table),
+        "rivals": {kind: title for kind, title in RIVAL_TITLES.items() if table[f"{kind}_ratio"].notna().any()},
         "about": about,
         "machine": f"{machine.get('cpu', 'not recorded')}, {machine.get('system', 'not recorded')}",
         "versions": ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version),
