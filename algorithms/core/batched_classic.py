@@ -246,3 +246,15 @@ def _wrapped(angle: float) -> float:
     while angle < -math.pi:
         angle += turn
     return angle
+
+
+BATCHED: dict[str, type[Classic]] = {
+    f"gymnasium.envs.classic_control.{name}": backend
+    for name, backend in {
+        "acrobot:AcrobotEnv": Acrobots,
+        "cartpole:CartPoleEnv": CartPoles,
+        "continuous_mountain_car:Continuous_MountainCarEnv": ContinuousMountainCars,
+        "mountain_car:MountainCarEnv": MountainCars,
+        "pendulum:PendulumEnv": Pendulums,
+    }.items()
+}
