@@ -85,8 +85,7 @@ class Runners(Simulations):
 
     def _control_costs(self, actions: np.ndarray) -> np.ndarray:
         """[N], in the precision of the actions."""
-        costs: np.ndarray = np.add.reduce(np.square(actions), axis=1)
-        costs *= self._control_weight
+        costs: np.ndarray = self._control_weight * np.add.reduce(np.square(actions), axis=1)
         return costs
 
 
