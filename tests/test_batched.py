@@ -10,8 +10,8 @@ from gymnasium.envs.classic_control import CartPoleEnv
 from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from gymnasium.spaces import Discrete
 
-from algorithms.core import backends
-from algorithms.core.backends import BATCHED, make_backend, one_by_one
+from algorithms.core.backends import batched_backend, make_backend, one_by_one
+from algorithms.core.batched import BatchedBackend
 from algorithms.core.gymnasium_backend import GymnasiumBackend
 from algorithms.core.task import StoppedByTask, Task
 from algorithms.core.vector_env import VectorEnv
@@ -23,7 +23,7 @@ SLOW = {"Ant-v5", "Humanoid-v5", "HumanoidStandup-v5"}  # 4,000 steps
 TASKS = {
     spec.id: spec.max_episode_steps
     for spec in gymnasium.registry.values()
-    if spec.entry_point in backends.ENTRY_POINTS and spec.id != "CartPole-v0"
+    if isinstance(spec.entry_point, str) and batched_backend(spec.entry_point) and spec.id != "CartPole-v0"
 }
 ENDLESS = {"HalfCheetah-v5", "HumanoidStandup-v5", "Swimmer-v5", "Reacher-v5", "Pusher-v5", "Pendulum-v1"}
 DISCRETE = {"CartPole-v1", "Acrobot-v1", "MountainCar-v0"}
@@ -35,7 +35,7 @@ def pair(task, num_envs, seed=0):
     batched = make_backend(task, seeds)
     with one_by_one():
         loop = make_backend(task, seeds)
-    assert type(batched) in BATCHED.values()
+    assert isinstance(batched, BatchedBackend)
     assert type(loop) is GymnasiumBackend
     return batched, loop
 

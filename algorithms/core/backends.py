@@ -5,62 +5,23 @@ from contextlib import contextmanager
 from typing import Any
 
 import gymnasium
-from gymnasium.envs.classic_control import (
-    AcrobotEnv,
-    CartPoleEnv,
-    Continuous_MountainCarEnv,
-    MountainCarEnv,
-    PendulumEnv,
-)
-from gymnasium.envs.mujoco.ant_v5 import AntEnv
-from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
-from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
-from gymnasium.envs.mujoco.humanoid_v5 import HumanoidEnv
-from gymnasium.envs.mujoco.humanoidstandup_v5 import HumanoidStandupEnv
-from gymnasium.envs.mujoco.inverted_double_pendulum_v5 import InvertedDoublePendulumEnv
-from gymnasium.envs.mujoco.inverted_pendulum_v5 import InvertedPendulumEnv
-from gymnasium.envs.mujoco.pusher_v5 import PusherEnv
-from gymnasium.envs.mujoco.reacher_v5 import ReacherEnv
-from gymnasium.envs.mujoco.swimmer_v5 import SwimmerEnv
-from gymnasium.envs.mujoco.walker2d_v5 import Walker2dEnv
 
-from algorithms.core import batched_classic as classic
-from algorithms.core import batched_contact as contact
-from algorithms.core import batched_mujoco as simulated
 from algorithms.core.batched import BatchedBackend
 from algorithms.core.gymnasium_backend import GymnasiumBackend
 from algorithms.core.task import Backend, Task, close, make_env
 
-# The environments whose episodes, stepped at once, the tests find to be bit for bit those of this Gymnasium.
-GYMNASIUM = "1.4.0"
-BATCHED: dict[type, type[BatchedBackend]] = {
-    CartPoleEnv: classic.CartPoles,
-    AcrobotEnv: classic.Acrobots,
-    PendulumEnv: classic.Pendulums,
-    MountainCarEnv: classic.MountainCars,
-    Continuous_MountainCarEnv: classic.ContinuousMountainCars,
-    HalfCheetahEnv: simulated.Runners,
-    SwimmerEnv: simulated.Runners,
-    HopperEnv: simulated.Walkers,
-    Walker2dEnv: simulated.Walkers,
-    InvertedPendulumEnv: simulated.InvertedPendulums,
-    InvertedDoublePendulumEnv: simulated.InvertedDoublePendulums,
-    ReacherEnv: simulated.Reachers,
-    PusherEnv: simulated.Pushers,
-    AntEnv: contact.Ants,
-    HumanoidEnv: contact.WalkingHumanoids,
-    HumanoidStandupEnv: contact.Humanoids,
-}
-ENTRY_POINTS = {f"{env.__module__}:{env.__qualname__}" for env in BATCHED}
+GYMNASIUM = "1.4.0"  # the version whose episodes the tests find to be the same, bit for bit
 
 _one_by_one = False  # see one_by_one
 
 
 def make_backend(task: Task, seeds: Sequence[int]) -> Backend:
     """The environments of a task, one for each of `seeds`; raises UnsupportedTask as `make_envs` does."""
-    if not _one_by_one and _is_gymnasiums_own(task):
+    spec: Any = gymnasium.registry.get(task.id)
+    if not _one_by_one and _is_gymnasiums_own(task, spec) and (batched := batched_backend(spec.entry_point)):
         env = make_env(task)
-        if (batched := BATCHED.get(type(env.unwrapped))) is not None:
+        made = type(env.unwrapped)
+        if f"{made.__module__}:{made.__qualname__}" == spec.entry_point:
             return batched(env, seeds)
         close(env)
     return GymnasiumBackend(task, seeds)
@@ -77,14 +38,26 @@ def one_by_one() -> Iterator[None]:
         _one_by_one = before
 
 
-def _is_gymnasiums_own(task: Task) -> bool:
-    """Whether a task is one of Gymnasium's own environments as they are registered there, without other arguments."""
-    spec: Any = gymnasium.registry.get(task.id)
+def batched_backend(entry_point: str) -> type[BatchedBackend] | None:
+    """What steps all environments of a class at once, by the class's "module:Class"; None where nothing does."""
+    # Imported here: each takes some milliseconds of a process, and few processes need more than one.
+    if entry_point.startswith("gymnasium.envs.classic_control."):
+        from algorithms.core import batched_classic
+
+        return batched_classic.BATCHED.get(entry_point)
+    if entry_point.startswith("gymnasium.envs.mujoco."):
+        from algorithms.core import batched_contact, batched_mujoco
+
+        return (batched_mujoco.BATCHED | batched_contact.BATCHED).get(entry_point)
+    return None
+
+
+def _is_gymnasiums_own(task: Task, spec: Any) -> bool:
+    """Whether a task is registered as Gymnasium registers its own environments, and has no arguments of its own."""
     return (
         gymnasium.__version__ == GYMNASIUM
         and spec is not None
         and isinstance(spec.entry_point, str)
-        and spec.entry_point in ENTRY_POINTS
         and spec.order_enforce
         and not (spec.kwargs or spec.additional_wrappers or task.kwargs or task.variants)
     )

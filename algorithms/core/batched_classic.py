@@ -2,7 +2,7 @@
 
 Gymnasium computes with single numbers of NumPy, and this with Python's. They are the same numbers and much faster, also
 for one environment. Sines and cosines are NumPy's where Gymnasium's are: Python's may differ in the last digit. Actions
-must be within their bounds, as a policy gives them. What a task's constructor sets is read from the environment.
+must be in the action space, and in its precision. What a task's constructor sets is read from the environment.
 """
 
 import math
@@ -246,3 +246,15 @@ def _wrapped(angle: float) -> float:
     while angle < -math.pi:
         angle += turn
     return angle
+
+
+BATCHED: dict[str, type[Classic]] = {
+    f"gymnasium.envs.classic_control.{name}": backend
+    for name, backend in {
+        "acrobot:AcrobotEnv": Acrobots,
+        "cartpole:CartPoleEnv": CartPoles,
+        "continuous_mountain_car:Continuous_MountainCarEnv": ContinuousMountainCars,
+        "mountain_car:MountainCarEnv": MountainCars,
+        "pendulum:PendulumEnv": Pendulums,
+    }.items()
+}

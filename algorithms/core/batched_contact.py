@@ -130,3 +130,10 @@ class WalkingHumanoids(Humanoids):
         mass: np.ndarray = self._model.body_mass
         centres: np.ndarray = np.einsum("b,nbj->nj", mass, self._centres) / mass.sum()
         return centres[:, 0]
+
+
+BATCHED: dict[str, type[ContactSimulations]] = {
+    "gymnasium.envs.mujoco.ant_v5:AntEnv": Ants,
+    "gymnasium.envs.mujoco.humanoid_v5:HumanoidEnv": WalkingHumanoids,
+    "gymnasium.envs.mujoco.humanoidstandup_v5:HumanoidStandupEnv": Humanoids,
+}

@@ -85,8 +85,7 @@ class Runners(Simulations):
 
     def _control_costs(self, actions: np.ndarray) -> np.ndarray:
         """[N], in the precision of the actions."""
-        costs: np.ndarray = np.add.reduce(np.square(actions), axis=1)
-        costs *= self._control_weight
+        costs: np.ndarray = self._control_weight * np.add.reduce(np.square(actions), axis=1)
         return costs
 
 
@@ -203,3 +202,18 @@ class Pushers(Simulations):
         rewards += -np.add.reduce(np.square(actions), axis=1) * self._control_weight
         rewards += -np.sqrt(np.vecdot(to_arm, to_arm)) * self._near_weight
         return observations, rewards, np.zeros(self.num_envs, bool)
+
+
+BATCHED: dict[str, type[Simulations]] = {
+    f"gymnasium.envs.mujoco.{name}": backend
+    for name, backend in {
+        "half_cheetah_v5:HalfCheetahEnv": Runners,
+        "hopper_v5:HopperEnv": Walkers,
+        "inverted_double_pendulum_v5:InvertedDoublePendulumEnv": InvertedDoublePendulums,
+        "inverted_pendulum_v5:InvertedPendulumEnv": InvertedPendulums,
+        "pusher_v5:PusherEnv": Pushers,
+        "reacher_v5:ReacherEnv": Reachers,
+        "swimmer_v5:SwimmerEnv": Runners,
+        "walker2d_v5:Walker2dEnv": Walkers,
+    }.items()
+}
