@@ -76,31 +76,30 @@ class Batch:
         `advantages` [T, N] are the algorithm's, where they are known. Raises InvalidAlgorithm where `advantages` or
         `critic_targets` returns an array of another shape than the rollout's.
         """
-        valid = rollout.valid
+        shape = rollout.valid.shape
         if advantages is None:
             advantages = checked_array(algorithm.advantages(rollout), algorithm, "advantages returned")
-        of_parts = None if rollout.parts is None else (*valid.shape, rollout.parts)
-        if advantages.shape not in (valid.shape, of_parts):
+        of_parts = None if rollout.parts is None else (*shape, rollout.parts)
+        if advantages.shape not in (shape, of_parts):
             raise InvalidAlgorithm(
                 f"{where(algorithm)}.advantages returned an array of shape {advantages.shape}; "
-                f"the rollout's is {valid.shape}" + (f", or {of_parts} with one for each part" if of_parts else "")
+                f"the rollout's is {shape}" + (f", or {of_parts} with one for each part" if of_parts else "")
             )
         targets = _targets(algorithm, rollout, advantages)
-        ids = torch.from_numpy(episode_ids(rollout)[valid]) if algorithm.overrides("gradients", "step") else None
-        psi = advantages[valid].astype(np.float32)
+        own = algorithm.overrides("gradients", "step")
+        psi = _tensor(rollout, advantages, np.float32)
         return cls(
             observations=torch.from_numpy(observations),
-            actions=torch.from_numpy(rollout.actions[valid]),
+            actions=_tensor(rollout, rollout.actions),
             log_probs=log_probs,
-            advantages=torch.from_numpy(psi),
-            values=torch.from_numpy(rollout.values[valid].astype(np.float32)),
-            value_targets=targets.pop(VALUE) if VALUE in targets else torch.from_numpy(mean_over_parts(psi, 1)),
-            episodes=torch.scalar_tensor(rollout.done.sum() if algorithm.whole_episodes else valid.shape[1]),
-            action_masks=None if rollout.action_masks is None else torch.from_numpy(rollout.action_masks[valid]),
-            episode_ids=ids,
+            advantages=psi,
+            values=_tensor(rollout, rollout.values, np.float32),
+            value_targets=targets.pop(VALUE) if VALUE in targets else torch.from_numpy(mean_over_parts(psi.numpy(), 1)),
+            episodes=torch.scalar_tensor(rollout.done.sum() if algorithm.whole_episodes else shape[1]),
+            action_masks=None if rollout.action_masks is None else _tensor(rollout, rollout.action_masks),
+            episode_ids=_tensor(rollout, episode_ids(rollout)) if own else None,
             critic_values={
-                name: torch.from_numpy(values[valid].astype(np.float32))
-                for name, values in rollout.critic_values.items()
+                name: _tensor(rollout, values, np.float32) for name, values in rollout.critic_values.items()
             },
             critic_targets=targets,
         )
@@ -201,5 +200,10 @@ def _targets(algorithm: Any, rollout: Rollout, advantages: np.ndarray) -> dict[s
                 f"{said} returned for {name!r} an array of shape {target.shape}; "
                 f"expected is {' or '.join(map(str, allowed))}"
             )
-        arrays[name] = torch.from_numpy(target[rollout.valid].astype(np.float32))
+        arrays[name] = _tensor(rollout, target, np.float32)
     return arrays
+
+
+def _tensor(rollout: Rollout, x: np.ndarray, dtype: Any = None) -> Tensor:
+    """The valid steps of x [T, N, …] as a tensor [B, …]."""
+    return torch.from_numpy(rollout.of_steps(x).astype(dtype or x.dtype, copy=False))

@@ -116,6 +116,7 @@ class Learner:
             name: Optimizer([self.networks[key] for key in keys], a, noise) for name, keys in members.items()
         }
         self._compile, self._steps_of_runs = compile, steps * runs
+        self._needs_old_policy = a.overrides("regularizer", "gradients", "step")
 
     @property
     def value_function(self) -> ValueFunction | None:
@@ -170,31 +171,43 @@ class Learner:
             rollout.rewards = self.reward_scaler(rollout.rewards)
             if rollout.part_rewards is not None:
                 rollout.part_rewards = self.reward_scaler(rollout.part_rewards)
-        valid = rollout.valid
-        observations = self.normalizer(rollout.observations[valid])
-        rollout.values, rollout.next_values = np.zeros(valid.shape), np.zeros(valid.shape)
-        if self.critics:
-            next_observations = self.normalizer(rollout.next_observations[valid])
-        for name, critic in self.critics.items():
-            values, next_values = critic.values(observations), critic.values(next_observations)
-            next_values[rollout.terminated[valid]] = 0.0  # not V(s), which may be infinite, times 0
-            if name == VALUE:
-                rollout.values[valid], rollout.next_values[valid] = values, next_values
-            else:
-                rollout.critic_values[name] = np.zeros((*valid.shape, *values.shape[1:]))
-                rollout.critic_next_values[name] = np.zeros((*valid.shape, *values.shape[1:]))
-                rollout.critic_values[name][valid], rollout.critic_next_values[name][valid] = values, next_values
+        observations = self.normalizer(rollout.of_steps(rollout.observations))
+        self._add_values(rollout, observations)
         batch = Batch.of(self.algorithm, rollout, observations, log_probs=torch.empty(0))
         fused = self.optimizers[next(iter(self.passes))].fused
         if diagnosed or self.algorithm.target_kl is not None or fused is None or fused.reads("log_probs"):
             batch.log_probs = self._log_probs(batch)
         else:
             batch.log_probs = torch.zeros(batch.actions.shape if rollout.parts else (len(batch),))
-        if self.algorithm.overrides("regularizer", "gradients", "step"):
+        if self._needs_old_policy:
             with torch.no_grad():
                 acted = outputs_of(self.policy.distribution(batch.observations.numpy(), batch.action_masks))
             batch.policy_outputs = torch.cat(acted, dim=-1)
         return batch
+
+    def _add_values(self, rollout: Rollout, observations: np.ndarray) -> None:
+        """Add the critics' values of states and successors; `observations` [B, D] are those of the states, normalised.
+
+        A successor is the next state, whose value is known, except where an episode or the rollout ends.
+        """
+        rollout.values, rollout.next_values = np.zeros(rollout.valid.shape), np.zeros(rollout.valid.shape)
+        if not self.critics:
+            return
+        goes_on = rollout.valid & ~rollout.done  # to a state that is the next row of the rollout
+        goes_on[-1] = False
+        apart = rollout.valid & ~rollout.terminated & ~goes_on  # a terminal state has the value 0: it has no future
+        successors = self.normalizer(rollout.next_observations[apart])
+        states = np.concatenate([observations, successors]) if len(successors) else observations
+        for name, critic in self.critics.items():
+            of_states, of_successors = np.split(critic.values(states), [len(observations)])
+            values = rollout.from_steps(of_states)
+            next_values = np.zeros_like(values)
+            next_values[:-1][goes_on[:-1]] = values[1:][goes_on[:-1]]
+            next_values[apart] = of_successors
+            if name == VALUE:
+                rollout.values, rollout.next_values = values, next_values
+            else:
+                rollout.critic_values[name], rollout.critic_next_values[name] = values, next_values
 
     def update(self, batch: Batch, progress: float) -> dict[str, float]:
         """Learn from a batch.
@@ -203,7 +216,8 @@ class Learner:
         means over the gradient steps, by name. If one of them is not finite, the run has diverged.
         """
         a = self.algorithm
-        self._choose_path(batch)
+        if self._compile != "never":
+            self._choose_path(batch)
         rate = 1 - progress if a.anneal_learning_rate else 1.0
         for network in self.networks.values():
             of_network = a.policy_learning_rate if network.name == POLICY else a.value_learning_rate
@@ -218,7 +232,8 @@ class Learner:
                 records.append(optimizer.learn(batch, order, starts))
                 if a.target_kl is not None and stops_early and self.kl(batch) > a.target_kl:
                     break
-            means = np.concatenate(records).mean(axis=0).tolist()
+            steps = records[0] if len(records) == 1 else np.concatenate(records)
+            means = (steps[0] if len(steps) == 1 else steps.mean(axis=0)).tolist()
             result |= dict(zip(optimizer.recorded, means, strict=True))
         result["learning_rate"] = rate * a.policy_learning_rate
         return result
@@ -253,7 +268,7 @@ class Learner:
     def observe(self, rollout: Rollout) -> None:
         """Add a rollout to the observation statistics; to be called after the update from this rollout, not before."""
         if self.task.normalize_observations:
-            self.normalizer.update(rollout.observations[rollout.valid])
+            self.normalizer.update(rollout.of_steps(rollout.observations))
 
     def state(self) -> dict[str, np.ndarray]:
         """All that acting and evaluating needs, as arrays by name: parameters of policy and critics, and statistics."""

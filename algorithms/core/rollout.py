@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -52,6 +53,23 @@ class Rollout:
     # and those of the successor also where the step terminated.
     critic_values: dict[str, np.ndarray] = field(default_factory=dict)
     critic_next_values: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @cached_property
+    def all_valid(self) -> bool:
+        """Whether no row is padding."""
+        return bool(self.valid.all())
+
+    def of_steps(self, x: np.ndarray) -> np.ndarray:
+        """The rows [B, …] of x [T, N, …] that are of valid steps; a view where all are."""
+        return x.reshape(-1, *x.shape[2:]) if self.all_valid else x[self.valid]
+
+    def from_steps(self, x: np.ndarray) -> np.ndarray:
+        """float64 [T, N, …]: x [B, …] at the valid steps, and zero at the others."""
+        if self.all_valid:
+            return x.reshape(*self.valid.shape, *x.shape[1:]).astype(np.float64)
+        result = np.zeros((*self.valid.shape, *x.shape[1:]))
+        result[self.valid] = x
+        return result
 
     @property
     def done(self) -> np.ndarray:

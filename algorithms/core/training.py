@@ -69,8 +69,8 @@ class Learner(Protocol):
     def adapts(self) -> bool:
         """Whether `adapt` is to be called after every update."""
 
-    def prepare(self, rollout: Rollout) -> Batch:
-        """Make a batch of a rollout."""
+    def prepare(self, rollout: Rollout, *, diagnosed: bool) -> Batch:
+        """Make a batch of a rollout; `diagnosed`: whether `diagnose` may be called."""
 
     def update(self, batch: Batch, progress: float) -> dict[str, float]:
         """Learn from the batch; returns the update's scalars by name."""
@@ -226,14 +226,14 @@ def _learn(
             run.stop(at)
             break
         began = time.perf_counter()
-        batch = learner.prepare(rollout)
+        row_is_due = table.row_is_due(envs.steps)
+        batch = learner.prepare(rollout, diagnosed=row_is_due or learner.adapts)
         record = learner.update(batch, progress)
         if rollout.reported_costs is not None:
             record["mean_cost"] = rollout.mean_cost
         run.updates_made += 1
         run.diverged_because = _what_is_not_finite(record, learner)
         table.add(record)
-        row_is_due = table.row_is_due(envs.steps)
         if run.diverged_because is None and (row_is_due or learner.adapts):
             diagnostics = learner.diagnose(batch)
             if row_is_due:
