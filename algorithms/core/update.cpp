@@ -19,11 +19,11 @@
 namespace {
 
 #ifdef __AVX512F__
-constexpr int64_t LANES = 16, VECTORS = 4;  // in registers: ROWS × VECTORS vectors of LANES floats
+constexpr int64_t LANES = 16, ROWS = 8;  // in registers are ROWS × VECTORS vectors of LANES floats
 #else
-constexpr int64_t LANES = 8, VECTORS = 2;
+constexpr int64_t LANES = 8, ROWS = 4;
 #endif
-constexpr int64_t ROWS = 4;
+constexpr int64_t VECTORS = 2;
 constexpr int64_t BLOCK = 256;  // rows of a batch whose gradients are summed before they are added: cache and rounding
 typedef float Vector __attribute__((vector_size(LANES * sizeof(float)), aligned(sizeof(float))));
 typedef int32_t Whole __attribute__((vector_size(LANES * sizeof(float)), aligned(sizeof(float))));
@@ -51,38 +51,47 @@ Vector tanh_of(Vector x) {
   return e / (e + 2);
 }
 
-// ROWS_ rows and VECTORS_ vectors of C = A B + C, where A [m, k] has strides.
-template <int64_t ROWS_, int64_t VECTORS_>
-void multiply_tile(int64_t k, const float* a, int64_t a_row, int64_t a_column, const float* b, int64_t b_row, float* c,
-                   int64_t c_row) {
-  Vector sum[ROWS_][VECTORS_];
-  for (int64_t i = 0; i < ROWS_; ++i)
-    for (int64_t j = 0; j < VECTORS_; ++j) sum[i][j] = vector_at(static_cast<const float*>(c + i * c_row + j * LANES));
-  for (int64_t p = 0; p < k; ++p)
-    for (int64_t i = 0; i < ROWS_; ++i)
-      for (int64_t j = 0; j < VECTORS_; ++j)
-        sum[i][j] += a[i * a_row + p * a_column] * vector_at(b + p * b_row + j * LANES);
-  for (int64_t i = 0; i < ROWS_; ++i)
-    for (int64_t j = 0; j < VECTORS_; ++j) vector_at(c + i * c_row + j * LANES) = sum[i][j];
-}
+// C = A B + start, where A [m, k] has strides, and `start` has rows like C's, or one for all (`start_row` 0).
+struct Product {
+  const float* a;
+  int64_t a_row, a_column;
+  const float* b;
+  int64_t b_row;
+  const float* start;
+  int64_t start_row;
+  float* c;
+  int64_t c_row;
 
-template <int64_t ROWS_>
-void multiply_rows(int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_column, const float* b, int64_t b_row,
-                   float* c, int64_t c_row) {
-  int64_t j = 0;
-  for (; j + VECTORS * LANES <= n; j += VECTORS * LANES)
-    multiply_tile<ROWS_, VECTORS>(k, a, a_row, a_column, b + j, b_row, c + j, c_row);
-  for (; j < n; j += LANES) multiply_tile<ROWS_, 1>(k, a, a_row, a_column, b + j, b_row, c + j, c_row);
-}
+  // R rows of C from row i, and V vectors from column j.
+  template <int64_t R, int64_t V>
+  void tile(int64_t i, int64_t j, int64_t k) const {
+    Vector sum[R][V];
+    for (int64_t r = 0; r < R; ++r)
+      for (int64_t v = 0; v < V; ++v) sum[r][v] = vector_at(start + (i + r) * start_row + j + v * LANES);
+    for (int64_t p = 0; p < k; ++p)
+      for (int64_t r = 0; r < R; ++r) {
+        const Vector x = Vector{} + a[(i + r) * a_row + p * a_column];
+        for (int64_t v = 0; v < V; ++v) sum[r][v] += x * vector_at(b + p * b_row + j + v * LANES);
+      }
+    for (int64_t r = 0; r < R; ++r)
+      for (int64_t v = 0; v < V; ++v) vector_at(c + (i + r) * c_row + j + v * LANES) = sum[r][v];
+  }
 
-// C [m, n] += A [m, k] B [k, n]; n is a whole number of vectors.
-void multiply(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_column, const float* b,
-              int64_t b_row, float* c, int64_t c_row) {
-  int64_t i = 0;
-  for (; i + ROWS <= m; i += ROWS)
-    multiply_rows<ROWS>(n, k, a + i * a_row, a_row, a_column, b, b_row, c + i * c_row, c_row);
-  for (; i < m; ++i) multiply_rows<1>(n, k, a + i * a_row, a_row, a_column, b, b_row, c + i * c_row, c_row);
-}
+  template <int64_t R, int64_t V>
+  void columns(int64_t m, int64_t j, int64_t k) const {
+    int64_t i = 0;
+    for (; i + R <= m; i += R) tile<R, V>(i, j, k);
+    for (; i < m; ++i) tile<1, V>(i, j, k);
+  }
+
+  void compute(int64_t m, int64_t n, int64_t k) const {  // n is a whole number of vectors
+    int64_t j = 0;
+    for (; j + VECTORS * LANES <= n; j += VECTORS * LANES) columns<ROWS, VECTORS>(m, j, k);
+    for (; j < n; j += LANES) columns<2 * ROWS, 1>(m, j, k);
+  }
+};
+
+const float ONE = 1, *const ONES = &ONE;  // a matrix of ones, with strides of 0
 
 }  // namespace
 
@@ -111,7 +120,7 @@ typedef int32_t (*Head)(void* container, AtenTensorHandle* inputs, size_t count,
 struct Update {
   Head head;
   void* container;
-  const float* numbers;  // the algorithm's settings that are floats; where the head has them as constants, there are −1
+  const double* numbers;  // the algorithm's settings that are floats; where the head has them as constants, there are −1
   int64_t number_count, network_count, field_count, record_count, rows;
   Network* networks;
   const Field* fields;
@@ -160,7 +169,7 @@ struct Pass {
   int64_t rows = 0, parameters = 0;
   std::vector<const float*> inputs;          // x_{l-1} of each layer
   std::vector<int64_t> widths;               // floats from one row of x_{l-1} to the next
-  std::vector<float*> transposed, straight;  // W_lᵀ [n_{l-1}, n_l] and W_l [n_l, n_{l-1}], rows padded
+  std::vector<const float*> straight;        // W_l [n_l, n_{l-1}] of the layers from the second, rows padded
   float *outputs = nullptr, *gradient = nullptr;
 
   Pass(Network& network, Buffer* memory) : network(network), memory(memory), parameters(network.extra) {
@@ -174,70 +183,72 @@ struct Pass {
     int64_t floats = 0, weights = 0;
     for (int64_t l = 0; l < network.layers; ++l) {
       floats += rows * padded(size(l + 1));
-      weights += size(l) * padded(size(l + 1)) + size(l + 1) * padded(size(l));
+      weights += (size(l) + 1) * padded(size(l + 1)) + size(l + 1) * padded(size(l));
     }
     float *x = memory[0].of<float>(floats), *w = memory[1].of<float>(weights);
-    std::memset(w, 0, weights * sizeof(float));
     inputs.assign(1, observations);
     widths.assign(1, size(0));
-    transposed.clear(), straight.clear();
+    straight.clear();
     const float* given = network.vector + network.extra;
     for (int64_t l = 0; l < network.layers; ++l) {
       int64_t in = size(l), out = size(l + 1), width = padded(out), in_width = padded(in);
-      transposed.push_back(w), straight.push_back(w + in * width);
+      float *transposed = w, *bias = w + in * width;  // W_lᵀ [n_{l-1}, n_l] and b_l
+      w = bias + width;
+      if (width > out) std::memset(transposed, 0, (in + 1) * width * sizeof(float));
       for (int64_t o = 0; o < out; ++o)
-        for (int64_t i = 0; i < in; ++i) transposed[l][i * width + o] = given[o * in + i];
-      for (int64_t o = 0; o < out; ++o) std::memcpy(straight[l] + o * in_width, given + o * in, in * sizeof(float));
-      w += in * width + out * in_width;
-      const float* bias = given + in * out;
-      for (int64_t b = 0; b < rows; ++b) {
-        std::memcpy(x + b * width, bias, out * sizeof(float));
-        std::memset(x + b * width + out, 0, (width - out) * sizeof(float));
+        for (int64_t i = 0; i < in; ++i) transposed[i * width + o] = given[o * in + i];
+      std::memcpy(bias, given + in * out, out * sizeof(float));
+      straight.push_back(given);
+      if (l > 0 && in_width > in) {
+        straight[l] = w;
+        std::memset(w, 0, out * in_width * sizeof(float));
+        for (int64_t o = 0; o < out; ++o) std::memcpy(w + o * in_width, given + o * in, in * sizeof(float));
+        w += out * in_width;
       }
-      multiply(rows, width, in, inputs[l], widths[l], 1, transposed[l], width, x, width);
+      Product{inputs[l], widths[l], 1, transposed, width, bias, 0, x, width}.compute(rows, width, in);
       if (l + 1 < network.layers)
         for (float* y = x; y < x + rows * width; y += LANES)
           vector_at(y) = network.relu ? (vector_at(y) < 0 ? Vector{} : vector_at(y)) : tanh_of(vector_at(y));
       inputs.push_back(x), widths.push_back(width);
-      x += rows * width, given += in * out + out;
+      x += rows * width, given += (in + 1) * out;
     }
     int64_t out = size(network.layers);
     outputs = memory[2].of<float>(rows * out);
-    for (int64_t b = 0; b < rows; ++b) std::memcpy(outputs + b * out, inputs.back() + b * padded(out), out * sizeof(float));
+    for (int64_t b = 0; b < rows; ++b)
+      std::memcpy(outputs + b * out, inputs.back() + b * padded(out), out * sizeof(float));
   }
 
   // `of_outputs` [rows, n_layers] and `of_extra` [extra] are the loss head's gradients.
   void backward(const float* of_outputs, const float* of_extra) {
     gradient = memory[3].of<float>(parameters);
-    std::memset(gradient, 0, parameters * sizeof(float));
     if (network.extra) std::memcpy(gradient, of_extra, network.extra * sizeof(float));
     int64_t widest = 0, largest = 0;
     for (int64_t l = 0; l < network.layers; ++l) {
       widest = std::max(widest, std::max(padded(size(l)), padded(size(l + 1))));
       largest = std::max(largest, (size(l) + 1) * padded(size(l + 1)));
     }
-    float* sums = memory[4].of<float>(2 * BLOCK * widest + largest);  // of W_lᵀ, then of b_l
+    float* zeros = memory[4].of<float>((2 * BLOCK + 1) * widest + largest);
+    float *sums = zeros + widest, *delta = sums + largest, *next = delta + BLOCK * widest;  // sums are of W_lᵀ and b_l
+    std::memset(zeros, 0, widest * sizeof(float));
     for (int64_t begin = 0; begin < rows; begin += BLOCK) {
       int64_t count = std::min(BLOCK, rows - begin), out = size(network.layers), width = padded(out);
-      float *delta = sums + largest, *next = delta + BLOCK * widest;
-      std::memset(delta, 0, count * width * sizeof(float));
-      for (int64_t b = 0; b < count; ++b)
+      for (int64_t b = 0; b < count; ++b) {
+        std::memset(delta + b * width + width - LANES, 0, LANES * sizeof(float));
         std::memcpy(delta + b * width, of_outputs + (begin + b) * out, out * sizeof(float));
+      }
       float* part = gradient + parameters;
       for (int64_t l = network.layers - 1; l >= 0; --l) {
         int64_t in = size(l), in_width = padded(in);
         out = size(l + 1), width = padded(out);
-        std::memset(sums, 0, (in + 1) * width * sizeof(float));
-        multiply(in, width, count, inputs[l] + begin * widths[l], 1, widths[l], delta, width, sums, width);
-        for (int64_t b = 0; b < count; ++b)
-          for (int64_t o = 0; o < width; o += LANES) vector_at(sums + in * width + o) += vector_at(delta + b * width + o);
+        Product{inputs[l] + begin * widths[l], 1, widths[l], delta, width, zeros, 0, sums, width}.compute(in, width, count);
+        Product{ONES, 0, 0, delta, width, zeros, 0, sums + in * width, width}.compute(1, width, count);
         part -= (in + 1) * out;
+        auto add = [&](float& to, float what) { to = begin ? to + what : what; };
         for (int64_t o = 0; o < out; ++o)
-          for (int64_t i = 0; i < in; ++i) part[o * in + i] += sums[i * width + o];
-        for (int64_t o = 0; o < out; ++o) part[in * out + o] += sums[in * width + o];
+          for (int64_t i = 0; i < in; ++i) add(part[o * in + i], sums[i * width + o]);
+        for (int64_t o = 0; o < out; ++o) add(part[in * out + o], sums[in * width + o]);
         if (l == 0) break;
-        std::memset(next, 0, count * in_width * sizeof(float));
-        multiply(count, in_width, out, delta, width, 1, straight[l], in_width, next, in_width);
+        Product{delta, width, 1, straight[l], in_width, zeros, 0, next, in_width}.compute(count, in_width, out);
         const float* x = inputs[l] + begin * in_width;
         for (int64_t e = 0; e < count * in_width; e += LANES) {
           Vector y = vector_at(x + e), &d = vector_at(next + e);
@@ -303,7 +314,7 @@ int64_t pgl_update(const Update* update, const int64_t* order, const int64_t* st
     auto observations = reinterpret_cast<const float*>(
         gather(u.field_count, reinterpret_cast<const char*>(u.observations), width * sizeof(float)));
     inputs.clear();
-    if (u.number_count >= 0) inputs.push_back(tensor(u.numbers, 1, &u.number_count, single));
+    if (u.number_count >= 0) inputs.push_back(tensor(u.numbers, 1, &u.number_count, aoti_torch_dtype_float64()));
     results.assign(1, nullptr);
     for (Pass& pass : passes) {
       pass.forward(observations, rows);
