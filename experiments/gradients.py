@@ -44,6 +44,7 @@ STEPS_AT_ONCE = 1024  # as many steps have their gradients, [steps, P], in memor
 SMALLEST_INFLUENCE = 1e-6
 # Per batch with advantages of 1: a sum of weights below this counts as 0. REINFORCE's is the mean length of an episode.
 SMALLEST_WEIGHT = 1e-6
+SAME_DIRECTION = 1e-12  # 1 − the cosine of two rows of weights that differ by rounding alone
 PLAIN_REFERENCE, BASELINE_REFERENCE = "return", "baseline"  # the references' ids: REINFORCE without and with a baseline
 
 
@@ -400,7 +401,7 @@ def measure_gradients(
                 *(episodes.observations[here], episodes.steps.actions[here], None if masks is None else masks[here])
             )
             active = [size for size in sizes if here.start < weights[size].shape[1]]
-            products = np.concatenate([weights[size][:, here] for size in active]) @ of_steps
+            products = _product(np.concatenate([weights[size][:, here] for size in active]), of_steps)
             for size in active:
                 batch = np.searchsorted(episodes.starts[::size], here.start, "right") - 1
                 sums[size][:, batch] += products[: len(measured[size])]
@@ -476,3 +477,17 @@ def _slices(episodes: Episodes, sizes: Mapping[int, int]) -> Iterator[slice]:
     for first, last in itertools.pairwise(ends.tolist()):
         for begin in range(first, last, STEPS_AT_ONCE):
             yield slice(begin, min(begin + STEPS_AT_ONCE, last))
+
+
+def _product(weights: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """weights [W, B] @ scores [B, P], where a row of weights that is a multiple of one before it costs next to nothing.
+
+    Many are: an algorithm's weights in batches of all sizes, and those of algorithms that are the same at λ = 0 or 1.
+    """
+    rows = weights.astype(np.float64)
+    norms = np.linalg.norm(rows, axis=1)
+    cosines = rows @ rows.T / np.maximum(np.outer(norms, norms), np.finfo(float).tiny)
+    first = (np.abs(cosines) > 1 - SAME_DIRECTION).argmax(axis=1)  # the first row with the direction of each
+    different, place = np.unique(first, return_inverse=True)
+    multiples = np.einsum("wb,wb->w", rows, rows[first]) / np.maximum(norms[first] ** 2, np.finfo(float).tiny)
+    return multiples[:, None].astype(np.float32) * (weights[different] @ scores)[place]

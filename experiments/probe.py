@@ -387,15 +387,14 @@ def inner_products(
     references.
     """
     products: Products = {}
-    doubles = {key: array.astype(np.float64) for key, array in vectors.items()}
     for size in sorted({size for _, size in vectors}):
         batches = len(next(array for (_, s), array in vectors.items() if s == size))
-        references = {name: doubles[name, size] for name in names if name not in truths}
+        references = {name: vectors[name, size].astype(np.float64) for name in names if name not in truths}
         references |= {name: np.tile(truth, (batches, 1)) for name, truth in truths.items()}
         products |= {f"{name}/{size}": array @ array.T for name, array in references.items()}
         for entry in entries:
             if size in entry["sizes"]:
-                array, key = doubles[entry["id"], size], f"{entry['id']}/{size}"
+                array, key = vectors[entry["id"], size].astype(np.float64), f"{entry['id']}/{size}"
                 products[f"{key}/self"] = array @ array.T
                 products[f"{key}/bias"] = array @ references[entry["bias_reference"]].T
                 if entry["cosine_reference"] != entry["bias_reference"]:

@@ -323,6 +323,18 @@ def test_a_users_algorithm_that_depends_on_the_whole_batch_is_measured_right():
         assert_close(vectors["mine", 3][i], expected)
 
 
+def test_weights_in_one_direction_are_multiplied_once_and_others_apart():
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(4, 300)).astype(np.float32)
+    weights = weights[[0, 1, 0, 2, 0, 3, 1]] * np.float32([[1], [2], [-0.3], [0], [1e-6], [1], [7]])
+    weights[5] = weights[0] + 1e-4 * weights[5]  # nearly the direction of the first
+    scores = rng.normal(size=(300, 50)).astype(np.float32)
+    expected = weights.astype(float) @ scores.astype(float)
+    error = np.abs(gradients._product(weights, scores) - expected).max(axis=1)
+    assert (error <= 1e-5 * np.linalg.norm(weights, axis=1)).all()
+    assert np.linalg.norm(expected[5] - expected[0]) > 100 * error.max()
+
+
 # ---- episodes
 
 
