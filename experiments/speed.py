@@ -151,7 +151,9 @@ class Bench:
             if done.returncode:
                 unavailable = done.returncode == CANNOT_RUN and contestant.measure is not None
                 reason = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
-                shown = str(self.folder / grid_name(task))  # removed after the benchmark
+                shown = os.path.join(
+                    os.pardir, grid_name(task)
+                )  # as the copy of a checkout names it; it will be removed
                 reason = reason.removeprefix("error: ").removeprefix(f"{shown}: ")
                 return row | {"status": "unavailable" if unavailable else "failed", "reason": reason}
             record = json.loads((output / "run.json").read_text(encoding="utf-8"))

@@ -19,7 +19,7 @@ from analysis.sections.speed.sentences import TARGETS, sentences
 from analysis.sections.speed.sentences import verdicts as benchmark_verdicts
 from experiments import speed
 from experiments.checks import GridError
-from experiments.contestants import CONTESTANTS, chosen, copy_of_checkout, documented, rivals
+from experiments.contestants import CONTESTANTS, Contestant, chosen, copy_of_checkout, documented, rivals
 from experiments.grid import algorithm_class
 from tests.analysis_fixtures import CARTPOLE, says_nan, write_benchmark, write_grid
 from tests.test_analysis import make, visible_text
@@ -178,6 +178,16 @@ def test_a_contestant_is_compared_with_the_same_settings_alone():
     assert found["own_value_loss"] == {"base": "base_own_value_loss", "shipped": "ppo_8x256"}
     assert found["sb3_ppo_8x256"] == found["gymnasium"] == {}
     assert rivals("ppo_8x256", chosen(["ppo*", "sbx*"], base=False)) == {"sbx": "sbx_ppo_8x256"}
+
+
+def test_what_another_checkout_does_not_know_is_a_row_with_its_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "pin", lambda: None)
+    unknown = {"base_x": Contestant("x", "base", ("CartPole-v1",), 10, "ppo", {"clap": 0.2})}
+    bench = speed.Bench(tmp_path, speed.default_tasks(["CartPole-v1"]), unknown, 1.0, ROOT)
+    row = bench.measure("CartPole-v1", "base_x", 0)
+    assert row["status"] == "failed"
+    assert row["reason"].startswith("algorithm x on CartPole-v1: PPO has no setting 'clap'")
+    assert "did you mean 'clip'" in row["reason"]
 
 
 def test_contestants_are_chosen_by_name():
