@@ -21,6 +21,7 @@ from experiments import speed
 from experiments.checks import GridError
 from experiments.contestants import CONTESTANTS, Contestant, chosen, copy_of_checkout, documented, rivals
 from experiments.grid import algorithm_class
+from experiments.pipeline import check_config, speed_options
 from tests.analysis_fixtures import CARTPOLE, says_nan, write_benchmark, write_grid
 from tests.test_analysis import make, visible_text
 
@@ -238,6 +239,16 @@ def test_what_another_process_takes_is_not_counted(tmp_path, bench):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert float(done.stdout) < 0.25
+
+
+def test_snakemake_passes_the_options_on():
+    config = {"grid": "smoke", "contestants": "simulator,*ppo*", "tasks": "Hopper-v5,HalfCheetah-v5", "base": "../a b"}
+    check_config(config)
+    options = speed_options(config)
+    assert options == "--tasks Hopper-v5 HalfCheetah-v5 --contestants simulator '*ppo*' --base '../a b'"
+    assert speed_options({"grid": "smoke"}) == ""
+    with pytest.raises(GridError, match=r"for the benchmark tasks, contestants, base; not task=…"):
+        check_config({"task": "Hopper-v5"})
 
 
 def test_an_unknown_task_is_refused_with_the_valid_ones():
