@@ -27,8 +27,8 @@ from experiments.process import SNAKEMAKE
 from experiments.schema import FINISHED, MADE_OF, PROBE_FILES, REPORT_FILES, RUN_FILES, STUDY_FILES
 
 try:
-    check_config(config)
     check_faces()
+    check_config(config)
     GRID = load_grid(str(config.get("grid", "default")))
 except (*MISTAKES, SectionError) as error:
     raise WorkflowError(str(error))

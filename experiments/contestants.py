@@ -35,6 +35,7 @@ class Contestant:
     settings: Mapping[str, Any] = field(default_factory=dict)  # in place of the defaults of the algorithm's class
     measure: str | None = None  # a key of experiments.peers.MEASURES; None: a cell
     shipped: str | None = None  # of a user's own algorithm: this project's contestant of the same size
+    reference: str | None = None  # Stable-Baselines3's contestant at settings that are usual there
 
     def resolved(self) -> dict[str, Any]:
         """Every hyperparameter of the algorithm by name; for bare stepping and a user's own, what is set here."""
@@ -52,9 +53,11 @@ EIGHT_SHORT = {"num_envs": 8, "rollout_length": 256}
 CONTESTANTS = {
     "simulator": Contestant("MuJoCo alone", "bare", MUJOCO, 100_000, measure="simulator"),
     "gymnasium": Contestant("Gymnasium", "bare", TASKS, 60_000, measure="gymnasium"),
-    "ppo_1x2048": Contestant("PPO (1 × 2,048)", "ours", (HOPPER, CHEETAH), PPO_STEPS, "ppo", ONE_LONG),
-    "ppo_8x256": Contestant("PPO (8 × 256)", "ours", TASKS, PPO_STEPS, "ppo", EIGHT_SHORT),
-    "a2c_8x5": Contestant("A2C (8 × 5)", "ours", (CHEETAH,), STEP_BY_STEP, "a2c"),
+    "ppo_1x2048": Contestant(
+        "PPO (1 × 2,048)", "ours", (HOPPER, CHEETAH), PPO_STEPS, "ppo", ONE_LONG, reference="sb3_ppo_1x2048"
+    ),
+    "ppo_8x256": Contestant("PPO (8 × 256)", "ours", TASKS, PPO_STEPS, "ppo", EIGHT_SHORT, reference="sb3_ppo_1x2048"),
+    "a2c_8x5": Contestant("A2C (8 × 5)", "ours", (CHEETAH,), STEP_BY_STEP, "a2c", reference="sb3_a2c_8x5"),
     "actor_critic": Contestant("Actor-critic (16 × 1)", "ours", (CARTPOLE, CHEETAH), STEP_BY_STEP, "actor_critic"),
     "reinforce": Contestant("REINFORCE", "ours", (CARTPOLE, HOPPER, CHEETAH), EPISODES, "reinforce"),
     "reinforce_baseline": Contestant(
@@ -111,17 +114,14 @@ def chosen(patterns: Sequence[str], base: bool) -> dict[str, Contestant]:
 
 
 def rivals(name: str, contestants: Mapping[str, Contestant]) -> dict[str, str]:
-    """With which contestants one of this project's is compared: a key of RIVALS → its name.
-
-    These are the peers and the other checkout at the same settings and, of a user's own algorithm, what is shipped.
-    """
+    """With which contestants one of this project's is compared: a key of RIVALS → its name."""
     own = contestants[name]
     if own.side != "ours":
         return {}
-    found = {"base": BASE + name, "shipped": own.shipped}
+    found = {"base": BASE + name, "shipped": own.shipped, "reference": own.reference}
     for other, peer in contestants.items():
         if peer.side == "peer" and (peer.algorithm, peer.settings) == (own.algorithm, own.settings):
-            found[peer.measure] = other
+            found["peer" if peer.measure == "stable_baselines3" else peer.measure] = other
     return {kind: found[kind] for kind in RIVALS if found.get(kind) in contestants}
 
 

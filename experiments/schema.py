@@ -60,9 +60,10 @@ PROBE_FILES = ("probe.json", "grams.npz")
 # ------------------------------------------------------------------------------------ benchmark
 
 BENCHMARK_FILES = ("benchmark.json", "measurements.csv")
-# With what a contestant of this project is compared: another checkout, libraries at the same settings, and, where it is
-# a user's own algorithm, this project's of the same size.
-RIVALS = ("base", "rltools", "stable_baselines3", "sbx", "pufferlib", "shipped")
+# With what a contestant of this project is compared: another checkout; libraries at the same settings ("peer" is
+# Stable-Baselines3); "reference", which is Stable-Baselines3 at settings of its own; and, where it is a user's own
+# algorithm, this project's of the same size.
+RIVALS = ("base", "rltools", "peer", "reference", "sbx", "pufferlib", "shipped")
 MEASUREMENT_COLUMNS = (
     "task",
     "contestant",

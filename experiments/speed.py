@@ -27,7 +27,7 @@ from experiments.command import exit_with_sentence
 from experiments.contestants import BASE, TASKS, Contestant, chosen, copy_of_checkout, rivals, steps_of
 from experiments.grid import load_grid
 from experiments.record import PACKAGES, UnusableFolder, provenance, write_json, write_record, write_whole
-from experiments.schema import MEASUREMENT_COLUMNS, SCHEMA, SECONDS
+from experiments.schema import MEASUREMENT_COLUMNS, RIVALS, SCHEMA, SECONDS
 from experiments.sources import ROOT
 
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}  # environment variables
@@ -151,7 +151,9 @@ class Bench:
             if done.returncode:
                 unavailable = done.returncode == CANNOT_RUN and contestant.measure is not None
                 reason = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
-                shown = str(self.folder / grid_name(task))  # removed after the benchmark
+                shown = os.path.join(
+                    os.pardir, grid_name(task)
+                )  # as the copy of a checkout names it; it will be removed
                 reason = reason.removeprefix("error: ").removeprefix(f"{shown}: ")
                 return row | {"status": "unavailable" if unavailable else "failed", "reason": reason}
             record = json.loads((output / "run.json").read_text(encoding="utf-8"))
@@ -243,7 +245,9 @@ def main() -> None:
             "core": bench.core,
             "tasks": {name: preprocessing(task.task) for name, task in tasks.items()},
             "contestants": {
-                name: {"title": c.title, "side": c.side, "rivals": rivals(name, contestants), "settings": c.resolved()}
+                name: {"title": c.title, "side": c.side, "settings": c.resolved()}
+                | dict.fromkeys(RIVALS)
+                | rivals(name, contestants)
                 for name, c in contestants.items()
             },
             "commands": bench.commands(),

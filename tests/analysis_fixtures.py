@@ -20,7 +20,7 @@ from analysis.reading.grid import read_grid
 from analysis.reading.tables import write_table
 from analysis.sections import FIGURES, SECTION_OF_TABLE
 from experiments.record import write_record
-from experiments.schema import MEASUREMENT_COLUMNS
+from experiments.schema import MEASUREMENT_COLUMNS, RIVALS
 
 TITLES = {
     "reinforce": "REINFORCE",
@@ -204,13 +204,18 @@ def write_run_json(folder: Path, grid: dict, cell: dict, *, episodes: int, final
 CONTESTANTS = {  # name: side, rivals
     "simulator": ("bare", {}),
     "gymnasium": ("bare", {}),
-    "ppo_1x2048": ("ours", {"stable_baselines3": "sb3_ppo_1x2048"}),
+    "ppo_1x2048": ("ours", {"reference": "sb3_ppo_1x2048", "peer": "sb3_ppo_1x2048"}),
     "ppo_8x256": (
         "ours",
-        {"base": "base_ppo_8x256", "rltools": "rltools_ppo_8x256", "stable_baselines3": "sb3_ppo_8x256"},
+        {
+            "base": "base_ppo_8x256",
+            "rltools": "rltools_ppo_8x256",
+            "reference": "sb3_ppo_1x2048",
+            "peer": "sb3_ppo_8x256",
+        },
     ),
     "base_ppo_8x256": ("base", {}),
-    "a2c_8x5": ("ours", {"stable_baselines3": "sb3_a2c_8x5"}),
+    "a2c_8x5": ("ours", {"reference": "sb3_a2c_8x5", "peer": "sb3_a2c_8x5"}),
     "reinforce": ("ours", {}),
     "own_value_loss": ("ours", {"shipped": "ppo_8x256"}),
     "rltools_ppo_8x256": ("peer", {}),
@@ -252,7 +257,8 @@ def write_benchmark(folder: Path, rates: dict[str, dict[str, list[float | str]]]
         "compiled": True,
         "base": "fedcba9876543210fedcba9876543210fedcba98",
         "contestants": {
-            name: {"title": f"<{name}>", "side": side, "rivals": rivals} for name, (side, rivals) in CONTESTANTS.items()
+            name: {"title": f"<{name}>", "side": side, **dict.fromkeys(RIVALS), **rivals}
+            for name, (side, rivals) in CONTESTANTS.items()
         },
         "versions": {"python": "3.11.7", "stable-baselines3": None},
         "commit": "0123456789abcdef0123456789abcdef01234567",

@@ -19,8 +19,9 @@ from analysis.sections.speed.sentences import TARGETS, sentences
 from analysis.sections.speed.sentences import verdicts as benchmark_verdicts
 from experiments import speed
 from experiments.checks import GridError
-from experiments.contestants import CONTESTANTS, chosen, copy_of_checkout, documented, rivals
+from experiments.contestants import CONTESTANTS, Contestant, chosen, copy_of_checkout, documented, rivals
 from experiments.grid import algorithm_class
+from experiments.pipeline import check_config, speed_options
 from tests.analysis_fixtures import CARTPOLE, says_nan, write_benchmark, write_grid
 from tests.test_analysis import make, visible_text
 
@@ -67,7 +68,7 @@ def test_every_contestant_has_a_row_with_numbers_or_a_reason(measured):
         assert row["compiled"] == ("" if name == "gymnasium" else "0")
     about = json.loads((folder / "speed" / "benchmark.json").read_text())
     assert len(about["base"]) == 40
-    assert about["contestants"]["ppo_8x256"]["rivals"]["base"] == "base_ppo_8x256"
+    assert about["contestants"]["ppo_8x256"]["base"] == "base_ppo_8x256"
     assert set(about["commands"]) == {f"CartPole-v1 {name}" for name in rows}
     assert about["contestants"]["sb3_ppo_8x256"]["settings"] == about["contestants"]["ppo_8x256"]["settings"]
     assert about["compiled"] is False
@@ -170,14 +171,28 @@ def test_a_contestant_is_compared_with_the_same_settings_alone():
     assert found["ppo_8x256"] == {
         "base": "base_ppo_8x256",
         "rltools": "rltools_ppo_8x256",
-        "stable_baselines3": "sb3_ppo_8x256",
+        "peer": "sb3_ppo_8x256",
+        "reference": "sb3_ppo_1x2048",
         "sbx": "sbx_ppo_8x256",
         "pufferlib": "pufferlib_ppo_8x256",
     }
-    assert found["ppo_1x2048"] == {"base": "base_ppo_1x2048", "stable_baselines3": "sb3_ppo_1x2048"}
+    assert found["ppo_1x2048"] == {
+        "base": "base_ppo_1x2048",
+        **dict.fromkeys(("peer", "reference"), "sb3_ppo_1x2048"),
+    }
     assert found["own_value_loss"] == {"base": "base_own_value_loss", "shipped": "ppo_8x256"}
     assert found["sb3_ppo_8x256"] == found["gymnasium"] == {}
     assert rivals("ppo_8x256", chosen(["ppo*", "sbx*"], base=False)) == {"sbx": "sbx_ppo_8x256"}
+
+
+def test_what_another_checkout_does_not_know_is_a_row_with_its_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "pin", lambda: None)
+    unknown = {"base_x": Contestant("x", "base", ("CartPole-v1",), 10, "ppo", {"clap": 0.2})}
+    bench = speed.Bench(tmp_path, speed.default_tasks(["CartPole-v1"]), unknown, 1.0, ROOT)
+    row = bench.measure("CartPole-v1", "base_x", 0)
+    assert row["status"] == "failed"
+    assert row["reason"].startswith("algorithm x on CartPole-v1: PPO has no setting 'clap'")
+    assert "did you mean 'clip'" in row["reason"]
 
 
 def test_contestants_are_chosen_by_name():
@@ -230,6 +245,16 @@ def test_what_another_process_takes_is_not_counted(tmp_path, bench):
     assert float(done.stdout) < 0.25
 
 
+def test_snakemake_passes_the_options_on():
+    config = {"grid": "smoke", "contestants": "simulator,*ppo*", "tasks": "Hopper-v5,HalfCheetah-v5", "base": "../a b"}
+    check_config(config)
+    options = speed_options(config)
+    assert options == "--tasks Hopper-v5 HalfCheetah-v5 --contestants simulator '*ppo*' --base '../a b'"
+    assert speed_options({"grid": "smoke"}) == ""
+    with pytest.raises(GridError, match=r"for the benchmark tasks, contestants, base; not task=…"):
+        check_config({"task": "Hopper-v5"})
+
+
 def test_an_unknown_task_is_refused_with_the_valid_ones():
     with pytest.raises(GridError, match="did you mean 'Hopper-v5'"):
         speed.default_tasks(["Hoper-v5"])
@@ -270,12 +295,12 @@ def made(tmp_path_factory):
 def test_a_ratio_is_taken_within_a_repetition_and_then_its_median(made):
     row = made[1].loc[("HalfCheetah-v5", "ppo_1x2048")]
     assert row[["steps_per_second", "low", "high"]].tolist() == [12_000, 10_000, 20_000]
-    kind = "stable_baselines3"
-    assert row[[f"{kind}_ratio", f"{kind}_low", f"{kind}_high"]].tolist() == [5, 4, 10]  # of medians: 6
+    assert row[["reference_ratio", "reference_low", "reference_high"]].tolist() == [5, 4, 10]  # of medians: 6
     assert row["limit_share"] == pytest.approx(0.3)
     assert row["gymnasium_share"] == pytest.approx(0.6)
     other = made[1].loc[("HalfCheetah-v5", "ppo_8x256")]
-    assert other["stable_baselines3_ratio"] == 2.5  # 3 and 2: the repetition in which the peer failed has no ratio
+    assert other["reference_ratio"] == 4  # 4.5, 3 and 4
+    assert other["peer_ratio"] == 2.5  # 3 and 2: the repetition in which the peer failed has no ratio
     assert other["base_ratio"] == 2  # 3, 2 and 2
     assert other["rltools_ratio"] == 0.9
     assert made[1].loc[("HalfCheetah-v5", "own_value_loss"), "shipped_ratio"] == 0.75  # 1, 2/3 and 3/4
@@ -301,7 +326,7 @@ def test_what_was_not_measured_keeps_its_row_and_its_reason(made):
     table = made[1]
     absent = table.loc[("CartPole-v1", "sb3_ppo_8x256")]
     assert absent[["status", "reason", "n"]].tolist() == ["unavailable", "not installed", 0]
-    assert np.isnan(table.loc[("CartPole-v1", "ppo_8x256"), "stable_baselines3_ratio"])
+    assert table.loc[("CartPole-v1", "ppo_8x256"), ["reference_ratio", "peer_ratio"]].isna().all()
     failed = table.loc[("HalfCheetah-v5", "sb3_ppo_8x256")]
     assert failed[["status", "reason", "n", "steps_per_second"]].tolist() == ["failed", "Error: out of luck", 2, 3_500]
 
@@ -317,7 +342,7 @@ def test_targets_say_met_or_by_how_much_they_were_missed(made):
     assert missed["verdict"] == "missed by 30.8 %"  # 0.9 instead of 1.3
     share = verdicts["limit_share", "HalfCheetah-v5", "ppo_8x256"]
     assert [share[key] for key in ("bound", "value", "state")] == ["≥ 65 %", "22.5 %", "missed"]
-    beyond = verdicts["stable_baselines3_ratio", "HalfCheetah-v5", "a2c_8x5"]
+    beyond = verdicts["peer_ratio", "HalfCheetah-v5", "a2c_8x5"]
     assert beyond["verdict"].endswith("out of reach: the limit, stepping without learning, is 3.20×")  # asked: 4
     assert verdicts["rltools_ratio", "Hopper-v5", "ppo_8x256"]["verdict"] == "not measured"
     assert verdicts["overhead", None, None]["verdict"] == "missed by 50.0 %"
@@ -346,6 +371,22 @@ def test_a_target_whose_other_side_is_missing_says_what_is(tmp_path):
     )
     assert verdicts["<a2c_8x5> on HalfCheetah-v5, against SB3"] == "not measured: nothing of sb3_a2c_8x5"
     assert not any("against base" in what for what in verdicts)  # nothing of another checkout was measured
+
+
+def test_an_earlier_benchmark_is_read(tmp_path):
+    """One without the column and the keys that have come since."""
+    write_benchmark(tmp_path, {"HalfCheetah-v5": {"ppo_8x256": [8.0], "sb3_ppo_8x256": [2.0]}})
+    path = tmp_path / "speed" / "measurements.csv"
+    pd.read_csv(path).drop(columns="compiled").to_csv(path, index=False)
+    record = tmp_path / "speed" / "benchmark.json"
+    about = json.loads(record.read_text())
+    del about["base"]
+    kept = ("title", "side", "reference", "peer")
+    about["contestants"] = {n: {key: c[key] for key in kept} for n, c in about["contestants"].items()}
+    record.write_text(json.dumps(about))
+    table = benchmark.benchmark(read_benchmark(tmp_path)).set_index("contestant")
+    assert table.loc["ppo_8x256", "peer_ratio"] == 4
+    assert np.isnan(table.loc["ppo_8x256", "compiled"])
 
 
 def test_what_did_not_run_as_machine_code_is_named(tmp_path):

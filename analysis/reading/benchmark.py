@@ -17,16 +17,16 @@ from analysis.reading.checks import (
 from experiments.schema import BENCHMARK_FILES, MEASUREMENT_COLUMNS
 
 MEASUREMENT_TEXT = ("task", "contestant", "status", "reason")
-UNREAD = ("core",)  # columns that nothing is made of
+NEW = ("compiled",)  # columns that an earlier benchmark does not have
+UNREAD = ("core", *NEW)  # columns that need not be there
 BENCHMARK_KEYS = {
     "schema": int,
     "repetitions": int,
     "compiled": bool,
-    "base": (str, NoneType),
     "contestants": dict,
     **PROVENANCE_KEYS,
 }
-CONTESTANT_KEYS = {"title": str, "side": str, "rivals": dict}
+CONTESTANT_KEYS = {"title": str, "side": str, "reference": (str, NoneType), "peer": (str, NoneType)}
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,6 @@ def read_benchmark(results: Path) -> Benchmark | None:
     for name, contestant in contestants.items():
         check_keys(contestant, CONTESTANT_KEYS, record, f"contestants.{name}")
     columns = tuple(column for column in MEASUREMENT_COLUMNS if column not in UNREAD)
-    measurements = read_csv(table, columns, MEASUREMENT_TEXT)
+    measurements = read_csv(table, columns, MEASUREMENT_TEXT, further=True).reindex(columns=[*columns, *NEW])
     check_names(measurements, {"contestant": contestants}, table)
     return Benchmark(measurements, about)

@@ -42,7 +42,8 @@ def row_of(contestant: dict[str, Any], own: pd.DataFrame, rates: pd.DataFrame) -
     """
     name = own["contestant"].iloc[0]
     amiss = own[own["status"] != "done"].sort_values("status")  # "failed" before "unavailable"
-    row = {"title": contestant["title"], "side": contestant["side"], **contestant["rivals"]}
+    row = {"title": contestant["title"], "side": contestant["side"]}
+    row |= {kind: contestant.get(kind) for kind in RIVALS}  # an earlier benchmark does not have them all
     row |= {"status": "done", "n": len(own) - len(amiss)}
     if len(amiss):
         row |= {"status": amiss["status"].iloc[0], "reason": amiss["reason"].iloc[0]}
@@ -56,7 +57,7 @@ def row_of(contestant: dict[str, Any], own: pd.DataFrame, rates: pd.DataFrame) -
     row["rest"] = 1 - sum(row[phase] for phase in SPLIT)
     row["compiled"] = own["compiled"].min()  # 0 where any of them was not
     for kind in RIVALS:
-        ratio = ratios(rates, name, contestant["rivals"].get(kind))
+        ratio = ratios(rates, name, row[kind])
         row |= {f"{kind}_ratio": ratio.median(), f"{kind}_low": ratio.min(), f"{kind}_high": ratio.max()}
     row["limit_share"] = ratios(rates, name, LIMIT).median()
     row["gymnasium_share"] = ratios(rates, name, "gymnasium").median()
