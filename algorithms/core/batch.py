@@ -42,7 +42,7 @@ class Batch:
     critic_targets: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.advantages)
+        return self.advantages.shape[0]
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by name, those that are None left out; a critic's are called "critic_values.NAME"."""

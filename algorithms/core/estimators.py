@@ -30,6 +30,11 @@ def backward_sum(x: Floats, discount: Floats) -> Floats:
             y_t = x[t] + discount[t] * y_t
             solution[t] = y_t
         return solution
+    if len(x) <= x.shape[1]:  # few steps of many environments: a row at a time
+        rows = np.array(x, np.float64)
+        for t in range(len(x) - 2, -1, -1):
+            rows[t] += discount[t] * rows[t + 1]
+        return rows
     solutions = []
     for xs, discounts in zip(x[::-1].T.tolist(), discount[::-1].T.tolist(), strict=True):
         y, ys = 0.0, []

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -173,6 +174,7 @@ class Hooks(Algorithm):
         return dict(cls.critics) if cls.value_function else {}
 
     @classmethod
+    @cache  # it is asked in every update
     def overrides(cls, *names: str) -> bool:
         """Whether the class defines one of the methods `names`, in place of its default."""
         return any(getattr(cls, name) is not getattr(Hooks, name) for name in names)

@@ -18,7 +18,7 @@ class RunningNormalizer:
         self.mean = np.zeros(size)
         self.variance = np.ones(size)
         self.count = 0.0
-        self._set_scale()
+        self._scale: tuple[np.ndarray, np.ndarray] | None = None  # what to subtract and to multiply by, once needed
 
     def update(self, x: np.ndarray) -> None:
         """Take the rows of x [M, size] into the statistics (Chan et al., 1979, pairwise combination)."""
@@ -30,7 +30,7 @@ class RunningNormalizer:
         self.variance = (squares + difference**2 * self.count * len(x) / count) / count
         self.mean = self.mean + difference * len(x) / count
         self.count = count
-        self._set_scale()
+        self._scale = None
 
     def state(self) -> dict[str, np.ndarray]:
         """Mean [size], variance [size] and count."""
@@ -39,17 +39,18 @@ class RunningNormalizer:
     def load(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over what `state` gave."""
         self.mean, self.variance, self.count = state["mean"], state["variance"], float(state["count"])
-        self._set_scale()
-
-    def _set_scale(self) -> None:
-        self._shift = self.mean.astype(np.float32)
-        self._scale = (1 / np.sqrt(self.variance + SMALLEST_VARIANCE)).astype(np.float32)
+        self._scale = None
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """(x − mean) / std, clipped at ±10; float32 [..., size]."""
         if self.count == 0:
             return x
-        normalized = x - self._shift
-        normalized *= self._scale
+        if self._scale is None:
+            factor = 1 / np.sqrt(self.variance + SMALLEST_VARIANCE)
+            self._scale = self.mean.astype(np.float32), factor.astype(np.float32)
+        shift, factor = self._scale
+        normalized: np.ndarray = x - shift
+        normalized *= factor
         np.maximum(normalized, -OBSERVATION_CLIP, out=normalized)  # np.clip costs more than all of the rest
-        return np.minimum(normalized, OBSERVATION_CLIP, out=normalized)
+        np.minimum(normalized, OBSERVATION_CLIP, out=normalized)
+        return normalized

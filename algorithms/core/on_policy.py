@@ -199,7 +199,8 @@ class Learner:
         successors = self.normalizer(rollout.next_observations[apart])
         states = np.concatenate([observations, successors]) if len(successors) else observations
         for name, critic in self.critics.items():
-            of_states, of_successors = np.split(critic.values(states), [len(observations)])
+            found = critic.values(states)
+            of_states, of_successors = found[: len(observations)], found[len(observations) :]
             values = rollout.from_steps(of_states)
             next_values = np.zeros_like(values)
             next_values[:-1][goes_on[:-1]] = values[1:][goes_on[:-1]]

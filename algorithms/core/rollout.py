@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -54,10 +53,9 @@ class Rollout:
     critic_values: dict[str, np.ndarray] = field(default_factory=dict)
     critic_next_values: dict[str, np.ndarray] = field(default_factory=dict)
 
-    @cached_property
-    def all_valid(self) -> bool:
-        """Whether no row is padding."""
-        return bool(self.valid.all())
+    def __post_init__(self) -> None:
+        """Note whether no row is padding."""
+        self.all_valid = bool(self.valid.all())
 
     def of_steps(self, x: np.ndarray) -> np.ndarray:
         """The rows [B, …] of x [T, N, …] that are of valid steps; a view where all are."""
@@ -90,7 +88,7 @@ class Rollout:
     @property
     def parts(self) -> int | None:
         """K, the number of parts of an action; None where actions are in Discrete or Box."""
-        has_parts = self.actions.ndim == 3 and np.issubdtype(self.actions.dtype, np.integer)
+        has_parts = self.actions.ndim == 3 and self.actions.dtype.kind == "i"
         return self.actions.shape[2] if has_parts else None
 
 
