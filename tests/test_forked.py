@@ -16,7 +16,31 @@ from tests.pipeline_fixtures import copy_of_the_project, environment
 
 CELL = ("run", "--grid", "smoke", "--algorithm", "ppo_published", "--task", "CartPole-v1", "--seed", "0")
 SHORT = ("--steps", "600")
-ENDLESS = ("--steps", "100000000")
+ENDLESS = ("--grid", "endless.yaml", "--algorithm", "reinforce", "--task", "endless:Endless-v0", "--steps", "100000000")
+TASK = """
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+
+
+class Endless(CartPoleEnv):
+    begun = False
+
+    def step(self, action):
+        if not Endless.begun:
+            print("begun", flush=True)
+            Endless.begun = True
+        return super().step(action)
+
+
+gymnasium.register("Endless-v0", Endless, max_episode_steps=500)
+"""
+GRID = """
+description: A task that says when its first step is taken.
+seeds: [0]
+compile: never
+tasks: {"endless:Endless-v0": {steps: 100, random_score: 0, reference_score: 1, reference_source: none}}
+algorithms: {reinforce: {}}
+"""
 THREADS = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}  # as Snakemake sets them
 
 
@@ -34,6 +58,8 @@ class Jobs:
 
     def __init__(self, folder):
         self.folder = copy_of_the_project(folder)
+        (self.folder / "endless.py").write_text(TASK)
+        (self.folder / "endless.yaml").write_text(GRID)
         self.snakemake = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
         self.name = f"tests-{self.snakemake.pid}"
         self.environment = environment() | THREADS | {SNAKEMAKE: str(self.snakemake.pid), SERVER: self.name}
@@ -103,7 +129,7 @@ def working(jobs, name):
     before = {fork.pid for server in jobs.servers() for fork in server.children()}
     job = jobs.begin(*ENDLESS, "--output", name)
     (fork,) = [fork for fork in jobs.forks(len(before) + 1) if fork.pid not in before]
-    assert "steps" in job.stdout.readline()
+    assert job.stdout.readline() == "begun\n"
     return job, fork
 
 
