@@ -13,7 +13,7 @@ import numpy as np
 
 from algorithms.core.rollout import Floats, Rollout
 
-WIDE = 32  # environments from which on NumPy's arithmetic is the faster one
+WIDE = 32  # environments from which on NumPy's arithmetic is the faster one; for few steps it is from as many
 
 
 def backward_sum(x: Floats, discount: Floats) -> Floats:
@@ -24,17 +24,11 @@ def backward_sum(x: Floats, discount: Floats) -> Floats:
     if x.ndim > 2:
         discounts_of_all = np.broadcast_to(like(x, discount), x.shape).reshape(len(x), -1)
         return backward_sum(x.reshape(len(x), -1), discounts_of_all).reshape(x.shape)
-    if x.shape[1] >= WIDE:
-        solution, y_t = np.empty(x.shape), np.zeros(x.shape[1])
-        for t in reversed(range(len(x))):
-            y_t = x[t] + discount[t] * y_t
-            solution[t] = y_t
+    if x.shape[1] >= min(WIDE, len(x)):
+        solution = np.array(x, np.float64)
+        for t in reversed(range(len(x) - 1)):
+            solution[t] += discount[t] * solution[t + 1]
         return solution
-    if len(x) <= x.shape[1]:  # few steps of many environments: a row at a time
-        rows = np.array(x, np.float64)
-        for t in range(len(x) - 2, -1, -1):
-            rows[t] += discount[t] * rows[t + 1]
-        return rows
     solutions = []
     for xs, discounts in zip(x[::-1].T.tolist(), discount[::-1].T.tolist(), strict=True):
         y, ys = 0.0, []
