@@ -146,8 +146,9 @@ def draw_episodes(
 def returns_of(episodes: Episodes, gamma: float) -> np.ndarray:
     """G_t = r_t + γ G_{t+1} of every step, from the scaled rewards; float [M]."""
     column = {name: getattr(episodes.steps, name)[:, None] for name in ("rewards", "terminated", "truncated")}
-    unused = dict.fromkeys(("observations", "actions", "next_observations", "valid"))
-    return discounted_returns(Rollout(**column, **unused), gamma)[:, 0]
+    unused = dict.fromkeys(("observations", "actions", "next_observations"))
+    rollout = Rollout(**column, **unused, valid=np.ones((len(episodes.steps.rewards), 1), bool))
+    return discounted_returns(rollout, gamma)[:, 0]
 
 
 class Critic(NamedTuple):
