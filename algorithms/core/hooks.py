@@ -30,8 +30,8 @@ class Hooks(Algorithm):
     parts of an action (MultiDiscrete), P the parameters of a network.
 
     `policy_loss`, `regularizer`, `value_loss` and `critic_loss` are written in Torch. Where a run is long enough, they
-    are run once, compiled, and not run again. In that one run the settings that are floats are 0-d tensors. If a method
-    cannot compute with those, it gets floats, and the machine code is for these values alone.
+    are run a few times, compiled, and not run again. In these runs the settings that are floats are 0-d tensors. If a
+    method cannot compute with those, it gets floats, and the machine code is for these values alone.
     """
 
     whole_episodes: ClassVar[bool] = False  # collect complete episodes only
