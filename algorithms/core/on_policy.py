@@ -174,8 +174,9 @@ class Learner:
         observations = self.normalizer(rollout.of_steps(rollout.observations))
         self._add_values(rollout, observations)
         batch = Batch.of(self.algorithm, rollout, observations, log_probs=torch.empty(0))
-        fused = self.optimizers[next(iter(self.passes))].fused
-        if diagnosed or self.algorithm.target_kl is not None or fused is None or fused.reads("log_probs"):
+        fused = [optimizer.fused for optimizer in self.optimizers.values()]
+        read = any(update is None or update.reads("log_probs") for update in fused)
+        if read or diagnosed or self.algorithm.target_kl is not None:
             batch.log_probs = self._log_probs(batch)
         else:
             batch.log_probs = torch.zeros(batch.actions.shape if rollout.parts else (len(batch),))
