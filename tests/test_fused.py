@@ -176,6 +176,17 @@ def test_a_loss_that_computes_with_a_size_that_varies_is_not_compiled_and_says_w
 
 
 @needs_compiler
+def test_whole_episodes_of_a_single_step_at_first_are_compiled_for_any_size():
+    algorithm = ReinforceBaseline(num_envs=1, value_minibatch_size=8)
+    _, learner, _ = make_learner(algorithm, DISCRETE, compile="always")
+    envs, whole, rng = make_learner(algorithm, DISCRETE)
+    rollout = collect(envs, whole.policy, whole.normalizer, rng, episodes=12)
+    batch = whole.prepare(rollout)
+    learner.update(batch.minibatch(np.arange(1)), 0.0)
+    assert all(optimizer.fused.takes(size) for optimizer in learner.optimizers.values() for size in (2, 8, 300))
+
+
+@needs_compiler
 @pytest.mark.parametrize("where", ["observations", "advantages", "value_targets"])
 def test_what_is_not_finite_stays_so(where):
     learners = [make_learner(PPO(**SMALL, epochs=2), BOX, compile=compile) for compile in ("always", "never")]

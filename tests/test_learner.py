@@ -676,7 +676,7 @@ def fingerprints(algorithm, general=True):
     _, learner, _ = make_learner(algorithm, task)
     batch = learner.prepare(collected(learner, task))
     for optimizer in learner.optimizers.values():
-        optimizer.fuse(sizes_vary=False)
+        optimizer.fuse(None)
         traced = optimizer.fused.traced(algorithm, batch, general=general)
         yield fingerprint(traced.function, traced.inputs, traced.rows)
 

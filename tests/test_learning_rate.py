@@ -83,7 +83,7 @@ def test_compiled_steps_with_a_learning_rate_of_0_between_are_torchs():
 
     network = Trainable("bias", Linear(), loss)
     optimizer = Optimizer([network], A2C(adam_epsilon=EPSILON, max_grad_norm=None))
-    optimizer.fuse(sizes_vary=False)
+    optimizer.fuse(None)
     before = network.vector[40:].clone()
     for rate, gradient, expected in steps_of_torch():
         network.learning_rate.fill_(rate)

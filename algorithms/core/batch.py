@@ -25,7 +25,7 @@ class Batch:
 
     observations: Tensor  # float32 [B, D], normalised with the statistics of the rollout
     actions: Tensor  # int64 [B], int64 [B, K] of an action with K parts, or float32 [B, A]
-    log_probs: Tensor  # float32 [B], log π_old(a|s) of the policy that acted; [B, K] of each part; 0 where nobody reads it
+    log_probs: Tensor  # float32 [B], log π_old(a|s) of the policy that acted; [B, K] of each part; 0 if never read
     advantages: Tensor  # float32 [B], Ψ_t; or [B, K], one for each part
     values: Tensor  # float32 [B], V(s_t) before the update; zero without a critic
     value_targets: Tensor  # float32 [B], by default Ψ_t (of K parts the mean) + V(s_t), before Ψ is normalised

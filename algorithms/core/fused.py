@@ -79,17 +79,17 @@ class FusedUpdate:
     - `name`: what a warning calls them
     - `networks`: whose parameters and Adam states are changed in place
     - `head`: the losses and their gradients
+    - `size`: of the minibatches, but for the last one of an epoch; None: every batch has another
     - `numbers_change`: whether the algorithm's settings that are floats may change from one update to the next
-    - `sizes_vary`: whether every batch has another size
 
     The first batch compiles. Where compiling is impossible, a warning gives the reason, once, and no step is taken.
     """
 
     def __init__(
-        self, name: str, networks: Sequence[Trainable], head: Head, *, numbers_change: bool, sizes_vary: bool
+        self, name: str, networks: Sequence[Trainable], head: Head, size: int | None, *, numbers_change: bool
     ) -> None:
         self.name, self.networks, self.head = name, networks, head
-        self.numbers_change, self.sizes_vary = numbers_change, sizes_vary
+        self.size, self.numbers_change = size, numbers_change
         self.seconds = 0.0  # spent on compiling, or on loading code that was compiled before
         self._code: _Code | None = None
         self._fields: tuple[str, ...] = ()  # the names of the batch's tensors for which there is code
@@ -103,15 +103,15 @@ class FusedUpdate:
         """Whether the losses read a tensor of the batch; True as long as nothing is compiled."""
         return self._code is None or field in self._code.fields
 
-    def compile(self, algorithm: Hooks, batch: Batch, size: int) -> None:
-        """Make the code for batches like this one, in minibatches of `size`; where that is impossible, warn."""
+    def compile(self, algorithm: Hooks, batch: Batch) -> None:
+        """Make the code for batches like this one, unless it is there; where that is impossible, warn."""
         fields = tuple(batch.tensors())
         if fields == self._fields:  # otherwise it is the first time, or the task has begun to mask actions
             return
         began = time.perf_counter()
         self._fields = fields
         try:
-            self._code = self._compiled(algorithm, batch, size)
+            self._code = self._compiled(algorithm, batch)
         except CannotCompile as error:
             logging.getLogger(__name__).warning("%s: not compiled, and slower for it: %s", self.name, error)
             self._code = None
@@ -130,14 +130,14 @@ class FusedUpdate:
         assert self._code is not None
         return self._code.run(algorithm, batch, order, starts)
 
-    def _compiled(self, algorithm: Hooks, batch: Batch, size: int) -> "_Code":
+    def _compiled(self, algorithm: Hooks, batch: Batch) -> "_Code":
         """The code, with the algorithm's floats as inputs, or else as constants where they cannot change.
 
         Raises CannotCompile.
         """
         library = cpp(SOURCE)
         try:
-            return self._made(library, self.traced(algorithm, batch), size)
+            return self._made(library, self.traced(algorithm, batch))
         except DependsOnSize:
             raise
         except Exception as error:  # of any kind: the author of the algorithm wrote for numbers, not for tensors
@@ -145,18 +145,18 @@ class FusedUpdate:
                 reason = f"after_update changes numbers that the machine code cannot take as inputs: {error}"
                 raise CannotCompile(reason) from error
             logging.getLogger(__name__).info("%s: compiled for these settings alone: %s", self.name, error)
-        return self._made(library, self.traced(algorithm, batch, general=False), size)
+        return self._made(library, self.traced(algorithm, batch, general=False))
 
-    def _made(self, library: ctypes.CDLL, traced: "Traced", size: int) -> "_Code":
+    def _made(self, library: ctypes.CDLL, traced: "Traced") -> "_Code":
         """The code for minibatches of any size from 2, or only of `size` where it is 1 or where the losses need it."""
-        only = size if size == 1 else None
+        only = self.size if self.size == 1 else None
         if only is None:
             try:
                 head = ahead_of_time(traced.function, traced.inputs, traced.rows)
             except DependsOnSize:
-                if self.sizes_vary:
+                if self.size is None:
                     raise
-                only = size
+                only = self.size
         if only is not None:
             head = ahead_of_time(traced.function, resized(traced.inputs, traced.rows, only))
         return _Code(library, head, self.networks, traced, only)

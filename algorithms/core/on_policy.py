@@ -152,12 +152,15 @@ class Learner:
 
         Their number is estimated from the first batch.
         """
+        a = self.algorithm
         for name, optimizer in self.optimizers.items():
             epochs, minibatch_size = self.passes[name]
             gradient_steps = epochs * self._steps_of_runs / min(minibatch_size or len(batch), len(batch))
             repays = gradient_steps >= STEPS_THAT_REPAY_COMPILING
             if self._compile == "always" or (self._compile == "auto" and repays):
-                optimizer.fuse(sizes_vary=self.algorithm.whole_episodes and minibatch_size is None)
+                whole = math.inf if a.whole_episodes else a.num_envs * a.rollout_length
+                size = min(minibatch_size or math.inf, whole)
+                optimizer.fuse(None if size == math.inf else int(size))
         self._compile = "never"
 
     def prepare(self, rollout: Rollout, *, diagnosed: bool = True) -> Batch:

@@ -41,17 +41,15 @@ class Optimizer:
         self._own_gradients, self._own_step = (algorithm.overrides(name) for name in ("gradients", "step"))
         self.fused: FusedUpdate | None = None
 
-    def fuse(self, *, sizes_vary: bool) -> None:
+    def fuse(self, size: int | None) -> None:
         """From now on take the steps of an update in one call of machine code, if the algorithm's can be compiled.
 
-        `sizes_vary`: every batch has another size.
+        `size` is that of the minibatches, but for the last one of an epoch; None: every batch has another.
         """
         if not (self._own_gradients or self._own_step):
             name = f"{' and '.join(n.name for n in self.networks)} steps"
             numbers_change = self.algorithm.overrides("after_update")
-            self.fused = FusedUpdate(
-                name, self.networks, self._head, numbers_change=numbers_change, sizes_vary=sizes_vary
-            )
+            self.fused = FusedUpdate(name, self.networks, self._head, size, numbers_change=numbers_change)
 
     def use(self, algorithm: Hooks) -> None:
         """Use another algorithm from now on; it may differ from the present one only in settings that are floats."""
@@ -66,7 +64,7 @@ class Optimizer:
         """
         if self.fused is not None:
             sizes = np.diff(starts)
-            self.fused.compile(self.algorithm, batch, int(sizes[0]))
+            self.fused.compile(self.algorithm, batch)
             if all(map(self.fused.takes, {int(sizes.min()), int(sizes.max())})):
                 return self.fused.steps(self.algorithm, batch, order, starts)
         records = []
