@@ -126,7 +126,7 @@ def test_every_algorithm_has_the_numbers_of_torchs_path(name, task):
     ids=["penalty", "masked penalty", "value loss", "observations", "shape", "critics", "target KL", "entropy"],
 )
 def test_a_users_own_losses_are_on_the_same_path(algorithm, task):
-    assert assert_same_numbers(algorithm, task).compiled
+    assert assert_same_numbers(algorithm, task, updates=2).compiled
 
 
 @needs_compiler
@@ -156,12 +156,11 @@ def test_minibatches_of_every_size_have_the_numbers_of_torchs_path(size):
 
 
 @needs_compiler
-def test_a_loss_that_computes_with_the_size_is_compiled_for_that_size_alone():
+def test_a_loss_that_computes_with_the_size_is_compiled_for_that_size_alone(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # the operations are those of `ByShape` at every size
     learner = assert_same_numbers(BySize(**SMALL), DISCRETE)
     (optimizer,) = learner.optimizers.values()
     assert [size for size in range(1, 100) if optimizer.fused.takes(size)] == [64]
-    by_shape = assert_same_numbers(ByShape(**SMALL), DISCRETE)
-    torch.testing.assert_close(learner.policy.parameter_vector, by_shape.policy.parameter_vector, atol=1e-6, rtol=0)
 
 
 @needs_compiler
@@ -270,7 +269,7 @@ def test_the_gradient_is_the_derivative_of_the_loss():
         for name, tensor in double.tensors().items():
             if tensor.is_floating_point():
                 setattr(double, name, tensor.double())
-        for parameter, i in itertools.product(module.parameters(), range(0, 4000, 100)):
+        for parameter, i in itertools.product(module.parameters(), range(0, 5000, 100)):
             flat = parameter.data.view(-1)
             if i < len(flat):
                 before, ends = float(flat[i]), []
