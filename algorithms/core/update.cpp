@@ -4,7 +4,7 @@
 //     δ_L = ∂loss/∂outputs,  ∂loss/∂W_l = δ_lᵀ x_{l-1},  ∂loss/∂b_l = Σ δ_l,  δ_{l-1} = (δ_l W_l) φ'(z_{l-1})  gradients
 //
 // ∂loss/∂outputs comes from the loss head: what the algorithm's file says in Torch, as a function of the outputs,
-// compiled by Torch. Steps are those of `Optimizer._step`, on the same memory. Matrices are stored by rows; a row has
+// compiled by Torch. Steps are those of `Optimizer.step`, on the same memory. Matrices are stored by rows; a row has
 // room for a whole number of vectors of LANES floats, and what is beyond its end is zero.
 
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
@@ -155,11 +155,10 @@ AtenTensorHandle tensor(const void* data, int64_t dimensions, const int64_t* siz
   return handle;
 }
 
-template <typename T = float>
-const T* data_of(AtenTensorHandle handle) {
+const float* data_of(AtenTensorHandle handle) {
   void* data;
   aoti_torch_get_data_ptr(handle, &data);
-  return static_cast<const T*>(data);
+  return static_cast<const float*>(data);
 }
 
 // The passes of one network over a minibatch. Everything lies in `memory`, which has five parts.
@@ -167,9 +166,9 @@ struct Pass {
   Network& network;
   Buffer* memory;
   int64_t rows = 0, parameters = 0;
-  std::vector<const float*> inputs;          // x_{l-1} of each layer
-  std::vector<int64_t> widths;               // floats from one row of x_{l-1} to the next
-  std::vector<const float*> straight;        // W_l [n_l, n_{l-1}] of the layers from the second, rows padded
+  std::vector<const float*> inputs;    // x_{l-1} of each layer
+  std::vector<int64_t> widths;         // floats from one row of x_{l-1} to the next
+  std::vector<const float*> straight;  // W_l [n_l, n_{l-1}] of the layers from the second, rows padded
   float *outputs = nullptr, *gradient = nullptr;
 
   Pass(Network& network, Buffer* memory) : network(network), memory(memory), parameters(network.extra) {
