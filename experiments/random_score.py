@@ -12,13 +12,20 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Discrete
 
-from algorithms.core.finite import unusable
 from algorithms.core.interface import check_reset, check_step
 from algorithms.core.masks import MaskReader
 from algorithms.core.run import LONGEST_EPISODE
-from algorithms.core.seeding import seed_global_generators, seed_spaces
 from algorithms.core.spaces import in_shape
-from algorithms.core.task import StoppedByTask, Task, close, make_envs, time_limit_of
+from algorithms.core.task import (
+    StoppedByTask,
+    Task,
+    close,
+    make_envs,
+    seed_global_generators,
+    seed_spaces,
+    time_limit_of,
+)
+from algorithms.core.vector_env import unusable
 from experiments.checks import whole_number
 from experiments.command import exit_with_sentence
 from experiments.task_check import try_task

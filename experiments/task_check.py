@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 
-from algorithms.core.backends import one_by_one
-from algorithms.core.gymnasium_backend import GymnasiumBackend
+from algorithms.core.backends import GymnasiumBackend, one_by_one
 from algorithms.core.interface import place_of
 from algorithms.core.policies import Policy
 from algorithms.core.task import StoppedByTask, Task, UnsupportedTask, close, make_envs

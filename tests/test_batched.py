@@ -10,9 +10,8 @@ from gymnasium.envs.classic_control import CartPoleEnv
 from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from gymnasium.spaces import Discrete
 
-from algorithms.core.backends import batched_backend, make_backend, one_by_one
+from algorithms.core.backends import GymnasiumBackend, batched_backend, make_backend, one_by_one
 from algorithms.core.batched import BatchedBackend
-from algorithms.core.gymnasium_backend import GymnasiumBackend
 from algorithms.core.task import StoppedByTask, Task
 from algorithms.core.vector_env import VectorEnv
 from algorithms.ppo import PPO

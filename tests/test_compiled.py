@@ -225,7 +225,7 @@ def test_without_a_compiler_the_reason_is_given(empty_cache, monkeypatch, compil
 def test_a_compiler_that_fails_is_a_reason(empty_cache, monkeypatch):
     monkeypatch.setenv("CXX", shutil.which("false"))
     assert "No working C++ compiler" in process_that_compiles().communicate()[0]
-    with pytest.raises(CannotCompile, match=r"the C\+\+ compiler \(.*false\) fails on update.cpp"):
+    with pytest.raises(CannotCompile, match=r"the C\+\+ compiler \(.*false\) fails on fused.cpp"):
         cpp(SOURCE)
     assert not list(empty_cache.glob("*.pt2"))
     assert not list(empty_cache.glob("*.zip"))

@@ -13,6 +13,7 @@ from algorithms.a2c import A2C
 from algorithms.core.algorithm import ALIASES, InvalidAlgorithm, InvalidSetting, setting
 from algorithms.core.batch import Batch
 from algorithms.core.compiled import CannotCompile, fingerprint
+from algorithms.core.fused import Trainable
 from algorithms.core.mlp import ValueFunction
 from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.on_policy import InvalidCheckpoint
@@ -21,7 +22,6 @@ from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.reward_scaler import RewardScaler
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
-from algorithms.core.trainable import Trainable
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
 from tests.tasks import ALGORITHMS, make_learner, needs_compiler, parts_of, random_rollout

@@ -7,11 +7,11 @@ from torch import nn
 
 from algorithms.a2c import A2C
 from algorithms.core.batch import Batch
+from algorithms.core.fused import Trainable
 from algorithms.core.mlp import flatten_parameters
 from algorithms.core.optimizer import Optimizer, take_adam_step
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
-from algorithms.core.trainable import Trainable
 from algorithms.ppo import PPO
 from tests.tasks import ALGORITHMS, make_learner, needs_compiler
 

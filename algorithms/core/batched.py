@@ -7,8 +7,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Space
 
-from algorithms.core.seeding import seed_spaces
-from algorithms.core.task import Transition, close, time_limit_of
+from algorithms.core.task import Transition, close, seed_spaces, time_limit_of
 
 
 class BatchedBackend:

@@ -13,6 +13,7 @@ from torch import Tensor
 from algorithms.core.algorithm import InvalidAlgorithm, where
 from algorithms.core.batch import VALUE, Batch, minibatches, sum_over_parts
 from algorithms.core.divergence import outputs_of
+from algorithms.core.fused import Loss, LossFunction, Module, Trainable
 from algorithms.core.hook_checks import checked_diagnostics, checked_loss, checked_scalar
 from algorithms.core.hooks import Hooks, next_algorithm
 from algorithms.core.minibatches import check_minibatches, doubt_about_minibatches
@@ -23,7 +24,6 @@ from algorithms.core.policies import Policy
 from algorithms.core.reward_scaler import RewardScaler
 from algorithms.core.rollout import Rollout
 from algorithms.core.task import Task
-from algorithms.core.trainable import Loss, LossFunction, Module, Trainable
 
 # With as many gradient steps, in all runs that share the compiled code, compiling saves time: it takes about ten
 # seconds once for all of these runs, and a gradient step is then a millisecond faster.
