@@ -12,8 +12,7 @@ from algorithms.core.batch import Batch
 from algorithms.core.divergence import kl_from_old, outputs_of
 from algorithms.core.fused import ADAM_BETAS, FusedUpdate, State, Trainable
 from algorithms.core.hook_checks import checked_vector
-from algorithms.core.hooks import Hooks
-from algorithms.core.objective import Objective
+from algorithms.core.hooks import Hooks, Objective
 
 
 class Optimizer:
