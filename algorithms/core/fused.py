@@ -76,6 +76,11 @@ class Trainable:
         outputs = torch.zeros(rows, self.sizes[-1])
         return [outputs, self.vector[: self.extra]] if self.extra else [outputs]
 
+    @property
+    def rows_of_head(self) -> tuple[bool, ...]:
+        """Of each of `tensors_of_head`, whether its first axis is of a batch's steps."""
+        return (True, False) if self.extra else (True,)
+
     def head(self, tensors: Sequence[Tensor]) -> Module:
         """The module as a function of its inputs whose outputs are known: `tensors` as of `tensors_of_head`."""
         return lambda observations, *masks: self.module.of_outputs(tensors[0], *tensors[1:], *masks)  # type: ignore
@@ -235,20 +240,18 @@ class FusedUpdate:
         # The count of steps is that of the advantages.
         needed = [name for name, is_read in zip(fields, read, strict=True) if is_read or name == "advantages"]
         try:
-            head_of(needed)(*given, *(of_batch[name] for name in needed))
+            results = head_of(needed)(*given, *(of_batch[name] for name in needed))
             fields = needed
         except Exception:  # of any kind: something of a tensor is read that is no number, its shape, say
+            results = head_of(fields)(*given, *of_batch.values())
             logging.getLogger(__name__).debug("%s: the machine code takes every tensor of the batch", self.name)
         for name in fields:
             if of_batch[name].dtype not in TYPES or of_batch[name].ndim > MOST_AXES:
                 raise CannotCompile(f"its batch has {name!r} of {of_batch[name].dtype}, which machine code cannot take")
-        rows = [False] * len(numbers)
-        for network in self.networks:
-            rows += [True, False] if network.extra else [True]
+        rows = [False] * len(numbers) + [has for network in self.networks for has in network.rows_of_head]
         rows += [of_batch[name].ndim > 0 for name in fields]
         inputs = [*given, *(of_batch[name] for name in fields)]
-        scalars = len(self.head(algorithm, given[len(numbers) :], batch)[0])
-        return Traced(head_of(fields), inputs, rows, fields, scalars, general)
+        return Traced(head_of(fields), inputs, rows, fields, len(results[0]), general)
 
 
 class Traced(NamedTuple):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Discrete, Space
 from torch import Tensor
+from torch.distributions import Distribution
 
 from algorithms.core.algorithm import InvalidAlgorithm, where
 from algorithms.core.batch import VALUE, Batch, minibatches, sum_over_parts
@@ -179,14 +180,14 @@ class Learner:
         batch = Batch.of(self.algorithm, rollout, observations, log_probs=torch.empty(0))
         fused = [optimizer.fused for optimizer in self.optimizers.values()]
         read = any(update is None or update.reads("log_probs") for update in fused)
-        if read or diagnosed or self.algorithm.target_kl is not None:
-            batch.log_probs = self._log_probs(batch)
+        if read or diagnosed or self.algorithm.target_kl is not None or self._needs_old_policy:
+            with torch.no_grad():
+                acted = self._distribution(batch)
+                batch.log_probs = acted.log_prob(batch.actions)
+                if self._needs_old_policy:
+                    batch.policy_outputs = torch.cat(outputs_of(acted), dim=-1)
         else:
             batch.log_probs = torch.zeros(batch.actions.shape if rollout.parts else (len(batch),))
-        if self._needs_old_policy:
-            with torch.no_grad():
-                acted = outputs_of(self.policy.distribution(batch.observations.numpy(), batch.action_masks))
-            batch.policy_outputs = torch.cat(acted, dim=-1)
         return batch
 
     def _add_values(self, rollout: Rollout, observations: np.ndarray) -> None:
@@ -308,12 +309,14 @@ class Learner:
         self.normalizer.load(parts["observation_statistics"])
         self.reward_scaler.statistics.load(parts["reward_statistics"])
 
+    def _distribution(self, batch: Batch) -> Distribution:
+        """The current policy at the batch's steps, without a gradient for its networks."""
+        return self.policy.distribution(batch.observations.numpy(), batch.action_masks)
+
     @torch.no_grad()
     def _log_probs(self, batch: Batch) -> Tensor:
         """log π of the batch's actions under the current policy, [B] or [B, K]."""
-        log_probs: Tensor = self.policy.distribution(batch.observations.numpy(), batch.action_masks).log_prob(
-            batch.actions
-        )
+        log_probs: Tensor = self._distribution(batch).log_prob(batch.actions)
         return log_probs
 
     def _policy_loss(self, a: Hooks, policy: Module, batch: Batch) -> Loss:

@@ -119,7 +119,7 @@ class Optimizer:
         record: dict[str, Tensor] = {}
         remaining = iter(leaves)
         for network in self.networks:
-            of_network = [next(remaining) for _ in range(2 if network.extra else 1)]
+            of_network = [next(remaining) for _ in network.rows_of_head]
             loss, scalars, _ = network.loss(algorithm, network.head(of_network), batch)
             losses.append(loss)
             record |= scalars

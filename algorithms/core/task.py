@@ -165,8 +165,9 @@ def spare_mujocos_clock() -> None:
     arguments that returns a double, since batches of simulations call no Python. In the C library that is `drand48`.
     Whoever has set another function keeps it.
     """
-    function = getattr(ctypes.CDLL(None), "drand48", None) if os.name == "posix" else None
-    if function is not None and mujoco.get_mjcb_time() is None:
+    if os.name != "posix" or mujoco.get_mjcb_time() is not None:
+        return
+    if (function := getattr(ctypes.CDLL(None), "drand48", None)) is not None:
         address = ctypes.cast(function, ctypes.c_void_p).value
         assert address is not None
         mujoco.set_mjcb_time(ctypes.CFUNCTYPE(ctypes.c_double)(address))
