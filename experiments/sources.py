@@ -1,5 +1,6 @@
 """Which files a module runs, found by the imports in it; and what a task's environment is made of."""
 
+import ast
 import functools
 import hashlib
 import importlib
@@ -16,15 +17,33 @@ from typing import Any, NamedTuple
 import gymnasium
 from gymnasium.envs.registration import find_highest_version, get_env_id, parse_env_id
 
-from experiments.schema import DIGITS
+import policy_gradient_ladder
+from policy_gradient_ladder.core.checkout import ALGORITHMS, PACKAGE, short_name
+
+from .schema import DIGITS
 
 ROOT = Path(__file__).resolve().parent.parent  # of the project
 PROJECT = ("algorithms", "analysis", "experiments")  # folders of its modules, below ROOT
+STUB = ".pyi"  # the ending of what says names and types alone
+OFFERED = {  # by `policy_gradient_ladder` itself: name → module
+    name.name: node.module
+    for node in ast.parse(Path(policy_gradient_ladder.__file__).with_suffix(STUB).read_text(encoding="utf-8")).body
+    if isinstance(node, ast.ImportFrom)
+    for name in node.names
+}
+NAMES = f"{ALGORITHMS}.core.checkout"  # says by which names modules are imported; no number depends on it
 PACKAGE_DIRECTORY = 5  # what ModuleFinder calls a folder of modules
 
 
 class SourceFinder(ModuleFinder):
     """Python's ModuleFinder, which also takes a file with a syntax error and a package without `__init__.py`."""
+
+    def import_hook(self, name: str, caller: Any = None, fromlist: Any = None, level: int = -1) -> Any:
+        """Imports a module by the name of its folder; what the package itself offers, from where that is."""
+        name = short_name(name)
+        for offered in set(fromlist or ()) & OFFERED.keys() if name == ALGORITHMS else ():
+            super().import_hook(f"{ALGORITHMS}.{OFFERED[offered]}", caller, [offered])
+        return super().import_hook(name, caller, fromlist, level)
 
     def find_module(self, name: str, path: Any, parent: Any = None) -> tuple:
         """Where a module lies, as ModuleFinder says it; raises ImportError where it is in none of the folders."""
@@ -59,8 +78,8 @@ def import_closure(
     """Every file under `folders` that the module in `file` imports, directly or not, and `file` itself.
 
     Imports inside functions count, and so does a file of another kind that has a module's name (`kernel.cpp` beside
-    `kernel.py`). What is not in one of the folders, such as an installed package, does not count. The answer is kept
-    for as long as this process lives.
+    `kernel.py`), but no stub, and not what says by which names modules are imported. What is not in one of the folders,
+    such as an installed package, does not count. The answer is kept for as long as this process lives.
 
     file: under the first of the folders, absolute or relative to it.
     folders: those that modules are looked for in.
@@ -84,11 +103,12 @@ def imports_of(path: Path, folders: tuple[Path, ...] = (ROOT,), without: frozens
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     name = path.relative_to(folders[0]).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
-    finder = SourceFinder([str(folder) for folder in folders], excludes=sorted(without))
+    finder = SourceFinder([str(folder) for folder in folders], excludes=sorted({*without, NAMES}))
     finder.import_hook(name)
     found = {Path(module.__file__) for module in finder.modules.values() if module.__file__}
     beside = {other for source in found for other in source.parent.glob(f"{source.stem}.*") if other.is_file()}
-    own = {module.partition(".")[0] for module in (*finder.modules, *without)}
+    beside = {other for other in beside if other.suffix != STUB}
+    own = {PACKAGE, *(module.partition(".")[0] for module in (*finder.modules, *without))}
     packages = {module.partition(".")[0] for module in finder.badmodules} - own - sys.stdlib_module_names
     return Imports(tuple(sorted(map(shown, found | beside))), tuple(sorted(packages)))
 
@@ -175,7 +195,7 @@ def module_of(entry_point: Any) -> str:
     """The module of what Gymnasium calls to make an environment: text such as "module:Class", or a callable."""
     if isinstance(entry_point, str):
         return entry_point.partition(":")[0]
-    return getattr(entry_point, "func", entry_point).__module__  # of a functools.partial, what it calls
+    return short_name(getattr(entry_point, "func", entry_point).__module__)  # of a functools.partial, what it calls
 
 
 def distribution_of(module: str, file: Path) -> str | None:

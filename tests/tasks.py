@@ -314,7 +314,9 @@ def every_algorithm() -> dict[str, type[Algorithm]]:
             found[module.name] = next(
                 c
                 for c in contents
-                if isinstance(c, type) and issubclass(c, Algorithm) and c.__module__ == f"algorithms.{module.name}"
+                if isinstance(c, type)
+                and issubclass(c, Algorithm)
+                and c.__module__ == f"policy_gradient_ladder.{module.name}"
             )
     return found
 

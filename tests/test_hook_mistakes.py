@@ -322,7 +322,7 @@ def test_rewards_that_are_text_are_refused_as_costs_are(given, sentence):
 
 def test_an_algorithm_that_has_only_the_title_of_another_is_refused(tmp_path, monkeypatch):
     (tmp_path / "later.py").write_text("")
-    module = types.ModuleType("algorithms.later")
+    module = types.ModuleType("policy_gradient_ladder.later")
     module.Later = dataclass(frozen=True)(type("Later", (PPO,), {"__module__": module.__name__}))
     monkeypatch.setattr("experiments.grid.ALGORITHMS", tmp_path)
     monkeypatch.setitem(sys.modules, module.__name__, module)

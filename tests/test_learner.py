@@ -716,7 +716,7 @@ def test_a_loss_that_needs_numbers_is_compiled_with_them(caplog):
     algorithm = Tempered(num_envs=4, rollout_length=16, max_grad_norm=None, adam_epsilon=1.0)
     eager, compiled = (one_update(algorithm, spread=30.0, compile=x)[0] for x in ("never", "always"))
     assert compiled.compiled
-    assert not [r for r in caplog.records if r.name == "algorithms.core.compiled"]
+    assert not [r for r in caplog.records if r.name == "policy_gradient_ladder.core.compiled"]
     np.testing.assert_allclose(compiled.policy.parameter_vector, eager.policy.parameter_vector, atol=1e-6)
     with pytest.raises(CannotCompile, match="depends on the numbers"):
         list(fingerprints(algorithm))

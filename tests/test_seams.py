@@ -742,7 +742,7 @@ def test_an_algorithm_that_cannot_train_says_so():
 
 def test_a_file_that_inherits_from_algorithm_and_does_not_train_is_told_what_to_inherit_from(tmp_path, monkeypatch):
     (tmp_path / "earlier.py").write_text("")
-    module = types.ModuleType("algorithms.earlier")
+    module = types.ModuleType("policy_gradient_ladder.earlier")
     names = {"__module__": module.__name__, "title": "Earlier", "equation": "Ψ_t"}
     module.Earlier = dataclass(frozen=True)(type("Earlier", (Algorithm,), names))
     monkeypatch.setattr("experiments.grid.ALGORITHMS", tmp_path)

@@ -5,7 +5,6 @@ made all the same.
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +23,7 @@ from analysis.sections import FIGURES, TABLES, SectionError
 from analysis.sections.laboratory.sentences import unmeasured
 from analysis.tables import make_tables
 from tests.analysis_fixtures import CARTPOLE, write_grid, write_runs
+from tests.pipeline_fixtures import copy_of_the_project
 
 ROOT = Path(__file__).parents[1]
 LENGTHS = {  # a whole section, all that its author writes
@@ -101,13 +101,13 @@ for module, *arguments in (["tables"], ["figures", *sys.argv[2:]], ["report"]):
 
 
 class Project:
-    """A copy of the analysis, to which a test adds sections, beside a folder of results with something in the place of
+    """A copy of the project, to which a test adds sections, beside a folder of results with something in the place of
     every figure.
     """
 
     def __init__(self, root: Path, folder: Path) -> None:
         self.root, self.folder = root, folder
-        shutil.copytree(ROOT / "analysis", root / "analysis", ignore=shutil.ignore_patterns("__pycache__"))
+        copy_of_the_project(root)
         in_place_of_figures(folder)
 
     def path(self, section: str, file: str) -> Path:
@@ -137,8 +137,7 @@ class Project:
         return self.make("--figure", "episode_lengths")
 
     def python(self, *arguments: str) -> subprocess.CompletedProcess:
-        # The copy of the analysis goes before that of this checkout, which has the rest.
-        environment = {**os.environ, "PYTHONPATH": f"{self.root}{os.pathsep}{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**os.environ, "PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, *arguments]
         return subprocess.run(command, capture_output=True, text=True, cwd=self.root, env=environment, check=False)
 
@@ -417,7 +416,7 @@ from pathlib import Path
 face, texts = Path(sys.argv[1]), json.loads(sys.argv[2])
 for text in texts:
     face.write_text(text, encoding="utf-8")
-    for name in [name for name in sys.modules if name.startswith("analysis")]:
+    for name in [name for name in sys.modules if name.startswith(("analysis", "policy_gradient_ladder.analysis"))]:
         del sys.modules[name]
     from analysis import sections
     try:

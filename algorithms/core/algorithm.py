@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from algorithms.core.run import EVALUATIONS, Run
-from algorithms.core.task import Task
-from algorithms.core.vector_env import Episode
+from .checkout import file_of
+from .run import EVALUATIONS, Run
+from .task import Task
+from .vector_env import Episode
 
 T = TypeVar("T")
 OnUpdate = Callable[[int, list[Episode]], None]  # is told the steps taken and all episodes so far
@@ -166,7 +167,7 @@ def whole(value: Any) -> Any:
 def where(algorithm: Algorithm) -> str:
     """The file and the class of an algorithm, as the beginning of a sentence about it."""
     cls = type(algorithm)
-    return f"{cls.__module__.replace('.', '/')}.py: {cls.__name__}"
+    return f"{file_of(cls.__module__)}.py: {cls.__name__}"
 
 
 def nearest_first(name: str, names: list[str]) -> str:

@@ -51,7 +51,7 @@ class SectionError(Exception):
 
 def file_of(module: ModuleType) -> str:
     """A module's file from the project's root on, as a message names it."""
-    return module.__name__.replace(".", "/") + ("/__init__.py" if hasattr(module, "__path__") else ".py")
+    return Path(str(module.__file__)).relative_to(FOLDER.parent.parent).as_posix()
 
 
 def face_file(section: str) -> str:
@@ -66,9 +66,12 @@ def failed(what: str, error: Exception) -> SectionError:
 
 
 def imported(name: str, file: Path) -> ModuleType:
-    """The module of this name, which lies in `file`. Raises SectionError, with the line, where its import fails."""
+    """The module of this name within this package, which lies in `file`.
+
+    Raises SectionError, with the line, where its import fails.
+    """
     try:
-        return importlib.import_module(name)
+        return importlib.import_module(name, __name__)
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if Path(frame.filename) == file]
@@ -101,7 +104,7 @@ def part(section: str, name: str) -> ModuleType | None:
     SectionError where it cannot be imported.
     """
     file = FOLDER / section / f"{name}.py"
-    return imported(f"analysis.sections.{section}.{name}", file) if file.is_file() else None
+    return imported(f".{section}.{name}", file) if file.is_file() else None
 
 
 def function(section: str, kind: str, name: str) -> tuple[ModuleType, Callable[..., Any]]:
@@ -212,7 +215,7 @@ for _section in ORDER:
     _file = FOLDER / _section / "__init__.py"
     if _file.is_file():  # what is not there is said by check()
         try:
-            FACES[_section] = imported(f"analysis.sections.{_section}", _file)
+            FACES[_section] = imported(f".{_section}", _file)
         except SectionError as _error:
             UNREADABLE[_section] = _error
 TITLES: dict[str, str] = {section: getattr(face, "TITLE", section) for section, face in FACES.items()}
