@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from algorithms.core.batch import Batch
-from algorithms.core.estimators import td_errors
-from algorithms.core.policy_gradient import PolicyGradient
-from algorithms.core.rollout import Floats, Rollout
+from .core.batch import Batch
+from .core.estimators import td_errors
+from .core.policy_gradient import PolicyGradient
+from .core.rollout import Floats, Rollout
 
 
 @dataclass(frozen=True)

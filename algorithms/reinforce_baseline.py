@@ -10,10 +10,10 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from algorithms.core.batch import Batch
-from algorithms.core.estimators import discounted_returns
-from algorithms.core.policy_gradient import PolicyGradient
-from algorithms.core.rollout import Floats, Rollout
+from .core.batch import Batch
+from .core.estimators import discounted_returns
+from .core.policy_gradient import PolicyGradient
+from .core.rollout import Floats, Rollout
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ import sys
 
 import pandas as pd
 
-from analysis.command import results_argument, run_command
-from analysis.reading.benchmark import read_benchmark
-from analysis.reading.grid import read_grid
-from analysis.reading.tables import write_table
-from analysis.sections.speed.sentences import RIVAL_TITLES, verdicts
-from analysis.sections.speed.tables import benchmark
-from analysis.words import number
+from .command import results_argument, run_command
+from .reading.benchmark import read_benchmark
+from .reading.grid import read_grid
+from .reading.tables import write_table
+from .sections.speed.sentences import RIVAL_TITLES, verdicts
+from .sections.speed.tables import benchmark
+from .words import number
 
 
 def main() -> None:

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from analysis import sections
-from analysis.reading.checks import ResultsError
-from analysis.sections import SectionError
+from . import sections
+from .reading.checks import ResultsError
+from .sections import SectionError
 
 
 def run_command(main: Callable[[], None], module: str) -> None:

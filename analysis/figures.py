@@ -8,16 +8,16 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import sections
-from analysis.command import results_argument, run_command
-from analysis.drawing import theme
-from analysis.drawing.panels import headnote
-from analysis.lacking import MARK, shortfall_text, shortfalls, without_jobs
-from analysis.making import Maker, tables_named
-from analysis.problems import in_words, made_tables, read_problems, write_problems
-from analysis.reading.checks import ResultsError, valid_choices, write_whole
-from analysis.reading.grid import Grid, read_grid
-from analysis.sections import AVERAGES, FIGURES, SectionError
+from . import sections
+from .command import results_argument, run_command
+from .drawing import theme
+from .drawing.panels import headnote
+from .lacking import MARK, shortfall_text, shortfalls, without_jobs
+from .making import Maker, tables_named
+from .problems import in_words, made_tables, read_problems, write_problems
+from .reading.checks import ResultsError, valid_choices, write_whole
+from .reading.grid import Grid, read_grid
+from .sections import AVERAGES, FIGURES, SectionError
 
 KINDS = ("svg", "png")
 

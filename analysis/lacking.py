@@ -4,9 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.reading.grid import Grid
-from analysis.words import enumerate_text
-from experiments.schema import STOPPED
+from policy_gradient_ladder.experiments.schema import STOPPED
+
+from .reading.grid import Grid
+from .words import enumerate_text
 
 MARK = "†"  # stands behind averages over fewer runs than were asked for
 JOBS = {

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import sections
-from analysis.reading import sources
-from analysis.reading.checks import ResultsError
-from analysis.sections import SectionError
+from . import sections
+from .reading import sources
+from .reading.checks import ResultsError
+from .sections import SectionError
 
 
 def parameters(function: Callable[..., Any]) -> list[str]:

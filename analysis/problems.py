@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.reading.checks import read_json, write_whole
-from analysis.reading.tables import read_table
-from analysis.sections import SectionError
-from analysis.words import enumerate_text
-from experiments.schema import PROBLEMS
+from policy_gradient_ladder.experiments.schema import PROBLEMS
+
+from .reading.checks import read_json, write_whole
+from .reading.tables import read_table
+from .sections import SectionError
+from .words import enumerate_text
 
 
 def write_problems(folder: Path, problems: dict[str, str]) -> None:

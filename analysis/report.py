@@ -12,21 +12,22 @@ from typing import Any
 
 from markupsafe import Markup
 
-from analysis import sections
-from analysis.command import results_argument, run_command
-from analysis.drawing import theme
-from analysis.making import Maker
-from analysis.page import templates
-from analysis.page.images import image, no_image, read_figure
-from analysis.problems import Missing, made_tables, read_problems
-from analysis.reading.checks import digest, write_whole
-from analysis.reading.grid import Grid, read_grid
-from analysis.reading.tables import read_table, table_file
-from analysis.sections import FIGURES, ORDER, SECTION_OF_TABLE, TABLES, TITLES, SectionError
-from analysis.statistics import scores as statistics
-from analysis.summary import summary_json
-from analysis.words import enumerate_text, plural
-from experiments.schema import MADE_OF
+from policy_gradient_ladder.experiments.schema import MADE_OF
+
+from . import sections
+from .command import results_argument, run_command
+from .drawing import theme
+from .making import Maker
+from .page import templates
+from .page.images import image, no_image, read_figure
+from .problems import Missing, made_tables, read_problems
+from .reading.checks import digest, write_whole
+from .reading.grid import Grid, read_grid
+from .reading.tables import read_table, table_file
+from .sections import FIGURES, ORDER, SECTION_OF_TABLE, TABLES, TITLES, SectionError
+from .statistics import scores as statistics
+from .summary import summary_json
+from .words import enumerate_text, plural
 
 
 def main() -> None:

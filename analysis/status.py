@@ -25,10 +25,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from analysis.command import run_command
-from analysis.reading.checks import ResultsError, check_keys, read_record
-from analysis.reading.grid import CELL_KEYS, GRID_KEYS, PROBE_KEYS, STUDY_KEYS, check_there
-from experiments.schema import JOURNAL, RUN_STATES, SNAKEMAKE_ENDED, WRITTEN_TO
+from policy_gradient_ladder.experiments.schema import JOURNAL, RUN_STATES, SNAKEMAKE_ENDED, WRITTEN_TO
+
+from .command import run_command
+from .reading.checks import ResultsError, check_keys, read_record
+from .reading.grid import CELL_KEYS, GRID_KEYS, PROBE_KEYS, STUDY_KEYS, check_there
 
 STATES = ("done", "running", "waiting", "failed", "stopped")
 KINDS = {"study": "studies", "run": "cells", "probe": "probes"}

@@ -42,12 +42,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.making import Maker
-from analysis.problems import Missing
-from analysis.reading.jobs import STATES
-from analysis.reading.probes import PROBE
-from analysis.sections import SectionError
-from analysis.statistics.comparison import MOST_SEEDS
+from .making import Maker
+from .problems import Missing
+from .reading.jobs import STATES
+from .reading.probes import PROBE
+from .sections import SectionError
+from .statistics.comparison import MOST_SEEDS
 
 SCHEMA = 1
 COUNTS = ("n_first", "n_second", "asked", "published_n", "seeds_needed")  # floats in a table where some are missing

@@ -5,13 +5,13 @@ from collections import Counter
 
 import pandas as pd
 
-from analysis.command import results_argument, run_command
-from analysis.making import Maker
-from analysis.problems import in_words, write_problems
-from analysis.reading.grid import Grid, read_grid
-from analysis.reading.jobs import STATES
-from analysis.reading.tables import table_file, write_table
-from analysis.sections import TABLES, SectionError
+from .command import results_argument, run_command
+from .making import Maker
+from .problems import in_words, write_problems
+from .reading.grid import Grid, read_grid
+from .reading.jobs import STATES
+from .reading.tables import table_file, write_table
+from .sections import TABLES, SectionError
 
 
 def main() -> None:

@@ -20,29 +20,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from analysis.command import run_command
-from analysis.problems import made_tables, read_problems
-from analysis.reading.benchmark import read_benchmark
-from analysis.reading.checks import (
-    PROVENANCE_KEYS,
-    ResultsError,
-    check_files,
-    check_inside,
-    check_keys,
-    command,
-    digest,
-    read_json,
-)
-from analysis.reading.grid import Grid, check_there, read_grid
-from analysis.reading.jobs import STATES
-from analysis.reading.probes import archive_names, read_probe
-from analysis.reading.runs import read_episodes, read_run, read_updates
-from analysis.reading.studies import read_study
-from analysis.reading.tables import table_file, table_text
-from analysis.reading.task_code import faults_of
-from analysis.sections import FIGURES, SECTION_OF_TABLE, TABLES, TITLES, SectionError
-from analysis.words import plural
-from experiments.schema import (
+from policy_gradient_ladder.experiments.schema import (
     BENCHMARK_FILES,
     CHECKPOINTS,
     FINISHED,
@@ -57,6 +35,29 @@ from experiments.schema import (
     STUDY_FILES,
     SUPERSEDED,
 )
+
+from .command import run_command
+from .problems import made_tables, read_problems
+from .reading.benchmark import read_benchmark
+from .reading.checks import (
+    PROVENANCE_KEYS,
+    ResultsError,
+    check_files,
+    check_inside,
+    check_keys,
+    command,
+    digest,
+    read_json,
+)
+from .reading.grid import Grid, check_there, read_grid
+from .reading.jobs import STATES
+from .reading.probes import archive_names, read_probe
+from .reading.runs import read_episodes, read_run, read_updates
+from .reading.studies import read_study
+from .reading.tables import table_file, table_text
+from .reading.task_code import faults_of
+from .sections import FIGURES, SECTION_OF_TABLE, TABLES, TITLES, SectionError
+from .words import plural
 
 SHOWN = 5  # names of a list that a sentence shows
 HALF_A_MILLISECOND = 5e-4  # seconds are recorded to the millisecond
@@ -406,8 +407,8 @@ def made_before(grid: Grid, later: dict[str, str]) -> Iterator[str]:
 
 def made_once_more(grid: Grid) -> Check:
     """Whether the runs give these tables, and these tables and figures give this report."""
-    from analysis.report import report_texts  # here, since it loads matplotlib, which no other check needs
-    from analysis.tables import make_tables
+    from .report import report_texts  # here, since it loads matplotlib, which no other check needs
+    from .tables import make_tables
 
     check = Check("recomputed", "tables from runs, and the page from tables and figures")
     try:

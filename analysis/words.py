@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup, escape
 
-from analysis.statistics.comparison import MOST_SEEDS
+from .statistics.comparison import MOST_SEEDS
 
 
 def number(value: float) -> str:

@@ -6,15 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from algorithms.core.algorithm import Algorithm, InvalidSetting, nearest_first
-from algorithms.core.hooks import Hooks
-from algorithms.core.minibatches import check_minibatches
-from algorithms.core.task import Task
-from experiments import exact
-from experiments.checks import GridError
-from experiments.claims import Claim
-from experiments.schema import OF_SOME_TASKS, SCHEMA
-from experiments.search import SearchSpace, Study, Tuning
+from policy_gradient_ladder.core.algorithm import Algorithm, InvalidSetting, nearest_first
+from policy_gradient_ladder.core.hooks import Hooks
+from policy_gradient_ladder.core.minibatches import check_minibatches
+from policy_gradient_ladder.core.task import Task
+
+from . import exact
+from .checks import GridError
+from .claims import Claim
+from .schema import OF_SOME_TASKS, SCHEMA
+from .search import SearchSpace, Study, Tuning
 
 INITIALISATION = "initialisation"  # instead of a source: a policy of random parameters
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from algorithms.core.algorithm import nearest_first, whole
+from policy_gradient_ladder.core.algorithm import nearest_first, whole
 
 NAME = r"\w[\w.+-]*"  # of a grid, an algorithm or a group: it becomes a folder and a wildcard
 UNITS = {"s": 1, "min": 60, "h": 3600}  # of a duration, in seconds

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from algorithms.core.algorithm import nearest_first
-from experiments.checks import (
+from policy_gradient_ladder.core.algorithm import nearest_first
+
+from .checks import (
     MAPPING,
     REQUIRED,
     TEXT,
@@ -21,7 +22,7 @@ from experiments.checks import (
     read_yaml,
     section,
 )
-from experiments.metrics import (
+from .metrics import (
     CRITICS,
     DIRECTIONS,
     GRADIENT_METRICS,

@@ -12,14 +12,15 @@ from typing import NoReturn
 
 import gymnasium
 
-from algorithms.core.algorithm import InvalidAlgorithm, InvalidSetting
-from algorithms.core.on_policy import InvalidCheckpoint
-from algorithms.core.task import StoppedByTask, UnsupportedTask
-from experiments.checks import GridError
-from experiments.process import end_with_snakemake
-from experiments.record import UnusableFolder
-from experiments.search import InvalidStudy
-from experiments.sources import ROOT
+from policy_gradient_ladder.core.algorithm import InvalidAlgorithm, InvalidSetting
+from policy_gradient_ladder.core.on_policy import InvalidCheckpoint
+from policy_gradient_ladder.core.task import StoppedByTask, UnsupportedTask
+
+from .checks import GridError
+from .process import end_with_snakemake
+from .record import UnusableFolder
+from .search import InvalidStudy
+from .sources import ROOT
 
 # Mistakes of the user: reported in one sentence, without a traceback.
 MISTAKES = (

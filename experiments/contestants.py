@@ -8,11 +8,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from algorithms.core.algorithm import nearest_first
-from experiments.checks import GridError
-from experiments.grid import algorithm_class
-from experiments.schema import RIVALS
-from experiments.sources import ROOT
+from policy_gradient_ladder.core.algorithm import nearest_first
+
+from .checks import GridError
+from .grid import algorithm_class
+from .schema import RIVALS
+from .sources import ROOT
 
 # Tasks of the default grid, which sets their preprocessing.
 CARTPOLE, ACROBOT, REACHER = "CartPole-v1", "Acrobot-v1", "Reacher-v5"

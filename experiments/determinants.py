@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from algorithms.core.task import Task
-from experiments.cells import Cell, Grid, Probe, identity, preprocessing
-from experiments.checks import GridError
-from experiments.schema import DIGITS
-from experiments.search import Study
-from experiments.sources import (
+from policy_gradient_ladder.core.task import Task
+
+from .cells import Cell, Grid, Probe, identity, preprocessing
+from .checks import GridError
+from .schema import DIGITS
+from .search import Study
+from .sources import (
     ROOT,
     TaskCode,
     digest,

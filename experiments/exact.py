@@ -16,7 +16,7 @@ import torch
 from gymnasium.spaces import Discrete
 from torch import Tensor, nn
 
-from algorithms.core.policies import Policy
+from policy_gradient_ladder.core.policies import Policy
 
 SPREAD = 0.7  # standard deviation of the logits of a random policy
 SMALLEST_DIRECTION = 1e-9  # singular values of the scores below this share of the largest count as 0

@@ -21,21 +21,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from algorithms.core.batch import Batch
-from algorithms.core.estimators import discounted_returns, generalized_advantages
-from algorithms.core.mlp import ValueFunction
-from algorithms.core.normalizer import RunningNormalizer
-from algorithms.core.optimizer import take_adam_step
-from algorithms.core.policies import Policy
-from algorithms.core.policy_gradient import PolicyGradient
-from algorithms.core.rollout import OnWait, Rollout, collect
-from algorithms.core.run import LONGEST_EPISODE
-from algorithms.core.task import Task
-from algorithms.core.vector_env import VectorEnv
-from algorithms.reinforce import Reinforce
-from algorithms.reinforce_baseline import ReinforceBaseline
-from experiments.metrics import FEWEST_BATCHES
-from experiments.scores import Scores
+from policy_gradient_ladder.core.batch import Batch
+from policy_gradient_ladder.core.estimators import discounted_returns, generalized_advantages
+from policy_gradient_ladder.core.mlp import ValueFunction
+from policy_gradient_ladder.core.normalizer import RunningNormalizer
+from policy_gradient_ladder.core.optimizer import take_adam_step
+from policy_gradient_ladder.core.policies import Policy
+from policy_gradient_ladder.core.policy_gradient import PolicyGradient
+from policy_gradient_ladder.core.rollout import OnWait, Rollout, collect
+from policy_gradient_ladder.core.run import LONGEST_EPISODE
+from policy_gradient_ladder.core.task import Task
+from policy_gradient_ladder.core.vector_env import VectorEnv
+from policy_gradient_ladder.reinforce import Reinforce
+from policy_gradient_ladder.reinforce_baseline import ReinforceBaseline
+
+from .metrics import FEWEST_BATCHES
+from .scores import Scores
 
 PARALLEL_ENVS = 16  # environments that draw episodes together, at most
 BATCHES_OF_OTHER_SIZES = 64  # at most; the grid sets how many batches have the main size

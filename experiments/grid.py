@@ -19,16 +19,17 @@ from typing import Any
 
 import gymnasium
 
-from algorithms.core.algorithm import Algorithm, nearest_first
-from algorithms.core.hooks import Hooks
-from algorithms.core.minibatches import SIZES, doubt_about_minibatches, one_step_among
-from algorithms.core.policy_gradient import PolicyGradient
-from algorithms.core.run import LONGEST_EPISODE
-from algorithms.core.spaces import action_parts
-from algorithms.core.task import Task, UnsupportedTask, check_variants, close, make_env, time_limit_of
-from experiments import exact
-from experiments.cells import INITIALISATION, Grid, GridAlgorithm, GridTask, Probe, directory_name, preprocessing
-from experiments.checks import (
+from policy_gradient_ladder.core.algorithm import Algorithm, nearest_first
+from policy_gradient_ladder.core.hooks import Hooks
+from policy_gradient_ladder.core.minibatches import SIZES, doubt_about_minibatches, one_step_among
+from policy_gradient_ladder.core.policy_gradient import PolicyGradient
+from policy_gradient_ladder.core.run import LONGEST_EPISODE
+from policy_gradient_ladder.core.spaces import action_parts
+from policy_gradient_ladder.core.task import Task, UnsupportedTask, check_variants, close, make_env, time_limit_of
+
+from . import exact
+from .cells import INITIALISATION, Grid, GridAlgorithm, GridTask, Probe, directory_name, preprocessing
+from .checks import (
     DURATION,
     FLAG,
     MAPPING,
@@ -45,13 +46,13 @@ from experiments.checks import (
     seconds,
     section,
 )
-from experiments.claims import CLAIMS, Claim, read_all_claims
-from experiments.command import exit_with_sentence
-from experiments.metrics import FEWEST_BATCHES
-from experiments.record import write_record
-from experiments.search import read_space, read_tuning
-from experiments.sources import ROOT
-from experiments.task_check import check_task, try_task
+from .claims import CLAIMS, Claim, read_all_claims
+from .command import exit_with_sentence
+from .metrics import FEWEST_BATCHES
+from .record import write_record
+from .search import read_space, read_tuning
+from .sources import ROOT
+from .task_check import check_task, try_task
 
 GRIDS = ROOT / "experiments" / "grids"
 ALGORITHMS = ROOT / "algorithms"

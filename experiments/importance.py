@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import optuna
 from optuna.trial import FrozenTrial
 
-from experiments.parameters import parameter
-from experiments.search import Study
+from .parameters import parameter
+from .search import Study
 
 METHOD = "PED-ANOVA"
 FEWEST_COMPLETE = 10  # trials; of fewer the best half would be compared with the rest

@@ -4,11 +4,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from experiments.cells import Cell, Grid, Probe
-from experiments.determinants import Determinants, what_determines
-from experiments.schema import BEST, FINISHED
-from experiments.search import Study
-from experiments.sources import ROOT, import_closure
+from .cells import Cell, Grid, Probe
+from .determinants import Determinants, what_determines
+from .schema import BEST, FINISHED
+from .search import Study
+from .sources import ROOT, import_closure
 
 FOLDERS = {  # of a job, by the names of its rule's wildcards; relative to the grid's results
     frozenset(("task", "algorithm", "seed")): "runs/{task}/{algorithm}/{seed}",

@@ -16,9 +16,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.parameters import distributions_of, to_parameters
-from experiments.schema import LOCKS, UNTUNED
-from experiments.search import InvalidStudy, Study
+from .parameters import distributions_of, to_parameters
+from .schema import LOCKS, UNTUNED
+from .search import InvalidStudy, Study
 
 ROUNDING = 1e-9  # of a score between the journal and its parts
 

@@ -5,8 +5,8 @@ import sys
 import time
 from typing import Any
 
-from experiments.process import age, peak_memory_mb
-from experiments.schema import LOOP_PHASES
+from .process import age, peak_memory_mb
+from .schema import LOOP_PHASES
 
 clock = time.process_time  # seconds of a processor that all threads of this process have taken
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from algorithms.core.algorithm import nearest_first
-from experiments.checks import is_number
-from experiments.search import Dimension, InvalidStudy, Study
+from policy_gradient_ladder.core.algorithm import nearest_first
+
+from .checks import is_number
+from .search import Dimension, InvalidStudy, Study
 
 
 def parameter(name: str, dimension: Dimension) -> str:

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.measuring import CannotRun, Measurement, clock, gymnasium_env
-from experiments.trainers import pufferlib, rltools, sbx, stable_baselines3
+from .measuring import CannotRun, Measurement, clock, gymnasium_env
+from .trainers import pufferlib, rltools, sbx, stable_baselines3
 
 DRAWN_ACTIONS = 10_000  # drawn before the measurement and then repeated, so that drawing them takes no measured time
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from snakemake.io import IOFile
 
-from experiments.checks import GridError
-from experiments.forked import SERVER
-from experiments.record import UnusableFolder, check_writable
-from experiments.schema import PROBLEMS
+from .checks import GridError
+from .forked import SERVER
+from .record import UnusableFolder, check_writable
+from .schema import PROBLEMS
 
 SNAKEMAKE_FOLDER = Path(".snakemake")  # relative to the project
 SHOWN_FAILURES = 10

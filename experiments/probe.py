@@ -18,22 +18,23 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.core.batch import VALUE
-from algorithms.core.mlp import ValueFunction
-from algorithms.core.normalizer import RunningNormalizer
-from algorithms.core.on_policy import InvalidCheckpoint, Learner
-from algorithms.core.policies import Policy
-from algorithms.core.policy_gradient import PolicyGradient
-from algorithms.core.run import LONGEST_EPISODE
-from algorithms.core.task import StoppedByTask, Task
-from algorithms.core.training import use_one_thread
-from algorithms.core.vector_env import VectorEnv
-from experiments import exact
-from experiments.cells import Grid, Probe
-from experiments.checks import GridError
-from experiments.command import exit_with_sentence
-from experiments.determinants import code_of, what_determines
-from experiments.gradients import (
+from policy_gradient_ladder.core.batch import VALUE
+from policy_gradient_ladder.core.mlp import ValueFunction
+from policy_gradient_ladder.core.normalizer import RunningNormalizer
+from policy_gradient_ladder.core.on_policy import InvalidCheckpoint, Learner
+from policy_gradient_ladder.core.policies import Policy
+from policy_gradient_ladder.core.policy_gradient import PolicyGradient
+from policy_gradient_ladder.core.run import LONGEST_EPISODE
+from policy_gradient_ladder.core.task import StoppedByTask, Task
+from policy_gradient_ladder.core.training import use_one_thread
+from policy_gradient_ladder.core.vector_env import VectorEnv
+
+from . import exact
+from .cells import Grid, Probe
+from .checks import GridError
+from .command import exit_with_sentence
+from .determinants import code_of, what_determines
+from .gradients import (
     BASELINE_REFERENCE,
     PARALLEL_ENVS,
     PLAIN_REFERENCE,
@@ -48,12 +49,12 @@ from experiments.gradients import (
     measure_gradients,
     returns_of,
 )
-from experiments.grid import load_grid
-from experiments.process import age, end_at_once, peak_memory_mb, time_limit
-from experiments.progress import Progress
-from experiments.record import check_folder, provenance, whole_folder, write_record
-from experiments.schema import PROBE_FILES, SCHEMA, STOPPED, TASK_CODE, WRITTEN_TO
-from experiments.sources import ROOT
+from .grid import load_grid
+from .process import age, end_at_once, peak_memory_mb, time_limit
+from .progress import Progress
+from .record import check_folder, provenance, whole_folder, write_record
+from .schema import PROBE_FILES, SCHEMA, STOPPED, TASK_CODE, WRITTEN_TO
+from .sources import ROOT
 
 # Settings that size the networks, the discount of the critic, and how many environments may be open at once. They are
 # read from the run, since a study may have tuned them. Runs of earlier versions have no settings of the networks.

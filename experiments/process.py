@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import psutil
 
-from experiments.schema import SNAKEMAKE_ENDED
+from .schema import SNAKEMAKE_ENDED
 
 SNAKEMAKE = "SNAKEMAKE_PROCESS"  # in the environment of a job: the number of the process that started it
 ENDED = 1  # the status of a process that has ended itself

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from algorithms.core.rollout import SECONDS_BETWEEN_CALLS
-from algorithms.core.vector_env import Episode
+from policy_gradient_ladder.core.rollout import SECONDS_BETWEEN_CALLS
+from policy_gradient_ladder.core.vector_env import Episode
 
 SHOWN_EPISODES = 20  # the return that is shown is the mean of the latest
 LINES_IN_A_LOG = 10

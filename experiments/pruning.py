@@ -6,9 +6,9 @@ import math
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.checks import GridError
-from experiments.schema import UNTUNED
-from experiments.search import Study
+from .checks import GridError
+from .schema import UNTUNED
+from .search import Study
 
 
 class ByTheLatest(optuna.pruners.BasePruner):

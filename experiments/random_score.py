@@ -12,11 +12,11 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Discrete
 
-from algorithms.core.interface import check_reset, check_step
-from algorithms.core.masks import MaskReader
-from algorithms.core.run import LONGEST_EPISODE
-from algorithms.core.spaces import in_shape
-from algorithms.core.task import (
+from policy_gradient_ladder.core.interface import check_reset, check_step
+from policy_gradient_ladder.core.masks import MaskReader
+from policy_gradient_ladder.core.run import LONGEST_EPISODE
+from policy_gradient_ladder.core.spaces import in_shape
+from policy_gradient_ladder.core.task import (
     StoppedByTask,
     Task,
     close,
@@ -25,10 +25,11 @@ from algorithms.core.task import (
     seed_spaces,
     time_limit_of,
 )
-from algorithms.core.vector_env import unusable
-from experiments.checks import whole_number
-from experiments.command import exit_with_sentence
-from experiments.task_check import try_task
+from policy_gradient_ladder.core.vector_env import unusable
+
+from .checks import whole_number
+from .command import exit_with_sentence
+from .task_check import try_task
 
 log = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 30.0

@@ -23,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.core.run import Checkpoint, Run
-from experiments.process import peak_memory_mb
-from experiments.schema import CHECKPOINTS, EPISODE_COLUMNS, NO_DIGEST, RUN_FILES, TRAINED, UPDATE_COLUMNS
+from policy_gradient_ladder.core.run import Checkpoint, Run
+
+from .process import peak_memory_mb
+from .schema import CHECKPOINTS, EPISODE_COLUMNS, NO_DIGEST, RUN_FILES, TRAINED, UPDATE_COLUMNS
 
 PACKAGES = ("policy-gradient-ladder", "torch", "numpy", "gymnasium", "mujoco")
 

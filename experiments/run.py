@@ -8,19 +8,20 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from algorithms.core.run_check import checked_training
-from experiments.cells import preprocessing
-from experiments.checks import GridError, GridLoader, whole_number
-from experiments.command import exit_with_sentence
-from experiments.determinants import code_of, what_determines
-from experiments.grid import load_grid
-from experiments.process import age, end_at_once, time_limit
-from experiments.progress import Progress, named_by
-from experiments.record import check_folder, provenance, write_run
-from experiments.schema import BEST, SCHEMA, STOPPED, TASK_CODE, WRITTEN_TO
-from experiments.sources import ROOT
-from experiments.trained import Kept
-from experiments.tuned import best_of_study
+from policy_gradient_ladder.core.run_check import checked_training
+
+from .cells import preprocessing
+from .checks import GridError, GridLoader, whole_number
+from .command import exit_with_sentence
+from .determinants import code_of, what_determines
+from .grid import load_grid
+from .process import age, end_at_once, time_limit
+from .progress import Progress, named_by
+from .record import check_folder, provenance, write_run
+from .schema import BEST, SCHEMA, STOPPED, TASK_CODE, WRITTEN_TO
+from .sources import ROOT
+from .trained import Kept
+from .tuned import best_of_study
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

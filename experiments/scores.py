@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from algorithms.core.policies import Policy
+from policy_gradient_ladder.core.policies import Policy
 
 
 class Scores:

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from algorithms.core.algorithm import Algorithm, InvalidSetting, nearest_first, whole
-from experiments.checks import MAPPING, REQUIRED, Check, GridError, Whole, all_different, is_name, is_number, section
-from experiments.schema import SCALES
+from policy_gradient_ladder.core.algorithm import Algorithm, InvalidSetting, nearest_first, whole
+
+from .checks import MAPPING, REQUIRED, Check, GridError, Whole, all_different, is_name, is_number, section
+from .schema import SCALES
 
 # Those that decide by what trials have reported alone. SuccessiveHalvingPruner notes in the trial that it was asked
 # before it decides, so that a study killed in between would go on otherwise.

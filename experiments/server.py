@@ -22,8 +22,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from experiments.forked import address, is_ours
-from experiments.process import SNAKEMAKE
+from .forked import address, is_ours
+from .process import SNAKEMAKE
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("algorithms", "experiments")  # folders of what jobs import, below ROOT

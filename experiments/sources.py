@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import gymnasium
 from gymnasium.envs.registration import find_highest_version, get_env_id, parse_env_id
 
-from experiments.schema import DIGITS
+from .schema import DIGITS
 
 ROOT = Path(__file__).resolve().parent.parent  # of the project
 PROJECT = ("algorithms", "analysis", "experiments")  # folders of its modules, below ROOT

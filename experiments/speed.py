@@ -20,15 +20,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from algorithms.core.algorithm import nearest_first
-from experiments.cells import GridTask, directory_name, preprocessing
-from experiments.checks import GridError
-from experiments.command import exit_with_sentence
-from experiments.contestants import BASE, TASKS, Contestant, chosen, copy_of_checkout, rivals, steps_of
-from experiments.grid import load_grid
-from experiments.record import PACKAGES, UnusableFolder, provenance, write_json, write_record, write_whole
-from experiments.schema import MEASUREMENT_COLUMNS, RIVALS, SCHEMA, SECONDS
-from experiments.sources import ROOT
+from policy_gradient_ladder.core.algorithm import nearest_first
+
+from .cells import GridTask, directory_name, preprocessing
+from .checks import GridError
+from .command import exit_with_sentence
+from .contestants import BASE, TASKS, Contestant, chosen, copy_of_checkout, rivals, steps_of
+from .grid import load_grid
+from .record import PACKAGES, UnusableFolder, provenance, write_json, write_record, write_whole
+from .schema import MEASUREMENT_COLUMNS, RIVALS, SCHEMA, SECONDS
+from .sources import ROOT
 
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}  # environment variables
 CANNOT_RUN = 2  # the exit status of experiments.peers where a package or the task is missing

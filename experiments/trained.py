@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.core.run import Checkpoint, Run, Trained
-from algorithms.core.vector_env import Episode
-from experiments.process import age
-from experiments.schema import TRAINED
+from policy_gradient_ladder.core.run import Checkpoint, Run, Trained
+from policy_gradient_ladder.core.vector_env import Episode
+
+from .process import age
+from .schema import TRAINED
 
 PLAIN = ("updates", "steps_taken", "updates_made", "compiled", "seconds")  # fields of Run that JSON holds as they are
 EPISODES = ("episodes", "open_episodes")

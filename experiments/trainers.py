@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.measuring import (
+from .measuring import (
     CannotRun,
     Measurement,
     Stopwatch,

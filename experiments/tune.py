@@ -23,20 +23,21 @@ import optuna
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
-from algorithms.core.run_check import checked_training
-from experiments.cells import Grid, identity
-from experiments.checks import GridError
-from experiments.command import exit_with_sentence
-from experiments.determinants import code_of, what_determines
-from experiments.grid import load_grid
-from experiments.importance import METHOD, importances
-from experiments.journal import Part, differing, lock_of, objective, open_journal, parts_of, problem_of
-from experiments.parameters import distributions_of, enqueued, to_parameters, to_settings
-from experiments.process import age, end_at_once, time_limit
-from experiments.progress import Progress, named_by
-from experiments.pruning import make_pruner
-from experiments.record import PACKAGES, check_writable, csv_text, provenance, write_json, write_record, write_whole
-from experiments.schema import (
+from policy_gradient_ladder.core.run_check import checked_training
+
+from .cells import Grid, identity
+from .checks import GridError
+from .command import exit_with_sentence
+from .determinants import code_of, what_determines
+from .grid import load_grid
+from .importance import METHOD, importances
+from .journal import Part, differing, lock_of, objective, open_journal, parts_of, problem_of
+from .parameters import distributions_of, enqueued, to_parameters, to_settings
+from .process import age, end_at_once, time_limit
+from .progress import Progress, named_by
+from .pruning import make_pruner
+from .record import PACKAGES, check_writable, csv_text, provenance, write_json, write_record, write_whole
+from .schema import (
     BEST,
     JOURNAL,
     PART_COLUMNS,
@@ -47,8 +48,8 @@ from experiments.schema import (
     UNTUNED,
     WRITTEN_TO,
 )
-from experiments.search import InvalidStudy, Study
-from experiments.sources import ROOT
+from .search import InvalidStudy, Study
+from .sources import ROOT
 
 AGAIN = "again"  # the attribute of a trial with the number of the failed one whose settings it has
 SECONDS_BETWEEN_LOOKS = 1.0  # at whether other workers have ended their trials

@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments.cells import Cell, Grid
-from experiments.checks import GridError, is_number
-from experiments.schema import BEST
-from experiments.search import InvalidStudy, Study
+from .cells import Cell, Grid
+from .checks import GridError, is_number
+from .schema import BEST
+from .search import InvalidStudy, Study
 
 
 def best_of_study(grid: Grid, cell: Cell, path: Path | None) -> dict | None:

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from algorithms.core.run import EVALUATIONS, Run
-from algorithms.core.task import Task
-from algorithms.core.vector_env import Episode
+from .run import EVALUATIONS, Run
+from .task import Task
+from .vector_env import Episode
 
 T = TypeVar("T")
 OnUpdate = Callable[[int, list[Episode]], None]  # is told the steps taken and all episodes so far

@@ -9,11 +9,11 @@ import numpy as np
 from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete, Space
 from gymnasium.spaces.utils import flatdim
 
-from algorithms.core.batched import BatchedBackend
-from algorithms.core.interface import check_observation, check_reset, check_step, explain, shown
-from algorithms.core.masks import MaskReader
-from algorithms.core.spaces import action_parts, in_shape, row_writer
-from algorithms.core.task import (
+from .batched import BatchedBackend
+from .interface import check_observation, check_reset, check_step, explain, shown
+from .masks import MaskReader
+from .spaces import action_parts, in_shape, row_writer
+from .task import (
     Backend,
     Task,
     Transition,
@@ -57,11 +57,11 @@ def batched_backend(entry_point: str) -> type[BatchedBackend] | None:
     """What steps all environments of a class at once, by the class's "module:Class"; None where nothing does."""
     # Imported here: each takes some milliseconds of a process, and few processes need more than one.
     if entry_point.startswith("gymnasium.envs.classic_control."):
-        from algorithms.core import batched_classic
+        from . import batched_classic
 
         return batched_classic.BATCHED.get(entry_point)
     if entry_point.startswith("gymnasium.envs.mujoco."):
-        from algorithms.core import batched_mujoco
+        from . import batched_mujoco
 
         return batched_mujoco.BATCHED.get(entry_point)
     return None

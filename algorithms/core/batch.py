@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from algorithms.core.algorithm import InvalidAlgorithm, where
-from algorithms.core.hook_checks import checked_array
-from algorithms.core.rollout import Rollout
+from .algorithm import InvalidAlgorithm, where
+from .hook_checks import checked_array
+from .rollout import Rollout
 
 SMALLEST_DEVIATION = 1e-8
 VALUE = "value"  # the critic whose values are V(s_t) in every formula that names no critic

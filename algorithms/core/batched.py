@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Space
 
-from algorithms.core.task import Transition, close, seed_spaces, time_limit_of
+from .task import Transition, close, seed_spaces, time_limit_of
 
 
 class BatchedBackend:

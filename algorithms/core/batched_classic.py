@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import gymnasium
 import numpy as np
 
-from algorithms.core.batched import BatchedBackend
+from .batched import BatchedBackend
 
 Rows: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 

@@ -13,7 +13,7 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
-from algorithms.core.batched import BatchedBackend
+from .batched import BatchedBackend
 
 STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)  # all that the next step depends on; a Batch keeps it in rows
 BEFORE_POSITIONS = int(mujoco.mjtState.mjSTATE_TIME)

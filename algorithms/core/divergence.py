@@ -3,8 +3,8 @@
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, Normal, kl_divergence, register_kl
 
-from algorithms.core.batch import Batch
-from algorithms.core.policies import Parts, SquashedGaussian
+from .batch import Batch
+from .policies import Parts, SquashedGaussian
 
 
 def outputs_of(distribution: Distribution | Tensor) -> tuple[Tensor, ...]:

@@ -11,7 +11,7 @@ each part of an action, or `rollout.costs` with the values of a critic of costs.
 
 import numpy as np
 
-from algorithms.core.rollout import Floats, Rollout
+from .rollout import Floats, Rollout
 
 WIDE = 32  # environments from which on NumPy's arithmetic is the faster one; for few steps it is from as many
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from algorithms.core.batch import Batch
-from algorithms.core.compiled import (
+from .batch import Batch
+from .compiled import (
     CannotCompile,
     DependsOnSize,
     Function,
@@ -23,7 +23,7 @@ from algorithms.core.compiled import (
     read_by,
     resized,
 )
-from algorithms.core.hooks import Hooks
+from .hooks import Hooks
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 MOST_AXES = 3  # of a batch's tensors

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from algorithms.core.algorithm import InvalidAlgorithm, where
+from .algorithm import InvalidAlgorithm, where
 
 NUMERIC = "biuf"  # kinds of NumPy's types: truth values, whole numbers with and without a sign, floats
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from algorithms.core.algorithm import Algorithm, InvalidAlgorithm, InvalidSetting, setting, where
-from algorithms.core.batch import VALUE, Batch, mean_over_parts
-from algorithms.core.rollout import Rollout
+from .algorithm import Algorithm, InvalidAlgorithm, InvalidSetting, setting, where
+from .batch import VALUE, Batch, mean_over_parts
+from .rollout import Rollout
 
 CriticKind = Literal["state", "actions"]  # V(s), or Q(s, ·) of all discrete actions
 

@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 
-from algorithms.core.task import UnsupportedTask
+from .task import UnsupportedTask
 
 WRAPPERS = Path(gymnasium.__file__).parent / "wrappers"
 NUMBERS = "biuf"  # NumPy's kinds: booleans, integers, floats

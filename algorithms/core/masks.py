@@ -14,8 +14,8 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Discrete
 
-from algorithms.core.spaces import action_parts
-from algorithms.core.task import Task, UnsupportedTask
+from .spaces import action_parts
+from .task import Task, UnsupportedTask
 
 METHOD = "action_masks"  # of sb3-contrib's environments
 

@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from algorithms.core.algorithm import InvalidSetting
-from algorithms.core.hooks import Hooks
+from .algorithm import InvalidSetting
+from .hooks import Hooks
 
 SIZES = ("num_envs", "rollout_length", "minibatch_size", "normalize_advantages")  # the settings that decide it
 

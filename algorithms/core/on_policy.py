@@ -11,20 +11,20 @@ from gymnasium.spaces import Discrete, Space
 from torch import Tensor
 from torch.distributions import Distribution
 
-from algorithms.core.algorithm import InvalidAlgorithm, where
-from algorithms.core.batch import VALUE, Batch, minibatches, sum_over_parts
-from algorithms.core.divergence import outputs_of
-from algorithms.core.fused import Loss, LossFunction, Module, Trainable
-from algorithms.core.hook_checks import checked_diagnostics, checked_loss, checked_scalar
-from algorithms.core.hooks import Hooks, next_algorithm
-from algorithms.core.minibatches import check_minibatches, doubt_about_minibatches
-from algorithms.core.mlp import ValueFunction
-from algorithms.core.normalizer import RunningNormalizer
-from algorithms.core.optimizer import Optimizer
-from algorithms.core.policies import Policy
-from algorithms.core.reward_scaler import RewardScaler
-from algorithms.core.rollout import Rollout
-from algorithms.core.task import Task
+from .algorithm import InvalidAlgorithm, where
+from .batch import VALUE, Batch, minibatches, sum_over_parts
+from .divergence import outputs_of
+from .fused import Loss, LossFunction, Module, Trainable
+from .hook_checks import checked_diagnostics, checked_loss, checked_scalar
+from .hooks import Hooks, next_algorithm
+from .minibatches import check_minibatches, doubt_about_minibatches
+from .mlp import ValueFunction
+from .normalizer import RunningNormalizer
+from .optimizer import Optimizer
+from .policies import Policy
+from .reward_scaler import RewardScaler
+from .rollout import Rollout
+from .task import Task
 
 # With as many gradient steps, in all runs that share the compiled code, compiling saves time: it takes about ten
 # seconds once for all of these runs, and a gradient step is then a millisecond faster.

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from algorithms.core.batch import Batch
-from algorithms.core.divergence import kl_from_old, outputs_of
-from algorithms.core.fused import ADAM_BETAS, FusedUpdate, State, Trainable
-from algorithms.core.hook_checks import checked_vector
-from algorithms.core.hooks import Hooks, Objective
+from .batch import Batch
+from .divergence import kl_from_old, outputs_of
+from .fused import ADAM_BETAS, FusedUpdate, State, Trainable
+from .hook_checks import checked_vector
+from .hooks import Hooks, Objective
 
 
 class Optimizer:

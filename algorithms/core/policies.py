@@ -10,14 +10,14 @@ from gymnasium.spaces import Discrete, Space
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, Normal, kl_divergence, register_kl
 
-from algorithms.core.mlp import (
+from .mlp import (
     HIDDEN_SIZES,
     flatten_parameters,
     forward_in_numpy,
     multilayer_perceptron,
     numpy_layers,
 )
-from algorithms.core.spaces import action_parts, action_size, squash_problem, wide_bounds
+from .spaces import action_parts, action_size, squash_problem, wide_bounds
 
 QUADRATURE_NODES = 32  # Gauss–Hermite, for a squashed Gaussian's entropy; exact to 2e-5 for std ≤ 1.5, to 2e-4 at 2
 NODES, WEIGHTS = (  # made here, because what calls NumPy cannot be compiled

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from algorithms.core.algorithm import OnUpdate, OnWait
-from algorithms.core.hooks import Hooks
-from algorithms.core.on_policy import Learner
-from algorithms.core.run import EVALUATIONS, Run, Trained
-from algorithms.core.task import Task
-from algorithms.core.training import Seeds, train
-from algorithms.core.vector_env import VectorEnv
+from .algorithm import OnUpdate, OnWait
+from .hooks import Hooks
+from .on_policy import Learner
+from .run import EVALUATIONS, Run, Trained
+from .task import Task
+from .training import Seeds, train
+from .vector_env import VectorEnv
 
 
 @dataclass(frozen=True)

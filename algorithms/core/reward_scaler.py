@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from algorithms.core.estimators import backward_sum
-from algorithms.core.normalizer import SMALLEST_VARIANCE, RunningNormalizer
-from algorithms.core.rollout import Rollout
+from .estimators import backward_sum
+from .normalizer import SMALLEST_VARIANCE, RunningNormalizer
+from .rollout import Rollout
 
 REWARD_DISCOUNT = 0.99  # of the discounted return whose deviation scales rewards, as in VecNormalize; the task's, not γ
 REWARD_CLIP = 10.0

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.core.normalizer import RunningNormalizer
-from algorithms.core.policies import Policy
-from algorithms.core.task import Transition
-from algorithms.core.vector_env import Episode, VectorEnv
+from .normalizer import RunningNormalizer
+from .policies import Policy
+from .task import Transition
+from .vector_env import Episode, VectorEnv
 
 SECONDS_BETWEEN_CALLS = 10.0  # of `on_wait`, which anybody who prints a line a minute can build on
 OnWait: TypeAlias = Callable[[int, list[Episode]], None]  # is told the steps and the episodes of the environments

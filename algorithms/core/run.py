@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from algorithms.core.task import StoppedByTask, Task
-from algorithms.core.vector_env import Episode
+from .task import StoppedByTask, Task
+from .vector_env import Episode
 
 EVALUATIONS = ("sampled", "mode")  # with sampled actions (the final score), and with the mode action
 EVALUATION_EPISODES = 20  # of each kind of evaluation of a task without variants

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.core.algorithm import Algorithm, InvalidAlgorithm, where
-from algorithms.core.hook_checks import NUMERIC
-from algorithms.core.run import EVALUATIONS, PHASES, Checkpoint, Evaluation, Run, evaluation_episodes
-from algorithms.core.task import StoppedByTask, Task, seed_global_generators
-from algorithms.core.vector_env import Episode
+from .algorithm import Algorithm, InvalidAlgorithm, where
+from .hook_checks import NUMERIC
+from .run import EVALUATIONS, PHASES, Checkpoint, Evaluation, Run, evaluation_episodes
+from .task import StoppedByTask, Task, seed_global_generators
+from .vector_env import Episode
 
 GLOBAL = 5  # of the children of a seed, the one after those of `training.Seeds`
 

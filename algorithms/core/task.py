@@ -16,7 +16,7 @@ import torch
 from gymnasium.spaces import Space
 from gymnasium.utils.passive_env_checker import check_action_space, check_observation_space
 
-from algorithms.core.spaces import action_problem, observation_problem, structure
+from .spaces import action_problem, observation_problem, structure
 
 # Gymnasium's wrappers with running statistics, also under older modules' names, and the task's setting in their place.
 SELF_NORMALISING = {"NormalizeReward": "normalize_rewards", "NormalizeObservation": "normalize_observations"}

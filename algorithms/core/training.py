@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from algorithms.core.algorithm import OnUpdate, OnWait
-from algorithms.core.batch import Batch
-from algorithms.core.hooks import Hooks
-from algorithms.core.normalizer import RunningNormalizer
-from algorithms.core.policies import Policy
-from algorithms.core.rollout import Rollout, collect, play
-from algorithms.core.run import (
+from .algorithm import OnUpdate, OnWait
+from .batch import Batch
+from .hooks import Hooks
+from .normalizer import RunningNormalizer
+from .policies import Policy
+from .rollout import Rollout, collect, play
+from .run import (
     EVALUATION_EPISODES,
     EVALUATIONS,
     LONGEST_EPISODE,
@@ -28,8 +28,8 @@ from algorithms.core.run import (
     Trained,
     evaluation_episodes,
 )
-from algorithms.core.task import StoppedByTask, Task
-from algorithms.core.vector_env import Episode, VectorEnv
+from .task import StoppedByTask, Task
+from .vector_env import Episode, VectorEnv
 
 EVALUATED = {"sampled": "sampled actions", "mode": "the mode action"}  # kinds of evaluation, in words
 RECORDED_ROWS = 200  # rows of the update table at most; each holds the means over an equal share of the budget

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from algorithms.core.backends import make_backend
-from algorithms.core.task import Backend, StoppedByTask, Task, Transition, check_variants, seed_global_generators
+from .backends import make_backend
+from .task import Backend, StoppedByTask, Task, Transition, check_variants, seed_global_generators
 
 LARGEST = float(np.finfo(np.float32).max)  # what is learned from is in single precision
 SUM_OF_SQUARES = LARGEST**2  # a sum of squares below it has no unusable number

@@ -6,8 +6,11 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from analysis.command import run_command
-from analysis.compare.pairs import (
+from ..command import run_command
+from ..reading.checks import ResultsError, write_whole
+from ..sections.published.tables import MARGIN
+from ..summary import finite
+from .pairs import (
     Comparison,
     Side,
     about,
@@ -23,10 +26,7 @@ from analysis.compare.pairs import (
     status_of,
     study_changes,
 )
-from analysis.compare.text import text_of, verdict_text
-from analysis.reading.checks import ResultsError, write_whole
-from analysis.sections.published.tables import MARGIN
-from analysis.summary import finite
+from .text import text_of, verdict_text
 
 
 def main() -> None:

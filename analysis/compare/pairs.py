@@ -8,20 +8,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reading.checks import differing as parts_differing
-from analysis.reading.grid import Grid, read_grid
-from analysis.reading.jobs import STATES, Run, key, state_of
-from analysis.reading.runs import read_episodes
-from analysis.reading.sources import made_of
-from analysis.reading.task_code import check_task_code
-from analysis.reading.winners import read_best
-from analysis.sections.learning.tables import curves as curve_table
-from analysis.sections.provenance.tables import provenance as provenance_table
-from analysis.sections.ranking.tables import ALL_TASKS, RANKED, Strata, strata_of
-from analysis.sections.scores.tables import scores as score_table
-from analysis.statistics import comparison
-from analysis.statistics import scores as statistics
-from experiments.schema import TASK_CODE
+from policy_gradient_ladder.experiments.schema import TASK_CODE
+
+from ..reading.checks import differing as parts_differing
+from ..reading.grid import Grid, read_grid
+from ..reading.jobs import STATES, Run, key, state_of
+from ..reading.runs import read_episodes
+from ..reading.sources import made_of
+from ..reading.task_code import check_task_code
+from ..reading.winners import read_best
+from ..sections.learning.tables import curves as curve_table
+from ..sections.provenance.tables import provenance as provenance_table
+from ..sections.ranking.tables import ALL_TASKS, RANKED, Strata, strata_of
+from ..sections.scores.tables import scores as score_table
+from ..statistics import comparison
+from ..statistics import scores as statistics
 
 SCALE = ("random_score", "reference_score")
 NOT_ASKED = (

@@ -6,7 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis.compare.pairs import (
+from policy_gradient_ladder.experiments.schema import RUN_STATES, STOPPED
+
+from ..reading.jobs import STATES
+from ..sections.ranking.tables import ALL_TASKS
+from ..words import count, enumerate_text, fixed, interval, number, p_text, plural, setting_text
+from .pairs import (
     DIFFERENT,
     MEASURES,
     SCALE,
@@ -19,10 +24,6 @@ from analysis.compare.pairs import (
     grouped,
     name_of,
 )
-from analysis.reading.jobs import STATES
-from analysis.sections.ranking.tables import ALL_TASKS
-from analysis.words import count, enumerate_text, fixed, interval, number, p_text, plural, setting_text
-from experiments.schema import RUN_STATES, STOPPED
 
 WIDTH = 100  # columns of the text
 NAMED = 8  # names in a list; of the others only the number is said

@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from analysis.drawing import theme
-from analysis.reading.grid import Grid
+from ..reading.grid import Grid
+from . import theme
 
 NARROW, BROAD = 18, 36  # characters in a line beside rows
 LINE = 0.16  # the height in inches of a line of text beside rows

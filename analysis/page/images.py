@@ -5,15 +5,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from analysis import sections
-from analysis.drawing import theme
-from analysis.figures import lacking, tables_behind
-from analysis.making import Maker
-from analysis.reading.checks import ResultsError, command
-from analysis.reading.grid import Grid
-from analysis.sections import AVERAGES, FIGURES, SectionError, caption_file
-from analysis.statistics import scores as statistics
-from analysis.words import count
+from .. import sections
+from ..drawing import theme
+from ..figures import lacking, tables_behind
+from ..making import Maker
+from ..reading.checks import ResultsError, command
+from ..reading.grid import Grid
+from ..sections import AVERAGES, FIGURES, SectionError, caption_file
+from ..statistics import scores as statistics
+from ..words import count
 
 INTERVALS = (
     f"Percentile bootstrap over runs, widened for few runs, {count(statistics.RUN_RESAMPLES)} resamples or all that "

@@ -8,10 +8,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis import sections
-from analysis.lacking import mark
-from analysis.page import markdown
-from analysis.words import count, duration, equation, fixed, interval, number, p_text, setting_text
+from .. import sections
+from ..lacking import mark
+from ..words import count, duration, equation, fixed, interval, number, p_text, setting_text
+from . import markdown
 
 KINDS = ("html", "md")
 FILTERS = {

@@ -7,14 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.reading.checks import (
+from policy_gradient_ladder.experiments.schema import BENCHMARK_FILES, MEASUREMENT_COLUMNS
+
+from .checks import (
     PROVENANCE_KEYS,
     check_keys,
     check_names,
     read_csv,
     read_record_if_there,
 )
-from experiments.schema import BENCHMARK_FILES, MEASUREMENT_COLUMNS
 
 MEASUREMENT_TEXT = ("task", "contestant", "status", "reason")
 NEW = ("compiled",)  # columns that an earlier benchmark does not have

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.schema import JOURNAL, SCHEMA
+from policy_gradient_ladder.experiments.schema import JOURNAL, SCHEMA
 
 AGAIN = "delete it, and the next snakemake makes it again"
 

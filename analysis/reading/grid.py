@@ -6,7 +6,10 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from analysis.reading.checks import (
+from policy_gradient_ladder.experiments.metrics import DIRECTIONS, RULES
+from policy_gradient_ladder.experiments.schema import BEST
+
+from .checks import (
     NUMBER,
     ResultsError,
     check_choice,
@@ -16,9 +19,7 @@ from analysis.reading.checks import (
     read_record,
     valid_choices,
 )
-from analysis.reading.winners import read_best
-from experiments.metrics import DIRECTIONS, RULES
-from experiments.schema import BEST
+from .winners import read_best
 
 
 @dataclass(frozen=True)

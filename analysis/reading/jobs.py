@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from analysis.reading.checks import read_record_if_there
-from analysis.reading.grid import Grid
-from analysis.reading.probes import PROBE_FILE_KEYS
-from analysis.reading.runs import read_run
-from analysis.reading.studies import STUDY_FILE_KEYS
-from experiments.schema import RUN_STATES
+from policy_gradient_ladder.experiments.schema import RUN_STATES
+
+from .checks import read_record_if_there
+from .grid import Grid
+from .probes import PROBE_FILE_KEYS
+from .runs import read_run
+from .studies import STUDY_FILE_KEYS
 
 STATES = (*RUN_STATES, "failed", "missing")
 State = tuple[dict[str, Any], str, dict[str, Any] | None]  # a cell of the grid, its state, its run.json or None

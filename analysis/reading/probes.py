@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.reading.checks import NUMBER, ResultsError, check_keys, check_named, read_record_if_there
-from analysis.reading.grid import Grid
-from experiments.schema import STOPPED
+from policy_gradient_ladder.experiments.schema import STOPPED
+
+from .checks import NUMBER, ResultsError, check_keys, check_named, read_record_if_there
+from .grid import Grid
 
 PROBE = ["task", "source", "seed", "fraction"]  # the keys of a probe in grid.json, and its columns in tables
 PROBE_FILE_KEYS = {

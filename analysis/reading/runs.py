@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reading.checks import (
+from policy_gradient_ladder.experiments.schema import (
+    BEST,
+    EPISODE_COLUMNS,
+    EVALUATIONS,
+    OF_SOME_TASKS,
+    RUN_STATES,
+    SECONDS,
+    UPDATE_COLUMNS,
+)
+
+from .checks import (
     AGAIN,
     NUMBER,
     PROVENANCE_KEYS,
@@ -18,16 +28,7 @@ from analysis.reading.checks import (
     read_csv,
     read_record,
 )
-from analysis.reading.grid import Grid
-from experiments.schema import (
-    BEST,
-    EPISODE_COLUMNS,
-    EVALUATIONS,
-    OF_SOME_TASKS,
-    RUN_STATES,
-    SECONDS,
-    UPDATE_COLUMNS,
-)
+from .grid import Grid
 
 RUN_KEYS = {
     "schema": int,

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from analysis.reading.benchmark import Benchmark, read_benchmark
-from analysis.reading.grid import Grid
-from analysis.reading.jobs import Job, Run, State, read_jobs, state_of
-from analysis.reading.probes import Probe, read_probe, stopped
-from analysis.reading.studies import Study, read_study
-from analysis.reading.task_code import Made, check_task_code, code_of_tasks
+from .benchmark import Benchmark, read_benchmark
+from .grid import Grid
+from .jobs import Job, Run, State, read_jobs, state_of
+from .probes import Probe, read_probe, stopped
+from .studies import Study, read_study
+from .task_code import Made, check_task_code, code_of_tasks
 
 
 def states(grid: Grid) -> list[State]:

@@ -8,7 +8,19 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.reading.checks import (
+from policy_gradient_ladder.experiments.schema import (
+    BEST,
+    PART_COLUMNS,
+    PART_SEEDS,
+    PART_SETTINGS,
+    RUN_STATES,
+    SCALES,
+    TRIAL_COLUMNS,
+    TRIAL_STATES,
+    UNTUNED,
+)
+
+from .checks import (
     NUMBER,
     ResultsError,
     check_choice,
@@ -20,19 +32,8 @@ from analysis.reading.checks import (
     read_record_if_there,
     valid_choices,
 )
-from analysis.reading.grid import Grid
-from analysis.reading.winners import check_best, check_same, read_best
-from experiments.schema import (
-    BEST,
-    PART_COLUMNS,
-    PART_SEEDS,
-    PART_SETTINGS,
-    RUN_STATES,
-    SCALES,
-    TRIAL_COLUMNS,
-    TRIAL_STATES,
-    UNTUNED,
-)
+from .grid import Grid
+from .winners import check_best, check_same, read_best
 
 PART_TEXT = ("settings", "seeds", "task", "status")
 STUDY_FILE_KEYS = {

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.reading.checks import ResultsError, command, read_csv, write_whole
-from analysis.sections import TABLES, TEXT, WITH_FURTHER
+from ..sections import TABLES, TEXT, WITH_FURTHER
+from .checks import ResultsError, command, read_csv, write_whole
 
 
 def read_table(results: Path, name: str) -> pd.DataFrame:

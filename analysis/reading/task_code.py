@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.reading.checks import ResultsError, differing
-from experiments.schema import DIGITS, TASK_CODE
+from policy_gradient_ladder.experiments.schema import DIGITS, TASK_CODE
+
+from .checks import ResultsError, differing
 
 ROOT = Path(__file__).resolve().parents[2]  # of the project
 Made = tuple[Path, str, Any]  # a record's file, a task, and what that was made of

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from analysis.reading.checks import NUMBER, ResultsError, check_keys, check_schema, read_json
-from experiments.schema import BEST
+from policy_gradient_ladder.experiments.schema import BEST
+
+from .checks import NUMBER, ResultsError, check_keys, check_schema, read_json
 
 BEST_KEYS = {"schema": int, "algorithm": str, "group": str, "trial": int, "score": NUMBER, "settings": dict}
 

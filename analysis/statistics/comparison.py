@@ -35,8 +35,8 @@ import numpy as np
 from scipy.stats import nct as noncentral_t
 from scipy.stats import t as t_distribution
 
-from analysis.statistics.arrays import Floats, Strata
-from analysis.statistics.scores import (
+from .arrays import Floats, Strata
+from .scores import (
     CONFIDENCE,
     RUN_RESAMPLES,
     degrees_of_freedom,

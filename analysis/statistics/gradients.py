@@ -31,9 +31,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.statistics.arrays import Floats
-from analysis.statistics.scores import BOOTSTRAP_SEED, percentiles, quantile_of_t
-from experiments.metrics import FEWEST_BATCHES
+from policy_gradient_ladder.experiments.metrics import FEWEST_BATCHES
+
+from .arrays import Floats
+from .scores import BOOTSTRAP_SEED, percentiles, quantile_of_t
 
 BATCH_RESAMPLES = 2000
 RESOLUTION = 2.0**-20  # Gram matrices are in single precision, so a difference below this share is rounding

@@ -11,7 +11,7 @@ from scipy.stats import multinomial, sem
 from scipy.stats import norm as normal
 from scipy.stats import t as t_distribution
 
-from analysis.statistics.arrays import Flags, Floats, Integers, Strata
+from .arrays import Flags, Floats, Integers, Strata
 
 RUN_RESAMPLES = 10_000  # another generator moves stratified intervals by about 1 % of their width, with 2,000 by 2 %
 CONFIDENCE = 0.95

@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.lacking import finished
-from analysis.reading.grid import Grid
-from analysis.words import plural
+from ...lacking import finished
+from ...reading.grid import Grid
+from ...words import plural
 
 
 def page(grid: Grid, provenance: pd.DataFrame, ledger: pd.DataFrame) -> dict[str, Any]:

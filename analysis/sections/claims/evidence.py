@@ -5,8 +5,8 @@ frozen policies of FEWEST_PROBED_RUNS runs on FEWEST_PROBED_TASKS tasks. A claim
 itself, need FEWEST_RUNS_OF_A_NAMED_TASK runs on each. An exact problem needs none: its true gradient is known.
 """
 
-from analysis.sections.claims.verdicts import Place, Tested
-from analysis.words import enumerate_text, plural, short_name
+from ...words import enumerate_text, plural, short_name
+from .verdicts import Place, Tested
 
 FEWEST_RUNS, FEWEST_TASKS = 5, 3
 FEWEST_PROBED_RUNS, FEWEST_PROBED_TASKS = 3, 2

@@ -5,8 +5,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reading.grid import Grid
-from analysis.sections.claims.verdicts import (
+from ...reading.grid import Grid
+from ...statistics.gradients import Estimate
+from ...words import enumerate_text
+from ..laboratory.tables import PROBE, as_trained
+from .verdicts import (
     Place,
     Tested,
     above,
@@ -18,9 +21,6 @@ from analysis.sections.claims.verdicts import (
     has_floor,
     side_title,
 )
-from analysis.sections.laboratory.tables import PROBE, as_trained
-from analysis.statistics.gradients import Estimate
-from analysis.words import enumerate_text
 
 WITHOUT_CRITIC = ("none", "compatible")  # entries of the column `critic` that a claim cannot ask for
 

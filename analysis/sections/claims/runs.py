@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.reading.grid import Grid
-from analysis.sections.claims.verdicts import Place, Tested, effect_of_runs, effect_over, side_title
-from analysis.words import enumerate_text
+from ...reading.grid import Grid
+from ...words import enumerate_text
+from .verdicts import Place, Tested, effect_of_runs, effect_over, side_title
 
 LEARNING_STEPS = 100_000  # environment steps to which learning per step refers
 

@@ -6,19 +6,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reading.checks import ResultsError, command
-from analysis.reading.grid import Grid
-from analysis.sections import FIGURES
-from analysis.sections.claims.evidence import (
+from ...reading.checks import ResultsError, command
+from ...reading.grid import Grid
+from ...words import enumerate_text, number_of, percents, plural, short_name
+from .. import FIGURES
+from .evidence import (
     FEWEST_PROBED_RUNS,
     FEWEST_PROBED_TASKS,
     FEWEST_RUNS,
     FEWEST_RUNS_OF_A_NAMED_TASK,
     FEWEST_TASKS,
 )
-from analysis.sections.claims.gradients import wanted
-from analysis.sections.claims.runs import LEARNING_STEPS
-from analysis.sections.claims.verdicts import (
+from .gradients import wanted
+from .runs import LEARNING_STEPS
+from .verdicts import (
     CONTRADICTED,
     METRICS,
     SUPPORTED,
@@ -27,7 +28,6 @@ from analysis.sections.claims.verdicts import (
     UNTESTABLE,
     VERDICTS,
 )
-from analysis.words import enumerate_text, number_of, percents, plural, short_name
 
 ABOUT = (
     "These are statements from the literature. Each is tested on what this grid ran and measured. Brackets are "

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reading.checks import ResultsError, valid_choices
-from analysis.reading.grid import Grid
-from analysis.reading.tables import frame
-from analysis.sections.claims.evidence import enough_alone, missing_evidence
-from analysis.sections.claims.gradients import compare_gradients
-from analysis.sections.claims.runs import compare_runs, run_values
-from analysis.sections.claims.verdicts import (
+from ...reading.checks import ResultsError, valid_choices
+from ...reading.grid import Grid
+from ...reading.tables import frame
+from ...words import enumerate_text
+from .evidence import enough_alone, missing_evidence
+from .gradients import compare_gradients
+from .runs import compare_runs, run_values
+from .verdicts import (
     METRICS,
     TOO_LITTLE,
     UNDECIDED,
@@ -28,7 +29,6 @@ from analysis.sections.claims.verdicts import (
     verdict_of,
     verdict_of_all,
 )
-from analysis.words import enumerate_text
 
 
 def judged(

@@ -39,12 +39,13 @@ from typing import Any
 
 import numpy as np
 
-from analysis.reading.grid import Grid
-from analysis.sections.laboratory.tables import estimator_title
-from analysis.statistics.comparison import difference
-from analysis.statistics.gradients import Estimate
-from analysis.words import enumerate_text
-from experiments.metrics import FEWEST_BATCHES, GRADIENT_METRICS, RATIO_METRICS, RUN_METRICS
+from policy_gradient_ladder.experiments.metrics import FEWEST_BATCHES, GRADIENT_METRICS, RATIO_METRICS, RUN_METRICS
+
+from ...reading.grid import Grid
+from ...statistics.comparison import difference
+from ...statistics.gradients import Estimate
+from ...words import enumerate_text
+from ..laboratory.tables import estimator_title
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 TOO_LITTLE, UNTESTABLE = "too little evidence", "cannot be tested"  # these two are no verdicts

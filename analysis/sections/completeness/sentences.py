@@ -4,11 +4,12 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.lacking import JOBS, MARK, finished, job_title, state_counts, unfinished
-from analysis.reading.grid import Grid
-from analysis.reading.jobs import STATES
-from analysis.words import count, enumerate_text, plural
-from experiments.schema import STOPPED
+from policy_gradient_ladder.experiments.schema import STOPPED
+
+from ...lacking import JOBS, MARK, finished, job_title, state_counts, unfinished
+from ...reading.grid import Grid
+from ...reading.jobs import STATES
+from ...words import count, enumerate_text, plural
 
 FEW_RUNS = 5
 SPAN_COVERS = {2: "about half", 3: "about three quarters", 4: "about 88 %"}  # 1 − 2/2ⁿ

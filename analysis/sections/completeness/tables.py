@@ -2,11 +2,12 @@
 
 import pandas as pd
 
-from analysis.reading.grid import Grid
-from analysis.reading.jobs import Job, State, key
-from analysis.reading.tables import frame
-from analysis.status import last_line
-from experiments.schema import STOPPED
+from policy_gradient_ladder.experiments.schema import STOPPED
+
+from ...reading.grid import Grid
+from ...reading.jobs import Job, State, key
+from ...reading.tables import frame
+from ...status import last_line
 
 
 def ledger(grid: Grid, states: list[State]) -> pd.DataFrame:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from analysis.sections.learning.tables import CURVE_POINTS
-from analysis.statistics.scores import MOVING_AVERAGE
+from ...statistics.scores import MOVING_AVERAGE
+from ..learning.tables import CURVE_POINTS
 
 TERMS = {
     "Return": "The undiscounted sum of an episode’s raw rewards.",

@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, ScalarFormatter
 
-from analysis.drawing import theme
-from analysis.drawing.panels import (
+from ...drawing import theme
+from ...drawing.panels import (
     algorithms_of,
     beside_rows,
     legend,
@@ -25,9 +25,9 @@ from analysis.drawing.panels import (
     sentence,
     top_legend,
 )
-from analysis.reading.grid import Grid
-from analysis.sections.laboratory.tables import as_trained, estimator_title, main_size, place_titles
-from analysis.words import short_name
+from ...reading.grid import Grid
+from ...words import short_name
+from .tables import as_trained, estimator_title, main_size, place_titles
 
 LINES = {"fitted": "--", "wrong": "--"}  # line styles of critics; all other critics have solid lines
 CRITIC_COLOURS = {"trained": "#3d4f63", "fitted": "#c77f1f", "exact": "#3d4f63", "wrong": "#c77f1f"}

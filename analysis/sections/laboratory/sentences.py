@@ -6,8 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reading.grid import Grid
-from analysis.sections.laboratory.tables import (
+from policy_gradient_ladder.experiments.metrics import FEWEST_BATCHES
+
+from ...reading.grid import Grid
+from ...statistics.gradients import BATCH_RESAMPLES
+from ...words import enumerate_text, fixed, interval, number, number_of, percents, plural, short_name
+from .tables import (
     CRITICS,
     PROBE,
     UNBIASED_WITHIN,
@@ -16,9 +20,6 @@ from analysis.sections.laboratory.tables import (
     main_size,
     place_titles,
 )
-from analysis.statistics.gradients import BATCH_RESAMPLES
-from analysis.words import enumerate_text, fixed, interval, number, number_of, percents, plural, short_name
-from experiments.metrics import FEWEST_BATCHES
 
 UNASKED = "This grid asks for no probes, so no gradient was measured. The key “probes” of a grid file asks for them."
 ABOUT = (

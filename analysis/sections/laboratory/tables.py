@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reading.grid import Grid
-from analysis.reading.probes import PROBE, Probe
-from analysis.reading.tables import frame
-from analysis.statistics import gradients as statistics
-from analysis.statistics.gradients import Estimate
-from analysis.words import short_name
-from experiments.metrics import FEWEST_BATCHES
+from policy_gradient_ladder.experiments.metrics import FEWEST_BATCHES
+
+from ...reading.grid import Grid
+from ...reading.probes import PROBE, Probe
+from ...reading.tables import frame
+from ...statistics import gradients as statistics
+from ...statistics.gradients import Estimate
+from ...words import short_name
 
 DESCRIPTION = ("kind", "algorithm", "critic", "advantages", "gae_lambda", "gamma")  # columns about an estimator
 UNBIASED_WITHIN = 0.25  # of the true gradient's length; "unbiased" needs an interval of the bias that ends within it

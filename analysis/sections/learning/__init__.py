@@ -1,6 +1,6 @@
 """Learning curves, sample efficiency, and what happened inside training."""
 
-from experiments.schema import DIAGNOSTICS
+from policy_gradient_ladder.experiments.schema import DIAGNOSTICS
 
 TITLE = "Learning curves"
 TABLES = {

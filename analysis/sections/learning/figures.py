@@ -6,8 +6,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.drawing import theme
-from analysis.drawing.panels import (
+from ...drawing import theme
+from ...drawing.panels import (
     RANDOM,
     REFERENCE,
     band,
@@ -25,8 +25,8 @@ from analysis.drawing.panels import (
     step_ticks,
     task_panels,
 )
-from analysis.reading.grid import Grid
-from analysis.sections import TABLES
+from ...reading.grid import Grid
+from .. import TABLES
 
 STEPS_LABEL = "environment steps (thousands)"
 DIAGNOSTIC_PANELS = {  # by column of the table `diagnostics`: label and scale of the vertical axis

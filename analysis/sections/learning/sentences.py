@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.reading.grid import Grid
-from analysis.words import enumerate_text
+from ...reading.grid import Grid
+from ...words import enumerate_text
 
 
 def page(grid: Grid, scores: pd.DataFrame) -> dict[str, Any]:

@@ -14,11 +14,11 @@ so is its final score (normalised: 0).
 import numpy as np
 import pandas as pd
 
-from analysis.reading.grid import Grid
-from analysis.reading.jobs import Run, key
-from analysis.reading.runs import open_episodes, read_episodes, read_updates
-from analysis.reading.tables import stack
-from analysis.statistics import scores as statistics
+from ...reading.grid import Grid
+from ...reading.jobs import Run, key
+from ...reading.runs import open_episodes, read_episodes, read_updates
+from ...reading.tables import stack
+from ...statistics import scores as statistics
 
 CURVE_POINTS = 100  # of a learning curve, at equal distances over the budget
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.lacking import finished
-from analysis.sections.provenance.tables import MAKERS
-from analysis.words import count, enumerate_text
+from ...lacking import finished
+from ...words import count, enumerate_text
+from .tables import MAKERS
 
 
 def page(provenance: pd.DataFrame, ledger: pd.DataFrame, scores: pd.DataFrame) -> dict[str, Any]:

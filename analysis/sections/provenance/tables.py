@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from analysis.reading.jobs import Job, Run
+from ...reading.jobs import Job, Run
 
 MAKERS = {"run": "runs", "study": "studies", "probe": "probes"}  # kind of job: its column in the table of provenance
 

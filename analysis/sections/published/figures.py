@@ -6,11 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.drawing import theme
-from analysis.drawing.panels import beside_rows, headnote, named_rows, row_height, rows, sentence, top_legend
-from analysis.lacking import MARK, mark
-from analysis.reading.grid import Grid
-from analysis.sections.published.tables import split_id
+from ...drawing import theme
+from ...drawing.panels import beside_rows, headnote, named_rows, row_height, rows, sentence, top_legend
+from ...lacking import MARK, mark
+from ...reading.grid import Grid
+from .tables import split_id
 
 OURS = {"marker": "o", "markersize": 5, "linestyle": ""}
 THEIRS = {"marker": "D", "markersize": 4.5, "markerfacecolor": "white", "linestyle": ""}

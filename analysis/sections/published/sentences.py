@@ -4,11 +4,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.lacking import mark
-from analysis.reading.grid import Grid
-from analysis.sections.published.tables import MARGIN
-from analysis.statistics import scores as statistics
-from analysis.words import count, enumerate_text, interval, number, plural
+from ...lacking import mark
+from ...reading.grid import Grid
+from ...statistics import scores as statistics
+from ...words import count, enumerate_text, interval, number, plural
+from .tables import MARGIN
 
 ABOUT = (
     "Are the implementations right, and are these good scores? Others have published scores of the same algorithms. "

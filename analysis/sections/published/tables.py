@@ -34,12 +34,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from analysis.reading.checks import NUMBER, ResultsError, check_names, check_present, line_of, read_csv, valid_choices
-from analysis.reading.grid import Grid
-from analysis.reading.jobs import Run
-from analysis.reading.runs import read_episodes
-from analysis.reading.tables import frame
-from analysis.statistics import scores as statistics
+from ...reading.checks import NUMBER, ResultsError, check_names, check_present, line_of, read_csv, valid_choices
+from ...reading.grid import Grid
+from ...reading.jobs import Run
+from ...reading.runs import read_episodes
+from ...reading.tables import frame
+from ...statistics import scores as statistics
 
 HERE = Path(__file__).parent
 SCORES = HERE / "published_scores.csv"

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.drawing import theme
-from analysis.drawing.panels import (
+from ...drawing import theme
+from ...drawing.panels import (
     RANDOM,
     REFERENCE,
     algorithm_axis,
@@ -23,7 +23,7 @@ from analysis.drawing.panels import (
     sentence,
     top_legend,
 )
-from analysis.reading.grid import Grid
+from ...reading.grid import Grid
 
 MEASURES = {"score": "Final score", "auc": "Return over the whole budget (AUC)"}  # by measure, its title
 METRICS = {  # by column of the table `aggregate`, its label

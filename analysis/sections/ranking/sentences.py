@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.lacking import MARK, mark
-from analysis.reading.grid import Grid
-from analysis.sections.ranking.tables import ALL_TASKS
-from analysis.statistics.scores import CONFIDENCE
-from analysis.words import enumerate_text, fixed, interval, p_text, plural, seeds_text
+from ...lacking import MARK, mark
+from ...reading.grid import Grid
+from ...statistics.scores import CONFIDENCE
+from ...words import enumerate_text, fixed, interval, p_text, plural, seeds_text
+from .tables import ALL_TASKS
 
 ABOUT = (
     "Scores are normalised, so that tasks can be averaged: 0 is a uniformly random policy, 1 is the task’s reference "

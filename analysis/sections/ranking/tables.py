@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reading.grid import Grid
-from analysis.reading.tables import frame
-from analysis.statistics import comparison
-from analysis.statistics import scores as statistics
+from ...reading.grid import Grid
+from ...reading.tables import frame
+from ...statistics import comparison
+from ...statistics import scores as statistics
 
 RANKED = {"score": "normalized", "auc": "normalized_auc"}  # by measure, its column in the table of scores
 ALL_TASKS = "all tasks"  # stands in the column `task` for a comparison over all tasks

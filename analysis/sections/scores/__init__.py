@@ -1,6 +1,6 @@
 """The final score of every run."""
 
-from experiments.schema import SECONDS
+from policy_gradient_ladder.experiments.schema import SECONDS
 
 TITLE = "Every run"
 TABLES = {

@@ -4,8 +4,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.drawing import theme
-from analysis.drawing.panels import (
+from ...drawing import theme
+from ...drawing.panels import (
     algorithm_axis,
     dots,
     mark_scores,
@@ -16,7 +16,7 @@ from analysis.drawing.panels import (
     task_panels,
     top_legend,
 )
-from analysis.reading.grid import Grid
+from ...reading.grid import Grid
 
 ROW = 0.42  # the height of an algorithm's row in inches, at least
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.reading.grid import Grid
-from analysis.statistics.scores import RUN_RESAMPLES
-from analysis.words import count, enumerate_text, number
+from ...reading.grid import Grid
+from ...statistics.scores import RUN_RESAMPLES
+from ...words import count, enumerate_text, number
 
 OF_COLUMNS = (
     "Final scores. Mean, IQM and standard deviation are over runs; the score of every run is listed in the order of "

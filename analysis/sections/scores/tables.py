@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from analysis.reading.grid import Grid
-from analysis.reading.jobs import Run, key
-from analysis.reading.tables import frame
-from analysis.statistics import scores as statistics
-from experiments.schema import LOOP_PHASES, SECONDS, STOPPED
+from policy_gradient_ladder.experiments.schema import LOOP_PHASES, SECONDS, STOPPED
+
+from ...reading.grid import Grid
+from ...reading.jobs import Run, key
+from ...reading.tables import frame
+from ...statistics import scores as statistics
 
 
 def scores(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:

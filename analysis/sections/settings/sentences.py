@@ -3,8 +3,8 @@
 from collections import Counter
 from typing import Any
 
-from analysis.reading.grid import Grid
-from analysis.words import setting_text
+from ...reading.grid import Grid
+from ...words import setting_text
 
 OF_COLUMNS = "An empty cell: the algorithm has no such setting. A task is named where it has a value of its own."
 TUNED = " Where a study has a winner, these are the tuned values; the section “Tuning” says what they were before."

@@ -1,6 +1,6 @@
 """Where a run's time went, and the benchmark."""
 
-from experiments.schema import RIVALS
+from policy_gradient_ladder.experiments.schema import RIVALS
 
 TITLE = "Speed"
 TABLES = {

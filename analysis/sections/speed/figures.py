@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from analysis.drawing import theme
-from analysis.drawing.panels import (
+from policy_gradient_ladder.experiments.schema import PHASES
+
+from ...drawing import theme
+from ...drawing.panels import (
     algorithm_axis,
     dots,
     line_handles,
@@ -24,9 +26,8 @@ from analysis.drawing.panels import (
     stacked_bars,
     top_legend,
 )
-from analysis.reading.grid import Grid
-from analysis.sections.speed.tables import LIMIT
-from experiments.schema import PHASES
+from ...reading.grid import Grid
+from .tables import LIMIT
 
 LIMIT_LINE = {"linestyle": "--", "linewidth": 1}  # the line at the rate of the limit
 GYMNASIUM_LINE = {"linestyle": ":", "linewidth": 1}  # the line at the rate of stepping Gymnasium

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reading.benchmark import Benchmark
-from analysis.reading.grid import Grid
-from analysis.sections.speed.tables import LIMIT, overhead
-from analysis.words import enumerate_text, number
+from ...reading.benchmark import Benchmark
+from ...reading.grid import Grid
+from ...words import enumerate_text, number
+from .tables import LIMIT, overhead
 
 
 @dataclass(frozen=True)

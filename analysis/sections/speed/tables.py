@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.reading.benchmark import Benchmark
-from analysis.reading.tables import frame
-from experiments.schema import RIVALS
+from policy_gradient_ladder.experiments.schema import RIVALS
+
+from ...reading.benchmark import Benchmark
+from ...reading.tables import frame
 
 SPLIT = ("stepping", "acting", "learning")  # phases of the training loop without compiling; other time is the rest
 LIMIT = "simulator"  # the contestant that is the limit

@@ -1,6 +1,6 @@
 """What each study searched and found, and what that is worth on fresh seeds."""
 
-from experiments.schema import PART_COLUMNS
+from policy_gradient_ladder.experiments.schema import PART_COLUMNS
 
 TITLE = "Tuning"
 TABLES = {

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.drawing import theme
-from analysis.drawing.panels import (
+from ...drawing import theme
+from ...drawing.panels import (
     algorithm_handles,
     algorithms_of,
     beside_rows,
@@ -23,7 +23,7 @@ from analysis.drawing.panels import (
     spread,
     top_legend,
 )
-from analysis.reading.grid import Grid
+from ...reading.grid import Grid
 
 KINDS = {
     "complete": "complete",

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reading.grid import Grid
-from analysis.sections.completeness.sentences import FEW_RUNS
-from analysis.statistics import comparison
-from analysis.statistics import scores as statistics
-from analysis.words import count, duration, enumerate_text, interval
+from ...reading.grid import Grid
+from ...statistics import comparison
+from ...statistics import scores as statistics
+from ...words import count, duration, enumerate_text, interval
+from ..completeness.sentences import FEW_RUNS
 
 ABOUT = (
     "A comparison of algorithms is also a comparison of how well each was tuned. Here a study searches the settings "

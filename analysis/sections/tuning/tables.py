@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reading.studies import Study
-from analysis.reading.tables import frame
-from analysis.statistics import comparison
-from analysis.statistics import scores as statistics
-from experiments.schema import PART_COLUMNS, UNTUNED
+from policy_gradient_ladder.experiments.schema import PART_COLUMNS, UNTUNED
+
+from ...reading.studies import Study
+from ...reading.tables import frame
+from ...statistics import comparison
+from ...statistics import scores as statistics
 
 STUDY = ["algorithm", "group"]  # the columns that identify a study
 
