@@ -28,6 +28,7 @@ from policy_gradient_ladder.experiments.schema import (
     LOCKS,
     MADE_OF,
     NO_DIGEST,
+    POLICY,
     PROBE_FILES,
     PROBLEMS,
     REPORT_FILES,
@@ -156,7 +157,7 @@ def remedy(file: Path) -> str:
         return f"damaged, or begun again and not finished: run snakemake, or move {file.parent} away to tune again"
     if file.parent.name == "speed":
         return f"delete {file.parent}, and 'snakemake speed' measures again"
-    if file.name in (*RUN_FILES, *PROBE_FILES):
+    if file.name in (*RUN_FILES, POLICY, *PROBE_FILES):
         file = file.parent
     elif file.parent.name == CHECKPOINTS:
         file = file.parent.parent
@@ -488,7 +489,7 @@ def known_files(grid: Grid, records: Records) -> tuple[set[str], list[str]]:
         if run is None:  # it is missing or cannot be read, so its files may belong to it
             patterns.append(f"{cell['directory']}/*")
         else:
-            names = (*RUN_FILES, *(checkpoint["file"] for checkpoint in run["checkpoints"]))
+            names = (*RUN_FILES, POLICY, *(checkpoint["file"] for checkpoint in run["checkpoints"]))
             exact |= {f"{cell['directory']}/{name}" for name in names}
     return exact, patterns
 

@@ -14,6 +14,7 @@ import gymnasium
 
 from policy_gradient_ladder.core.algorithm import InvalidAlgorithm, InvalidSetting
 from policy_gradient_ladder.core.on_policy import InvalidCheckpoint
+from policy_gradient_ladder.core.saved_policy import InvalidPolicy
 from policy_gradient_ladder.core.task import StoppedByTask, UnsupportedTask
 
 from .checks import GridError
@@ -24,7 +25,7 @@ from .sources import ROOT
 
 # Mistakes of the user: reported in one sentence, without a traceback.
 MISTAKES = (
-    *(GridError, InvalidSetting, InvalidAlgorithm, InvalidCheckpoint, InvalidStudy),
+    *(GridError, InvalidSetting, InvalidAlgorithm, InvalidCheckpoint, InvalidPolicy, InvalidStudy),
     *(UnsupportedTask, StoppedByTask, UnusableFolder),
 )
 ALGORITHMS = ROOT / "algorithms"

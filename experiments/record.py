@@ -1,9 +1,9 @@
 """The files of a run: their schema, and how they are written so that what is there is whole.
 
 `run.json` (cell, settings, status, evaluation, open episodes, versions, machine, seconds), `episodes.csv` (step,
-return, length, start), `updates.csv` (one row per share of the budget; an empty cell is a quantity that does not exist)
-and `checkpoints/*.npz` (arrays by name; `numpy.load` reads them without executing code). `run.json` is written last,
-with size and SHA-256 of the others.
+return, length, start), `updates.csv` (one row per share of the budget; an empty cell is a quantity that does not
+exist), `policy.npz` (the last policy, see `algorithms.core.saved_policy`) and `checkpoints/*.npz` (arrays by name;
+`numpy.load` reads both without executing code). `run.json` is written last, with size and SHA-256 of the others.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ import numpy as np
 from policy_gradient_ladder.core.run import Checkpoint, Run
 
 from .process import peak_memory_mb
-from .schema import CHECKPOINTS, EPISODE_COLUMNS, NO_DIGEST, RUN_FILES, TRAINED, UPDATE_COLUMNS
+from .schema import CHECKPOINTS, EPISODE_COLUMNS, NO_DIGEST, POLICY, RUN_FILES, TRAINED, UPDATE_COLUMNS
 
 PACKAGES = ("policy-gradient-ladder", "torch", "numpy", "gymnasium", "mujoco")
 
@@ -75,7 +75,9 @@ class UnusableFolder(ValueError):
     """A place where a run cannot or must not be written."""
 
 
-def check_folder(directory: Path, files: Iterable[str] = (*RUN_FILES, CHECKPOINTS, TRAINED), what: str = "run") -> None:
+def check_folder(
+    directory: Path, files: Iterable[str] = (*RUN_FILES, POLICY, CHECKPOINTS, TRAINED), what: str = "run"
+) -> None:
     """Raise UnusableFolder where a folder cannot be written, or holds anything but `files`; before any work is done."""
     if directory.exists() and not directory.is_dir():
         raise UnusableFolder(f"{directory} is a file; a {what} is written into a folder of its own")
@@ -124,7 +126,10 @@ def write_run(directory: Path, run: Run, description: dict[str, Any]) -> None:
         _write_csv(unfinished / "updates.csv", columns, ([row.get(c, "") for c in columns] for row in run.updates))
         for checkpoint in run.checkpoints:
             np.savez(unfinished / checkpoint_file(checkpoint), **checkpoint.state)
-        files = ("episodes.csv", "updates.csv", *map(checkpoint_file, run.checkpoints))
+        files = ["episodes.csv", "updates.csv", *map(checkpoint_file, run.checkpoints)]
+        if run.policy is not None:
+            run.policy.save(unfinished / POLICY)
+            files.append(POLICY)
         write_record(unfinished / "run.json", description | outcome(run), files)
 
 

@@ -84,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise
     run.seconds["training"] = run.seconds["training"] or time.perf_counter() - began  # of who does not measure it
     run.seconds |= {"start_up": start_up, "total": age() + kept.seconds}
+    if run.policy is not None:
+        run.policy = run.policy.named(cell.algorithm)
     line = summary(run, options.output)
     write_run(
         options.output,

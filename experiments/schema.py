@@ -11,6 +11,7 @@ NO_DIGEST = "0" * 64  # stands in place of a record's own SHA-256 while that is 
 
 RUN_FILES = ("run.json", "episodes.csv", "updates.csv")  # run.json is written last
 TRAINED = "trained.npz"  # in a run's folder while it is evaluated: what was trained
+POLICY = "policy.npz"  # the last policy; absent where a run diverged, and in runs of earlier versions
 CHECKPOINTS = "checkpoints"  # the folder of a run's learners
 STOPPED = "stopped by its task"  # the state of a run whose task gave a number that is not finite
 RUN_STATES = ("done", "diverged", STOPPED)  # `status` in run.json

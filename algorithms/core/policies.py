@@ -10,14 +10,9 @@ from gymnasium.spaces import Discrete, Space
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, Normal, kl_divergence, register_kl
 
-from .mlp import (
-    HIDDEN_SIZES,
-    flatten_parameters,
-    forward_in_numpy,
-    multilayer_perceptron,
-    numpy_layers,
-)
-from .spaces import action_parts, action_size, squash_problem, wide_bounds
+from .acting import Actor, wide_bounds
+from .mlp import HIDDEN_SIZES, flatten_parameters, multilayer_perceptron, numpy_layers
+from .spaces import action_parts, action_size, squash_problem
 
 QUADRATURE_NODES = 32  # Gauss–Hermite, for a squashed Gaussian's entropy; exact to 2e-5 for std ≤ 1.5, to 2e-4 at 2
 NODES, WEIGHTS = (  # made here, because what calls NumPy cannot be compiled
@@ -26,7 +21,7 @@ NODES, WEIGHTS = (  # made here, because what calls NumPy cannot be compiled
 WEIGHTS /= WEIGHTS.sum()
 
 
-class Policy(nn.Module):
+class Policy(Actor, nn.Module):
     """π(a|s): categorical for Discrete, diagonal Gaussian with a state-independent log-std for Box.
 
     For MultiDiscrete([n_1, …, n_K]) it is a product of K categoricals, one for each part of the action; the network has
@@ -50,15 +45,15 @@ class Policy(nn.Module):
     ) -> None:
         super().__init__()
         space: Any = action_space  # of a kind that check_task accepts
-        self.parts = action_parts(action_space)  # (n_1, …, n_K), or None
+        self.parts = action_parts(action_space)
         self.discrete = self.parts is not None or isinstance(action_space, Discrete)
         self.squash = action_bounds == "squash" and not self.discrete
         outputs = action_size(space)
         self.network = multilayer_perceptron(observation_size, outputs, 0.01, generator, hidden_sizes, activation)
         if not self.discrete:
             self.log_std = nn.Parameter(torch.zeros(outputs))
-            self.low, self.high = wide_bounds(space)
-            self.dtype: np.dtype[Any] = space.dtype  # of what the environment takes
+            self.low, self.high = wide_bounds(space.low, space.high)
+            self.dtype = space.dtype
         self.half_range: Tensor
         if self.squash:
             if (problem := squash_problem(space)) is not None:
@@ -66,56 +61,13 @@ class Policy(nn.Module):
             self.register_buffer("half_range", torch.from_numpy(((self.high - self.low) / 2).astype(np.float32)))
         self.parameter_vector = flatten_parameters(self)
         self._layers, self._activation = numpy_layers(self.network), activation
-        self._part_ends = np.cumsum(self.parts)[:-1] if self.parts else None  # where one part's outputs end
-        self._numpy_log_std: np.ndarray = np.zeros(0) if self.discrete else self.log_std.detach().numpy()
-
-    def act(
-        self,
-        observations: np.ndarray,
-        rng: np.random.Generator,
-        action_masks: np.ndarray | None = None,
-        *,
-        mode: bool = False,
-    ) -> np.ndarray:
-        """Sample an action for each row of `observations` [N, D], or take the likeliest one or the Gaussian's mean.
-
-        Returns int64 [N] for Discrete, int64 [N, K] for parts, or float32 [N, A] for Box, before the bounds.
-        `action_masks` (bool [N, A]) is True where an action is allowed; for parts A is Σ n_k.
-        """
-        outputs = self.outputs(observations)
-        if self.discrete:
-            if action_masks is not None:
-                outputs = np.where(action_masks, outputs, -np.inf)
-            if not mode:
-                outputs = outputs + rng.gumbel(size=outputs.shape)  # argmax of logits + Gumbel noise is a sample
-            if self._part_ends is not None:
-                return np.stack([part.argmax(axis=-1) for part in np.split(outputs, self._part_ends, -1)], axis=-1)
-            choices: np.ndarray = outputs.argmax(axis=-1)
-            return choices
-        if mode:
-            return outputs
-        noise = rng.standard_normal(outputs.shape, np.float32)
-        noise *= np.exp(self._numpy_log_std)
-        noise += outputs
-        return noise
-
-    def outputs(self, observations: np.ndarray) -> np.ndarray:
-        """What the network puts out at each of `observations` [B, D], float32 [B, O]."""
-        return forward_in_numpy(self._layers, observations, self._activation)
+        self._part_ends = np.cumsum(self.parts)[:-1] if self.parts else None
+        self._numpy_log_std = np.zeros(0) if self.discrete else self.log_std.detach().numpy()
 
     def distribution(self, observations: np.ndarray, action_masks: Tensor | None = None) -> Distribution:
         """As `forward`, without a gradient for the network's parameters, and faster."""
         extra = () if self.discrete else (self.log_std.detach(),)
         return self.of_outputs(torch.from_numpy(self.outputs(observations)), *extra, action_masks)
-
-    def to_environment(self, actions: np.ndarray) -> np.ndarray:
-        """The actions [N, …], still flat, of a Box in its dtype and within its bounds."""
-        if self.discrete:
-            return actions
-        if self.squash:
-            actions = self.low + (np.tanh(actions) + 1) / 2 * (self.high - self.low)  # rounding may leave the bounds
-        bounded: np.ndarray = np.minimum(np.maximum(actions, self.low), self.high)
-        return bounded.astype(self.dtype, copy=False)
 
     def forward(self, observations: Tensor, action_masks: Tensor | None = None) -> Distribution:
         """The distribution over actions at each of `observations` [B, D]; `log_prob` and `entropy` are [B].

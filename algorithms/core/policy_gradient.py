@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from .algorithm import OnUpdate, OnWait
 from .hooks import Hooks
 from .on_policy import Learner
-from .run import EVALUATIONS, Run, Trained
+from .run import EVALUATIONS, LONGEST_EPISODE, Run, Trained
+from .saved_policy import SavedPolicy
 from .task import Task
 from .training import Seeds, train
 from .vector_env import VectorEnv
@@ -32,9 +33,10 @@ class PolicyGradient(Hooks):
         on_trained: Callable[[Trained], None] | None = None,
     ) -> Run:
         """As `Algorithm.train`, by the on-policy loop `training.train`, which documents the last two arguments."""
+        made: list[tuple[Learner, VectorEnv]] = []
 
         def make_learner(envs: VectorEnv, seeds: Seeds) -> Learner:
-            return Learner(
+            learner = Learner(
                 self,
                 task,
                 envs.observation_size,
@@ -45,8 +47,10 @@ class PolicyGradient(Hooks):
                 compile=compile,
                 runs=runs,
             )
+            made.append((learner, envs))
+            return learner
 
-        return train(
+        run = train(
             self,
             make_learner,
             task,
@@ -59,3 +63,8 @@ class PolicyGradient(Hooks):
             trained=trained,
             on_trained=on_trained,
         )
+        if run.diverged_at is None or run.stopped_by_task:
+            ((learner, envs),) = made
+            spaces = envs.backend.observation_space, envs.action_space
+            run.policy = SavedPolicy.of(self, task, spaces, learner.state(), min(steps, LONGEST_EPISODE))
+        return run

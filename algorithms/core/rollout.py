@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from .acting import Actor
 from .normalizer import RunningNormalizer
 from .policies import Policy
 from .task import Transition
@@ -166,7 +167,7 @@ def collect(
 
 def play(
     envs: VectorEnv,
-    policy: Policy,
+    policy: Actor,
     normalizer: RunningNormalizer,
     rng: np.random.Generator,
     episodes: np.ndarray,

@@ -2,6 +2,8 @@
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,10 +23,10 @@ PHASES = (
 )  # training holds the four before it; episodes still open at its end are finished in "evaluating"
 
 
-def evaluation_episodes(task: Task) -> int:
+def evaluation_episodes(task: Task, least: int = EVALUATION_EPISODES) -> int:
     """How many episodes an evaluation has: 20, of K variants the next multiple of K, so that each has as many."""
     variants = len(task.variants) or 1
-    return math.ceil(EVALUATION_EPISODES / variants) * variants
+    return math.ceil(least / variants) * variants
 
 
 @dataclass
@@ -44,6 +46,24 @@ class Checkpoint:
     state: dict[str, np.ndarray]
 
 
+class KeptPolicy(Protocol):
+    """The policy of a run: a `saved_policy.SavedPolicy`, whose module cannot be imported here, since it plays runs."""
+
+    def act(
+        self, observation: Any, mode: bool = True, rng: np.random.Generator | None = None, action_masks: Any = None
+    ) -> Any:
+        """The action at an observation, or the actions at many."""
+
+    def evaluate(self, episodes: int = 20, env: Any = None, seed: int = 0, mode: bool = False) -> np.ndarray:
+        """The raw returns of complete episodes, float64 [episodes]."""
+
+    def save(self, path: Path) -> None:
+        """Write the policy as a file."""
+
+    def named(self, algorithm: str) -> "KeptPolicy":
+        """The same policy with another name of its algorithm."""
+
+
 @dataclass
 class Run:
     """Everything that a run produced. `diverged_at` is the step at which something stopped being finite, or None.
@@ -53,9 +73,13 @@ class Run:
     `open_episodes` are those that were running at the end of the budget and were then finished without learning. Their
     `step` is `steps_taken`. They belong to the learning curve, and to nothing else.
 
+    `policy` is the last one. A run that diverged has none, since its numbers are not finite; one that its task stopped
+    has the policy that it had then.
+
     An algorithm that another library trains has to fill in `episodes`, `evaluation` and `steps_taken`. The other fields
-    may be empty: `updates` and `checkpoints` an empty list, `updates_made` 0, `seconds` as they are. Where there are
-    rows in `updates`, each has `step` (at its end) and `updates` (how many it is of), whose sum is `updates_made`.
+    may be empty: `updates` and `checkpoints` an empty list, `updates_made` 0, `seconds` as they are, `policy` None.
+    Where there are rows in `updates`, each has `step` (at its end) and `updates` (how many it is of), whose sum is
+    `updates_made`.
     `run_check.checked_run` says what else is asked of a run.
     """
 
@@ -70,6 +94,7 @@ class Run:
     diverged_because: str | None = None
     stopped_by_task: bool = False
     open_episodes: list[Episode] = field(default_factory=list)
+    policy: KeptPolicy | None = None
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
 
     @property

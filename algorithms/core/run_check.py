@@ -11,6 +11,7 @@ import numpy as np
 from .algorithm import Algorithm, InvalidAlgorithm, where
 from .hook_checks import NUMERIC
 from .run import EVALUATIONS, PHASES, Checkpoint, Evaluation, Run, evaluation_episodes
+from .saved_policy import SavedPolicy
 from .task import StoppedByTask, Task, seed_global_generators
 from .vector_env import Episode
 
@@ -46,6 +47,7 @@ def checked_run(run: object, algorithm: Algorithm, task: Task, evaluations: Sequ
     - `episodes` are in the order of their steps, begin before they end, and their returns are finite
     - each kind of evaluation has as many episodes as `evaluation_episodes` says, with finite returns
     - rows of `updates` are as `Run` says, and checkpoints have arrays of numbers
+    - `policy` is a SavedPolicy or None, and None in a run that has diverged
     - a run that has diverged, or that its task has stopped, says why, in `diverged_because`, and has no evaluation;
       only its returns may be infinite, and only where the task has stopped it may `steps_taken` be 0
     """
@@ -94,6 +96,7 @@ def _checked(run: Run, task: Task, evaluations: Sequence[str]) -> Run:
             _episode(e, i, steps, finite=True, name="open_episodes")
             for i, e in enumerate(_items(run.open_episodes, "open_episodes"))
         ],
+        policy=_policy(run.policy, diverged and not stopped),
         seconds=_seconds(run.seconds),
     )
 
@@ -138,6 +141,15 @@ def _checkpoint(checkpoint: Any, i: int, steps: int) -> Checkpoint:
         state[key] = _array(value, f"{name}.state[{key!r}]")
     fraction = _number(checkpoint.fraction, f"{name}.fraction", finite=True)
     return Checkpoint(fraction, _whole(checkpoint.step, f"{name}.step", low=0, high=steps), state)
+
+
+def _policy(policy: Any, diverged: bool) -> SavedPolicy | None:
+    if policy is not None and (diverged or not isinstance(policy, SavedPolicy)):
+        expected = (
+            "None in a run that has diverged" if diverged else "a SavedPolicy (algorithms.core.saved_policy) or None"
+        )
+        raise _Wrong(f"returned a Run whose policy is a {type(policy).__name__}; expected is {expected}")
+    return policy
 
 
 def _evaluation(found: Any, task: Task, evaluations: Sequence[str], diverged: bool) -> dict[str, Evaluation] | None:

@@ -4,13 +4,15 @@ Observations are flattened by Gymnasium's `flatten`. Actions of n-dimensional sp
 `numpy.ravel`, and get their shape when they go to the environment.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 from gymnasium.spaces.utils import flatdim, flatten
+
+from .acting import wide_bounds
 
 SMALLEST_IMAGE = 8  # pixels a side; a smaller array of bytes is a board, say
 CHANNELS = (1, 3, 4)  # of an image: grey, colours, colours with opacity (or four frames)
@@ -60,7 +62,7 @@ def squash_problem(space: Space[Any]) -> str | None:
     """Why actions in a space cannot be squashed into its bounds, as a clause; None where they can."""
     if not (isinstance(space, Box) and space.is_bounded()):
         return "but action_bounds 'squash' needs a Box with finite bounds; use 'clip'"
-    low, high = wide_bounds(space)
+    low, high = wide_bounds(space.low, space.high)
     with np.errstate(over="ignore", under="ignore"):
         widths = (high - low).astype(np.float32)
         if not (np.isfinite(widths) & (widths / 2 > 0)).all():  # the density of an action is divided by its half
@@ -69,17 +71,6 @@ def squash_problem(space: Space[Any]) -> str | None:
                 "use 'clip', or rescale the actions with gymnasium.wrappers.RescaleAction"
             )
     return None
-
-
-def wide_bounds(space: Box) -> tuple[np.ndarray, np.ndarray]:
-    """A Box's bounds [A], flat, in its own precision or, where that is half, in single; finite where the Box has none.
-
-    A number between them that is rounded to the Box's precision is between the Box's bounds, and finite.
-    """
-    finite = np.finfo(space.dtype)  # type: ignore[type-var]
-    dtype = np.result_type(space.dtype, np.float32)
-    low, high = (np.clip(x.ravel(), finite.min, finite.max).astype(dtype) for x in (space.low, space.high))
-    return low, high
 
 
 def observation_problem(space: Space[Any]) -> str | None:
@@ -161,3 +152,39 @@ def structure(space: Space[Any]) -> Any:
     if isinstance(space, Tuple):
         return tuple(map(structure, space.spaces))
     return space.shape if isinstance(space, Box) else space
+
+
+def described(space: Space[Any]) -> dict[str, Any]:
+    """A space as JSON has it, by which `space_of` makes it again; without the bounds of a Box."""
+    if isinstance(space, Dict):
+        return {"kind": "Dict", "spaces": [[name, described(inner)] for name, inner in space.spaces.items()]}
+    if isinstance(space, Tuple):
+        return {"kind": "Tuple", "spaces": [described(inner) for inner in space.spaces]}
+    about: dict[str, Any]
+    if isinstance(space, Discrete):
+        about = {"kind": "Discrete", "n": int(space.n), "start": int(space.start)}
+    elif isinstance(space, MultiDiscrete):
+        about = {"kind": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+    else:
+        about = {"kind": "MultiBinary" if isinstance(space, MultiBinary) else "Box", "shape": list(space.shape or ())}
+    return about | {"dtype": np.dtype(space.dtype).name}
+
+
+def space_of(about: Mapping[str, Any], low: np.ndarray | None = None, high: np.ndarray | None = None) -> Space[Any]:
+    """The space that `described` has described; a Box has the bounds `low` and `high`, or those of its dtype."""
+    kind = about["kind"]
+    if kind == "Dict":
+        return Dict([(name, space_of(inner)) for name, inner in about["spaces"]])
+    if kind == "Tuple":
+        return Tuple([space_of(inner) for inner in about["spaces"]])
+    dtype: Any = np.dtype(about["dtype"])
+    if kind == "Discrete":
+        return Discrete(about["n"], start=about["start"], dtype=dtype)
+    if kind == "MultiDiscrete":
+        return MultiDiscrete(np.array(about["nvec"]), start=np.array(about["start"]), dtype=dtype)
+    if kind == "MultiBinary":
+        return MultiBinary(about["shape"])
+    if low is None or high is None:
+        limits: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(np.uint8 if dtype.kind == "b" else dtype)
+        low, high = (np.full(about["shape"], limit, dtype) for limit in (limits.min, limits.max))
+    return Box(low, high, tuple(about["shape"]), dtype)

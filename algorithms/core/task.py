@@ -125,6 +125,7 @@ class Backend(Protocol):
     """N environments that a VectorEnv steps and restarts."""
 
     action_space: Space[Any]
+    observation_space: Space[Any]
     observation_size: int  # D
     time_limit: int | None  # steps after which the task truncates an episode; None where it has no limit
 

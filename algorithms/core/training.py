@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from .acting import Actor
 from .algorithm import OnUpdate, OnWait
 from .batch import Batch
 from .hooks import Hooks
@@ -49,6 +50,18 @@ class Seeds:
     def of(cls, seed: int) -> "Seeds":
         """The five children of a seed."""
         return cls(*np.random.SeedSequence(seed).spawn(5))
+
+
+class Acting(Protocol):
+    """What acts in an evaluation: a learner, or a policy that was saved."""
+
+    @property
+    def policy(self) -> Actor:
+        """Chooses the actions."""
+
+    @property
+    def normalizer(self) -> RunningNormalizer:
+        """The statistics of observations."""
 
 
 class Learner(Protocol):
@@ -300,20 +313,21 @@ def finish_open_episodes(
 
 
 def evaluate(
-    learner: Learner,
+    learner: Acting,
     task: Task,
     seed: np.random.SeedSequence,
     kinds: Sequence[str] = EVALUATIONS,
     *,
     num_envs: int = EVALUATION_EPISODES,
     longest: int = LONGEST_EPISODE,
+    episodes: int = EVALUATION_EPISODES,
     on_wait: OnWait = lambda what, steps, episodes: None,
 ) -> dict[str, Evaluation]:
-    """Evaluate a learner on freshly seeded environments: 20 complete episodes of each of `kinds`, by kind.
+    """Evaluate a learner on freshly seeded environments: 20 complete `episodes` of each of `kinds`, by kind.
 
     The kind "sampled" samples actions, "mode" takes the most likely action. The result of one kind is the same with and
-    without the other. For a task with K variants, 20 is rounded up to a multiple of K, so that each variant has as many
-    episodes; the i-th return and length are then those of variant i mod K.
+    without the other. For a task with K variants, their number is rounded up to a multiple of K, so that each variant
+    has as many episodes; the i-th return and length are then those of variant i mod K.
 
     At most `num_envs` environments are open at once. Each of them plays an equal number of episodes, or one more than
     others, fixed beforehand: otherwise short episodes would be played more often than long ones. On a task without a
@@ -322,7 +336,7 @@ def evaluate(
     Raises StoppedByTask as VectorEnv.step does.
     """
     check_evaluations(kinds)
-    variants, count = len(task.variants) or 1, evaluation_episodes(task)
+    variants, count = len(task.variants) or 1, evaluation_episodes(task, episodes)
     together = min(count, max(num_envs, variants) // variants * variants)
     in_turn = np.array([len(range(i, count, together)) for i in range(together)])
     result = {}
@@ -344,13 +358,13 @@ def evaluate(
                 )
             except StoppedByTask as at:
                 raise at.within(f"of the evaluation with {EVALUATED[kind]}") from None
-        episodes = envs.episodes
+        played = envs.episodes
         if task.variants:  # in the order of the environments, turn by turn, instead of the order of the ends
             of_env: list[list[Episode]] = [[] for _ in range(together)]
-            for i, episode in zip(envs.episode_envs, episodes, strict=True):
+            for i, episode in zip(envs.episode_envs, played, strict=True):
                 of_env[i].append(episode)
-            episodes = [of_env[i % together][i // together] for i in range(count)]
-        result[kind] = Evaluation([e.return_ for e in episodes], [e.length for e in episodes])
+            played = [of_env[i % together][i // together] for i in range(count)]
+        result[kind] = Evaluation([e.return_ for e in played], [e.length for e in played])
     return result
 
 
