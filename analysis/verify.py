@@ -23,6 +23,7 @@ from typing import Any
 from policy_gradient_ladder.experiments.schema import (
     BENCHMARK_FILES,
     CHECKPOINTS,
+    EXTERNAL,
     FINISHED,
     JOURNAL,
     LOCKS,
@@ -50,6 +51,7 @@ from .reading.checks import (
     digest,
     read_json,
 )
+from .reading.external import not_vouched_for
 from .reading.grid import Grid, check_there, read_grid
 from .reading.jobs import STATES
 from .reading.probes import archive_names, read_probe
@@ -117,6 +119,8 @@ def verify(results: Path, *, recompute: bool = False) -> list[Check]:
     ]
     if recompute:
         checks.append(made_once_more(grid))
+    if elsewhere := not_vouched_for(grid):
+        checks.append(Check("external", elsewhere[0], notes=elsewhere[1:]))
     return [*checks, made_by(records), strays(grid, records)]
 
 
@@ -237,7 +241,7 @@ def runs(grid: Grid, records: Records) -> Check:
     episodes = {
         path: tuple(len(evaluation["returns"]) for evaluation in run["evaluation"].values())
         for path, run in found.items()
-        if run["status"] == "done"
+        if run["status"] == "done" and EXTERNAL not in run
     }
     usual = Counter(episodes.values()).most_common(1)
     for path, counts in episodes.items():
@@ -247,8 +251,7 @@ def runs(grid: Grid, records: Records) -> Check:
     there = [(cell, records[path]) for cell in grid.cells if (path := run_path(grid, cell)) in records]
     if mixed := of_different_code(there):
         check.notes.append(f"{some_of(mixed)}: its runs are of different code; snakemake runs the older ones again.")
-    foreign = [run["cell"].get("grid") for run in found.values() if run["cell"].get("grid") != grid.name]
-    if foreign:
+    if foreign := [run["cell"].get("grid") for run in found.values() if run["cell"].get("grid") != grid.name]:
         names = some_of(sorted(set(map(str, foreign))))
         check.notes.append(f"{len(foreign):,} made for another grid, {names}, with the same settings.")
     return check
@@ -263,7 +266,7 @@ def of_different_code(runs: Sequence[tuple[Record, Record]]) -> list[str]:
     """The algorithms and tasks whose runs, each a cell and its run.json, name different code."""
     codes: dict[str, set[str]] = {}
     for cell, run in runs:
-        if "code" in run:  # earlier versions did not name it
+        if "code" in run and EXTERNAL not in run:  # earlier versions did not name it; a file is no code
             codes.setdefault(f"{cell['algorithm']} on {cell['task']}", set()).add(str(run["code"]))
     return [name for name, of in codes.items() if len(of) > 1]
 

@@ -8,13 +8,15 @@ from typing import Any
 
 from policy_gradient_ladder.core.algorithm import Algorithm, InvalidSetting, nearest_first
 from policy_gradient_ladder.core.hooks import Hooks
+from policy_gradient_ladder.core.libraries import LibraryAlgorithm
 from policy_gradient_ladder.core.minibatches import check_minibatches
 from policy_gradient_ladder.core.task import Task
 
 from . import exact
 from .checks import GridError
 from .claims import Claim
-from .schema import OF_SOME_TASKS, SCHEMA
+from .external import External
+from .schema import EXTERNAL, OF_SOME_TASKS, SCHEMA
 from .search import SearchSpace, Study, Tuning
 
 INITIALISATION = "initialisation"  # instead of a source: a policy of random parameters
@@ -50,23 +52,45 @@ class GridAlgorithm:
     own_title: str | None = None
 
     @property
+    def made_elsewhere(self) -> bool:
+        """Whether its runs are read from files instead of made here."""
+        return issubclass(self.algorithm, External)
+
+    @property
     def module(self) -> str:
-        """The name of the class's file under algorithms/."""
-        return self.algorithm.__module__.rpartition(".")[2]
+        """The name of the class's file under algorithms/; of another library's class its import path."""
+        if issubclass(self.algorithm, LibraryAlgorithm):
+            return self.algorithm.path
+        return f"{EXTERNAL}:{self.name}" if self.made_elsewhere else self.algorithm.__module__.rpartition(".")[2]
 
     @property
     def title(self) -> str:
         """The name for tables and figures: the one that the grid gives, or else that of the class.
 
-        Where the entry is not called like its module, the class's title is followed by the entry's name.
+        Where the entry is not called like its module, the class's title is followed by the entry's name. Another
+        library's class has the library in its title. Runs that were made elsewhere are always called external.
         """
-        by_class = self.algorithm.title if self.name == self.module else f"{self.algorithm.title} ({self.name})"
+        if self.made_elsewhere:
+            return f"{self.own_title or self.name} ({EXTERNAL})"
+        own = self.name == self.module or issubclass(self.algorithm, LibraryAlgorithm)
+        by_class = self.algorithm.title if own else f"{self.algorithm.title} ({self.name})"
         return self.own_title or by_class
 
     @property
     def file(self) -> str:
-        """The class's file, relative to the project."""
-        return f"algorithms/{self.module}.py"
+        """The file that trains, relative to the project."""
+        if self.made_elsewhere:
+            return "experiments/external.py"
+        of_library = issubclass(self.algorithm, LibraryAlgorithm)
+        return "algorithms/core/libraries.py" if of_library else f"algorithms/{self.module}.py"
+
+    def origin(self) -> dict[str, Any]:
+        """What the report says of an algorithm that is not of this project; empty where it is."""
+        if self.made_elsewhere:
+            return {EXTERNAL: True}
+        if issubclass(self.algorithm, LibraryAlgorithm):
+            return {"library": self.algorithm.library_name, "version": self.algorithm.library_version()}
+        return {}
 
 
 @dataclass(frozen=True)
@@ -135,7 +159,10 @@ class Grid:
         for kind, name, known in (("algorithm", algorithm, self.algorithms), ("task", task, self.tasks)):
             if name not in known:
                 raise GridError(f"{self.path}: no {kind} {name!r}; {nearest_first(name, list(known))}")
-        return self._cells(algorithm, task, [seed])[0]
+        found = self._cells(algorithm, task, [seed])
+        if not found:
+            raise GridError(f"{self.path}: algorithm {algorithm} has no file of {task} with seed {seed}")
+        return found[0]
 
     def _cells(self, algorithm: str, task: str, seeds: Iterable[int]) -> list[Cell]:
         """Cells that differ only in the seed; their settings are resolved once."""
@@ -143,6 +170,8 @@ class Grid:
         directory = f"runs/{directory_name(task)}/{algorithm}"
         study = self.study_of(algorithm, task)
         of_study = study and study.directory
+        if self.algorithms[algorithm].made_elsewhere:
+            seeds = [seed for seed in seeds if str(seed) in settings["files"]]
         return [Cell(algorithm, task, seed, steps, settings, f"{directory}/{seed}", of_study) for seed in seeds]
 
     def studies(self) -> list[Study]:
@@ -231,6 +260,7 @@ class Grid:
                     "class": a.algorithm.__name__,
                     "equation": a.algorithm.equation,
                     "summary": inspect.getdoc(a.algorithm).partition("\n")[0],
+                    **a.origin(),
                 }
                 for name, a in self.algorithms.items()
             },

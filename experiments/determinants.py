@@ -12,19 +12,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from policy_gradient_ladder.core.libraries import LibraryAlgorithm
 from policy_gradient_ladder.core.task import Task
 
 from .cells import Cell, Grid, Probe, identity, preprocessing
 from .checks import GridError
+from .external import data_files
 from .schema import DIGITS
 from .search import Study
 from .sources import (
     ROOT,
     TaskCode,
+    code_of_modules,
     digest,
     distribution_with,
     import_closure,
     imports_of,
+    shown,
     task_code,
     versions_of,
 )
@@ -45,8 +49,10 @@ EXEMPT = {
     "command": "says how a command line ends",
     "determinants": "says what the inputs are",
     "exact": "is an input where one of its problems is the task, and of probes",
+    "external": "reads runs that were made elsewhere, and is an input of those",
     "grid": "reads the grid, whose content is the parameter",
     "metrics": "is an input of probes; to cells it means nothing",
+    "others": "reads the grid, whose content is the parameter",
     "process": "measures seconds and memory, and ends a process",
     "progress": "prints",
     "record": "writes what a run has given",
@@ -108,8 +114,9 @@ class Code:
 def what_determines(grid: Grid, job: Cell | Study | Probe) -> Determinants:
     """What determines a cell, a study or a probe of a grid.
 
-    Files: the import closures of the algorithm's file (of a probe, of every algorithm's), of the command line without
-    the modules in EXEMPT, and of the task's module, unless it belongs to an installed distribution.
+    Files: the import closures of the algorithm's file (of a probe, of the files of all algorithms of this project), of
+    the command line without the modules in EXEMPT, and of the task's module and that of another library's class, unless
+    they belong to an installed distribution. Of a run that was made elsewhere, also the files that it is read from.
     Asked: everything that the grid says about it.
     Versions: of LIBRARIES, of the other packages that the algorithm's files import without those in EXEMPT_PACKAGES,
     of the distributions that the tasks are from, and of the sampler of a study.
@@ -117,18 +124,40 @@ def what_determines(grid: Grid, job: Cell | Study | Probe) -> Determinants:
     """
     if isinstance(job, Cell):
         task = grid.tasks[job.task].task
-        files, versions = sources("run", (grid.algorithms[job.algorithm].file,), (task.id,))
+        files, versions = _of_cell(grid, job)
         asked = {"preprocessing": preprocessing(task), "checkpoints": grid.checkpoints, "compile": grid.compile}
         return Determinants(files, vars(job) | asked, versions)
     if isinstance(job, Study):
         tasks = tuple(grid.tasks[task].task.id for task in job.tasks)
-        files, versions = sources("tune", (grid.algorithms[job.algorithm].file,), tasks)
+        files, versions = _with_library(grid, job, *sources("tune", (grid.algorithms[job.algorithm].file,), tasks))
         return Determinants(files, job.description() | identity(grid, job), versions | versions_of(["optuna"]))
     task = Task(job.task) if job.exact else grid.tasks[job.task].task
-    files, versions = sources("probe", tuple(algorithm.file for algorithm in grid.algorithms.values()), (task.id,))
+    measured = tuple(entry.file for entry in grid.algorithms.values() if not entry.origin())
+    files, versions = sources("probe", measured, (task.id,))
     settings = {name: grid.resolved(name, job.task).settings() for name in grid.algorithms}
     of_task = None if job.exact else preprocessing(task)
     return Determinants(files, asdict(job) | {"task_settings": of_task, "settings": settings}, versions)
+
+
+def _of_cell(grid: Grid, cell: Cell) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The files and the versions that a cell depends on; a run that was made elsewhere depends on its own files."""
+    entry = grid.algorithms[cell.algorithm]
+    files, versions = sources("run", (entry.file,), (grid.tasks[cell.task].task.id,))
+    if entry.made_elsewhere:
+        own = map(shown, data_files(ROOT / cell.settings["files"][str(cell.seed)]))
+        return tuple(sorted({*files, *own})), versions
+    return _with_library(grid, cell, files, versions)
+
+
+def _with_library(
+    grid: Grid, job: Cell | Study, files: tuple[str, ...], versions: dict[str, str]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """These files and versions with those of another library's class."""
+    algorithm = grid.algorithms[job.algorithm].algorithm
+    if not issubclass(algorithm, LibraryAlgorithm):
+        return files, versions
+    code = code_of_modules([algorithm.path.partition(":")[0]])
+    return tuple(sorted({*files, *code.files})), versions | code.versions
 
 
 INPUTS_ALL_THE_SAME = {"run": (), "tune": ("search",), "probe": ("exact", "metrics")}  # although EXEMPT has them

@@ -28,7 +28,7 @@ from policy_gradient_ladder.core.run import LONGEST_EPISODE
 from policy_gradient_ladder.core.spaces import action_parts
 from policy_gradient_ladder.core.task import Task, UnsupportedTask, check_variants, close, make_env, time_limit_of
 
-from . import exact
+from . import exact, others
 from .cells import INITIALISATION, Grid, GridAlgorithm, GridTask, Probe, directory_name, preprocessing
 from .checks import (
     DURATION,
@@ -154,7 +154,8 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
         if only not in entries:
             raise GridError(f"{path}: no algorithm {only!r}; {nearest_first(only, list(entries))}")
         entries = {only: entries[only]}
-    algorithms = {a: _algorithm(path, a, {} if entry is None else entry, tasks) for a, entry in entries.items()}
+    place = (seeds, file.parent)
+    algorithms = {a: _algorithm(path, a, {} if entry is None else entry, tasks, *place) for a, entry in entries.items()}
     _check_titles(path, algorithms)
     tuning = None if top["tuning"] is None else read_tuning(path, top["tuning"], seeds, list(tasks))
     if tuning is None:
@@ -179,6 +180,8 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
             except UnsupportedTask as error:
                 raise GridError(f"{path}: algorithm {cell.algorithm}: {error}") from error
     _check_minibatches(grid)
+    if only is None:
+        others.check(grid)
     folders: dict[str, str] = {}
     for task in tasks:
         other = folders.setdefault(directory_name(task), task)
@@ -282,14 +285,16 @@ def _warn_of_endless_episodes(path: str, task: Task, steps: int) -> None:
             )
 
 
-def _algorithm(path: str, name: str, entry: Any, tasks: Mapping[str, GridTask]) -> GridAlgorithm:
+def _algorithm(path: str, name: str, entry: Any, tasks: Mapping[str, GridTask], *place: Any) -> GridAlgorithm:
     keys = section(path, f"algorithm {name}", entry, ALGORITHM_KEYS)
     if not is_name(name):
         raise GridError(
             f"{path}: an algorithm's name becomes a folder's: {name!r} may hold letters, digits, _ . + - only"
         )
+    if keys["external"] is not None:
+        return others.external_entry(path, name, keys, entry, tasks, *place)
     try:
-        algorithm = algorithm_class(keys["module"] or name)
+        algorithm = others.class_of_entry(keys) or algorithm_class(keys["module"] or name)
     except GridError as error:
         raise GridError(f"{path}: algorithm {name}: {error}") from error
     for task, settings in keys["tasks"].items():
@@ -456,6 +461,7 @@ PROBE_TASK_KEYS: dict[str, Check] = {
 }
 ALGORITHM_KEYS: dict[str, Check] = {
     "module": (lambda v: v is None or isinstance(v, str), "the name of a file under algorithms/", None),
+    **others.KEYS,
     "title": (lambda v: v is None or is_line(v), "one line of text", None),
     "settings": (*MAPPING, {}),
     "tasks": (*MAPPING, {}),

@@ -153,7 +153,7 @@ def outcome(run: Run) -> dict[str, Any]:
         "evaluation": run.evaluation and {kind: vars(e) for kind, e in run.evaluation.items()},
         "checkpoints": [{"fraction": c.fraction, "step": c.step, "file": checkpoint_file(c)} for c in run.checkpoints],
         "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
-        "steps_per_second": round(run.steps_taken / loop_seconds, 1),
+        "steps_per_second": round(run.steps_taken / loop_seconds, 1) if loop_seconds else None,
         "peak_memory_mb": round(peak_memory_mb(), 1),
     }
 

@@ -14,11 +14,12 @@ from .cells import preprocessing
 from .checks import GridError, GridLoader, whole_number
 from .command import exit_with_sentence
 from .determinants import code_of, what_determines
+from .external import External
 from .grid import load_grid
 from .process import age, end_at_once, time_limit
 from .progress import Progress, named_by
-from .record import check_folder, provenance, write_run
-from .schema import BEST, SCHEMA, STOPPED, TASK_CODE, WRITTEN_TO
+from .record import PACKAGES, check_folder, provenance, write_run
+from .schema import BEST, EVALUATIONS, EXTERNAL, SCHEMA, STOPPED, TASK_CODE, WRITTEN_TO
 from .sources import ROOT
 from .trained import Kept
 from .tuned import best_of_study
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             steps,
             checkpoint_fractions=grid.checkpoints,
             compile=grid.compile,
+            evaluations=algorithm.evaluations if isinstance(algorithm, External) else EVALUATIONS,
             on_update=progress,
             **named_by(algorithm.train, on_wait=progress.wait, trained=trained, on_trained=kept.write),
         )
@@ -82,7 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except GridError:
         kept.remove()  # it is of the code that is no more
         raise
-    run.seconds["training"] = run.seconds["training"] or time.perf_counter() - began  # of who does not measure it
+    external = {EXTERNAL: algorithm.record(cell.seed)} if isinstance(algorithm, External) else {}
+    if not external:  # whose seconds nobody knows
+        run.seconds["training"] = run.seconds["training"] or time.perf_counter() - began  # of who does not measure it
     run.seconds |= {"start_up": start_up, "total": age() + kept.seconds}
     if run.policy is not None:
         run.policy = run.policy.named(cell.algorithm)
@@ -99,7 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "task_settings": preprocessing(task),
             TASK_CODE: code_of(task).record(),
             "code": code.name,
-            **provenance(ROOT),
+            **external,
+            **provenance(ROOT, (*PACKAGES, *sorted(determinants.versions.keys() - set(PACKAGES)))),
         },
     )
     print(line)
@@ -125,10 +130,11 @@ def summary(run, output: Path) -> str:
         return f"{STOPPED}: {run.diverged_because}{WRITTEN_TO}{output}"
     if run.evaluation is None:
         return f"diverged at step {run.diverged_at:,} ({run.diverged_because}){WRITTEN_TO}{output}"
-    sampled, mode = (np.mean(run.evaluation[kind].returns) for kind in ("sampled", "mode"))
+    sampled, *mode = (np.mean(evaluation.returns) for evaluation in run.evaluation.values())
+    by_mode = f" (mode action {mode[0]:.1f})" if mode else ""
     return (
         f"{run.steps_taken:,} steps in {run.seconds['total']:.1f} s; "
-        f"final score {sampled:.1f} (mode action {mode:.1f}){WRITTEN_TO}{output}"
+        f"final score {sampled:.1f}{by_mode}{WRITTEN_TO}{output}"
     )
 
 

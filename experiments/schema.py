@@ -16,6 +16,7 @@ CHECKPOINTS = "checkpoints"  # the folder of a run's learners
 STOPPED = "stopped by its task"  # the state of a run whose task gave a number that is not finite
 RUN_STATES = ("done", "diverged", STOPPED)  # `status` in run.json
 EVALUATIONS = ("sampled", "mode")  # keys of `evaluation` in run.json
+EXTERNAL = "external"  # of grid.json's algorithms and run.json, where a run was made elsewhere; it has no "mode"
 EPISODE_COLUMNS = ("step", "return", "length", "start")
 DIAGNOSTICS = (
     "policy_loss",

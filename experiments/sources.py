@@ -175,9 +175,15 @@ def task_code(task: str) -> TaskCode:
         namespace, name, _ = parse_env_id(environment)
         spec = gymnasium.spec(get_env_id(namespace, name, find_highest_version(namespace, name)))
     entries = [spec.entry_point, *(wrapper.entry_point for wrapper in spec.additional_wrappers)]
+    code = code_of_modules([named, *map(module_of, entries)] if named else map(module_of, entries))
+    return TaskCode(code.modules, versions_of(["gymnasium"]) | code.versions)
+
+
+def code_of_modules(names: Iterable[str]) -> TaskCode:
+    """What modules are made of: the version where one is of an installed distribution, else the files it imports."""
     modules: dict[str, dict[str, str]] = {}
-    versions = versions_of(["gymnasium"])
-    for module in dict.fromkeys([named, *map(module_of, entries)] if named else map(module_of, entries)):
+    versions: dict[str, str] = {}
+    for module in dict.fromkeys(names):
         file = Path(importlib.import_module(module).__file__)
         distribution = distribution_of(module, file)
         if distribution is not None:

@@ -121,7 +121,7 @@ def collect(
     episodes_left = np.full(envs.num_envs, episodes or 0)
     active = _unfinished(episodes_left) if episodes is not None else None
     acting_seconds = stepping_seconds = 0.0
-    call = _Regularly(envs, on_wait)
+    call = Regularly(envs, on_wait)
     finished = False
     while not finished:
         began = time.perf_counter()
@@ -177,21 +177,25 @@ def play(
 ) -> None:
     """Play episodes of which nothing is kept but what `envs` lists: `episodes[i]` (int [N]) in environment i.
 
-    `mode` takes the mode action (`Policy.act`) instead of a sampled one. `on_wait` is called every ten seconds.
+    `mode` takes the mode action (`Policy.act`) instead of a sampled one. `on_wait` is called every ten seconds. A
+    policy that remembers what it saw has a method `begin_episodes`, which is told where episodes begin (bool [N]).
     """
-    call = _Regularly(envs, on_wait)
+    begin_episodes = getattr(policy, "begin_episodes", lambda which: None)
+    begin_episodes(np.ones(envs.num_envs, bool))
+    call = Regularly(envs, on_wait)
     active = _unfinished(episodes)
     while np.count_nonzero(episodes):
         actions = policy.act(normalizer(envs.observations), rng, envs.action_masks, mode=mode)
         transition = envs.step(policy.to_environment(actions), active)
         done = transition.terminated | transition.truncated
+        begin_episodes(done)
         if np.count_nonzero(done):
             episodes = episodes - done
             active = _unfinished(episodes)
         call(time.perf_counter())
 
 
-class _Regularly:
+class Regularly:
     """Calls `on_wait` with the steps and the episodes of `envs` every ten seconds, as far as it is called itself."""
 
     def __init__(self, envs: VectorEnv, on_wait: OnWait) -> None:

@@ -11,6 +11,7 @@ from policy_gradient_ladder.experiments.schema import (
     BEST,
     EPISODE_COLUMNS,
     EVALUATIONS,
+    EXTERNAL,
     OF_SOME_TASKS,
     RUN_STATES,
     SECONDS,
@@ -83,7 +84,8 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
     if run["status"] != "done":
         check_keys(run, {"diverged_at": NUMBER}, path, f"the run, which is {run['status']},")
     else:
-        check_keys(run["evaluation"], dict.fromkeys(EVALUATIONS, dict), path, "evaluation")
+        kinds = EVALUATIONS[:1] if EXTERNAL in run else EVALUATIONS  # nobody has evaluated the mode action elsewhere
+        check_keys(run["evaluation"], dict.fromkeys(kinds, dict), path, "evaluation")
         for kind, evaluation in run["evaluation"].items():
             check_keys(evaluation, {"returns": list}, path, f"evaluation.{kind}")
             returns = evaluation["returns"]

@@ -39,7 +39,7 @@ def mode_gap(grid: Grid, scores: pd.DataFrame) -> list[str]:
     """The largest difference between acting by the policy's mode and sampling from it."""
     columns = ["normalized", "normalized_mode", "score", "mode_score"]
     means = scores.groupby(["task", "algorithm"], sort=False)[columns].mean()
-    gap = means["normalized_mode"] - means["normalized"]
+    gap = (means["normalized_mode"] - means["normalized"]).dropna()  # nobody has evaluated the mode action elsewhere
     if gap.empty or gap.abs().max() < MODE_GAP:
         return []
     task, algorithm = gap.abs().idxmax()

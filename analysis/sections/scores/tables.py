@@ -1,5 +1,7 @@
 """The tables of scores: the score of every run, and averages per task and algorithm."""
 
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -24,8 +26,10 @@ def scores(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
         random, reference = task["random_score"], task["reference_score"]
         curve = curve_of[tuple(key(cell).values())]
         done = run["status"] == "done"
+        found = run["evaluation"] if done else {}
         score, mode_score = (
-            np.mean(run["evaluation"][kind]["returns"]) if done else random for kind in ("sampled", "mode")
+            np.mean(found[kind]["returns"]) if kind in found else math.nan if done else random
+            for kind in ("sampled", "mode")
         )
         auc = curve["return"].mean()
         row = {

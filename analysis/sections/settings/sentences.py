@@ -3,10 +3,17 @@
 from collections import Counter
 from typing import Any
 
+from policy_gradient_ladder.experiments.schema import EXTERNAL
+
+from ...reading.external import NOT_KNOWN, SCORED, external_algorithms, not_vouched_for
 from ...reading.grid import Grid
 from ...words import setting_text
 
 OF_COLUMNS = "An empty cell: the algorithm has no such setting. A task is named where it has a value of its own."
+OF_LIBRARY = (
+    "It is of {}, with that library’s own networks, optimiser and defaults, on the environments, seeds and budget of "
+    "the other algorithms and evaluated as they are; VecNormalize normalises where the task says so."
+)
 TUNED = " Where a study has a winner, these are the tuned values; the section “Tuning” says what they were before."
 
 
@@ -14,8 +21,10 @@ def page(grid: Grid) -> dict[str, Any]:
     """What all cells share, and of every other setting, per algorithm that has it, its value on most tasks and the
     tasks where it differs.
     """
-    everything = [cell["settings"] for cell in grid.cells]
+    elsewhere = external_algorithms(grid)
+    everything = [cell["settings"] for cell in grid.cells if cell["algorithm"] not in elsewhere]
     texts = {name: {setting_text(cell.get(name)) for cell in everything} for cell in everything for name in cell}
+    origins = {name: origin(about) for name, about in grid.algorithms.items()}
     in_all = [name for name in texts if all(name in cell for cell in everything)]
     shared = {name: everything[0][name] for name in in_all if len(texts[name]) == 1}
     if len(grid.algorithms) == 1:
@@ -26,7 +35,25 @@ def page(grid: Grid) -> dict[str, Any]:
     }
     names = list(dict.fromkeys(name for values in own.values() for name in values))
     of_columns = OF_COLUMNS + (TUNED if grid.studies else "")
-    return {"of_columns": of_columns, "shared": shared, "own": own, "names": names, "environments": environments(grid)}
+    return {
+        **{"of_columns": of_columns, "shared": shared, "own": own, "names": names},
+        **{"environments": environments(grid), "origins": origins},
+    }
+
+
+def cautions(grid: Grid) -> list[str]:
+    """What cannot be vouched for of runs that were made elsewhere."""
+    return not_vouched_for(grid)
+
+
+def origin(about: dict[str, Any]) -> str:
+    """Where an algorithm is from, as sentences; empty where it is of this project."""
+    if about.get(EXTERNAL):
+        return f"{NOT_KNOWN}. {SCORED}."
+    if "library" not in about:
+        return ""
+    version = f" {about['version']}" if about["version"] else ""
+    return OF_LIBRARY.format(f"{about['library']}{version}")
 
 
 def environments(grid: Grid) -> str:
