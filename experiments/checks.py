@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -52,7 +52,17 @@ def read_yaml(path: Path, shown: str) -> Any:
 
 
 REQUIRED = object()
-Check = tuple[Callable[[Any], bool], str, Any]  # test, description, default
+
+
+class Check(NamedTuple):
+    """One key of a mapping: what its value must be, and what `experiments/GRID.md` says of it."""
+
+    test: Callable[[Any], bool]
+    description: str  # of valid values
+    default: Any  # or REQUIRED
+    meaning: str = ""
+    example: str = ""  # a valid value, as it stands in a file
+    otherwise: str = ""  # what holds where the key is absent, where the default does not say it
 
 
 def is_number(value: Any) -> bool:
@@ -125,7 +135,7 @@ def section(path: str, where: str, data: Any, keys: Mapping[str, Check], *, furt
     """The entries of one mapping of a grid file, checked; an absent one has its default.
 
     path: the file, where: the mapping, as messages name them. data: what the file has there.
-    keys: for every key a test of its value, a description of valid values, and a default, or REQUIRED.
+    keys: for every key what its value must be, and its default.
     further: whether other keys are allowed; their values are taken as they are.
     Raises GridError where a key is unknown or missing, or where a value fails its test.
     """
@@ -135,7 +145,7 @@ def section(path: str, where: str, data: Any, keys: Mapping[str, Check], *, furt
         if key not in keys and not further:
             raise GridError(f"{path}: {where} has no key {key!r}; {nearest_first(str(key), list(keys))}")
     result = dict(data) if further else {}
-    for key, (test, description, default) in keys.items():
+    for key, (test, description, default, *_) in keys.items():
         if key not in data and default is REQUIRED:
             raise GridError(f"{path}: {where} needs the key {key!r}: {description}")
         if key in data and not test(data[key]):

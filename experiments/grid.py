@@ -19,7 +19,7 @@ from typing import Any
 
 import gymnasium
 
-from policy_gradient_ladder.core.algorithm import Algorithm, nearest_first
+from policy_gradient_ladder.core.algorithm import Algorithm, nearest_first, whole
 from policy_gradient_ladder.core.checkout import PACKAGE, file_of
 from policy_gradient_ladder.core.hooks import Hooks
 from policy_gradient_ladder.core.minibatches import SIZES, doubt_about_minibatches, one_step_among
@@ -30,30 +30,15 @@ from policy_gradient_ladder.core.task import Task, UnsupportedTask, check_varian
 
 from . import exact, others
 from .cells import INITIALISATION, Grid, GridAlgorithm, GridTask, Probe, directory_name, preprocessing
-from .checks import (
-    DURATION,
-    FLAG,
-    MAPPING,
-    REQUIRED,
-    TEXT,
-    Check,
-    GridError,
-    Whole,
-    all_different,
-    is_line,
-    is_name,
-    is_number,
-    read_yaml,
-    seconds,
-    section,
-)
+from .checks import MAPPING, GridError, is_name, read_yaml, seconds, section
 from .claims import CLAIMS, Claim, read_all_claims
 from .command import exit_with_sentence
-from .metrics import FEWEST_BATCHES
+from .keys import ALGORITHM_KEYS, GRID_KEYS, PROBE_KEYS, PROBE_TASK_KEYS, TASK_KEYS, page
 from .record import write_record
 from .search import read_space, read_tuning
 from .sources import ROOT
 from .task_check import check_task, try_task
+from .task_scores import fill_in_scores
 
 GRIDS = ROOT / "experiments" / "grids"
 ALGORITHMS = ROOT / "algorithms"
@@ -134,7 +119,7 @@ def load_grid(name: str, only: str | None = None) -> Grid:
 
 def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
     top = section(path, "the grid", data, GRID_KEYS)
-    seeds = tuple(top["seeds"])
+    seeds = tuple(top["seeds"] if isinstance(top["seeds"], list) else range(whole(top["seeds"])))
     if not seeds or not all(type(s) is int and s >= 0 for s in seeds):
         raise GridError(f"{path}: seeds must be a list of whole numbers from 0, not {list(seeds)}")
     repeated = sorted({s for s in seeds if seeds.count(s) > 1})
@@ -148,8 +133,9 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
             raise GridError(f"{path}: {kind}s is empty; at least one {kind} is needed")
     time_limit = seconds(top["time_limit"])
     check = try_task if only is None else check_task
-    tasks = {task: _task(path, task, entry, time_limit, check) for task, entry in top["tasks"].items()}
-    entries = top["algorithms"]
+    shared = {"steps": top["steps"], "time_limit": time_limit}
+    tasks = {task: _task(path, task, entry, shared, check) for task, entry in _entries(top["tasks"]).items()}
+    entries = _entries(top["algorithms"])
     if only is not None:
         if only not in entries:
             raise GridError(f"{path}: no algorithm {only!r}; {nearest_first(only, list(entries))}")
@@ -169,7 +155,8 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
         if top["probes"] is not None:
             probes = _probes(path, top["probes"], seeds, checkpoints, tasks, algorithms)
     grid = Grid(
-        *(file.stem, path, top["description"], seeds, checkpoints, top["compile"]),
+        *(file.stem, path, top["description"] or _description(tasks, algorithms, seeds), seeds),
+        *(checkpoints, top["compile"]),
         *(tasks, algorithms, probes, tuning, claims, time_limit),
     )
     cells = grid.cells()  # resolves, and so checks, every setting
@@ -193,22 +180,48 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
     return grid
 
 
-def _task(path: str, name: str, entry: Any, time_limit: float | None, check: Callable[[Task], None]) -> GridTask:
+def _entries(given: Mapping[str, Any] | list[str]) -> dict[str, Any]:
+    """What is said of each task or algorithm; of a list nothing is said."""
+    return dict(given) if isinstance(given, dict) else dict.fromkeys(given)
+
+
+def _description(tasks: Mapping[str, GridTask], algorithms: Mapping[str, GridAlgorithm], seeds: tuple[int, ...]) -> str:
+    """A sentence about a grid that has no description."""
+    steps = sorted({task.steps for task in tasks.values()})
+    budget = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
+    titles = ", ".join(algorithm.title for algorithm in algorithms.values())
+    return f"{titles} on {', '.join(tasks)}: {len(seeds)} seed{'s' * (len(seeds) > 1)}, {budget} steps a run."
+
+
+def _task(path: str, name: str, entry: Any, shared: Mapping[str, Any], check: Callable[[Task], None]) -> GridTask:
+    """A task of the grid. `shared` are the grid's steps and time limit, for a task that has none of its own."""
+    if entry is None:
+        entry = {}
+    elif type(whole(entry)) is int:
+        entry = {"steps": entry}
     if isinstance(entry, dict) and "backend" in entry:  # a key of earlier versions
         raise GridError(
             f"{path}: task {name} has the key 'backend', which is no longer there; remove it: EnvPool is gone, and "
             "Gymnasium's own MuJoCo and classic tasks are now faster without it"
         )
     keys = section(path, f"task {name}", entry, TASK_KEYS)
-    keys["time_limit"] = seconds(keys["time_limit"]) if "time_limit" in entry else time_limit
+    keys["time_limit"] = seconds(keys["time_limit"]) if "time_limit" in entry else shared["time_limit"]
+    if keys["steps"] is None:
+        keys["steps"] = shared["steps"]
     given = {"kwargs": keys.pop("kwargs"), "variants": tuple(keys.pop("variants"))}
     given["allow_normalised"] = keys.pop("allow_normalised")
     given |= {key: keys.pop(key) for key in preprocessing(Task(name))}
     task = _named(path, name, keys.pop("id"), given)
+    if keys["steps"] is None:
+        raise GridError(f"{path}: task {name} needs the key 'steps', a whole number; or the grid has it for all tasks")
     if keys["steps"] < 1:
         raise GridError(f"{path}: steps of task {name} must be at least 1, not {keys['steps']}")
-    _check_scores(path, name, keys)
     check(task)  # refuses what is not supported
+    try:
+        fill_in_scores(task, keys)
+    except GridError as error:
+        raise GridError(f"{path}: task {name} {error}") from error
+    _check_scores(path, name, keys)
     _warn_of_endless_episodes(path, task, keys["steps"])
     return GridTask(task, **keys)
 
@@ -400,91 +413,17 @@ def _claims(grid: Path, path: str, named: str | list[str] | None) -> tuple[Claim
     return read_all_claims([(file, os.path.relpath(file, ROOT)) for file in files])
 
 
-OPTIONAL_MAPPING = (lambda v: v is None or MAPPING[0](v), "a mapping, or null for none")
-GRID_KEYS: dict[str, Check] = {
-    "description": (*TEXT, REQUIRED),
-    "seeds": (lambda v: isinstance(v, list), "a list of whole numbers", REQUIRED),
-    "checkpoints": (lambda v: isinstance(v, list), "a list of fractions", []),
-    "compile": (lambda v: v in ("auto", "always", "never"), "auto, always or never", "auto"),
-    "time_limit": (*DURATION, None),
-    "probes": (*OPTIONAL_MAPPING, None),
-    "tuning": (*OPTIONAL_MAPPING, None),
-    "claims": (
-        lambda v: isinstance(v, str) or all_different(v, lambda x: isinstance(x, str)),
-        "a YAML file of claims, or a list of them",
-        None,  # the shipped ones alone
-    ),
-    "tasks": (*MAPPING, REQUIRED),
-    "algorithms": (*MAPPING, REQUIRED),
-}
-TASK_KEYS: dict[str, Check] = {
-    "id": (lambda v: v is None or isinstance(v, str), "a Gymnasium id, or null where the task's name is one", None),
-    "kwargs": (lambda v: _is_json_mapping(v), "a mapping of keyword arguments for gymnasium.make", {}),
-    "steps": (Whole(), "a whole number", REQUIRED),
-    "normalize_observations": (*FLAG, False),
-    "normalize_rewards": (*FLAG, False),
-    "action_bounds": (lambda v: v in ("clip", "squash"), "clip or squash", "clip"),
-    "allow_normalised": (*FLAG, False),
-    "max_episode_steps": (Whole(1, or_null=True), "a whole number above 0, or null", None),
-    "variants": (
-        lambda v: isinstance(v, list) and all(_is_json_mapping(x) for x in v),
-        "a list of mappings of keyword arguments for gymnasium.make, or [] for none",
-        [],
-    ),
-    "random_score": (is_number, "a number (python -m experiments.random_score measures it)", REQUIRED),
-    "reference_score": (is_number, "a number", REQUIRED),
-    "reference_source": (*TEXT, REQUIRED),
-    "threshold": (lambda v: v is None or is_number(v), "a number or null", None),
-    "time_limit": (*DURATION, None),  # absent: the grid's
-}
-EPISODES = "a whole number of complete episodes, at least"
-PROBE_KEYS: dict[str, Check] = {
-    "source": (*TEXT, REQUIRED),
-    "seeds": (
-        lambda v: all_different(v, lambda x: type(x) is int) and len(v) > 0,
-        "a list of different seeds",
-        REQUIRED,
-    ),
-    "fractions": (lambda v: all_different(v, is_number) and len(v) > 0, "a list of different fractions", REQUIRED),
-    "batches": (Whole(FEWEST_BATCHES), f"a whole number from {FEWEST_BATCHES}", REQUIRED),
-    "gae_lambdas": (
-        lambda v: all_different(v, lambda x: is_number(x) and 0 <= x <= 1),
-        "a list of different numbers between 0 and 1",
-        [0, 0.5, 0.9, 0.95, 0.99, 1],
-    ),
-    "tasks": (*MAPPING, {}),
-    "exact": (*OPTIONAL_MAPPING, None),
-}
-PROBE_TASK_KEYS: dict[str, Check] = {
-    "batch_size": (Whole(1), f"{EPISODES} 1", REQUIRED),
-    "fit_episodes": (Whole(2), f"{EPISODES} 2, to fit a critic on", REQUIRED),
-}
-ALGORITHM_KEYS: dict[str, Check] = {
-    "module": (lambda v: v is None or isinstance(v, str), "the name of a file under algorithms/", None),
-    **others.KEYS,
-    "title": (lambda v: v is None or is_line(v), "one line of text", None),
-    "settings": (*MAPPING, {}),
-    "tasks": (*MAPPING, {}),
-    "search_space": (*MAPPING, {}),
-    "tuned": (lambda v: v is None or isinstance(v, bool), "true or false", None),  # None: where there is a space
-}
-
-
-def _is_json_mapping(value: Any) -> bool:
-    """Whether this is a mapping with text as keys that JSON can hold: no date, no NaN."""
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        return False
-    return MAPPING[0](value)
-
-
 def main() -> None:
-    """Check a grid and write its manifest."""
+    """Check a grid and write its manifest; or print which keys a grid may have."""
     parser = argparse.ArgumentParser(prog="python -m experiments.grid", description=main.__doc__)
-    parser.add_argument("--grid", required=True, help="a name under experiments/grids/ or a path to a YAML file")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--grid", help="a name under experiments/grids/ or a path to a YAML file")
+    what.add_argument("--keys", action="store_true", help="print experiments/GRID.md: all keys of a grid")
     parser.add_argument("--output", help="where to write the manifest; without it, it is printed")
     arguments = parser.parse_args()
+    if arguments.keys:
+        print(page(), end="")
+        return
     manifest = load_grid(arguments.grid).manifest()
     if arguments.output:
         write_record(Path(arguments.output), manifest)

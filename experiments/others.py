@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from policy_gradient_ladder.core.algorithm import InvalidSetting, nearest_first
-from policy_gradient_ladder.core.libraries import LIBRARIES, InvalidLibrary, LibraryAlgorithm, library_algorithm
+from policy_gradient_ladder.core.libraries import InvalidLibrary, LibraryAlgorithm, library_algorithm
 
 from .cells import Grid, GridAlgorithm, GridTask
-from .checks import Check, GridError, is_line
+from .checks import GridError
 from .external import External
 from .sources import shown
 
@@ -18,17 +18,6 @@ TASK, SEED = "{task}", "{seed}"  # in the pattern of an external entry
 FEWEST_FILES = 2  # of a task, where the grid has as many seeds: one run shows no spread
 
 
-def _are_paths(value: Any) -> bool:
-    """Whether this is a path, or a mapping of tasks to paths."""
-    paths = list(value.values()) if isinstance(value, dict) else [value]
-    return bool(paths) and all(is_line(path) for path in paths)
-
-
-KEYS: dict[str, Check] = {
-    "library": (lambda v: v is None or isinstance(v, str), f"one of {', '.join(LIBRARIES)}", None),
-    "class": (lambda v: v is None or isinstance(v, str), "the name of a class of the library, or module:Class", None),
-    "external": (lambda v: v is None or _are_paths(v), "a path, or a mapping of tasks to paths", None),
-}
 OF_TRAINING = ("module", "library", "class", "settings", "tasks", "search_space", "tuned")
 
 

@@ -217,24 +217,76 @@ def _seeds(least: int) -> tuple:
 
 
 TUNING_KEYS: dict[str, Check] = {
-    "seeds": (*_seeds(FEWEST_SEEDS), REQUIRED),
-    "fresh_seeds": (*_seeds(1), REQUIRED),
-    "trials": (*_whole(2), REQUIRED),
-    "startup_trials": (*_whole(1), REQUIRED),
-    "sampler_seed": (*_whole(0), 0),
-    "spread_penalty": (lambda v: is_number(v) and v >= 0, "a number from 0", 0.0),
-    "pruner": (*MAPPING, {"name": "NopPruner"}),
-    "workers": (*_whole(1), 1),
-    "groups": (lambda v: MAPPING[0](v) and len(v) > 0, "a mapping with at least one group", REQUIRED),
+    "seeds": Check(
+        *_seeds(FEWEST_SEEDS), REQUIRED, "Seeds of the trials. No run and no comparison uses them.", "[100, 101]"
+    ),
+    "fresh_seeds": Check(
+        *_seeds(1),
+        REQUIRED,
+        "Seeds on which the winner and the untuned settings are compared at the end.",
+        "[200, 201]",
+    ),
+    "trials": Check(*_whole(2), REQUIRED, "Settings that are tried; the untuned ones are the first.", "16"),
+    "startup_trials": Check(*_whole(1), REQUIRED, "Trials at random, before the sampler learns from them.", "6"),
+    "sampler_seed": Check(*_whole(0), 0, "The seed of Optuna's sampler.", "1"),
+    "spread_penalty": Check(
+        lambda v: is_number(v) and v >= 0,
+        "a number from 0",
+        0.0,
+        "Times the deviation over seeds, taken off the mean score of a trial.",
+        "0.5",
+    ),
+    "pruner": Check(
+        *MAPPING,
+        default={"name": "NopPruner"},
+        meaning="What stops trials that do badly. See below.",
+        example="{name: MedianPruner, n_startup_trials: 4}",
+    ),
+    "workers": Check(*_whole(1), 1, "Processes that work on a study. With more than one it is not repeatable.", "2"),
+    "groups": Check(
+        lambda v: MAPPING[0](v) and len(v) > 0,
+        "a mapping with at least one group",
+        REQUIRED,
+        "Groups of tasks that are tuned together. See below.",
+        "{all: {tasks: {CartPole-v1: 20_000}, serves: [CartPole-v1]}}",
+    ),
 }
-PRUNER_KEYS: dict[str, Check] = {"name": (lambda v: v in PRUNERS, f"one of {', '.join(PRUNERS)}", REQUIRED)}
+PRUNER_KEYS: dict[str, Check] = {
+    "name": Check(
+        lambda v: v in PRUNERS, f"one of {', '.join(PRUNERS)}", REQUIRED, "The name of one of Optuna's.", "MedianPruner"
+    )
+}
 GROUP_KEYS: dict[str, Check] = {
-    "tasks": (lambda v: MAPPING[0](v) and len(v) > 0, "a mapping of tasks to steps, with at least one", REQUIRED),
-    "serves": (lambda v: all_different(v, lambda task: isinstance(task, str)), "a list of different tasks", REQUIRED),
+    "tasks": Check(
+        lambda v: MAPPING[0](v) and len(v) > 0,
+        "a mapping of tasks to steps, with at least one",
+        REQUIRED,
+        "The tasks that are tuned on, with the steps of a training.",
+        "{CartPole-v1: 20_000}",
+    ),
+    "serves": Check(
+        lambda v: all_different(v, lambda task: isinstance(task, str)),
+        "a list of different tasks",
+        REQUIRED,
+        "The tasks whose runs take the winner's settings.",
+        "[CartPole-v1, Acrobot-v1]",
+    ),
 }
 DIMENSION_KEYS: dict[str, Check] = {
-    "low": (is_number, "a number", None),
-    "high": (is_number, "a number", None),
-    "scale": (lambda v: v in SCALES, f"one of {', '.join(SCALES)}", "linear"),
-    "choices": (lambda v: isinstance(v, list) and len(v) > 1, "a list of at least two values", None),
+    "low": Check(is_number, "a number", None, "The least value, with `high`.", "1e-4"),
+    "high": Check(is_number, "a number", None, "The largest value, with `low`.", "1e-2"),
+    "scale": Check(
+        lambda v: v in SCALES,
+        f"one of {', '.join(SCALES)}",
+        "linear",
+        "How values from low to high are drawn. log_one_minus is for γ.",
+        "log",
+    ),
+    "choices": Check(
+        lambda v: isinstance(v, list) and len(v) > 1,
+        "a list of at least two values",
+        None,
+        "The values, in place of a range.",
+        "[32, 64, 128]",
+    ),
 }

@@ -718,3 +718,10 @@ def test_claims_without_what_a_verdict_needs_are_refused(tmp_path):
         edit_json(path, claims=[entry])
         with pytest.raises(results.ResultsError, match=said):
             read_grid(grid.folder)
+
+
+def test_an_effect_above_a_thousand_percent_is_said_as_it_is():
+    """Such as the variance of a baseline that was fitted to few episodes, beside none."""
+    row = pd.Series({"metric": "variance", "scale": "ratio", "claimed_low": np.nan, "claimed_high": 0.95})
+    assert claim_findings.amount(55.1, row) == "5,510"
+    assert claim_findings.amount(0.949999, row) == "95"

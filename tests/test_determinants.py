@@ -287,6 +287,7 @@ EVERYTHING = CELLS | STUDY | PROBE | EXACT
 OF_THE_TASK = CELLS | STUDY | PROBE
 KEYS = {  # key: another value, and what it makes stale of what is there already
     "description": ("Another.", set()),
+    "steps": (700, set()),  # the task has its own
     "seeds": ([0, 1], set()),
     "checkpoints": ([1], CELLS),
     "compile": ("auto", CELLS | STUDY),
@@ -417,7 +418,7 @@ def test_a_change_of_a_grids_key_plans_what_is_stale_what_takes_results_of_it_an
     expected = expected | ({"cell ppo_tuned"} if expected & STUDY else set())
     expected = expected | (PROBE if expected & of_source else set())
     # The task has its own; what has no space is not tuned; what a task is accepted with says nothing about its runs.
-    nothing = key in ("time_limit", "algorithms ppo tuned", "tasks CartPole-v1 allow_normalised")
+    nothing = key in ("steps", "time_limit", "algorithms ppo tuned", "tasks CartPole-v1 allow_normalised")
     assert planned(grid, other) == (set() if nothing else expected | {"tables"})
 
 

@@ -175,12 +175,22 @@ def yaml_blocks():
 
 def test_an_example_of_yaml_is_marked_or_an_entry_of_a_grid():
     for name, b in yaml_blocks():
-        assert b.marker in ("grid", "tuning", "probes", "claim") or b.text.startswith("  "), (name, b.text)
+        assert b.marker in ("grid", "minimal", "tuning", "probes", "claim") or b.text.startswith("  "), (name, b.text)
 
 
 def test_the_example_of_a_grid_is_one(tmp_path):
     (tmp_path / "my_grid.yaml").write_text(block("grid"), encoding="utf-8")
     assert list(load_grid(str(tmp_path / "my_grid.yaml")).algorithms) == ["ppo", "ppo_large_clip"]
+
+
+def test_every_minimal_grid_is_one(tmp_path):
+    minimal = [b.text for _, b in yaml_blocks() if b.marker == "minimal"]
+    assert minimal
+    for text in minimal:
+        assert len(text.splitlines()) <= 6
+        (tmp_path / "my_grid.yaml").write_text(text, encoding="utf-8")
+        grid = load_grid(str(tmp_path / "my_grid.yaml"))
+        assert len(grid.cells()) == len(grid.tasks) * len(grid.algorithms) * len(grid.seeds) >= 4
 
 
 @pytest.mark.parametrize("marker", ["tuning", "probes"])

@@ -2,13 +2,18 @@
 
 import copy
 import json
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 import yaml
 
 from algorithms.core.algorithm import InvalidSetting
+from experiments import grid as grid_module
+from experiments import keys, search, task_scores
 from experiments.cells import identity
-from experiments.checks import GridError
+from experiments.checks import REQUIRED, GridError, GridLoader
 from experiments.command import exit_with_sentence
 from experiments.determinants import what_determines
 from experiments.grid import load_grid
@@ -157,6 +162,139 @@ def test_the_ablation_of_ppo_is_made_as_the_default_grid_is():
             assert cell.settings == default.cell("ppo_published", name, seed).settings
 
 
+MINIMAL = """
+steps: 50_000
+tasks: [CartPole-v1, Acrobot-v1]
+algorithms: [reinforce, ppo]
+seeds: 5
+"""
+
+
+@pytest.fixture
+def scores(tmp_path, monkeypatch):
+    """The folder of random scores that are kept: an empty one; and a list of the tasks that were measured."""
+    measured = []
+
+    def random_returns(task):
+        measured.append(task.id)
+        return np.array([-499.2, -500.06])
+
+    monkeypatch.setattr(task_scores, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(task_scores, "random_returns", random_returns)
+    return tmp_path / "kept", measured
+
+
+def test_a_grid_of_six_lines_is_whole(tmp_path):
+    """Its name is the file's; scores are measured and looked up."""
+    grid = load_grid(write(tmp_path / "mine.yaml", MINIMAL))
+    assert grid.name == "mine"
+    assert len(grid.cells()) == 20
+    assert {(c.seed, c.steps) for c in grid.cells()} == {(seed, 50_000) for seed in range(5)}
+    assert grid.description == "REINFORCE, PPO on CartPole-v1, Acrobot-v1: 5 seeds, 50,000 steps a run."
+    acrobot = grid.tasks["Acrobot-v1"]
+    assert acrobot.random_score == pytest.approx(-499.5, abs=1)
+    assert (acrobot.reference_score, acrobot.reference_source) == (-100, "registered reward threshold")
+    assert grid.manifest()["tasks"]["Acrobot-v1"]["random_score"] == acrobot.random_score
+
+
+def test_a_minimal_grid_has_the_cells_of_the_same_grid_in_full(tmp_path):
+    short = yaml.safe_load(MINIMAL) | {"tasks": {"CartPole-v1": None, "Acrobot-v1": 2e4}}
+    scores = {"random_score": 0, "reference_score": 1, "reference_source": "made up"}
+    full = {
+        "description": "In full.",
+        "seeds": [0, 1, 2, 3, 4],
+        "tasks": {"CartPole-v1": {"steps": 50_000} | scores, "Acrobot-v1": {"steps": 20_000} | scores},
+        "algorithms": {"reinforce": {}, "ppo": {}},
+    }
+    one, other = (load_grid(write(tmp_path / "mine.yaml", data)) for data in (short, full))
+    assert one.cells() == other.cells()
+    for cell in one.cells():
+        assert what_determines(one, cell) == what_determines(other, cell)
+
+
+def test_a_random_score_is_measured_once_for_each_code_of_its_task(tmp_path, scores, monkeypatch):
+    folder, measured = scores
+    file = write(tmp_path / "mine.yaml", MINIMAL)
+    assert [task.random_score for task in load_grid(file).tasks.values()] == [-499.6, -499.6]
+    for _ in range(2):
+        load_grid(file, only="ppo")
+    assert measured == ["CartPole-v1", "Acrobot-v1"]
+    assert all(json.loads(kept.read_text())["random_score"] == -499.6 for kept in folder.iterdir())
+    monkeypatch.setattr(task_scores, "versions_of", lambda names: dict.fromkeys(names, "another"))
+    load_grid(file)
+    assert len(measured) == len(list(folder.iterdir())) == 4
+
+
+def test_how_a_task_is_normalised_measures_no_second_score_and_a_time_limit_does(tmp_path, scores):
+    measured = scores[1]
+    given = {"steps": 100, "reference_score": 475, "reference_source": "made up"}
+    for further in ({}, {"normalize_rewards": True, "normalize_observations": True}, {"max_episode_steps": 9}):
+        data = GRID | {"probes": None, "tasks": {"CartPole-v1": given | further}}
+        load_grid(write(tmp_path / "mine.yaml", data))
+    assert len(measured) == 2
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"random_score": NaN}', '{"random_score": "low"}', "[]"])
+def test_a_damaged_random_score_is_measured_again(damage, tmp_path, scores):
+    folder, measured = scores
+    file = write(tmp_path / "mine.yaml", MINIMAL.replace(", Acrobot-v1", ""))
+    load_grid(file)
+    (kept,) = folder.iterdir()
+    whole = kept.read_text()
+    kept.write_text(damage)
+    load_grid(file)
+    assert len(measured) == 2
+    assert [other.read_text() for other in folder.iterdir()] == [whole]
+
+
+def test_a_random_score_need_not_be_kept(tmp_path, scores):
+    """Where the results cannot be written, each process measures it."""
+    scores[0].write_text("a file where the folder would be")
+    grid = load_grid(write(tmp_path / "mine.yaml", MINIMAL))
+    assert grid.tasks["CartPole-v1"].random_score == -499.6
+
+
+def test_processes_that_keep_a_random_score_at_once_leave_one_whole_file(tmp_path):
+    code = (
+        "from pathlib import Path; from experiments import task_scores;"
+        "from algorithms.core.task import Task, make_env;"
+        f"task_scores.KEPT = Path({str(tmp_path / 'kept')!r}); task = Task('CartPole-v1'); make_env(task);"
+        "print(task_scores.random_score(task))"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE) for _ in range(3)]
+    assert len({process.communicate()[0] for process in processes}) == 1
+    (kept,) = (tmp_path / "kept").iterdir()
+    assert json.loads(kept.read_text())["id"] == "CartPole-v1"
+
+
+def test_the_page_of_a_grids_keys_is_what_the_generator_prints():
+    page = (ROOT / "experiments" / "GRID.md").read_text(encoding="utf-8")
+    assert page == keys.page(), "python -m experiments.grid --keys > experiments/GRID.md"
+
+
+@pytest.mark.parametrize(
+    ("part", "name"), [(part, name) for part, (_, declared) in keys.PARTS.items() for name in declared]
+)
+def test_every_key_of_a_grid_has_a_meaning_and_an_example_that_it_may_hold(part, name):
+    key = keys.PARTS[part][1][name]
+    assert key.meaning.endswith(".")
+    assert "|" not in key.description + key.meaning + key.example
+    assert key.test(yaml.load(key.example, GridLoader)), f"{name}: {key.example}"
+    assert key.default is REQUIRED or key.test(key.default) or key.default is None
+
+
+def test_a_page_of_keys_has_every_mapping_that_a_grid_is_checked_by(monkeypatch, tmp_path):
+    """What `section` is given while a grid of all kinds is read."""
+    seen = []
+    of_grid, of_search = grid_module.section, search.section
+    monkeypatch.setattr(grid_module, "section", lambda *w, **o: seen.append(w[3]) or of_grid(*w, **o))
+    monkeypatch.setattr(search, "section", lambda *w, **o: seen.append(w[3]) or of_search(*w, **o))
+    load_grid(write(tmp_path / "mine.yaml", TUNED_GRID))
+    documented = [declared for _, declared in keys.PARTS.values()]
+    assert all(any(given.items() <= declared.items() for declared in documented) for given in seen)
+    assert all(any(given.items() <= declared.items() for given in seen) for declared in documented)
+
+
 def set_at(*path, value):
     """A change to the grid: the value at a path of keys, or its removal where the value is None."""
 
@@ -197,7 +335,30 @@ MISTAKES = {
     "unknown key of a task": (set_at(*CARTPOLE, "step", value=3), ["task CartPole-v1 has no key 'step'", "'steps'"]),
     "negative budget": (set_at(*CARTPOLE, "steps", value=-5), ["steps of task CartPole-v1 must be at least 1", "-5"]),
     "budget of text": (set_at(*CARTPOLE, "steps", value="many"), ["steps of task CartPole-v1", "whole number", "many"]),
-    "no random score": (set_at(*CARTPOLE, "random_score", value=None), ["random_score", "experiments.random_score"]),
+    "a random score of text": (
+        set_at(*CARTPOLE, "random_score", value="low"),
+        ["random_score", "experiments.random_score"],
+    ),
+    "a reference score without its source": (
+        set_at(*CARTPOLE, "reference_source", value=None),
+        ["task CartPole-v1 needs the key 'reference_source'"],
+    ),
+    "a source of no reference score": (
+        set_at(*CARTPOLE, "reference_score", value=None),
+        ["task CartPole-v1 has a reference_source and no reference_score; give both, or neither"],
+    ),
+    "no reference score of a task that is registered without a threshold": (
+        set_at("tasks", "Pendulum-v1", value={"steps": 100, "random_score": -1200}),
+        ["task Pendulum-v1 needs the keys 'reference_score'", "no reward threshold is registered"],
+    ),
+    "no reference score of a task that is not the registered one": (
+        set_at(*CARTPOLE, value={"steps": 100, "max_episode_steps": 50}),
+        ["task CartPole-v1 needs the keys 'reference_score'", "with max_episode_steps it is another task"],
+    ),
+    "no steps": (set_at(*CARTPOLE, "steps", value=None), ["task CartPole-v1 needs the key 'steps'", "for all tasks"]),
+    "a task given twice": (set_at("tasks", value=["CartPole-v1", "CartPole-v1"]), ["tasks", "different names"]),
+    "no seed": (set_at("seeds", value=0), ["seeds of the grid", "how many", "not 0"]),
+    "a truth of seeds": (set_at("seeds", value=True), ["seeds of the grid", "not True"]),
     "no range of scores": (set_at(*CARTPOLE, "random_score", value=475), ["same random_score and reference_score"]),
     "squashing discrete actions": (set_at(*CARTPOLE, "action_bounds", value="squash"), ["'squash' needs a Box"]),
     "unknown bounds": (set_at(*CARTPOLE, "action_bounds", value="wrap"), ["clip or squash", "wrap"]),

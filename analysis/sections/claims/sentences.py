@@ -297,12 +297,17 @@ def amount(value: float, row: pd.Series) -> str:
     scale = 100 if percent else 1
     text = number_of(value) if percent and not signed else f"{scale * value:.{0 if percent else 2}f}"
     for digits in range(MOST_DIGITS):
-        if text.startswith("<") or meets(float(text) / scale, row) == meets(value, row):
+        if text.startswith("<") or meets(read(text) / scale, row) == meets(value, row):
             break
         text = f"{scale * value:.{digits}f}"
-    if not text.startswith("<") and float(text) == 0:
+    if not text.startswith("<") and read(text) == 0:
         return text.lstrip("-")
     return text.replace("-", "−") if value < 0 or not signed else f"+{text}"
+
+
+def read(text: str) -> float:
+    """The number that a reader sees, which may have commas between thousands."""
+    return float(text.replace(",", ""))
 
 
 def meets(value: float, row: pd.Series) -> bool:
