@@ -50,7 +50,7 @@ TUNED += expand(f"{RESULTS}/{{directory}}{FINISHED}", directory=JOBS.studies)
 MEASURED = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=JOBS.probes, file=PROBE_FILES)
 BENCHMARK = sorted(glob(f"{RESULTS}/speed/*.*"))  # the files that exist; as no rule makes them, no edit outdates them
 TABLE_FILES = expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES)
-FIGURE_FILES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=FIGURES, kind=["svg", "png"])
+FIGURE_FILES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=FIGURES, kind=["svg", "png", "pdf"])
 REPORT = expand(f"{RESULTS}/report/{{file}}", file=[*REPORT_FILES, MADE_OF])
 
 TO_LOG = " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"  # an error is written to the log and to the terminal
@@ -221,7 +221,7 @@ rule figures:
             )
             for figure, (section, _) in FIGURES.items()
         ],
-        expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES),
+        expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=FIGURES, kind=["png", "pdf"]),
     resources:
         runtime=minutes_of_analysis,
         mem_mb=memory,

@@ -1,11 +1,16 @@
 """results/<grid>/tables → results/<grid>/figures: one function per figure, DataFrames in, Figure out."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from . import sections
@@ -17,56 +22,167 @@ from .making import Maker, tables_named
 from .problems import in_words, made_tables, read_problems, write_problems
 from .reading.checks import ResultsError, valid_choices, write_whole
 from .reading.grid import Grid, read_grid
-from .sections import AVERAGES, FIGURES, SectionError
+from .sections import AVERAGES, FIGURES, TABLES, SectionError
 
-KINDS = ("svg", "png")
+KINDS = ("svg", "png", "pdf")
+OVER_TASKS = {"task", "group"}  # a table about algorithms without one of these columns is over all tasks
 
 
 def main() -> None:
     """The command line."""
     parser = results_argument("analysis.figures", "Draw figures from tables.")
     parser.add_argument("--figure", help=f"only this one of {', '.join(FIGURES)}")
+    parser.add_argument("--algorithms", nargs="+", metavar="NAME", help="only these of the grid's algorithms")
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", help="only these of the grid's tasks")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where to; of a choice: RESULTS/figures/chosen")
+    parser.add_argument("--kind", nargs="+", choices=KINDS, default=KINDS, help="kinds of files, all by default")
     arguments = parser.parse_args()
-    if arguments.figure and arguments.figure not in FIGURES:
-        raise ResultsError(
-            f"--figure {arguments.figure}: no such figure; valid are {valid_choices(arguments.figure, FIGURES)}."
-        )
+    if arguments.figure:
+        check_names("figure", [arguments.figure], FIGURES)
     grid = read_grid(arguments.results)
     theme.apply()
     names = [arguments.figure] if arguments.figure else list(FIGURES)
-    folder = grid.folder / "figures"
-    problems = {}
-    for name in names:
-        try:
-            write_figure(grid, name)
-        except SectionError as error:
-            problems[name] = str(error)
-            for kind in KINDS:
-                (folder / f"{name}.{kind}").unlink(missing_ok=True)  # an earlier one would pass for this one
-    others = {} if not arguments.figure else {n: why for n, why in read_problems(folder).items() if n not in names}
-    write_problems(folder, others | problems)
+    if arguments.algorithms or arguments.tasks:
+        folder = arguments.output or grid.folder / "figures" / "chosen"
+        chosen = choose(grid, arguments.algorithms, arguments.tasks)
+        names = [name for name in names if is_of_algorithms(name)]
+        problems = draw_all(chosen, names, folder, arguments.kind, tables_of_choice(grid, chosen), grid)
+    else:
+        folder = arguments.output or grid.folder / "figures"
+        problems = draw_all(grid, names, folder, arguments.kind)
+        if not arguments.output:
+            earlier = read_problems(folder) if arguments.figure else {}
+            write_problems(folder, {name: why for name, why in earlier.items() if name not in names} | problems)
     drawn = [name for name in names if name not in problems]
-    print(f"{folder}: {', '.join(drawn) or 'no figure'} (svg, png).\n{in_words(problems)}", end="", file=sys.stderr)
+    kinds = ", ".join(arguments.kind)
+    print(f"{folder}: {', '.join(drawn) or 'no figure'} ({kinds}).\n{in_words(problems)}", end="", file=sys.stderr)
     sys.exit(1 if problems else 0)
 
 
-def write_figure(grid: Grid, name: str) -> None:
-    """results/<grid>/figures/<name>.svg and .png.
+def draw_all(
+    grid: Grid,
+    names: list[str],
+    folder: Path,
+    kinds: Sequence[str],
+    table: Callable[[str], pd.DataFrame] | None = None,
+    whole: Grid | None = None,
+) -> dict[str, str]:
+    """Draw these figures into a folder; returns, by its name, why one could not be drawn."""
+    problems = {}
+    for name in names:
+        try:
+            write_figure(grid, name, folder, kinds, table, whole)
+        except SectionError as error:
+            problems[name] = str(error)
+            for kind in kinds:
+                (folder / f"{name}.{kind}").unlink(missing_ok=True)  # an earlier one would pass for this one
+    return problems
 
-    More algorithms than can be told apart in one figure have one for each group of them, one below the other.
+
+def check_names(option: str, names: Sequence[str], valid: Iterable[str]) -> None:
+    """Raise ResultsError where one of an option's names is none of the valid ones."""
+    valid = list(valid)
+    for name in names:
+        if name not in valid:
+            kind = option.removesuffix("s")
+            raise ResultsError(f"--{option} {name}: no such {kind}; valid are {valid_choices(name, valid)}.")
+
+
+def choose(grid: Grid, algorithms: Sequence[str] | None, tasks: Sequence[str] | None) -> Grid:
+    """The grid with some of its algorithms and tasks alone, in the grid's order; None: all of them.
+
+    Raises ResultsError where the grid has no algorithm or task of a name, and where it asks for no run of the chosen.
     """
-    drawn = [images(draw(grid, name, group), name) for group in theme.groups(list(grid.algorithms))]
-    for kind in KINDS:
-        parts = list(dict.fromkeys(of[kind] for of in drawn))  # a figure without algorithms is the same for all groups
-        write_whole(grid.folder / "figures" / f"{name}.{kind}", theme.stacked(parts, kind))
+    check_names("algorithms", algorithms or [], grid.algorithms)
+    check_names("tasks", tasks or [], grid.tasks)
+    kept = {name: about for name, about in grid.algorithms.items() if not algorithms or name in algorithms}
+    places = {name: about for name, about in grid.tasks.items() if not tasks or name in tasks}
+    cells = [cell for cell in grid.cells if cell["algorithm"] in kept and cell["task"] in places]
+    if not cells:
+        raise ResultsError(f"{grid.folder}: the grid runs none of {', '.join(kept)} on {', '.join(places)}.")
+    left_out = set(grid.tasks) - set(places)
+    return replace(
+        grid,
+        algorithms=kept,
+        tasks=places,
+        cells=cells,
+        probes=[probe for probe in grid.probes if probe["task"] not in left_out],
+        studies=[study for study in grid.studies if study["algorithm"] in kept],
+    )
 
 
-def images(figure: Figure, name: str) -> dict[str, bytes]:
-    """The figure's files, by their kinds; closes it. Raises SectionError where it cannot be drawn, by a formula that is
-    none, say.
+def tables_of_choice(grid: Grid, chosen: Grid) -> Callable[[str], pd.DataFrame]:
+    """What gives the tables of a choice by their names: the rows of the chosen. A table of averages over tasks is made
+    anew from the chosen tasks alone.
+    """
+    read = made_tables(grid.folder)
+    left_out = set(grid.tasks) - set(chosen.tasks)
+    known: dict[str, Any] = {"grid": chosen}
+    for name, columns in TABLES.items():
+        if OVER_TASKS.isdisjoint(columns) and "algorithm" in columns:
+            continue
+        with suppress(SectionError):  # whoever asks for this table is told why it is not there
+            table = only(read(name), list(chosen.algorithms))
+            known[name] = table[~table["task"].isin(left_out)] if "task" in table else table
+    return Maker(known).table
+
+
+def is_of_algorithms(figure: str) -> bool:
+    """Whether a figure shows algorithms of the grid, so that some of them can be chosen."""
+    return any("algorithm" in TABLES[name] for name in tables_behind(figure))
+
+
+def write_figure(
+    grid: Grid,
+    name: str,
+    folder: Path | None = None,
+    kinds: Sequence[str] = KINDS,
+    table: Callable[[str], pd.DataFrame] | None = None,
+    whole: Grid | None = None,
+) -> None:
+    """Write <name>.svg, .png and .pdf into a folder, that of the grid's figures if None; what else it takes is as in
+    `drawn`.
+    """
+    for kind, image in drawn(grid, name, kinds, table, whole).items():
+        write_whole((folder or grid.folder / "figures") / f"{name}.{kind}", image)
+
+
+def drawn(
+    grid: Grid,
+    name: str,
+    kinds: Sequence[str] = KINDS,
+    table: Callable[[str], pd.DataFrame] | None = None,
+    whole: Grid | None = None,
+) -> dict[str, bytes]:
+    """The named figure's files, by their kinds. table: gives tables by their names, those of the results if None.
+    whole: the grid of which this one is a choice, whose colours and markers the chosen algorithms keep.
+
+    More algorithms than can be told apart in one figure have one for each group of them, one below the other; a PDF
+    has a page for each.
+    """
+    every = list((whole or grid).algorithms)
+    groups = [[one for one in group if one in grid.algorithms] for group in theme.groups(every)]
+    parts: list[dict[str, bytes]] = []
+    pages = BytesIO()
+    with theme.looks_of(every), PdfPages(pages, metadata={"CreationDate": None}) as pdf:
+        for group in filter(None, groups) if every else groups:
+            part = images(draw(grid, name, group, table), name, pdf if "pdf" in kinds else None, parts)
+            parts += [part] if part not in parts else []  # a figure without algorithms is the same for all groups
+    files = {kind: theme.stacked([part[kind] for part in parts], kind) for kind in ("svg", "png") if kind in kinds}
+    return files | ({"pdf": pages.getvalue()} if "pdf" in kinds else {})
+
+
+def images(
+    figure: Figure, name: str, pdf: PdfPages | None = None, others: Sequence[dict[str, bytes]] = ()
+) -> dict[str, bytes]:
+    """The figure as SVG and PNG; closes it. It is also a further page of `pdf`, where it is not as one of `others`.
+
+    Raises SectionError where it cannot be drawn, by a formula that is none, say.
     """
     try:
-        return {kind: theme.image_bytes(figure, kind) for kind in KINDS}
+        made = {kind: theme.image_bytes(figure, kind) for kind in ("svg", "png")}
+        if pdf and made not in others:
+            pdf.savefig(figure)
     except MemoryError:
         raise
     except Exception as error:
@@ -74,16 +190,23 @@ def images(figure: Figure, name: str) -> dict[str, bytes]:
         raise sections.failed(f"{file}: what {name} returns, when it is saved,", error) from error
     finally:
         plt.close(figure)
+    return made
 
 
-def draw(grid: Grid, name: str, algorithms: list[str] | None = None) -> Figure:
-    """The named figure, of some algorithms of the grid or of all (None). In one that shows averages over runs,
-    algorithms that lack some are marked; what is lacking is said above it.
+def draw(
+    grid: Grid,
+    name: str,
+    algorithms: list[str] | None = None,
+    table: Callable[[str], pd.DataFrame] | None = None,
+) -> Figure:
+    """The named figure, of some algorithms of the grid or of all (None), from what `table` gives by the names of
+    tables (None: the tables of the results). In one that shows averages over runs, algorithms that lack some are
+    marked; what is lacking is said above it.
 
     Raises SectionError where its section cannot draw it, or could not make a table that it is made from.
     """
     module, function = sections.function(FIGURES[name][0], "figures", name)
-    table = made_tables(grid.folder)
+    table = table or made_tables(grid.folder)
     text = lacking(grid, name, table)
     shown = grid
     if AVERAGES.get(name) == "runs":

@@ -1,10 +1,12 @@
 """results/<grid>/tables and figures → results/<grid>/report: index.html, one page that opens offline; report.md, the
 same in short for reading on a code host; summary.json for machines.
 
-The page is a loop over sections. What a section could not make is said in its place, and everything else is made.
+The page begins with the headline and with what sections put on the first screen; then it is a loop over sections. What
+a section could not make is said in its place, and everything else is made.
 """
 
 import json
+import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from policy_gradient_ladder.experiments.schema import MADE_OF
 from . import sections
 from .command import results_argument, run_command
 from .drawing import theme
+from .figures import KINDS
 from .making import Maker
 from .page import templates
 from .page.images import image, no_image, read_figure
@@ -28,6 +31,15 @@ from .sections import FIGURES, ORDER, SECTION_OF_TABLE, TABLES, TITLES, SectionE
 from .statistics import scores as statistics
 from .summary import summary_json
 from .words import enumerate_text, plural
+
+
+@dataclass(frozen=True)
+class Live:
+    """What a page says that is made again and again while its grid runs."""
+
+    said: str  # how far the grid is
+    seconds: int  # after which the page reloads itself; 0: never
+    report: str = ""  # where the finished report lies, as a link from the page
 
 
 def main() -> None:
@@ -52,7 +64,7 @@ def write_report(grid: Grid) -> list[str]:
         write_whole(folder / name, text.encode())
     made = [grid.folder / "grid.json", *(folder / name for name in texts)]
     made += [table_file(grid.folder, name) for name in TABLES]
-    made += [grid.folder / "figures" / f"{name}.{kind}" for name in FIGURES for kind in ("svg", "png")]
+    made += [grid.folder / "figures" / f"{name}.{kind}" for name in FIGURES for kind in KINDS]
     files = {file.relative_to(grid.folder).as_posix(): digest(file) for file in made if file.exists()}
     write_whole(folder / MADE_OF, (json.dumps({"files": files}, indent=1) + "\n").encode())
     return missing
@@ -74,10 +86,14 @@ def contents(grid: Grid) -> tuple[dict[str, str], list[str]]:
 
 
 def texts(
-    maker: Maker, drawn: dict[str, str], undrawn: dict[str, str] | None = None, unmade: dict[str, str] | None = None
+    maker: Maker,
+    drawn: dict[str, str],
+    undrawn: dict[str, str] | None = None,
+    unmade: dict[str, str] | None = None,
+    live: Live | None = None,
 ) -> tuple[dict[str, str], list[str]]:
-    """The same from a maker that knows the grid and reads tables, the text of every figure's SVG, and why the other
-    figures and tables are not there.
+    """The same from a maker that knows the grid and reads tables, the text of every figure's SVG, why the other figures
+    and tables are not there, and what the page says of a grid that goes on.
     """
     grid, undrawn, unmade = maker.known["grid"], undrawn or {}, unmade or {}
     missing = Missing()
@@ -88,14 +104,17 @@ def texts(
         "looks": theme.looks(list(grid.algorithms)),
         "run_resamples": statistics.RUN_RESAMPLES,
         "unmade": unmade,
+        "live": live,
     }
     shown = [section_of(name, maker, frame, drawn, undrawn, missing) for name in ORDER]
     shown = [section for section in shown if section is not None]
     summary = summary_json(maker, missing)
     frame |= {
         "sections": shown,
+        "headline": json.loads(summary)["headline"] or "The headline is missing; “Keep in mind” says why.",
         "lead": f"{compared(grid)}. {LEAD}",
-        "cautions": [*missing.sentences(), *(sentence for section in shown for sentence in section.cautions)],
+        "missing": missing.sentences(),
+        "cautions": [in_short(sentences) for section in shown for sentences in section.cautions],
     }
     pages = {kind: templates.page(kind, frame) for kind in templates.KINDS}
     made = {"index.html": pages["html"], "report.md": pages["md"] + "\n", "summary.json": summary}
@@ -118,6 +137,7 @@ class Section:
     name: str
     title: str
     inside: dict[str, Markup]  # html, md: what stands below its heading
+    first: dict[str, Markup]  # html, md: what of it stands on the first screen
     headline: list[str]  # what of it stands at the top of the page
     cautions: list[str]  # what a reader of the page should know first
     missing: list[str]  # what of it could not be made, and why
@@ -148,8 +168,9 @@ def section_of(
             return None
         offered = frame | {"figures": figures, "tables": list(sections.constants(name, "TABLES")), "title": title}
         inside = {kind: templates.inside(kind, name, said, offered) for kind in templates.KINDS}
+        first = {kind: templates.first(kind, name, said, offered) for kind in templates.KINDS}
     except SectionError as error:
-        inside = dict.fromkeys(templates.KINDS, Markup(""))
+        inside = first = dict.fromkeys(templates.KINDS, Markup(""))
         lacks = [(f"the section “{title}”", str(error))]
     at_the_top = {}
     for part in ("headline", "cautions"):
@@ -162,7 +183,7 @@ def section_of(
     for what, why in lacks:
         missing.add(name, what, why)
     anchors = [] if any(inside.values()) else list(figures)
-    return Section(name, title, inside, **at_the_top, missing=missing.sentences(name), anchors=anchors)
+    return Section(name, title, inside, first, **at_the_top, missing=missing.sentences(name), anchors=anchors)
 
 
 def told(section: str, part: str, default: Any, maker: Maker, **given: Any) -> Any:
@@ -182,6 +203,12 @@ def told(section: str, part: str, default: Any, maker: Maker, **given: Any) -> A
         if not isinstance(sentence, str):
             raise SectionError(f"{sections.file_of(module)}: {part} has {sentence!r:.60}; it must be a list of texts.")
     return value
+
+
+def in_short(caution: str) -> dict[str, str]:
+    """A caution as its first sentence, which the page shows, and the rest, which a reader can unfold."""
+    first, *rest = re.split(r"(?<=[.!?]) (?=[A-Z])", caution, maxsplit=1)
+    return {"first": first, "rest": " ".join(rest)}
 
 
 def compared(grid: Grid) -> str:

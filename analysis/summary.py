@@ -7,6 +7,7 @@ An estimate `x` has its 95 % interval in `x_low` and `x_high`; where the row is 
     grid           name, description, grid_file, seeds; tasks: each with its budget `steps`, the constants of its
                    normalised score (random_score, reference_score), threshold (null: none) and preprocessing;
                    algorithms: each with title, equation, summary
+    headline       what came out, in one sentence
     completeness   how many runs were requested, and are done, diverged, stopped by their task, failed, missing; cells:
                    those that are not done
     claims         verdict on each; comparisons: metric, effect with interval, what was claimed (claimed_low to
@@ -42,6 +43,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .headline import headline
 from .making import Maker
 from .problems import Missing
 from .reading.jobs import STATES
@@ -90,6 +92,7 @@ def summary(maker: Maker, missing: Missing | None = None) -> dict[str, Any]:
             "tasks": [{"task": task, **values} for task, values in grid.tasks.items()],
             "algorithms": [{"algorithm": name, **values} for name, values in grid.algorithms.items()],
         },
+        "headline": parts["headline"],
         "completeness": parts["completeness"],
         "claims": parts["claims"],
         "ranking": {name: parts[name] for name in ("aggregate", "pairs", "improvement")},
@@ -184,7 +187,19 @@ def provenance(provenance: pd.DataFrame) -> dict[str, Any]:
 
 PARTS = {  # by name: what makes it, of the tables that its parameters name
     made.__name__: made
-    for made in (completeness, claims, aggregate, pairs, improvement, scores, published, tuning, laboratory, provenance)
+    for made in (
+        headline,
+        completeness,
+        claims,
+        aggregate,
+        pairs,
+        improvement,
+        scores,
+        published,
+        tuning,
+        laboratory,
+        provenance,
+    )
 }
 
 

@@ -39,6 +39,7 @@ from policy_gradient_ladder.experiments.schema import (
 )
 
 from .command import run_command
+from .figures import KINDS
 from .problems import made_tables, read_problems
 from .reading.benchmark import read_benchmark
 from .reading.checks import (
@@ -378,7 +379,7 @@ def report(grid: Grid) -> Check:
         return Check("report", "cannot be read", [str(error)])
     files = described["files"]
     unmade = {kind: read_problems(grid.folder / kind) for kind in ("tables", "figures")}
-    noted = {f"{kind}/{name}.{end}" for kind, of in unmade.items() for name in of for end in ("csv", "svg", "png")}
+    noted = {f"{kind}/{name}.{end}" for kind, of in unmade.items() for name in of for end in ("csv", *KINDS)}
     faults = list(others_than_described(grid.folder, {n: file for n, file in files.items() if n not in noted}, path))
     for kind, problems in unmade.items():
         faults += [f"{grid.folder / kind}: {name} could not be made. {why}" for name, why in problems.items()]

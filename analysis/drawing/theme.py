@@ -2,6 +2,9 @@
 
 import io
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import matplotlib
@@ -66,6 +69,19 @@ class Look:
     line: str | tuple[int, tuple[float, ...]] = "-"
 
 
+WHOLE: ContextVar[tuple[str, ...]] = ContextVar("WHOLE", default=())  # the algorithms of the whole grid, see looks_of
+
+
+@contextmanager
+def looks_of(algorithms: list[str]) -> Iterator[None]:
+    """Within it, some of these algorithms have the looks that they have among all of these."""
+    token = WHOLE.set(tuple(algorithms))
+    try:
+        yield
+    finally:
+        WHOLE.reset(token)
+
+
 def looks(algorithms: list[str]) -> dict[str, Look]:
     """The look of each algorithm, by name.
 
@@ -73,11 +89,11 @@ def looks(algorithms: list[str]) -> dict[str, Look]:
     those of further rounds, which differ in colour, marker and line. Each group of MOST_LOOKS begins anew.
     """
     found = {}
-    for group in groups(algorithms):
+    for group in groups(list(WHOLE.get()) or algorithms):
         others = [name for name in group if name not in KNOWN]
         further = {name: further_look(index) for index, name in enumerate(others)}
         found |= {name: Look(*KNOWN[name]) if name in KNOWN else further[name] for name in group}
-    return found
+    return {name: found[name] for name in algorithms}
 
 
 def groups(algorithms: list[str]) -> list[list[str]]:
@@ -133,6 +149,7 @@ def apply() -> None:
             "text.parse_math": False,
             "svg.fonttype": "none",
             "svg.hashsalt": "policy-gradient-ladder",
+            "pdf.fonttype": 42,  # TrueType: text can be searched, and journals take it
         },
     )
 

@@ -44,7 +44,7 @@ def image(grid: Grid, name: str, svg: str, maker: Maker) -> dict[str, Any]:
     """
     width, height = (float(size) * 4 / 3 for size in SVG_SIZE.search(svg).groups())
     caption = caption_file(name).read_text(encoding="utf-8").strip()
-    without = lacking(grid, name, maker.table)
+    sample, without = sample_text(name, maker), lacking(grid, name, maker.table)
     groups = GROUPS if len(grid.algorithms) > theme.MOST_LOOKS else ""
     return {
         "name": name,
@@ -53,9 +53,8 @@ def image(grid: Grid, name: str, svg: str, maker: Maker) -> dict[str, Any]:
         "source": "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
         "width": round(width),
         "height": round(height),
-        "caption": " ".join(
-            filter(None, [caption, sample_text(name, maker), groups, f"{without}." if without else ""])
-        ),
+        "caption": " ".join(filter(None, [caption, sample, groups, f"{without}." if without else ""])),
+        "sample": sample,
         "intervals": INTERVALS if AVERAGES.get(name) == "runs" and BY_BOOTSTRAP.search(caption) else "",
         "missing": False,
     }

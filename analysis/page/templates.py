@@ -54,13 +54,26 @@ def inside(kind: str, section: str, said: dict[str, Any], frame: dict[str, Any])
 
     Raises SectionError where the template fails.
     """
-    templates = environment(kind).overlay(keep_trailing_newline=True)
     own = (sections.FOLDER / section / f"page.{kind}.j2").is_file()
-    template = f"{section}/page.{kind}.j2" if own else f"section.{kind}.j2"
+    return filled(kind, f"{section}/page.{kind}.j2" if own else f"section.{kind}.j2", said, frame)
+
+
+def first(kind: str, section: str, said: dict[str, Any], frame: dict[str, Any]) -> Markup:
+    """What a section puts on the first screen, from the same; nothing where it has no template for that.
+
+    Raises SectionError where the template fails.
+    """
+    template = f"{section}/first.{kind}.j2"
+    return filled(kind, template, said, frame) if (sections.FOLDER / template).is_file() else Markup("")
+
+
+def filled(kind: str, template: str, said: dict[str, Any], frame: dict[str, Any]) -> Markup:
+    """A template with what a section says, what the frame offers, and macros. Raises SectionError where it fails."""
+    templates = environment(kind).overlay(keep_trailing_newline=True)
     try:
         macros: ModuleType | Any = templates.get_template(f"macros.{kind}.j2").make_module(frame)
         offered = {name: made for name, made in vars(macros).items() if not name.startswith("_")}
         return Markup(templates.get_template(template).render(frame | offered | said))
     except Exception as error:
-        folder = "sections" if own else "page"
+        folder = "sections" if "/" in template else "page"
         raise sections.failed(f"analysis/{folder}/{template}", error) from error

@@ -118,6 +118,7 @@ WHAT = {  # what a comparison measures, for somebody who has read one chapter on
     "angles)",
 }
 IN_PERCENT = ("variance", "relative_bias", "bias_squared", "steps_to_threshold")
+DECIDED = (SUPPORTED, CONTRADICTED)
 MOST_DIGITS = 4  # that tell an effect from the smallest one that counts
 SECTIONS = {  # where a metric without a figure stands
     "steps_to_threshold": ("scores", "Scores, every run"),
@@ -132,7 +133,8 @@ def page(grid: Grid, claims: pd.DataFrame, claim_tasks: pd.DataFrame) -> dict[st
     if not grid.claims:
         return None
     return {
-        "claims": shown_claims(grid, claims, claim_tasks),
+        "claims": (shown := shown_claims(grid, claims, claim_tasks)),
+        "open_claims": open_claims([claim["badge"]["verdict"] for claim in shown if not claim["decided"]]),
         "about": ABOUT,
         "verdicts": MEANINGS,
         "words": WORDS,
@@ -173,12 +175,13 @@ def shown_claims(grid: Grid, claims: pd.DataFrame, places: pd.DataFrame) -> list
                 "statement": claim["statement"],
                 "source": claim["source"],
                 "badge": badge(verdict),
+                "effects": [effect_text(row) for _, row in rows.iterrows() if row["verdict"] in DECIDED],
                 "any": claim["rule"] == "any" and len(rows) > 1,
                 "comparisons": [
                     comparison(grid, asked, row, of_claim[of_claim["comparison"] == row["comparison"]])
                     for asked, (_, row) in zip(claim["comparisons"], rows.iterrows(), strict=True)
                 ],
-                "folded": verdict == UNTESTABLE,
+                "decided": verdict in DECIDED,
                 "lacking": "; ".join(lacking(rows, of_claim)),
                 "variants": variants(grid, claim) if verdict == UNTESTABLE else [],
                 "grid": claim["grid"],
@@ -191,6 +194,12 @@ def lacking(rows: pd.DataFrame, places: pd.DataFrame) -> list[str]:
     """What the parts of a claim that cannot be tested lack, each said once."""
     reasons = rows.loc[rows["verdict"] == UNTESTABLE, "reason"]
     return list(dict.fromkeys(short_tasks(reason, places) for reason in reasons))
+
+
+def open_claims(verdicts: list[str]) -> str:
+    """What stands above the claims that these runs do not decide; empty where they decide all."""
+    kinds = [f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in verdicts]
+    return f"{plural(len(verdicts), 'claim')} not decided: {', '.join(kinds)}" if verdicts else ""
 
 
 def counts_sentence(verdicts: list[str]) -> str:

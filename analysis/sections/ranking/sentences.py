@@ -29,6 +29,7 @@ OF_PAIRS = (
     "probability stays at one half. Undecided means that no difference was found, not that the two are equal."
 )
 DECIDED = ("better", "worse")
+MOST_AT_FIRST = 8  # algorithms of the ranking at the top of the page
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,27 @@ def page(
         "mark_of": lambda pair: mark_of(grid, pair),
         "on_single_tasks": on_single_tasks,
         "leaders": leaders(grid, tables),
+        "first": first(aggregate, summary),
     }
+
+
+def first(aggregate: pd.DataFrame, summary: pd.DataFrame) -> dict[str, Any] | None:
+    """The ranking at the top of the page, best first: each with its interval, and where both lie on a common scale in
+    % of its width; None where none ranks.
+    """
+    ranked = on_all_tasks(aggregate[aggregate["measure"] == "score"], summary[summary["n"] > 0])
+    if ranked.empty:
+        return None
+    shown = ranked.sort_values("iqm", ascending=False, kind="stable").head(MOST_AT_FIRST)
+    ends = shown[["iqm", "iqm_low", "iqm_high"]]
+    low, high = min(0.0, np.nanmin(ends)), max(1.0, np.nanmax(ends))
+    places = 100 * (ends - low) / (high - low)
+    spread = ends["iqm_low"].notna()
+    rows = shown.assign(
+        spread=spread, at=places["iqm"], left=places["iqm_low"], width=places["iqm_high"] - places["iqm_low"]
+    ).round({"at": 2, "left": 2, "width": 2})
+    more = f"All {len(ranked)} algorithms" if len(ranked) > len(shown) else ""
+    return {"what": "Final score (0: random policy, 1: reference)", "rows": list(rows.itertuples()), "more": more}
 
 
 def headline(grid: Grid, aggregate: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
