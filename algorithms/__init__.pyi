@@ -1,7 +1,10 @@
 from .a2c import A2C as A2C
 from .actor_critic import ActorCritic as ActorCritic
+from .core.library import train as train
 from .core.policy_gradient import PolicyGradient as PolicyGradient
 from .core.run import Run as Run
+from .core.saved_policy import SavedPolicy as SavedPolicy
+from .core.saved_policy import load_policy as load_policy
 from .core.task import Task as Task
 from .ppo import PPO as PPO
 from .reinforce import Reinforce as Reinforce

@@ -50,7 +50,7 @@ def test_other_names_are_left_alone():
     assert [short_name(name) for name in ("numpy", "experiments", "policy_gradient")] == [
         *("numpy", "experiments", "policy_gradient")
     ]
-    with pytest.raises(ModuleNotFoundError, match="algorithms.nobody"):
+    with pytest.raises(ModuleNotFoundError, match=r"algorithms\.nobody"):
         import_module("algorithms.nobody")
 
 
@@ -98,7 +98,8 @@ except ImportError as error:
     print(error)
 """
     said = python(ROOT, code, PYTHONPATH=str(ROOT))
-    assert said.startswith("policy_gradient_ladder was imported from ") and "another copy of it" in said
+    assert said.startswith("policy_gradient_ladder was imported from ")
+    assert "another copy of it" in said
 
 
 @pytest.fixture(scope="module")
