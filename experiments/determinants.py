@@ -37,6 +37,7 @@ LIBRARIES = ("torch", "numpy", "gymnasium", "mujoco")  # whose versions all numb
 # Packages that algorithms import and whose versions are not in what determines a job, each with the reason.
 EXEMPT_PACKAGES = {
     "filelock": "guards files",
+    "pandas": "shows the episodes of a run",
     "lazy_loader": "imports a module when it is first used",
     "platformdirs": "says where compiled code lies",
     "threadpoolctl": "sets the number of threads",

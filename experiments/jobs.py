@@ -38,6 +38,7 @@ class Jobs:
         self.cells = {cell.directory: cell for cell in grid.cells()}
         self.studies = {study.directory: study for study in grid.studies()}
         self.probes = {probe.directory: probe for probe in grid.probes}
+        self._codes: dict[Any, str] = {}  # the names of codes by files and versions, as Snakemake finds them first
         self._all: dict[str, Job] = self.cells | self.studies | self.probes
 
     def of(self, wildcards: Any) -> Job:
@@ -48,17 +49,19 @@ class Jobs:
         """What determines a job."""
         return what_determines(self.grid, self.of(wildcards))
 
-    def sources(self, wildcards: Any) -> list[str]:
-        """The files that a job's numbers depend on: its inputs beside results of other jobs."""
-        self.at_first()
-        return list(self.determinants(wildcards).files)
-
     def parameter(self, wildcards: Any) -> str:
-        """Everything else that a job's numbers depend on, as text."""
-        return self.determinants(wildcards).parameter
+        """Everything that a job's numbers depend on beside results of other jobs, as text.
+
+        Source files are in it by their digest: as inputs of each of ten thousand cells they take half of the memory.
+        """
+        determinants = self.determinants(wildcards)
+        key = determinants.files, *determinants.versions.items()
+        if key not in self._codes:
+            self._codes[key] = determinants.code().name
+        return f"{self._codes[key]} {determinants.parameter}"
 
     def nothing(self, wildcards: Any) -> list[str]:
-        """No input."""
+        """No input beside results of other jobs."""
         self.at_first()
         return []
 

@@ -2,10 +2,11 @@
 
 import pytest
 
+from experiments import determinants
 from experiments.determinants import what_determines
 from experiments.grid import load_grid
 from experiments.jobs import Jobs, directory_of_output, memory, minutes_of_analysis, stage_files, tuned_option
-from experiments.sources import ROOT
+from experiments.sources import ROOT, digest
 
 RUN = {"task": "CartPole-v1", "algorithm": "ppo", "seed": "1"}
 STUDY = {"algorithm": "ppo", "group": "all"}
@@ -29,10 +30,18 @@ def test_wildcards_name_a_cell_a_study_or_a_probe(jobs):
 
 
 @pytest.mark.parametrize("wildcards", [RUN, STUDY, PROBE, EXACT])
-def test_inputs_and_parameter_of_a_job_are_what_determines_it(wildcards, jobs):
-    determinants = what_determines(jobs.grid, jobs.of(wildcards))
-    assert jobs.sources(wildcards) == list(determinants.files)
-    assert jobs.parameter(wildcards) == determinants.parameter
+def test_the_parameter_of_a_job_is_what_determines_it(wildcards, jobs):
+    about = what_determines(jobs.grid, jobs.of(wildcards))
+    assert jobs.parameter(wildcards) == f"{about.code().name} {about.parameter}"
+
+
+def test_an_edit_of_a_source_changes_the_parameter(monkeypatch):
+    grid = load_grid("smoke")
+    before = Jobs(grid, "results/smoke").parameter(RUN)
+    assert Jobs(grid, "results/smoke").parameter(RUN) == before
+    for edited in what_determines(grid, Jobs(grid, "results/smoke").of(RUN)).files:
+        monkeypatch.setattr(determinants, "digest", lambda file, edited=edited: file * (file == edited) or digest(file))
+        assert Jobs(grid, "results/smoke").parameter(RUN) != before
 
 
 def test_a_tuned_cell_waits_for_its_study_and_another_does_not(jobs):
@@ -77,8 +86,7 @@ def test_it_is_said_when_snakemake_begins_to_look(jobs):
     said = []
     jobs = Jobs(jobs.grid, "results/smoke", at_first=lambda: said.append(None))
     assert jobs.nothing({}) == []
-    jobs.sources(RUN)
-    assert len(said) == 2
+    assert len(said) == 1
 
 
 def test_a_stage_is_made_by_its_part_of_every_section_and_by_what_lies_beside():
