@@ -23,7 +23,7 @@ from policy_gradient_ladder.core.algorithm import Algorithm, nearest_first
 from policy_gradient_ladder.core.hooks import Hooks
 from policy_gradient_ladder.core.minibatches import SIZES, doubt_about_minibatches, one_step_among
 from policy_gradient_ladder.core.policy_gradient import PolicyGradient
-from policy_gradient_ladder.core.run import LONGEST_EPISODE
+from policy_gradient_ladder.core.run import EPISODES_MEANWHILE, LONGEST_EPISODE
 from policy_gradient_ladder.core.spaces import action_parts
 from policy_gradient_ladder.core.task import Task, UnsupportedTask, check_variants, close, make_env, time_limit_of
 
@@ -169,6 +169,7 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
     grid = Grid(
         *(file.stem, path, top["description"], seeds, checkpoints, top["compile"]),
         *(tasks, algorithms, probes, tuning, claims, time_limit),
+        *(top["evaluate_every"], top["evaluate_episodes"]),
     )
     cells = grid.cells()  # resolves, and so checks, every setting
     for cell in cells:
@@ -400,6 +401,8 @@ GRID_KEYS: dict[str, Check] = {
     "seeds": (lambda v: isinstance(v, list), "a list of whole numbers", REQUIRED),
     "checkpoints": (lambda v: isinstance(v, list), "a list of fractions", []),
     "compile": (lambda v: v in ("auto", "always", "never"), "auto, always or never", "auto"),
+    "evaluate_every": (Whole(1, or_null=True), "a whole number of steps above 0, or null", None),
+    "evaluate_episodes": (Whole(1), "a whole number of episodes above 0", EPISODES_MEANWHILE),
     "time_limit": (*DURATION, None),
     "probes": (*OPTIONAL_MAPPING, None),
     "tuning": (*OPTIONAL_MAPPING, None),
