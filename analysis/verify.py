@@ -23,6 +23,7 @@ from typing import Any
 from policy_gradient_ladder.experiments.schema import (
     BENCHMARK_FILES,
     CHECKPOINTS,
+    EVALUATIONS_FILE,
     EXTERNAL,
     FINISHED,
     JOURNAL,
@@ -36,6 +37,7 @@ from policy_gradient_ladder.experiments.schema import (
     RUN_FILES,
     STUDY_FILES,
     SUPERSEDED,
+    TENSORBOARD,
 )
 
 from .command import run_command
@@ -162,7 +164,7 @@ def remedy(file: Path) -> str:
         return f"damaged, or begun again and not finished: run snakemake, or move {file.parent} away to tune again"
     if file.parent.name == "speed":
         return f"delete {file.parent}, and 'snakemake speed' measures again"
-    if file.name in (*RUN_FILES, POLICY, *PROBE_FILES):
+    if file.name in (*RUN_FILES, EVALUATIONS_FILE, POLICY, *PROBE_FILES):
         file = file.parent
     elif file.parent.name == CHECKPOINTS:
         file = file.parent.parent
@@ -484,7 +486,7 @@ def known_files(grid: Grid, records: Records) -> tuple[set[str], list[str]]:
     exact |= {f"tables/{name}.csv" for name in TABLES}
     exact |= {f"{probe['directory']}/{file}" for probe in grid.probes for file in PROBE_FILES}
     exact |= {f"{study['directory']}/{file}" for study in grid.studies for file in (*STUDY_FILES, JOURNAL)}
-    patterns = ["figures/*", "logs/*", f"tuning/*{FINISHED}"]
+    patterns = ["figures/*", "logs/*", f"tuning/*{FINISHED}", f"runs/*/{TENSORBOARD}/*"]
     patterns += [
         f"{study['directory']}/{files}" for study in grid.studies for files in (SUPERSEDED.format("*"), f"{LOCKS}/*")
     ]
@@ -493,7 +495,7 @@ def known_files(grid: Grid, records: Records) -> tuple[set[str], list[str]]:
         if run is None:  # it is missing or cannot be read, so its files may belong to it
             patterns.append(f"{cell['directory']}/*")
         else:
-            names = (*RUN_FILES, POLICY, *(checkpoint["file"] for checkpoint in run["checkpoints"]))
+            names = (*RUN_FILES, *run.get("files", ()), *(checkpoint["file"] for checkpoint in run["checkpoints"]))
             exact |= {f"{cell['directory']}/{name}" for name in names}
     return exact, patterns
 

@@ -10,6 +10,7 @@ from policy_gradient_ladder.core.algorithm import Algorithm, InvalidSetting, nea
 from policy_gradient_ladder.core.hooks import Hooks
 from policy_gradient_ladder.core.libraries import LibraryAlgorithm
 from policy_gradient_ladder.core.minibatches import check_minibatches
+from policy_gradient_ladder.core.run import EPISODES_MEANWHILE
 from policy_gradient_ladder.core.task import Task
 
 from . import exact
@@ -146,6 +147,8 @@ class Grid:
     tuning: Tuning | None
     claims: tuple[Claim, ...]
     time_limit: float | None  # of what has no task of the grid
+    evaluate_every: int | None = None  # steps between evaluations in the middle of a run; None: there are none
+    evaluate_episodes: int = EPISODES_MEANWHILE  # of each kind of such an evaluation
 
     def cells(self) -> list[Cell]:
         """Every cell, tasks outermost, in the order of the file."""

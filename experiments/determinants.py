@@ -49,6 +49,7 @@ EXEMPT = {
     "claims": "reads claims, which are judged later, from results",
     "command": "says how a command line ends",
     "determinants": "says what the inputs are",
+    "events": "writes event files beside a run",
     "exact": "is an input where one of its problems is the task, and of probes",
     "external": "reads runs that were made elsewhere, and is an input of those",
     "grid": "reads the grid, whose content is the parameter",
@@ -64,7 +65,7 @@ EXEMPT = {
     "sources": "says what the inputs are",
     "task_check": "tries tasks when a whole grid is read",
     "task_scores": "fills in scores of a task, which are in a study's parameter",
-    "trained": "keeps what a cell has trained, unchanged, until it is evaluated",
+    "trained": "keeps what a cell has trained, unchanged, until it is complete",
     "tuned": "reads best.json, which is an input of the cell",
 }
 
@@ -130,6 +131,8 @@ def what_determines(grid: Grid, job: Cell | Study | Probe) -> Determinants:
         task = grid.tasks[job.task].task
         files, versions = _of_cell(grid, job)
         asked = {"preprocessing": preprocessing(task), "checkpoints": grid.checkpoints, "compile": grid.compile}
+        if grid.evaluate_every is not None:  # otherwise a cell is what it was before there was such a key
+            asked |= {"evaluate_every": grid.evaluate_every, "evaluate_episodes": grid.evaluate_episodes}
         return Determinants(files, vars(job) | asked, versions)
     if isinstance(job, Study):
         tasks = tuple(grid.tasks[task].task.id for task in job.tasks)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from policy_gradient_ladder.core.libraries import LIBRARIES
+from policy_gradient_ladder.core.run import EPISODES_MEANWHILE
 
 from .checks import (
     DURATION,
@@ -100,6 +101,21 @@ GRID_KEYS: dict[str, Check] = {
         "auto",
         "Whether gradient steps are compiled. auto: where the run is long enough to gain from it.",
         "never",
+    ),
+    "evaluate_every": Check(
+        Whole(1, or_null=True),
+        "a whole number of steps above 0, or null",
+        None,
+        "Evaluate each run after so many environment steps, at the next update. These steps do not count.",
+        "10_000",
+        "at the end alone",
+    ),
+    "evaluate_episodes": Check(
+        Whole(1),
+        "a whole number of episodes above 0",
+        EPISODES_MEANWHILE,
+        "The episodes of such an evaluation, with sampled actions and with the mode action.",
+        "10",
     ),
     "time_limit": Check(
         *DURATION,

@@ -15,6 +15,7 @@ from typing import Any
 from snakemake.io import IOFile
 
 from .checks import GridError
+from .events import LOG, LOGS, check_log
 from .forked import SERVER
 from .record import UnusableFolder, check_writable
 from .schema import PROBLEMS
@@ -27,10 +28,19 @@ held = []  # files whose locks are this process's until it ends
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """Raise GridError where --config has a key that nothing heeds."""
-    for key in sorted(set(config) - {"grid", *BENCHMARK_KEYS}):
+    """Raise GridError where --config has a key that nothing heeds, or a `log` that cannot be written.
+
+    Jobs find the log in their environment: no result depends on it, so it is no parameter of a rule.
+    """
+    for key in sorted(set(config) - {"grid", "log", *BENCHMARK_KEYS}):
         benchmark = ", ".join(BENCHMARK_KEYS)
-        raise GridError(f"--config takes grid=NAME or grid=FILE.yaml, and for the benchmark {benchmark}; not {key}=…")
+        raise GridError(
+            f"--config takes grid=NAME or grid=FILE.yaml, log={' or '.join(LOGS)}, and for the benchmark {benchmark}; "
+            f"not {key}=…"
+        )
+    if "log" in config:
+        check_log(config["log"])
+        os.environ[LOG] = config["log"]
 
 
 def speed_options(config: Mapping[str, Any]) -> str:

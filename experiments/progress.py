@@ -30,8 +30,9 @@ def named_by(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
 class Progress:
     """A bar on a terminal; in a log a line for each tenth of the budget, and one where a minute has passed without."""
 
-    def __init__(self, name: str, steps: int, lines: int = LINES_IN_A_LOG) -> None:
+    def __init__(self, name: str, steps: int, lines: int = LINES_IN_A_LOG, *, begun: int = 0) -> None:
         self.name, self.steps, self.lines = name, steps, lines
+        self.begun = begun  # the steps that an earlier attempt has taken
         self.began = self.latest = time.perf_counter()
         self.due = 1  # of the lines
         silent = lines == 0 or not sys.stderr.isatty()
@@ -49,7 +50,7 @@ class Progress:
             or now - self.latest >= SECONDS_WITHOUT_A_LINE - SECONDS_BETWEEN_CALLS
         ):
             self.due, self.latest = step * self.lines // self.steps + 1, now
-            place, rate = f"{step:,} of {self.steps:,} steps", step / (now - self.began)
+            place, rate = f"{step:,} of {self.steps:,} steps", (step - self.begun) / (now - self.began)
             print(f"{self.name}: {place}, return {recent_return(episodes)}, {rate:,.0f} steps/s", flush=True)
 
     def wait(self, what: str, step: int, episodes: list[Episode]) -> None:

@@ -2,8 +2,10 @@
 
 `run.json` (cell, settings, status, evaluation, open episodes, versions, machine, seconds), `episodes.csv` (step,
 return, length, start), `updates.csv` (one row per share of the budget; an empty cell is a quantity that does not
-exist), `policy.npz` (the last policy, see `algorithms.core.saved_policy`) and `checkpoints/*.npz` (arrays by name;
-`numpy.load` reads both without executing code). `run.json` is written last, with size and SHA-256 of the others.
+exist), `policy.npz` (the last policy, see `core.saved_policy`) and `checkpoints/*.npz` (arrays by name; `numpy.load`
+reads both without executing code). A run that was evaluated in the middle of its training has `evaluations.csv` (step,
+kind, return, length). `run.json` is written last, with size and SHA-256 of the others. Event files, in the folder
+`tensorboard`, are not part of the record.
 """
 
 import contextlib
@@ -26,8 +28,20 @@ import numpy as np
 from policy_gradient_ladder.core.run import Checkpoint, Run
 
 from .process import peak_memory_mb
-from .schema import CHECKPOINTS, EPISODE_COLUMNS, NO_DIGEST, POLICY, RUN_FILES, TRAINED, UPDATE_COLUMNS
+from .schema import (
+    CHECKPOINTS,
+    EPISODE_COLUMNS,
+    EVALUATION_COLUMNS,
+    EVALUATIONS_FILE,
+    NO_DIGEST,
+    POLICY,
+    RUN_FILES,
+    TENSORBOARD,
+    TRAINED,
+    UPDATE_COLUMNS,
+)
 
+OF_A_RUN = (*RUN_FILES, EVALUATIONS_FILE, POLICY, CHECKPOINTS, TENSORBOARD, TRAINED)  # what may lie in a run's folder
 PACKAGES = ("policy-gradient-ladder", "torch", "numpy", "gymnasium", "mujoco")
 
 
@@ -75,9 +89,7 @@ class UnusableFolder(ValueError):
     """A place where a run cannot or must not be written."""
 
 
-def check_folder(
-    directory: Path, files: Iterable[str] = (*RUN_FILES, POLICY, CHECKPOINTS, TRAINED), what: str = "run"
-) -> None:
+def check_folder(directory: Path, files: Iterable[str] = OF_A_RUN, what: str = "run") -> None:
     """Raise UnusableFolder where a folder cannot be written, or holds anything but `files`; before any work is done."""
     if directory.exists() and not directory.is_dir():
         raise UnusableFolder(f"{directory} is a file; a {what} is written into a folder of its own")
@@ -116,8 +128,14 @@ def whole_folder(directory: Path) -> Iterator[Path]:
     os.replace(unfinished, directory)
 
 
-def write_run(directory: Path, run: Run, description: dict[str, Any]) -> None:
-    """Write a run's folder, replacing an earlier run of the same cell."""
+def write_run(
+    directory: Path, run: Run, description: dict[str, Any], *, evaluated: bool = False, event_files: bool = False
+) -> None:
+    """Write a run's folder, replacing an earlier run of the same cell.
+
+    evaluated: whether it was to be evaluated in the middle of its training. event_files: whether those that are in the
+    folder are its own, and stay.
+    """
     with whole_folder(directory) as unfinished:
         (unfinished / CHECKPOINTS).mkdir()
         _write_csv(unfinished / "episodes.csv", EPISODE_COLUMNS, run.episodes)
@@ -130,7 +148,12 @@ def write_run(directory: Path, run: Run, description: dict[str, Any]) -> None:
         if run.policy is not None:
             run.policy.save(unfinished / POLICY)
             files.append(POLICY)
+        if evaluated:
+            _write_csv(unfinished / EVALUATIONS_FILE, EVALUATION_COLUMNS, run.evaluations)
+            files.append(EVALUATIONS_FILE)
         write_record(unfinished / "run.json", description | outcome(run), files)
+        if event_files:
+            os.replace(directory / TENSORBOARD, unfinished / TENSORBOARD)
 
 
 def checkpoint_file(checkpoint: Checkpoint) -> str:
@@ -164,7 +187,7 @@ def provenance(root: Path, packages: Iterable[str] = PACKAGES) -> dict[str, Any]
         "versions": {"python": platform.python_version()} | {p: _version(p) for p in packages},
         "commit": _git(root, "rev-parse", "HEAD"),
         "uncommitted_changes": _uncommitted_changes(root),
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
+        "machine": {"cpu": cpu(), "cores": os.cpu_count(), "system": platform.platform()},
     }
 
 
@@ -190,7 +213,7 @@ def _uncommitted_changes(root: Path) -> bool | None:
     return None if status is None else bool(status)
 
 
-def _cpu() -> str:
+def cpu() -> str:
     """The processor's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

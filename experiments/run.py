@@ -1,27 +1,36 @@
 """Run one cell: train, evaluate, and write the run's folder."""
 
 import argparse
+import logging
+import os
+import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
 
+from policy_gradient_ladder.core.algorithm import Algorithm, where
+from policy_gradient_ladder.core.backends import why_not_resumable
+from policy_gradient_ladder.core.run import Run, Trained
 from policy_gradient_ladder.core.run_check import checked_training
+from policy_gradient_ladder.core.task import CannotResume, Task
 
 from .cells import preprocessing
 from .checks import GridError, GridLoader, whole_number
 from .command import exit_with_sentence
 from .determinants import code_of, what_determines
+from .events import LOG, LOGS, EventFiles, check_log
 from .external import External
 from .grid import load_grid
 from .process import age, end_at_once, time_limit
 from .progress import Progress, named_by
-from .record import PACKAGES, check_folder, provenance, write_run
-from .schema import BEST, EVALUATIONS, EXTERNAL, SCHEMA, STOPPED, TASK_CODE, WRITTEN_TO
+from .record import PACKAGES, check_folder, cpu, provenance, write_run
+from .schema import BEST, EVALUATIONS, EXTERNAL, SCHEMA, STOPPED, TASK_CODE, TENSORBOARD, WRITTEN_TO
 from .sources import ROOT
-from .trained import Kept
+from .trained import SECONDS_BETWEEN, Kept
 from .tuned import best_of_study
 
 
@@ -40,11 +49,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="settings instead of the grid's"
     )
+    parser.add_argument(
+        "--evaluate-every", type=whole_number, metavar="STEPS", help="evaluate as often, instead of as the grid says"
+    )
+    parser.add_argument(
+        "--evaluate-episodes", type=whole_number, metavar="N", help="episodes of each kind of such an evaluation"
+    )
+    parser.add_argument("--log", choices=LOGS, help="write event files into the run's folder, too")
+    parser.add_argument(
+        "--resume", action="store_true", help="end with a sentence where there is no interrupted run to go on with"
+    )
+    parser.add_argument(
+        "--keep-every",
+        type=float,
+        default=SECONDS_BETWEEN,
+        metavar="SECONDS",
+        help="how often what is trained is kept, so that an interrupted run can go on (%(default)s)",
+    )
     options = parser.parse_args(arguments)
     if options.seed < 0:
         raise GridError(f"--seed must be a whole number from 0, not {options.seed}")
-    if options.steps is not None and options.steps < 1:
-        raise GridError(f"--steps must be at least 1, not {options.steps}")
+    for name in ("steps", "evaluate_every", "evaluate_episodes"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise GridError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+    if not options.keep_every >= 0:
+        raise GridError(f"--keep-every must be a number of seconds from 0, not {options.keep_every}")
+    log = options.log or os.environ.get(LOG)
+    if log is not None:
+        check_log(log)
 
     grid = load_grid(options.grid, options.algorithm)
     cell = grid.cell(options.algorithm, options.task, options.seed)
@@ -55,18 +87,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     algorithm = grid.resolved(cell.algorithm, cell.task, (best["settings"] if best else {}) | further)
     task = grid.tasks[cell.task].task
     steps = options.steps or cell.steps
+    evaluations = {
+        "evaluate_every": options.evaluate_every or grid.evaluate_every,
+        "evaluate_episodes": options.evaluate_episodes or grid.evaluate_episodes,
+    }
     check_folder(options.output)
     start_up = age()
-    progress = Progress(f"{grid.name} {cell.algorithm} {cell.task} {cell.seed}", steps)
-    kept = Kept(
-        options.output,
-        {"code": code.name, "asked": determinants.parameter, "settings": algorithm.settings(), "steps": steps},
-    )
-    trained = kept.read()
-    if trained is not None:
-        print("trained already, by an attempt that ended in its evaluation: only the evaluation is done", flush=True)
-    began = time.perf_counter()
-    with time_limit(grid.limit(cell.task), grid.path):
+    about = {"code": code.name, "asked": determinants.parameter, "settings": algorithm.settings(), "steps": steps}
+    machine = {"python": platform.python_version(), "processor": cpu()}
+    kept = Kept(options.output, about | evaluations | machine, options.keep_every)
+    trained = to_go_on_with(kept, algorithm, task, insist=options.resume)
+    begun = steps_until(trained) if trained else 0
+    progress = Progress(f"{grid.name} {cell.algorithm} {cell.task} {cell.seed}", steps, begun=begun)
+    if evaluations["evaluate_every"] is not None and not named_by(algorithm.train, **evaluations):
+        logging.getLogger(__name__).warning(
+            "%s.train takes no evaluate_every, so this run is evaluated at its end alone", where(algorithm)
+        )
+
+    def train(trained: Trained | None) -> tuple[Run, EventFiles | None]:
+        events = EventFiles(options.output / TENSORBOARD, steps) if log else None
         run = checked_training(
             algorithm,
             task,
@@ -75,9 +114,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
             checkpoint_fractions=grid.checkpoints,
             compile=grid.compile,
             evaluations=algorithm.evaluations if isinstance(algorithm, External) else EVALUATIONS,
-            on_update=progress,
-            **named_by(algorithm.train, on_wait=progress.wait, trained=trained, on_trained=kept.write),
+            on_update=one_after_another(progress, events and events.on_update),
+            **named_by(
+                algorithm.train,
+                **evaluations,
+                on_wait=progress.wait,
+                on_boundary=one_after_another(kept.pause, events and events.on_boundary),
+                trained=trained,
+                on_trained=kept.write,
+            ),
         )
+        return run, events
+
+    began = time.perf_counter()
+    with time_limit(grid.limit(cell.task), grid.path):
+        try:
+            run, events = train(trained)
+        except CannotResume as error:
+            if options.resume:
+                raise GridError(f"--resume: {error}") from error
+            print(f"begins anew: {error}", flush=True)
+            kept.seconds = 0.0
+            run, events = train(None)
     progress.close()
     try:
         determinants.check_code(code)
@@ -91,6 +149,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if run.policy is not None:
         run.policy = run.policy.named(cell.algorithm)
     line = summary(run, options.output)
+    if events:
+        events.close(run)
     write_run(
         options.output,
         run,
@@ -98,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "schema": SCHEMA,
             "cell": {"grid": grid.name, "algorithm": cell.algorithm, "task": cell.task, "seed": cell.seed},
             "steps": steps,
+            **(evaluations if evaluations["evaluate_every"] else {}),
             "settings": algorithm.settings(),
             "tuned": best,
             "task_settings": preprocessing(task),
@@ -106,8 +167,54 @@ def main(arguments: Sequence[str] | None = None) -> None:
             **external,
             **provenance(ROOT, (*PACKAGES, *sorted(determinants.versions.keys() - set(PACKAGES)))),
         },
+        evaluated=evaluations["evaluate_every"] is not None,
+        event_files=events is not None,
     )
     print(line)
+
+
+def to_go_on_with(kept: Kept, algorithm: Algorithm, task: Task, *, insist: bool) -> Trained | None:
+    """What an earlier attempt at the cell has trained, and a line about it; None where the training has to begin.
+
+    Raises GridError where there is nothing and `insist` asks for it.
+    """
+    trained = kept.read()
+    if trained is not None:
+        if trained.ended:
+            what = "trained already, by an attempt that ended in its evaluation: only the evaluation is done"
+        else:
+            what = f"goes on from step {steps_until(trained):,}, which an interrupted attempt had reached"
+        print(what, flush=True)
+    elif kept.ignored is not None:
+        if insist:
+            raise GridError(
+                f"--resume: {kept.path} cannot be taken up: {kept.ignored}; without --resume, it begins anew"
+            )
+        print(f"begins anew: {kept.path} is there, but {kept.ignored}", flush=True)
+    elif insist:
+        if not named_by(algorithm.train, on_boundary=None):
+            why = f"{where(algorithm)}.train is not this project's loop, and has no state to go on from"
+        else:
+            why = why_not_resumable(task) or f"{kept.path} is not there; leave out --resume to begin"
+        raise GridError(f"--resume: {why}")
+    return trained
+
+
+def steps_until(trained: Trained) -> int:
+    """The steps that were taken until then."""
+    return trained.run.steps_taken if trained.ended else trained.state["environments"]["steps"]
+
+
+def one_after_another(first: Callable[..., None], second: Callable[..., None] | None) -> Callable[..., None]:
+    """A function that calls both; where there is no second one, the first itself."""
+    if second is None:
+        return first
+
+    def both(*arguments: Any) -> None:
+        first(*arguments)
+        second(*arguments)
+
+    return both
 
 
 def read_settings(pairs: Sequence[str]) -> dict:

@@ -10,7 +10,10 @@ NO_DIGEST = "0" * 64  # stands in place of a record's own SHA-256 while that is 
 # ------------------------------------------------------------------------------------ runs
 
 RUN_FILES = ("run.json", "episodes.csv", "updates.csv")  # run.json is written last
-TRAINED = "trained.npz"  # in a run's folder while it is evaluated: what was trained
+EVALUATIONS_FILE = "evaluations.csv"  # of a run that was evaluated in the middle of its training
+EVALUATION_COLUMNS = ("step", "kind", "return", "length")  # a row per episode; step: of the training
+TENSORBOARD = "tensorboard"  # the folder of a run's event files, where it has any
+TRAINED = "trained.npz"  # in a run's folder until it is complete: what was trained until now
 POLICY = "policy.npz"  # the last policy; absent where a run diverged, and in runs of earlier versions
 CHECKPOINTS = "checkpoints"  # the folder of a run's learners
 STOPPED = "stopped by its task"  # the state of a run whose task gave a number that is not finite

@@ -291,6 +291,8 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "seeds": ([0, 1], set()),
     "checkpoints": ([1], CELLS),
     "compile": ("auto", CELLS | STUDY),
+    "evaluate_every": (100, CELLS),
+    "evaluate_episodes": (3, set()),  # of evaluations that there are not: see test_resuming
     "time_limit": ("2 h", set()),
     "claims": (None, None),  # takes a file: see test_claims
     "probes": (None, PROBE | EXACT),
@@ -418,7 +420,8 @@ def test_a_change_of_a_grids_key_plans_what_is_stale_what_takes_results_of_it_an
     expected = expected | ({"cell ppo_tuned"} if expected & STUDY else set())
     expected = expected | (PROBE if expected & of_source else set())
     # The task has its own; what has no space is not tuned; what a task is accepted with says nothing about its runs.
-    nothing = key in ("steps", "time_limit", "algorithms ppo tuned", "tasks CartPole-v1 allow_normalised")
+    own = ("steps", "time_limit", "evaluate_episodes", "algorithms ppo tuned", "tasks CartPole-v1 allow_normalised")
+    nothing = key in own
     assert planned(grid, other) == (set() if nothing else expected | {"tables"})
 
 

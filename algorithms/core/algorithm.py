@@ -101,7 +101,9 @@ class Algorithm:
         further arguments, and is not given them where it does not:
 
         - `on_wait`: is called every ten seconds within a rollout or an evaluation, with what is being done
-        - `trained` and `on_trained`: see `training.train`
+        - `evaluate_every` and `evaluate_episodes`: the steps between evaluations in the middle of the training (None:
+          there are none), and the episodes of each; they are `evaluations` of the Run
+        - `on_boundary`, `trained` and `on_trained`: see `training.train`
         """
         raise NotImplementedError(f"{where(self)} has no method train")
 

@@ -32,14 +32,31 @@ _one_by_one = False  # see one_by_one
 
 def make_backend(task: Task, seeds: Sequence[int]) -> Backend:
     """The environments of a task, one for each of `seeds`; raises UnsupportedTask as `make_envs` does."""
-    spec: Any = gymnasium.registry.get(task.id)
-    if not _one_by_one and _is_gymnasiums_own(task, spec) and (batched := batched_backend(spec.entry_point)):
+    if (batched := _steps_all_at_once(task)) is not None:
+        spec: Any = gymnasium.registry.get(task.id)
         env = make_env(task)
         made = type(env.unwrapped)
         if f"{made.__module__}:{made.__qualname__}" == spec.entry_point:
             return batched(env, seeds)
         close(env)
     return GymnasiumBackend(task, seeds)
+
+
+def why_not_resumable(task: Task) -> str | None:
+    """A sentence that says why a training on a task cannot go on from its middle; None where it can."""
+    if _steps_all_at_once(task) is not None:
+        return None
+    return (
+        f"task {task.label!r} is stepped by its own environment, whose state within an episode cannot be read; only on "
+        "Gymnasium's own MuJoCo (-v5) and classic control tasks, without kwargs, variants and wrappers, can a training "
+        "go on from its middle"
+    )
+
+
+def _steps_all_at_once(task: Task) -> type[BatchedBackend] | None:
+    """What steps all environments of a task at once, by what is registered; None where nothing does."""
+    spec: Any = gymnasium.registry.get(task.id)
+    return None if _one_by_one or not _is_gymnasiums_own(task, spec) else batched_backend(spec.entry_point)
 
 
 @contextmanager

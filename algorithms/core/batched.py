@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Space
 
-from .task import Transition, close, seed_spaces, time_limit_of
+from .task import Snapshot, Transition, close, seed_spaces, time_limit_of
 
 
 class BatchedBackend:
@@ -69,8 +69,36 @@ class BatchedBackend:
         """Close the environment."""
         close(self._made)
 
+    def snapshot(self) -> Snapshot:
+        """All that later steps and episodes depend on; to be asked for when every copy has begun an episode."""
+        generators = [generator.bit_generator.state for generator in self._generators if generator is not None]
+        return {
+            "generators": generators,
+            "ticks": self._ticks,
+            "began": self._began.copy(),
+            "first_limit": self._first_limit,
+            "states": self._all_states(),
+        }
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on as the backend whose `snapshot` this is; every copy of this one has begun an episode, too."""
+        for generator, state in zip(self._generators, snapshot["generators"], strict=True):
+            assert generator is not None
+            generator.bit_generator.state = state
+        self._ticks, self._first_limit = snapshot["ticks"], snapshot["first_limit"]
+        self._began = snapshot["began"].copy()
+        self._take_over_all(snapshot["states"])
+
     def _take_over(self, i: int) -> None:
         """Make the state of `env`, which has just been reset, that of copy i."""
+        raise NotImplementedError
+
+    def _all_states(self) -> Snapshot:
+        """The states of all copies, with everything that later steps depend on; a copy of them."""
+        raise NotImplementedError
+
+    def _take_over_all(self, states: Snapshot) -> None:
+        """Make the states that `_all_states` returned those of the copies."""
         raise NotImplementedError
 
     def _advance(self, actions: np.ndarray, active: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ import gymnasium
 import numpy as np
 
 from .batched import BatchedBackend
+from .task import Snapshot
 
 Rows: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -31,6 +32,12 @@ class Classic(BatchedBackend):
 
     def _take_over(self, i: int) -> None:
         self._states[i] = self.env.state
+
+    def _all_states(self) -> Snapshot:
+        return {"states": self._states.copy()}
+
+    def _take_over_all(self, states: Snapshot) -> None:
+        self._states = states["states"].copy()
 
     def _advance(self, actions: np.ndarray, active: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if active is None:
@@ -116,6 +123,13 @@ class ContinuousMountainCars(Classic):
 
     def _take_over(self, i: int) -> None:
         self._begun[i] = self.env.state
+
+    def _all_states(self) -> Snapshot:
+        return super()._all_states() | {"begun": [[i, state.copy()] for i, state in self._begun.items()]}
+
+    def _take_over_all(self, states: Snapshot) -> None:
+        super()._take_over_all(states)
+        self._begun = {i: state.copy() for i, state in states["begun"]}
 
     def _next(self, states: np.ndarray, actions: np.ndarray, ids: Sequence[int]) -> Rows:
         power, fastest, lowest, highest, goal, goal_velocity = self._constants

@@ -14,6 +14,7 @@ import numpy as np
 from mujoco.batch import Batch
 
 from .batched import BatchedBackend
+from .task import Snapshot
 
 STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)  # all that the next step depends on; a Batch keeps it in rows
 BEFORE_POSITIONS = int(mujoco.mjtState.mjSTATE_TIME)
@@ -34,6 +35,12 @@ class Simulations(BatchedBackend):
 
     def _take_over(self, i: int) -> None:
         mujoco.mj_getState(self.env.model, self.env.data, self._batch.state[i], STATE)
+
+    def _all_states(self) -> Snapshot:
+        return {"integration": self._batch.state.copy()}
+
+    def _take_over_all(self, states: Snapshot) -> None:
+        self._batch.state[:] = states["integration"]
 
     def _simulate(self, actions: np.ndarray, active: np.ndarray | None) -> None:
         self._ctrl[:] = actions
@@ -237,6 +244,22 @@ class ContactSimulations(BatchedBackend):
         mujoco.mj_copyData(self._simulations[i], self._model, self.env.data)
         for row, field in self._copies[i]:
             row[...] = field
+
+    def _all_states(self) -> Snapshot:
+        integration = np.empty((self.num_envs, mujoco.mj_stateSize(self._model, STATE)))
+        for simulation, state in zip(self._simulations, integration, strict=True):
+            mujoco.mj_getState(self._model, simulation, state, STATE)
+        # What was seen after the last step was computed within it; the state alone would give that of the next one.
+        copies = [np.concatenate([row.ravel() for row, _ in of_one]) for of_one in self._copies]
+        return {"integration": integration, "copies": np.array(copies)}
+
+    def _take_over_all(self, states: Snapshot) -> None:
+        for simulation, state in zip(self._simulations, states["integration"], strict=True):
+            mujoco.mj_setState(self._model, simulation, state, STATE)
+        for of_one, numbers in zip(self._copies, states["copies"], strict=True):
+            ends = np.cumsum([row.size for row, _ in of_one])
+            for (row, _), part in zip(of_one, np.split(numbers, ends[:-1]), strict=True):
+                row[...] = part.reshape(row.shape)
 
     def _simulate(self, actions: np.ndarray, active: np.ndarray | None) -> None:
         for i in range(self.num_envs) if active is None else active.nonzero()[0].tolist():

@@ -19,11 +19,10 @@ from .algorithm import InvalidAlgorithm, InvalidSetting, OnUpdate, OnWait
 from .libraries import LibraryAlgorithm
 from .normalizer import RunningNormalizer
 from .rollout import Regularly
-from .run import EVALUATIONS, LONGEST_EPISODE, Run
+from .run import EVALUATIONS, LONGEST_EPISODE, RECORDED_ROWS, Run
 from .spaces import action_parts
 from .task import StoppedByTask, Task, UnsupportedTask
 from .training import (
-    RECORDED_ROWS,
     Seeds,
     check_evaluations,
     evaluate,

@@ -1,5 +1,6 @@
 """The on-policy learner: a policy and its critics, updated on one rollout at a time."""
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from .optimizer import Optimizer
 from .policies import Policy
 from .reward_scaler import RewardScaler
 from .rollout import Rollout
-from .task import Task
+from .task import CannotResume, Snapshot, Task
 
 # With as many gradient steps, in all runs that share the compiled code, compiling saves time: it takes about ten
 # seconds once for all of these runs, and a gradient step is then a millisecond faster.
@@ -34,6 +35,7 @@ COMPILE = ("auto", "always", "never")
 RECORDED = ("step", "updates", "learning_rate", "mean_cost", "explained_variance", "kl", "progress")
 POLICY = "policy"  # the name of the policy in a checkpoint
 VALUE_FUNCTION = "value_function"  # the name of the critic "value" in a checkpoint
+LEARNED = ("vector", "mean", "square", "step_count")  # what a network's gradient steps change, as `tensors` has it
 STATISTICS = ("observation_statistics", "reward_statistics")  # the names of the statistics in a checkpoint
 
 
@@ -117,6 +119,8 @@ class Learner:
             name: Optimizer([self.networks[key] for key in keys], a, noise) for name, keys in members.items()
         }
         self._compile, self._steps_of_runs = compile, steps * runs
+        self._noise = noise
+        self._expects_code: list[bool] | None = None  # after `restore`: which optimizers are to have machine code
         self._needs_old_policy = a.overrides("regularizer", "gradients", "step")
 
     @property
@@ -241,6 +245,8 @@ class Learner:
             steps = records[0] if len(records) == 1 else np.concatenate(records)
             means = (steps[0] if len(steps) == 1 else steps.mean(axis=0)).tolist()
             result |= dict(zip(optimizer.recorded, means, strict=True))
+        if self._expects_code is not None:
+            self._check_code(self._expects_code)
         result["learning_rate"] = rate * a.policy_learning_rate
         return result
 
@@ -308,6 +314,62 @@ class Learner:
             network.load(parts[name])
         self.normalizer.load(parts["observation_statistics"])
         self.reward_scaler.statistics.load(parts["reward_statistics"])
+
+    def snapshot(self) -> Snapshot:
+        """All that later updates depend on; more than `state`, by which the learner only acts and evaluates."""
+        tensors = {
+            name: dict(zip(LEARNED, (x.numpy().copy() for x in network.tensors()), strict=False))
+            for name, network in self.networks.items()
+        }
+        return {
+            "networks": tensors,
+            "observation_statistics": self.normalizer.state(),
+            "reward_scaler": self.reward_scaler.snapshot(),
+            "minibatches": self.rng.bit_generator.state,
+            "noise": self._noise.get_state().numpy().copy(),
+            "numbers": {
+                f.name: x
+                for f in dataclasses.fields(self.algorithm)
+                if type(x := getattr(self.algorithm, f.name)) is float
+            },
+            "path_is_chosen": self._compile == "never",
+            "sizes": [None if o.fused is None else [o.fused.size] for o in self.optimizers.values()],
+            "have_code": self._have_code(),
+        }
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on as the learner whose `snapshot` this is; this one was made with the same arguments.
+
+        The first update raises CannotResume where machine code cannot be had that the other learner had.
+        """
+        with torch.no_grad():
+            for name, network in self.networks.items():
+                for of, tensor in zip(LEARNED, network.tensors(), strict=False):
+                    tensor.copy_(torch.from_numpy(snapshot["networks"][name][of]))
+        self.normalizer.load(snapshot["observation_statistics"])
+        self.reward_scaler.restore(snapshot["reward_scaler"])
+        self.rng.bit_generator.state = snapshot["minibatches"]
+        self._noise.set_state(torch.from_numpy(snapshot["noise"]))
+        self.algorithm = dataclasses.replace(self.algorithm, **snapshot["numbers"])
+        for optimizer, size in zip(self.optimizers.values(), snapshot["sizes"], strict=True):
+            optimizer.use(self.algorithm)
+            if size is not None:
+                optimizer.fuse(*size)
+        if snapshot["path_is_chosen"]:
+            self._compile, self._expects_code = "never", snapshot["have_code"]
+
+    def _have_code(self) -> list[bool]:
+        """Whether the gradient steps of each optimizer run as machine code."""
+        return [o.fused is not None and o.fused.compiled for o in self.optimizers.values()]
+
+    def _check_code(self, expected: list[bool]) -> None:
+        """Raise CannotResume where other gradient steps are machine code than before, whose last digits differ."""
+        self._expects_code = None
+        if (found := self._have_code()) != expected:
+            raise CannotResume(
+                f"gradient steps {'were' if any(expected) else 'were not'} machine code when the training was "
+                f"interrupted, and {'are' if any(found) else 'are not'} now, so that numbers would differ"
+            )
 
     def _distribution(self, batch: Batch) -> Distribution:
         """The current policy at the batch's steps, without a gradient for its networks."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from .algorithm import OnUpdate, OnWait
 from .hooks import Hooks
 from .on_policy import Learner
-from .run import EVALUATIONS, LONGEST_EPISODE, Run, Trained
+from .run import EPISODES_MEANWHILE, EVALUATIONS, LONGEST_EPISODE, OnBoundary, Run, Trained
 from .saved_policy import SavedPolicy
 from .task import Task
 from .training import Seeds, train
@@ -27,12 +27,15 @@ class PolicyGradient(Hooks):
         compile: str = "auto",
         runs: int = 5,
         evaluations: Sequence[str] = EVALUATIONS,
+        evaluate_every: int | None = None,
+        evaluate_episodes: int = EPISODES_MEANWHILE,
         on_update: OnUpdate = lambda steps, episodes: None,
         on_wait: OnWait = lambda what, steps, episodes: None,
+        on_boundary: OnBoundary = lambda run, pause: None,
         trained: Trained | None = None,
         on_trained: Callable[[Trained], None] | None = None,
     ) -> Run:
-        """As `Algorithm.train`, by the on-policy loop `training.train`, which documents the last two arguments."""
+        """As `Algorithm.train`, by the on-policy loop `training.train`, which documents its further arguments."""
         made: list[tuple[Learner, VectorEnv]] = []
 
         def make_learner(envs: VectorEnv, seeds: Seeds) -> Learner:
@@ -58,8 +61,11 @@ class PolicyGradient(Hooks):
             steps,
             checkpoint_fractions=checkpoint_fractions,
             evaluations=evaluations,
+            evaluate_every=evaluate_every,
+            evaluate_episodes=evaluate_episodes,
             on_update=on_update,
             on_wait=on_wait,
+            on_boundary=on_boundary,
             trained=trained,
             on_trained=on_trained,
         )

@@ -1,5 +1,8 @@
 """Rewards divided by the running deviation of their discounted sum, as VecNormalize does it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from .estimators import backward_sum
@@ -26,6 +29,15 @@ class RewardScaler:
         returns = backward_sum(rewards[::-1], discounts[::-1])[::-1]  # forward in time
         self._returns = returns[-1] * ~rollout.done[-1]
         self.statistics.update(rollout.of_steps(returns)[:, None])
+
+    def snapshot(self) -> dict[str, dict[str, np.ndarray] | np.ndarray]:
+        """All that later rewards are scaled by, for `restore`."""
+        return {"statistics": self.statistics.state(), "returns": self._returns.copy()}
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Go on as the scaler whose `snapshot` this is."""
+        self.statistics.load(snapshot["statistics"])
+        self._returns = snapshot["returns"].copy()
 
     def __call__(self, rewards: np.ndarray) -> np.ndarray:
         """Scaled rewards [...]."""

@@ -1,20 +1,23 @@
 """What a training returns, whatever trained: episodes, the update table, checkpoints and the evaluation."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from .task import StoppedByTask, Task
+from .task import Snapshot, StoppedByTask, Task
 from .vector_env import Episode
 
 if TYPE_CHECKING:
     import pandas as pd
 
 EVALUATIONS = ("sampled", "mode")  # with sampled actions (the final score), and with the mode action
+RECORDED_ROWS = 200  # rows of the update table at most; each holds the means over an equal share of the budget
 EVALUATION_EPISODES = 20  # of each kind of evaluation of a task without variants
+EPISODES_MEANWHILE = 5  # of each kind of an evaluation in the middle of a training, unless another number is asked for
 LONGEST_EPISODE = 100_000  # steps after which an episode of a task without a time limit is cut where it has to end
 PHASES = (
     "stepping",
@@ -26,10 +29,10 @@ PHASES = (
 )  # training holds the four before it; episodes still open at its end are finished in "evaluating"
 
 
-def evaluation_episodes(task: Task, least: int = EVALUATION_EPISODES) -> int:
-    """How many episodes an evaluation has: 20, of K variants the next multiple of K, so that each has as many."""
+def evaluation_episodes(task: Task, at_least: int = EVALUATION_EPISODES) -> int:
+    """How many episodes an evaluation has; of K variants the next multiple of K, so that each has as many."""
     variants = len(task.variants) or 1
-    return math.ceil(least / variants) * variants
+    return math.ceil(at_least / variants) * variants
 
 
 @dataclass
@@ -38,6 +41,15 @@ class Evaluation:
 
     returns: list[float]
     lengths: list[int]
+
+
+class EvaluationEpisode(NamedTuple):
+    """An episode of an evaluation in the middle of a training, which is at `step`; `kind` is one of EVALUATIONS."""
+
+    step: int
+    kind: str
+    return_: float
+    length: int
 
 
 @dataclass
@@ -79,6 +91,9 @@ class Run:
     `policy` is the last one. A run that diverged has none, since its numbers are not finite; one that its task stopped
     has the policy that it had then.
 
+    `evaluations` are the episodes of the evaluations in the middle of the training, in the order of their steps. Of
+    them no step counts and nothing is learned.
+
     An algorithm that another library trains has to fill in `episodes`, `evaluation` and `steps_taken`. The other fields
     may be empty: `updates` and `checkpoints` an empty list, `updates_made` 0, `seconds` as they are, `policy` None.
     Where there are rows in `updates`, each has `step` (at its end) and `updates` (how many it is of), whose sum is
@@ -98,6 +113,7 @@ class Run:
     stopped_by_task: bool = False
     open_episodes: list[Episode] = field(default_factory=list)
     policy: KeptPolicy | None = None
+    evaluations: list[EvaluationEpisode] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
 
     def to_pandas(self) -> "pd.DataFrame":
@@ -118,6 +134,11 @@ class Run:
         run.stop(at)
         return run
 
+    def copy(self, seconds: Mapping[str, float]) -> "Run":
+        """The run of a training that goes on, as it is now, with these seconds."""
+        lists = {name: getattr(self, name).copy() for name in ("episodes", "updates", "checkpoints", "evaluations")}
+        return replace(self, seconds=dict(seconds), **lists)
+
     def stop(self, at: StoppedByTask) -> None:
         """End the run as stopped by its task."""
         self.stopped_by_task, self.evaluation = True, None
@@ -125,9 +146,55 @@ class Run:
         self.diverged_because = at.reason
 
 
+class UpdateTable:
+    """The update table: a row per 1/200 of the budget, with means over the updates in it.
+
+    An update of more than 1/200 of the budget has a row of its own. `budget` is in environment steps.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self.rows: list[dict[str, float]] = []
+        self._budget = budget
+        self._records: list[dict[str, float]] = []
+        self._closed_at = 0
+
+    def add(self, record: dict[str, float]) -> None:
+        """Add an update's scalars, by name, to the present row."""
+        self._records.append(record)
+
+    def row_is_due(self, step: int) -> bool:
+        """Whether `step` is in a later interval of the budget than the end of the last row."""
+        return self._interval(step) > self._interval(self._closed_at)
+
+    def close_row(self, step: int, diagnostics: dict[str, float]) -> None:
+        """End the row at `step`, with the means of its updates and with the diagnostics of the latest update."""
+        means = {name: float(np.mean([r[name] for r in self._records])) for name in self._records[0]}
+        self.rows.append({"step": step, "updates": len(self._records), **means, **diagnostics})
+        self._records, self._closed_at = [], step
+
+    def snapshot(self) -> Snapshot:
+        """All that later rows depend on, but the rows."""
+        return {"records": self._records.copy(), "closed_at": self._closed_at}
+
+    def restore(self, snapshot: Snapshot, rows: list[dict[str, float]]) -> None:
+        """Go on as the table whose `snapshot` this is, and which had these `rows`."""
+        self.rows, self._records, self._closed_at = rows, snapshot["records"], snapshot["closed_at"]
+
+    def _interval(self, step: int) -> int:
+        return step * RECORDED_ROWS // self._budget  # integers, so that exactly the last step begins the last interval
+
+
 @dataclass
 class Trained:
-    """What a training has made and its evaluation needs: the run without an evaluation, and the learner's arrays."""
+    """What a training has made until now: the run without an evaluation, and what all that follows depends on.
+
+    Where the training has `ended`, `state` is the learner's arrays. Otherwise it is at the end of an update, and
+    `state` is all that the next one depends on.
+    """
 
     run: Run
-    state: dict[str, np.ndarray]
+    state: Snapshot
+    ended: bool = True
+
+
+OnBoundary: TypeAlias = Callable[[Run, Callable[[], Trained]], None]  # see `training.train`

@@ -10,7 +10,15 @@ import numpy as np
 
 from .algorithm import Algorithm, InvalidAlgorithm, where
 from .hook_checks import NUMERIC
-from .run import EVALUATIONS, PHASES, Checkpoint, Evaluation, Run, evaluation_episodes
+from .run import (
+    EVALUATIONS,
+    PHASES,
+    Checkpoint,
+    Evaluation,
+    EvaluationEpisode,
+    Run,
+    evaluation_episodes,
+)
 from .saved_policy import SavedPolicy
 from .task import StoppedByTask, Task, seed_global_generators
 from .vector_env import Episode
@@ -48,6 +56,7 @@ def checked_run(run: object, algorithm: Algorithm, task: Task, evaluations: Sequ
     - each kind of evaluation has as many episodes as `evaluation_episodes` says, with finite returns
     - rows of `updates` are as `Run` says, and checkpoints have arrays of numbers
     - `policy` is a SavedPolicy or None, and None in a run that has diverged
+    - `evaluations` are in the order of their steps, of a known kind, and their returns are finite
     - a run that has diverged, or that its task has stopped, says why, in `diverged_because`, and has no evaluation;
       only its returns may be infinite, and only where the task has stopped it may `steps_taken` be 0
     """
@@ -81,6 +90,8 @@ def _checked(run: Run, task: Task, evaluations: Sequence[str]) -> Run:
         )
     episodes = [_episode(e, i, steps, finite=not diverged) for i, e in enumerate(_items(run.episodes, "episodes"))]
     _check_order([episode.step for episode in episodes], "episodes")
+    evaluations_meanwhile = [_meanwhile(e, i, steps) for i, e in enumerate(_items(run.evaluations, "evaluations"))]
+    _check_order([episode.step for episode in evaluations_meanwhile], "evaluations")
     return Run(
         episodes=episodes,
         updates=updates,
@@ -97,7 +108,24 @@ def _checked(run: Run, task: Task, evaluations: Sequence[str]) -> Run:
             for i, e in enumerate(_items(run.open_episodes, "open_episodes"))
         ],
         policy=_policy(run.policy, diverged and not stopped),
+        evaluations=evaluations_meanwhile,
         seconds=_seconds(run.seconds),
+    )
+
+
+def _meanwhile(episode: Any, i: int, steps: int) -> EvaluationEpisode:
+    """An episode of an evaluation in the middle of a training."""
+    name = f"evaluations[{i}]"
+    if not isinstance(episode, tuple) or len(episode) != len(EvaluationEpisode._fields):
+        raise _Wrong(f"returned a Run whose {name} is {episode!r}; expected is an EvaluationEpisode")
+    step, kind, return_, length = episode
+    if kind not in EVALUATIONS:
+        raise _Wrong(f"returned a Run whose {name} is of the kind {kind!r}; valid are: {', '.join(EVALUATIONS)}")
+    return EvaluationEpisode(
+        _whole(step, f"{name}.step", low=0, high=steps),
+        kind,
+        _number(return_, f"{name}.return_", finite=True),
+        _whole(length, f"{name}.length", low=1),
     )
 
 

@@ -5,9 +5,10 @@ import logging
 import os
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import gymnasium
 import mujoco
@@ -20,6 +21,12 @@ from .spaces import action_problem, observation_problem, structure
 
 # Gymnasium's wrappers with running statistics, also under older modules' names, and the task's setting in their place.
 SELF_NORMALISING = {"NormalizeReward": "normalize_rewards", "NormalizeObservation": "normalize_observations"}
+
+Snapshot: TypeAlias = dict[str, Any]  # by name: arrays, what JSON holds, and mappings and lists of these
+
+
+class CannotResume(ValueError):
+    """Raised where a training cannot go on from its middle with the numbers that it would have had; it says why."""
 
 
 @dataclass(frozen=True)
@@ -311,6 +318,34 @@ def seed_global_generators(seed: np.random.SeedSequence) -> None:
     random.seed(of_python)
     np.random.seed(of_numpy)  # noqa: NPY002  # nothing here draws from it, but a task's code may
     torch.manual_seed(of_torch)
+
+
+def global_generators() -> dict[str, Any]:
+    """The states of the global generators of `random`, NumPy and Torch, as arrays and as what JSON holds."""
+    version, numbers, gauss = random.getstate()
+    return {
+        "random": {"version": version, "numbers": np.array(numbers, np.uint64), "gauss": gauss},
+        "numpy": np.random.get_state(legacy=False),  # noqa: NPY002  # as in seed_global_generators
+        "torch": torch.get_rng_state().numpy(),
+    }
+
+
+def restore_global_generators(state: Mapping[str, Any]) -> None:
+    """Give the global generators the states that `global_generators` returned."""
+    of_python = state["random"]
+    random.setstate((of_python["version"], tuple(of_python["numbers"].tolist()), of_python["gauss"]))
+    np.random.set_state(state["numpy"])  # noqa: NPY002
+    torch.set_rng_state(torch.from_numpy(state["torch"]))
+
+
+@contextmanager
+def global_generators_kept() -> Iterator[None]:
+    """A context at whose end the global generators are as they were at its beginning."""
+    before = global_generators()
+    try:
+        yield
+    finally:
+        restore_global_generators(before)
 
 
 def seed_spaces(env: gymnasium.Env[Any, Any], seed: np.random.SeedSequence) -> None:

@@ -20,20 +20,32 @@ from .normalizer import RunningNormalizer
 from .policies import Policy
 from .rollout import Rollout, collect, play
 from .run import (
+    EPISODES_MEANWHILE,
     EVALUATION_EPISODES,
     EVALUATIONS,
     LONGEST_EPISODE,
     Checkpoint,
     Evaluation,
+    EvaluationEpisode,
+    OnBoundary,
     Run,
     Trained,
+    UpdateTable,
     evaluation_episodes,
 )
-from .task import StoppedByTask, Task
+from .task import (
+    CannotResume,
+    Snapshot,
+    StoppedByTask,
+    Task,
+    global_generators,
+    global_generators_kept,
+    restore_global_generators,
+)
 from .vector_env import Episode, VectorEnv
 
 EVALUATED = {"sampled": "sampled actions", "mode": "the mode action"}  # kinds of evaluation, in words
-RECORDED_ROWS = 200  # rows of the update table at most; each holds the means over an equal share of the budget
+MEANWHILE = 6  # of the children of a seed, that of evaluations in the middle of a training; see also run_check.GLOBAL
 
 
 @dataclass(frozen=True)
@@ -106,6 +118,12 @@ class Learner(Protocol):
     def load(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over what `state` returned."""
 
+    def snapshot(self) -> Snapshot:
+        """All that later updates depend on."""
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on as the learner whose `snapshot` this is."""
+
 
 def train(
     algorithm: Hooks,
@@ -116,8 +134,11 @@ def train(
     *,
     checkpoint_fractions: Sequence[float] = (),
     evaluations: Sequence[str] = EVALUATIONS,
+    evaluate_every: int | None = None,
+    evaluate_episodes: int = EPISODES_MEANWHILE,
     on_update: OnUpdate = lambda steps, episodes: None,
     on_wait: OnWait = lambda what, steps, episodes: None,
+    on_boundary: OnBoundary = lambda run, pause: None,
     trained: Trained | None = None,
     on_trained: Callable[[Trained], None] | None = None,
 ) -> Run:
@@ -134,12 +155,20 @@ def train(
     Where the task gives a number that cannot be learned from, the run is stopped there, or at the end of its training
     if that was in its evaluation.
 
-    `on_trained` gets what was trained before it is evaluated. Given back as `trained`, with all other arguments as they
-    were, it is evaluated without a training, and the result is the same.
+    With `evaluate_every`, the learner is evaluated at the end of the update in which each multiple of so many steps is
+    reached: `evaluate_episodes` episodes (of K variants the next multiple of K) of each kind, on environments and with
+    random numbers of their own. These steps do not count, and all else is as without them.
+
+    `on_boundary` is called before every update and after the last one with the run until there, which is not to be
+    changed, and with a function. The function returns what the training has made until there and all that the rest
+    depends on, or raises CannotResume with the reason why it cannot. `on_trained` gets what was trained before it is
+    evaluated. Given back as `trained`, with all other arguments as they were, on the same kind of machine, the training
+    goes on from there or is not done again, and the result is the same.
 
     Raises ValueError, before any training, for what makes no learner, for what is no Task, for a seed that is not a
-    whole number from 0 and steps that are not one from 1, for a fraction that is not in [0, 1], and for an unknown kind
-    in `evaluations`.
+    whole number from 0 and steps, `evaluate_every` and `evaluate_episodes` that are not one from 1, for a fraction that
+    is not in [0, 1], and for an unknown kind in `evaluations`; CannotResume where the training cannot go on from
+    `trained`.
     """
     check_evaluations(evaluations)
     if not callable(make_learner):
@@ -149,7 +178,9 @@ def train(
         )
     if not isinstance(task, Task):
         raise ValueError(f"task must be a Task, such as Task('CartPole-v1'), not {task!r}")
-    for name, value, least in (("seed", seed, 0), ("steps", steps, 1)):
+    whole_numbers = [("seed", seed, 0), ("steps", steps, 1), ("evaluate_episodes", evaluate_episodes, 1)]
+    whole_numbers += [] if evaluate_every is None else [("evaluate_every", evaluate_every, 1)]
+    for name, value, least in whole_numbers:
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name} must be a whole number from {least}, not {value!r}")
     assert seed is not None
@@ -161,14 +192,36 @@ def train(
     use_one_thread()
     seeds = Seeds.of(seed)
     longest = min(steps, LONGEST_EPISODE)
+    evaluated = partial(evaluate, kinds=evaluations, num_envs=algorithm.num_envs, longest=longest, on_wait=on_wait)
+
+    def evaluate_meanwhile(step: int, number: int) -> list[EvaluationEpisode]:
+        child = np.random.SeedSequence(seed, spawn_key=(MEANWHILE, number))
+        with global_generators_kept():
+            found = evaluated(learner, task, child, episodes=evaluate_episodes)
+        return [
+            EvaluationEpisode(step, kind, return_, length)
+            for kind, of_kind in found.items()
+            for return_, length in zip(of_kind.returns, of_kind.lengths, strict=True)
+        ]
+
     with closing(VectorEnv(task, algorithm.num_envs, seeds.environments)) as envs:
         learner = make_learner(envs, seeds)
-        if trained is not None:
+        if trained is not None and trained.ended:
             run = trained.run
             learner.load(trained.state)
         else:
             rng = np.random.default_rng(seeds.acting)
-            run = _learn(algorithm, learner, envs, rng, steps, sorted(checkpoint_fractions), on_update, on_wait)
+            training = _Training(algorithm, learner, envs, rng, steps)
+            if trained is not None:
+                training.restore(trained)
+            run = _learn(
+                training,
+                sorted(checkpoint_fractions),
+                _Meanwhile(evaluate_every, evaluate_meanwhile),
+                on_update,
+                on_wait,
+                on_boundary,
+            )
             if run.diverged_at is None:
                 began = time.perf_counter()
                 try:
@@ -177,49 +230,119 @@ def train(
                     run.stop(at)
                 run.seconds["evaluating"] += time.perf_counter() - began
     if run.diverged_at is None:
-        if trained is None and on_trained is not None:
+        if (trained is None or not trained.ended) and on_trained is not None:
             on_trained(Trained(run, learner.state()))
         began = time.perf_counter()
         try:
-            run.evaluation = evaluate(
-                learner,
-                task,
-                seeds.evaluation,
-                evaluations,
-                num_envs=algorithm.num_envs,
-                longest=longest,
-                on_wait=on_wait,
-            )
+            run.evaluation = evaluated(learner, task, seeds.evaluation)
         except StoppedByTask as at:
             run.stop(at)
         run.seconds["evaluating"] += time.perf_counter() - began
     return run
 
 
+class _Training:
+    """A training at the end of an update, or at its beginning: what it is done with, and what it has made until there.
+
+    `rng` draws the actions; `steps` is the budget.
+    """
+
+    def __init__(
+        self, algorithm: Hooks, learner: Learner, envs: VectorEnv, rng: np.random.Generator, steps: int
+    ) -> None:
+        self.algorithm, self.learner, self.envs, self.rng, self.steps = algorithm, learner, envs, rng, steps
+        if algorithm.whole_episodes:
+            envs.limit_episodes(min(math.ceil(steps / algorithm.num_envs), LONGEST_EPISODE))
+        self.table = UpdateTable(steps)
+        self.run = Run(envs.episodes, self.table.rows, [], None, 0, 0)
+        self._began = time.perf_counter()
+        self._before = dict(self.run.seconds)  # that earlier processes have spent on this training
+
+    def seconds(self) -> dict[str, float]:
+        """The seconds until now by phase; `run.seconds` has the compiling within the learning, and no training."""
+        seconds, before = self.run.seconds, self._before
+        within = time.perf_counter() - self._began - (seconds["evaluating"] - before["evaluating"])
+        compiling = self.learner.compiling_seconds
+        return seconds | {
+            "learning": seconds["learning"] - compiling,
+            "compiling": before["compiling"] + compiling,
+            "training": before["training"] + within,
+        }
+
+    def pause(self) -> Trained:
+        """What the training has made until now and all that the rest depends on; raises CannotResume as VectorEnv."""
+        state = {
+            "environments": self.envs.snapshot(),
+            "learner": self.learner.snapshot(),
+            "acting": self.rng.bit_generator.state,
+            "table": self.table.snapshot(),
+            "global_generators": global_generators(),
+        }
+        return Trained(self.run.copy(self.seconds()), state, ended=False)
+
+    def restore(self, paused: Trained) -> None:
+        """Go on from what `pause` returned. Raises CannotResume where it is of something else."""
+        run, state = paused.run.copy(paused.run.seconds), paused.state
+        try:
+            self.envs.restore(state["environments"], run.episodes)
+            self.learner.restore(state["learner"])
+            self.rng.bit_generator.state = state["acting"]
+            self.table.restore(state["table"], run.updates)
+            restore_global_generators(state["global_generators"])
+        except CannotResume:
+            raise
+        except Exception as error:  # whatever the state of something else makes these raise
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            raise CannotResume(f"the state that was kept is not that of this training ({what})") from error
+        self.run, self._before = run, dict(run.seconds)
+        self._began = time.perf_counter()
+
+
+@dataclass(frozen=True)
+class _Meanwhile:
+    """The evaluations in the middle of a training: `evaluate` gets the step and the evaluation's number."""
+
+    every: int | None  # steps; None: there are none
+    evaluate: Callable[[int, int], list[EvaluationEpisode]]
+
+    def __call__(self, run: Run, step: int) -> None:
+        """Add an evaluation to the run where one is due."""
+        if self.every is None:
+            return
+        last = run.evaluations[-1].step if run.evaluations else 0
+        if step // self.every > last // self.every:
+            began = time.perf_counter()
+            try:
+                # Every evaluation has random numbers of its own, by the multiple of `every` that it is due for.
+                run.evaluations += self.evaluate(step, step // self.every)
+            finally:
+                run.seconds["evaluating"] += time.perf_counter() - began
+
+
 def _learn(
-    algorithm: Hooks,
-    learner: Learner,
-    envs: VectorEnv,
-    rng: np.random.Generator,
-    steps: int,
+    training: _Training,
     fractions: list[float],
+    evaluate_meanwhile: _Meanwhile,
     on_update: OnUpdate,
     on_wait: OnWait,
+    on_boundary: OnBoundary,
 ) -> Run:
-    """Collect, learn and observe until the budget of `steps` is used; `fractions` ascend. Returns the run until there.
-
-    `rng` draws the actions.
-    """
-    if algorithm.whole_episodes:
-        envs.limit_episodes(min(math.ceil(steps / algorithm.num_envs), LONGEST_EPISODE))
-    table = UpdateTable(steps)
-    run = Run(envs.episodes, table.rows, [], None, 0, 0)
+    """Collect, learn and observe until the budget is used; `fractions` ascend. Returns the run until there."""
+    algorithm, learner, envs, rng = training.algorithm, training.learner, training.envs, training.rng
+    steps, table, run = training.steps, training.table, training.run
     seconds = run.seconds
-    training_began = time.perf_counter()
+    fractions = fractions[len(run.checkpoints) :]
 
     while True:
         while fractions and envs.steps >= fractions[0] * steps:
             run.checkpoints.append(Checkpoint(fractions.pop(0), envs.steps, learner.state()))
+        try:
+            evaluate_meanwhile(run, envs.steps)
+        except StoppedByTask as at:
+            run.steps_taken = envs.steps
+            run.stop(at)
+            break
+        on_boundary(run, training.pause)
         if envs.steps >= steps:
             break
         progress = envs.steps / steps
@@ -261,9 +384,7 @@ def _learn(
             run.diverged_at = envs.steps
             break
         on_update(envs.steps, envs.episodes)
-    seconds["training"] = time.perf_counter() - training_began
-    seconds["compiling"] = learner.compiling_seconds
-    seconds["learning"] -= learner.compiling_seconds
+    run.seconds = training.seconds()
     run.compiled = learner.compiled
     run.steps_taken = envs.steps
     run.episodes = envs.episodes.copy()  # without those that are finished later
@@ -318,16 +439,16 @@ def evaluate(
     seed: np.random.SeedSequence,
     kinds: Sequence[str] = EVALUATIONS,
     *,
+    episodes: int = EVALUATION_EPISODES,
     num_envs: int = EVALUATION_EPISODES,
     longest: int = LONGEST_EPISODE,
-    episodes: int = EVALUATION_EPISODES,
     on_wait: OnWait = lambda what, steps, episodes: None,
 ) -> dict[str, Evaluation]:
-    """Evaluate a learner on freshly seeded environments: 20 complete `episodes` of each of `kinds`, by kind.
+    """Evaluate a learner on freshly seeded environments: complete episodes of each of `kinds`, by kind.
 
     The kind "sampled" samples actions, "mode" takes the most likely action. The result of one kind is the same with and
-    without the other. For a task with K variants, their number is rounded up to a multiple of K, so that each variant
-    has as many episodes; the i-th return and length are then those of variant i mod K.
+    without the other. For a task with K variants, the number of `episodes` is rounded up to a multiple of K, so that
+    each variant has as many; the i-th return and length are then those of variant i mod K.
 
     At most `num_envs` environments are open at once. Each of them plays an equal number of episodes, or one more than
     others, fixed beforehand: otherwise short episodes would be played more often than long ones. On a task without a
@@ -366,36 +487,6 @@ def evaluate(
             played = [of_env[i % together][i // together] for i in range(count)]
         result[kind] = Evaluation([e.return_ for e in played], [e.length for e in played])
     return result
-
-
-class UpdateTable:
-    """The update table: a row per 1/200 of the budget, with means over the updates in it.
-
-    An update of more than 1/200 of the budget has a row of its own. `budget` is in environment steps.
-    """
-
-    def __init__(self, budget: int) -> None:
-        self.rows: list[dict[str, float]] = []
-        self._budget = budget
-        self._records: list[dict[str, float]] = []
-        self._closed_at = 0
-
-    def add(self, record: dict[str, float]) -> None:
-        """Add an update's scalars, by name, to the present row."""
-        self._records.append(record)
-
-    def row_is_due(self, step: int) -> bool:
-        """Whether `step` is in a later interval of the budget than the end of the last row."""
-        return self._interval(step) > self._interval(self._closed_at)
-
-    def close_row(self, step: int, diagnostics: dict[str, float]) -> None:
-        """End the row at `step`, with the means of its updates and with the diagnostics of the latest update."""
-        means = {name: float(np.mean([r[name] for r in self._records])) for name in self._records[0]}
-        self.rows.append({"step": step, "updates": len(self._records), **means, **diagnostics})
-        self._records, self._closed_at = [], step
-
-    def _interval(self, step: int) -> int:
-        return step * RECORDED_ROWS // self._budget  # integers, so that exactly the last step begins the last interval
 
 
 def _of_update(rollout: Rollout, diagnostics: Mapping[str, float], progress: float) -> dict[str, float]:

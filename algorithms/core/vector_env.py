@@ -4,8 +4,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .backends import make_backend
-from .task import Backend, StoppedByTask, Task, Transition, check_variants, seed_global_generators
+from .backends import make_backend, why_not_resumable
+from .batched import BatchedBackend
+from .task import (
+    Backend,
+    CannotResume,
+    Snapshot,
+    StoppedByTask,
+    Task,
+    Transition,
+    check_variants,
+    seed_global_generators,
+)
 
 LARGEST = float(np.finfo(np.float32).max)  # what is learned from is in single precision
 SUM_OF_SQUARES = LARGEST**2  # a sum of squares below it has no unusable number
@@ -146,6 +156,51 @@ class VectorEnv:
     def close(self) -> None:
         """Close every environment."""
         self.backend.close()
+
+    def snapshot(self) -> Snapshot:
+        """All that later steps and episodes depend on, but `episodes`.
+
+        Raises CannotResume where the state of the task's environments cannot be read, or where the next step only says
+        that the task has given an unusable number.
+        """
+        backend = self._batched()
+        if self._stopped is not None:
+            raise CannotResume(str(self._stopped))
+        return {
+            "backend": backend.snapshot(),
+            "steps": self.steps,
+            "observations": self.observations.copy(),
+            "episode_envs": np.array(self.episode_envs, np.int64),
+            "episode_costs": np.array(self.episode_costs),
+            "cut": self.cut.copy(),
+            "starts": self._starts.copy(),
+            "unstepped": self._unstepped.copy(),
+            "returns": self._returns.copy(),
+            "costs": self._costs.copy(),
+            "ticks": self._ticks,
+            "began": self._began.copy(),
+        }
+
+    def restore(self, snapshot: Snapshot, episodes: list[Episode]) -> None:
+        """Go on as the environments whose `snapshot` this is, and which had finished `episodes`.
+
+        This one was made for the same task and number of environments. Raises CannotResume as `snapshot` does.
+        """
+        self._batched().restore(snapshot["backend"])
+        self._stopped = None
+        self.episodes = episodes
+        self.episode_envs, self.episode_costs = snapshot["episode_envs"].tolist(), snapshot["episode_costs"].tolist()
+        self._starts, self._unstepped = snapshot["starts"].copy(), snapshot["unstepped"].copy()
+        self.observations, self.cut = snapshot["observations"].copy(), snapshot["cut"].copy()
+        self._returns, self._costs = snapshot["returns"].copy(), snapshot["costs"].copy()
+        self.steps, self._ticks, self._began = snapshot["steps"], snapshot["ticks"], snapshot["began"].copy()
+
+    def _batched(self) -> BatchedBackend:
+        if isinstance(self.backend, BatchedBackend):
+            return self.backend
+        raise CannotResume(
+            why_not_resumable(self.task) or f"task {self.task.label!r} is registered as another environment"
+        )
 
     def _steps_of_each(self, active: np.ndarray | None) -> np.ndarray:
         """int [N]: the number of the step that each environment takes in this call."""

@@ -1,4 +1,4 @@
-"""Reads a run: run.json, episodes.csv and updates.csv."""
+"""Reads a run: run.json, episodes.csv, updates.csv and evaluations.csv."""
 
 from pathlib import Path
 from types import NoneType
@@ -10,7 +10,9 @@ import pandas as pd
 from policy_gradient_ladder.experiments.schema import (
     BEST,
     EPISODE_COLUMNS,
+    EVALUATION_COLUMNS,
     EVALUATIONS,
+    EVALUATIONS_FILE,
     EXTERNAL,
     OF_SOME_TASKS,
     RUN_STATES,
@@ -157,3 +159,22 @@ def read_updates(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
             f"{AGAIN}."
         )
     return updates
+
+
+def read_evaluations(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
+    """evaluations.csv of a run: a row per episode of an evaluation in the middle of its training; step (of the
+    training), kind, return and length in steps. No rows for a run that was not asked for such evaluations.
+
+    run: its run.json. Raises ResultsError where a kind is unknown, or a return is not finite.
+    """
+    if "evaluate_every" not in run:
+        return pd.DataFrame(columns=list(EVALUATION_COLUMNS))
+    check_keys(run, {"evaluate_every": int}, folder / "run.json", "the run")
+    path = folder / EVALUATIONS_FILE
+    evaluations = read_csv(path, EVALUATION_COLUMNS, {"kind"})
+    for kind in evaluations["kind"].unique():
+        check_choice(kind, EVALUATIONS, path, "kind")
+    finite = np.isfinite(evaluations["return"])
+    if not finite.all():
+        raise ResultsError(f"{path}: line {line_of(~finite)} has a return that is not finite; {AGAIN}.")
+    return evaluations

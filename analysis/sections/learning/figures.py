@@ -74,6 +74,33 @@ def learning_curves(grid: Grid, curves: pd.DataFrame, curve_intervals: pd.DataFr
     return figure
 
 
+def evaluation_curves(grid: Grid, evaluation_curves: pd.DataFrame, evaluation_intervals: pd.DataFrame) -> Figure:
+    """A panel per task: the mean return of evaluations with sampled actions, against the steps of the training.
+
+    Lines are means over runs, with 95 % intervals as bands; faint lines are single runs.
+    """
+    figure, panels = task_panels(grid)
+    looks = theme.looks(list(grid.algorithms))
+    for task, axes in panels.items():
+        for index, (algorithm, mean) in enumerate(by_algorithm(grid, evaluation_intervals, task)):
+            look = looks[algorithm]
+            of_runs = rows(evaluation_curves, task=task, algorithm=algorithm, kind="sampled").sort_values("asked")
+            for _, run in of_runs.groupby("seed"):
+                axes.plot(run["asked"] / 1000, run["return"], color=look.colour, linewidth=0.6, alpha=0.28)
+            mean = rows(mean, kind="sampled")
+            band(axes, mean["step"] / 1000, mean["low"], mean["high"], look)
+            marked_line(axes, mean["step"] / 1000, mean["mean"], look, index)
+        if len(rows(evaluation_curves, task=task)):
+            mark_scores(axes, grid.tasks[task], vertical=False)
+        else:
+            say(axes, "no evaluation in the\nmiddle of a training")
+        axes.set(xlabel="", ylabel="")
+    figure.supxlabel(STEPS_LABEL, fontsize=9)
+    figure.supylabel("return of evaluations (sampled actions)", fontsize=9)
+    legend(figure, grid, score_handles(grid))
+    return figure
+
+
 def seed_spread(grid: Grid, curve_intervals: pd.DataFrame) -> Figure:
     """A panel per task: the standard deviation over runs of the training return's moving average."""
     figure, panels = task_panels(grid)

@@ -8,9 +8,12 @@ from ...reading.grid import Grid
 from ...words import enumerate_text
 
 
-def page(grid: Grid, scores: pd.DataFrame) -> dict[str, Any]:
-    """What the section says beside its figures."""
-    return {"sentences": thresholds(grid, scores)}
+def page(grid: Grid, scores: pd.DataFrame, evaluation_curves: pd.DataFrame) -> dict[str, Any]:
+    """What the section says beside its figures, and which of them have nothing to show."""
+    return {
+        "sentences": thresholds(grid, scores),
+        "empty": [] if len(evaluation_curves) else ["evaluation_curves"],
+    }
 
 
 def thresholds(grid: Grid, scores: pd.DataFrame) -> list[str]:

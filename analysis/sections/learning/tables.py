@@ -7,6 +7,9 @@ been finished without learning, and count here alone. Every step of a run that e
 Where none is known (before a divergence, in runs of earlier versions and of other libraries), a bin has the value of
 the bin before it, and the random score where there is none: an average over the budget needs a value at every point.
 
+Evaluations in the middle of a training, where a grid asks for them, are no part of that curve. A point is the mean over
+the episodes of one; `asked` is the multiple of evaluate_every that it is for, `step` where the training was.
+
 Diverged run: from the step at which a run diverged, or at which its task stopped it, its curve is the random score, and
 so is its final score (normalised: 0).
 """
@@ -14,9 +17,11 @@ so is its final score (normalised: 0).
 import numpy as np
 import pandas as pd
 
+from policy_gradient_ladder.experiments.schema import EVALUATIONS
+
 from ...reading.grid import Grid
 from ...reading.jobs import Run, key
-from ...reading.runs import open_episodes, read_episodes, read_updates
+from ...reading.runs import open_episodes, read_episodes, read_evaluations, read_updates
 from ...reading.tables import stack
 from ...statistics import scores as statistics
 
@@ -69,6 +74,50 @@ def curve_intervals(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
                 }
                 tables.append(pd.DataFrame({"task": task, "algorithm": algorithm, **columns}))
     return stack(tables, "curve_intervals")
+
+
+def evaluation_curves(grid: Grid, runs: list[Run]) -> pd.DataFrame:
+    """The table `evaluation_curves`: per run, kind and evaluation in the middle of its training, the mean return.
+
+    From the step on at which a run diverged, evaluations that it lacks have the random score and no episode.
+    """
+    tables = []
+    for cell, run in runs:
+        evaluations = read_evaluations(grid.folder / cell["directory"], run)
+        every = run.get("evaluate_every")
+        if every is None:
+            continue
+        points = evaluations.groupby(["kind", "step"], as_index=False).agg(
+            **{"return": ("return", "mean"), "episodes": ("return", "size")}
+        )
+        points["asked"] = points["step"] // every * every
+        if run["status"] != "done":
+            asked = np.arange(every, cell["steps"] + 1, every)
+            for kind in EVALUATIONS:
+                had = points.loc[points["kind"] == kind, "asked"]
+                lacking = asked[(asked > run["diverged_at"]) & ~np.isin(asked, had)]
+                score = grid.tasks[cell["task"]]["random_score"]
+                filled = {"kind": kind, "step": lacking, "asked": lacking, "return": score, "episodes": 0}
+                points = pd.concat([points, pd.DataFrame(filled)]) if len(lacking) else points
+        if len(points):
+            tables.append(pd.DataFrame({**key(cell), **points}))
+    return stack(tables, "evaluation_curves")
+
+
+def evaluation_intervals(grid: Grid, evaluation_curves: pd.DataFrame) -> pd.DataFrame:
+    """The table `evaluation_intervals`: per task, algorithm, kind and evaluation that all runs have, the mean over
+    runs and its 95 % interval; `step` is the multiple of evaluate_every.
+    """
+    tables = []
+    for (task, algorithm, kind), points in evaluation_curves.groupby(["task", "algorithm", "kind"], sort=False):
+        wide = points.pivot(index="seed", columns="asked", values="return").dropna(axis=1)
+        if wide.empty:
+            continue
+        values = wide.to_numpy(dtype=float)
+        low, high = statistics.mean_interval(values, statistics.new_rng())
+        columns = {"step": wide.columns, "n": len(values), "mean": values.mean(axis=0), "low": low, "high": high}
+        tables.append(pd.DataFrame({"task": task, "algorithm": algorithm, "kind": kind, **columns}))
+    return stack(tables, "evaluation_intervals")
 
 
 def efficiency(grid: Grid, curves: pd.DataFrame) -> pd.DataFrame:
