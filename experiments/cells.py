@@ -122,6 +122,7 @@ class Grid:
     tuning: Tuning | None
     claims: tuple[Claim, ...]
     time_limit: float | None  # of what has no task of the grid
+    videos: bool = False  # whether the page shows policies
 
     def cells(self) -> list[Cell]:
         """Every cell, tasks outermost, in the order of the file."""
@@ -219,6 +220,7 @@ class Grid:
             "grid": self.name,
             "description": self.description,
             "grid_file": self.path,
+            "videos": self.videos,
             "seeds": list(self.seeds),
             "tasks": {
                 name: preprocessing(t.task) | {key: value for key, value in vars(t).items() if key != "task"}

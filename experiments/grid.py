@@ -168,7 +168,7 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
             probes = _probes(path, top["probes"], seeds, checkpoints, tasks, algorithms)
     grid = Grid(
         *(file.stem, path, top["description"], seeds, checkpoints, top["compile"]),
-        *(tasks, algorithms, probes, tuning, claims, time_limit),
+        *(tasks, algorithms, probes, tuning, claims, time_limit, top["videos"]),
     )
     cells = grid.cells()  # resolves, and so checks, every setting
     for cell in cells:
@@ -401,6 +401,7 @@ GRID_KEYS: dict[str, Check] = {
     "checkpoints": (lambda v: isinstance(v, list), "a list of fractions", []),
     "compile": (lambda v: v in ("auto", "always", "never"), "auto, always or never", "auto"),
     "time_limit": (*DURATION, None),
+    "videos": (*FLAG, False),
     "probes": (*OPTIONAL_MAPPING, None),
     "tuning": (*OPTIONAL_MAPPING, None),
     "claims": (
