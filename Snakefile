@@ -24,7 +24,7 @@ from experiments.jobs import Jobs, directory_of_output, memory, minutes_of_analy
 from experiments.pipeline import check_config, fork_jobs, go_on, in_project, keep_going, make_the_rest
 from experiments.pipeline import speed_options, stages, words_for_failures
 from experiments.process import SNAKEMAKE
-from experiments.schema import FINISHED, MADE_OF, PROBE_FILES, REPORT_FILES, RUN_FILES, STUDY_FILES
+from experiments.schema import FINISHED, MADE_OF, PROBE_FILES, REPORT_FILES, RUN_FILES, STUDY_FILES, VIDEO_RECORD
 
 try:
     check_faces()
@@ -48,6 +48,7 @@ RUNS = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=JOBS.cells, file=RU
 TUNED = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=JOBS.studies, file=STUDY_FILES)
 TUNED += expand(f"{RESULTS}/{{directory}}{FINISHED}", directory=JOBS.studies)
 MEASURED = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=JOBS.probes, file=PROBE_FILES)
+RECORDED = expand(f"{RESULTS}/{{directory}}/{VIDEO_RECORD}", directory=JOBS.video_folders())
 BENCHMARK = sorted(glob(f"{RESULTS}/speed/*.*"))  # the files that exist; as no rule makes them, no edit outdates them
 TABLE_FILES = expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES)
 FIGURE_FILES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=FIGURES, kind=["svg", "png", "pdf"])
@@ -73,7 +74,7 @@ rule reproduce:
     """The report and everything in it. A run or table that was removed is made again even if the report exists."""
     input:
         [f"{RESULTS}/grid.json", *REPORT, *TABLE_FILES, *FIGURE_FILES],
-        TUNED + RUNS + MEASURED,
+        TUNED + RUNS + MEASURED + RECORDED,
     default_target: True
 
 
@@ -81,8 +82,7 @@ rule partial_report:
     """The report of the runs that have finished. Its ledger says which runs are missing or have failed."""
     input:
         f"{RESULTS}/grid.json",
-    log:
-        f"{RESULTS}/logs/partial_report.log",
+    log: f"{RESULTS}/logs/partial_report.log"
     shell:
         f"({stages(RESULTS)}){TO_LOG}"
 
@@ -91,8 +91,7 @@ rule speed:
     """The benchmark, its table and its figure. The rule has no outputs, so it runs only when a user asks for it."""
     input:
         f"{RESULTS}/grid.json",
-    log:
-        f"{RESULTS}/logs/speed.log",
+    log: f"{RESULTS}/logs/speed.log"
     threads: workflow.cores  # so that no other job runs at the same time
     shell:
         f"(status=0; python -m experiments.speed --output {RESULTS}/speed {speed_options(config)} || status=$?;"
@@ -110,8 +109,7 @@ rule manifest:
         grid=GRID.path,
         content=json.dumps(GRID.manifest(), sort_keys=True),
     priority: 2  # analysis.status needs this file while jobs run
-    log:
-        f"{RESULTS}/logs/manifest.log",
+    log: f"{RESULTS}/logs/manifest.log"
     shell:
         "python -m experiments.grid --grid {params.grid:q} --output {output:q} > {log:q} 2>&1"
 
@@ -128,13 +126,10 @@ rule tune:
         grid=GRID.path,
         determines=JOBS.parameter,
         directory=directory_of_output,
-    resources:
-        runtime=JOBS.minutes,
-        mem_mb=memory,
+    resources: runtime=JOBS.minutes, mem_mb=memory
     threads: GRID.tuning.workers if GRID.tuning else 1
     priority: 1  # other jobs wait for studies
-    log:
-        f"{RESULTS}/logs/tuning/{{algorithm}}/{{group}}.log",
+    log: f"{RESULTS}/logs/tuning/{{algorithm}}/{{group}}.log"
     shell:
         "python -m experiments.forked tune --grid {params.grid:q} --algorithm {wildcards.algorithm:q} --group {wildcards.group:q}"
         f" --output {{params.directory:q}}{TO_LOG}"
@@ -155,11 +150,8 @@ rule train:
         study=JOBS.parameter_of_study,
         directory=directory_of_output,
         tuned=tuned_option,
-    resources:
-        runtime=JOBS.minutes,
-        mem_mb=memory,
-    log:
-        f"{RESULTS}/logs/runs/{{task}}/{{algorithm}}/{{seed}}.log",
+    resources: runtime=JOBS.minutes, mem_mb=memory
+    log: f"{RESULTS}/logs/runs/{{task}}/{{algorithm}}/{{seed}}.log"
     shell:
         "python -m experiments.forked run --grid {params.grid:q} --algorithm {wildcards.algorithm:q} --task {params.task:q}"
         " --seed {wildcards.seed} {params.tuned} --output {params.directory:q} > {log:q} 2>&1"
@@ -177,13 +169,26 @@ rule probe:
         options=JOBS.probe_options,
         determines=JOBS.parameter,
         directory=directory_of_output,
-    resources:
-        runtime=JOBS.minutes,
-        mem_mb=memory,
-    log:
-        f"{RESULTS}/logs/probes/{{task}}/{{source}}/{{seed}}/{{fraction}}.log",
+    resources: runtime=JOBS.minutes, mem_mb=memory
+    log: f"{RESULTS}/logs/probes/{{task}}/{{source}}/{{seed}}/{{fraction}}.log"
     shell:
         "python -m experiments.forked probe --grid {params.grid:q} {params.options} --output {params.directory:q} > {log:q} 2>&1"
+
+
+rule video:
+    """The policies of the best and of the median seed of an algorithm on a task, for the page; nothing depends on them."""
+    input:
+        ["experiments/videos.py", "experiments/watch.py"],
+        JOBS.recorded_runs,
+    output:
+        f"{RESULTS}/videos/{{task}}/{{algorithm}}/{VIDEO_RECORD}",
+    params:
+        runs=JOBS.recorded_folders,
+        directory=directory_of_output,
+    resources: runtime=minutes_of_analysis, mem_mb=memory
+    log: f"{RESULTS}/logs/videos/{{task}}/{{algorithm}}.log"
+    shell:
+        f"python -m experiments.videos --runs {{params.runs:q}} --output {{params.directory:q}}{TO_LOG}"
 
 
 rule tables:
@@ -197,11 +202,8 @@ rule tables:
         stage_files("tables"),
     output:
         TABLE_FILES,
-    resources:
-        runtime=minutes_of_analysis,
-        mem_mb=memory,
-    log:
-        f"{RESULTS}/logs/tables.log",
+    resources: runtime=minutes_of_analysis, mem_mb=memory
+    log: f"{RESULTS}/logs/tables.log"
     shell:
         f"python -m analysis.tables --results {RESULTS}{TO_LOG}"
 
@@ -222,11 +224,8 @@ rule figures:
             for figure, (section, _) in FIGURES.items()
         ],
         expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=FIGURES, kind=["png", "pdf"]),
-    resources:
-        runtime=minutes_of_analysis,
-        mem_mb=memory,
-    log:
-        f"{RESULTS}/logs/figures.log",
+    resources: runtime=minutes_of_analysis, mem_mb=memory
+    log: f"{RESULTS}/logs/figures.log"
     shell:
         f"python -m analysis.figures --results {RESULTS}{TO_LOG}"
 
@@ -237,14 +236,11 @@ rule report:
         f"{RESULTS}/grid.json",
         TABLE_FILES,
         FIGURE_FILES,
-        BENCHMARK,
+        BENCHMARK + RECORDED,
         stage_files("report"),
     output:
         REPORT,
-    resources:
-        runtime=minutes_of_analysis,
-        mem_mb=memory,
-    log:
-        f"{RESULTS}/logs/report.log",
+    resources: runtime=minutes_of_analysis, mem_mb=memory
+    log: f"{RESULTS}/logs/report.log"
     shell:
         f"python -m analysis.report --results {RESULTS}{TO_LOG}"

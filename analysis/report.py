@@ -14,7 +14,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from policy_gradient_ladder.experiments.schema import MADE_OF
+from policy_gradient_ladder.experiments.schema import MADE_OF, VIDEOS
 
 from . import sections
 from .command import results_argument, run_command
@@ -65,6 +65,7 @@ def write_report(grid: Grid) -> list[str]:
     made = [grid.folder / "grid.json", *(folder / name for name in texts)]
     made += [table_file(grid.folder, name) for name in TABLES]
     made += [grid.folder / "figures" / f"{name}.{kind}" for name in FIGURES for kind in KINDS]
+    made += sorted(grid.folder.glob(f"{VIDEOS}/*/*/*"))
     files = {file.relative_to(grid.folder).as_posix(): digest(file) for file in made if file.exists()}
     write_whole(folder / MADE_OF, (json.dumps({"files": files}, indent=1) + "\n").encode())
     return missing

@@ -38,6 +38,7 @@ from policy_gradient_ladder.experiments.schema import (
     STUDY_FILES,
     SUPERSEDED,
     TENSORBOARD,
+    VIDEOS,
 )
 
 from .command import run_command
@@ -486,7 +487,7 @@ def known_files(grid: Grid, records: Records) -> tuple[set[str], list[str]]:
     exact |= {f"tables/{name}.csv" for name in TABLES}
     exact |= {f"{probe['directory']}/{file}" for probe in grid.probes for file in PROBE_FILES}
     exact |= {f"{study['directory']}/{file}" for study in grid.studies for file in (*STUDY_FILES, JOURNAL)}
-    patterns = ["figures/*", "logs/*", f"tuning/*{FINISHED}", f"runs/*/{TENSORBOARD}/*"]
+    patterns = ["figures/*", "logs/*", f"{VIDEOS}/*", f"tuning/*{FINISHED}", f"runs/*/{TENSORBOARD}/*"]
     patterns += [
         f"{study['directory']}/{files}" for study in grid.studies for files in (SUPERSEDED.format("*"), f"{LOCKS}/*")
     ]

@@ -149,6 +149,7 @@ class Grid:
     time_limit: float | None  # of what has no task of the grid
     evaluate_every: int | None = None  # steps between evaluations in the middle of a run; None: there are none
     evaluate_episodes: int = EPISODES_MEANWHILE  # of each kind of such an evaluation
+    videos: bool = False  # whether the page shows policies
 
     def cells(self) -> list[Cell]:
         """Every cell, tasks outermost, in the order of the file."""
@@ -251,6 +252,7 @@ class Grid:
             "grid": self.name,
             "description": self.description,
             "grid_file": self.path,
+            "videos": self.videos,
             "seeds": list(self.seeds),
             "tasks": {
                 name: preprocessing(t.task) | {key: value for key, value in vars(t).items() if key != "task"}

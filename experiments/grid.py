@@ -158,7 +158,7 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
         *(file.stem, path, top["description"] or _description(tasks, algorithms, seeds), seeds),
         *(checkpoints, top["compile"]),
         *(tasks, algorithms, probes, tuning, claims, time_limit),
-        *(top["evaluate_every"], top["evaluate_episodes"]),
+        *(top["evaluate_every"], top["evaluate_episodes"], top["videos"]),
     )
     cells = grid.cells()  # resolves, and so checks, every setting
     for cell in cells:

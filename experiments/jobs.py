@@ -6,7 +6,7 @@ from typing import Any
 
 from .cells import Cell, Grid, Probe
 from .determinants import Determinants, what_determines
-from .schema import BEST, FINISHED
+from .schema import BEST, FINISHED, VIDEOS
 from .search import Study
 from .sources import ROOT, import_closure
 
@@ -90,6 +90,21 @@ class Jobs:
         """The run whose checkpoint a probe measures; an exact problem has none."""
         probe = self.of(wildcards)
         return [] if probe.exact else [f"{self.results}/{self._run_of(probe)}/run.json"]
+
+    def video_folders(self) -> list[str]:
+        """A folder for each algorithm on each task, relative to the grid's results, where the grid asks for videos."""
+        if not self.grid.videos:
+            return []
+        return list(dict.fromkeys(f"{VIDEOS}/{os.path.dirname(cell)[len('runs/') :]}" for cell in self.cells))
+
+    def recorded_runs(self, wildcards: Any) -> list[str]:
+        """The runs of an algorithm on a task, of which some become videos."""
+        of = "runs/{task}/{algorithm}".format(**wildcards)
+        return [f"{self.results}/{cell}/run.json" for cell in self.cells if os.path.dirname(cell) == of]
+
+    def recorded_folders(self, wildcards: Any) -> list[str]:
+        """The folders of these runs."""
+        return [os.path.dirname(file) for file in self.recorded_runs(wildcards)]
 
     def probe_options(self, wildcards: Any) -> str:
         """What is said of a probe on its command line."""

@@ -117,6 +117,12 @@ GRID_KEYS: dict[str, Check] = {
         "The episodes of such an evaluation, with sampled actions and with the mode action.",
         "10",
     ),
+    "videos": Check(
+        *FLAG,
+        default=False,
+        meaning="Whether the page shows the policies of the best and of the median seed.",
+        example="true",
+    ),
     "time_limit": Check(
         *DURATION,
         default=None,

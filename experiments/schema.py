@@ -42,6 +42,13 @@ OF_SOME_TASKS = ("id", "kwargs", "variants")  # keys of a task that are absent w
 TASK_CODE = "task_code"  # of a task: its distributions → version, its other modules → their files → digest
 DIGITS = 16  # of a SHA-256 in hexadecimal: what is kept of the digest of code
 
+# ------------------------------------------------------------------------------------ videos
+
+VIDEOS = "videos"  # the folder of videos of policies
+VIDEO_RECORD = "video.json"  # written last
+LARGEST_VIDEO = 300_000  # bytes
+VIDEO_KINDS = ("best", "median")  # seeds whose policies are shown, by their final scores
+
 # ------------------------------------------------------------------------------------ studies
 
 BEST = "best.json"  # the winner of a study

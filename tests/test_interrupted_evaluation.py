@@ -75,7 +75,13 @@ def test_a_later_attempt_evaluates_without_training_and_gives_the_same_run(grid,
 
 def test_nothing_is_left_of_it_in_a_complete_run(grid, tmp_path):
     run(grid, tmp_path / "cell")
-    assert sorted(os.listdir(tmp_path / "cell")) == ["checkpoints", "episodes.csv", "run.json", "updates.csv"]
+    assert sorted(os.listdir(tmp_path / "cell")) == [
+        "checkpoints",
+        "episodes.csv",
+        "policy.npz",
+        "run.json",
+        "updates.csv",
+    ]
 
 
 def test_it_outlives_an_earlier_run_of_the_cell_and_the_removal_of_its_files(grid, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import json
 import math
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # for types alone: its import takes longer than loading a pol
 
 FILE = "policy.npz"  # in the folder of a run
 RECORD = "run.json"
+CHECKPOINTS = "checkpoints"
 ABOUT = "about"
 NETWORK = "policy"  # the policy's name in a checkpoint
 STATISTICS = "observation_statistics"
@@ -234,6 +235,7 @@ def _about_near(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What the arrays of a checkpoint are of, and the bounds of its actions: what the policy of its run says, or else
     the run's record and an environment of its task.
     """
+    from .mlp import HIDDEN_SIZES
     from .run import LONGEST_EPISODE
     from .task import Task, close, make_env
 
@@ -245,11 +247,16 @@ def _about_near(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if record is None:
         raise InvalidPolicy(f"{path} has no {ABOUT!r}, so it is no policy, and it is no checkpoint in a run's folder")
     try:
-        cell, settings, given = record["cell"], record["settings"], dict(record["task_settings"])
+        cell, settings = record["cell"], record["settings"]
+        known = {field.name for field in fields(Task)}  # earlier versions had others, too
+        given = {name: value for name, value in record["task_settings"].items() if name in known}
         task_id = given.pop("id", cell["task"])
         given["variants"] = tuple(given.pop("variants", ()))
         task = Task(task_id, name=cell["task"] if cell["task"] != task_id else None, allow_normalised=True, **given)
-        networks = {"hidden_sizes": settings["hidden_sizes"], "activation": settings["activation"]}
+        networks = {
+            "hidden_sizes": settings.get("hidden_sizes", list(HIDDEN_SIZES)),
+            "activation": settings.get("activation", "tanh"),
+        }
         others = {"num_envs": settings["num_envs"], "algorithm": cell["algorithm"]}
         longest = min(record["steps"], LONGEST_EPISODE)
     except (KeyError, TypeError, AttributeError) as error:
@@ -274,7 +281,7 @@ def why_no_policy(folder: Path) -> str:
     record = _record(folder)
     if record is None:
         return f"{folder} is no folder of a run: it has no {FILE}, and no {RECORD}"
-    saved = sorted((folder / "checkpoints").glob("*.npz"), key=lambda file: (len(file.name), file.name))
+    saved = sorted((folder / CHECKPOINTS).glob("*.npz"), key=lambda file: (len(file.name), file.name))
     instead = f"; {saved[-1]}, its last checkpoint, can be loaded instead" if saved else ""
     if record.get("status") == "diverged":
         return (

@@ -3,7 +3,7 @@
 import json
 import math
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -227,9 +227,18 @@ class SavedPolicy:
         )
         return np.array(found[kind].returns)
 
-    def play(self, env: "gymnasium.Env[Any, Any]", episodes: int, seed: int, mode: bool) -> Iterator[tuple[float, int]]:
-        """Play episodes in an environment, one after another: return and length of each. The arguments are those of
-        `evaluate`; the first reset is with the seed.
+    def play(
+        self,
+        env: "gymnasium.Env[Any, Any]",
+        episodes: int,
+        seed: int,
+        mode: bool,
+        on_step: Callable[[], None] = lambda: None,
+    ) -> Iterator[tuple[float, int]]:
+        """Play episodes in an environment, one after another: return and length of each.
+
+        The arguments are those of `evaluate`; the first reset is with the seed. `on_step` is called after every reset
+        and every step, to draw what there is to see.
         """
         import gymnasium
 
@@ -244,12 +253,14 @@ class SavedPolicy:
         longest = self.longest_episode if time_limit_of(env) is None else math.inf
         for number in range(episodes):
             observation, info = env.reset(seed=seed if number == 0 else None)
+            on_step()
             total, length, over = 0.0, 0, False
             while not over:
                 action = self.act(observation, mode, rng, reader.read(info, length))
                 observation, reward, terminated, truncated, info = env.step(action)
                 total, length = total + float(reward), length + 1
                 over = terminated or truncated or length >= longest
+                on_step()
             yield total, length
 
     def check_spaces(self, env: "gymnasium.Env[Any, Any]") -> None:

@@ -8,6 +8,7 @@ from .jobs import Job, Run, State, read_jobs, state_of
 from .probes import Probe, read_probe, stopped
 from .studies import Study, read_study
 from .task_code import Made, check_task_code, code_of_tasks
+from .videos import read_videos
 
 
 def states(grid: Grid) -> list[State]:
@@ -54,3 +55,8 @@ def probes(grid: Grid) -> list[tuple[dict[str, Any], Probe]]:
 def measurements(grid: Grid) -> Benchmark | None:
     """The benchmark's measurements; None where no benchmark was run."""
     return read_benchmark(grid.folder)
+
+
+def videos(grid: Grid) -> list[dict[str, Any]]:
+    """What was recorded of policies, per task and algorithm; empty where the grid asks for no videos."""
+    return read_videos(grid)
