@@ -164,23 +164,30 @@ def drawn(
     groups = [[one for one in group if one in grid.algorithms] for group in theme.groups(every)]
     parts: list[dict[str, bytes]] = []
     pages = BytesIO()
+    bitmap = ("svg", "png") if "png" in kinds else ("svg",)
     with theme.looks_of(every), PdfPages(pages, metadata={"CreationDate": None}) as pdf:
         for group in filter(None, groups) if every else groups:
-            part = images(draw(grid, name, group, table), name, pdf if "pdf" in kinds else None, parts)
+            figure = draw(grid, name, group, table)
+            part = images(figure, name, bitmap, pdf if "pdf" in kinds else None, parts)
             parts += [part] if part not in parts else []  # a figure without algorithms is the same for all groups
     files = {kind: theme.stacked([part[kind] for part in parts], kind) for kind in ("svg", "png") if kind in kinds}
     return files | ({"pdf": pages.getvalue()} if "pdf" in kinds else {})
 
 
 def images(
-    figure: Figure, name: str, pdf: PdfPages | None = None, others: Sequence[dict[str, bytes]] = ()
+    figure: Figure,
+    name: str,
+    kinds: Sequence[str] = ("svg", "png"),
+    pdf: PdfPages | None = None,
+    others: Sequence[dict[str, bytes]] = (),
 ) -> dict[str, bytes]:
-    """The figure as SVG and PNG; closes it. It is also a further page of `pdf`, where it is not as one of `others`.
+    """The figure as SVG, PNG or both, by kind; closes it. It is also a further page of `pdf`, where it is none of
+    `others`.
 
     Raises SectionError where it cannot be drawn, by a formula that is none, say.
     """
     try:
-        made = {kind: theme.image_bytes(figure, kind) for kind in ("svg", "png")}
+        made = {kind: theme.image_bytes(figure, kind) for kind in kinds}
         if pdf and made not in others:
             pdf.savefig(figure)
     except MemoryError:

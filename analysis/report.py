@@ -23,6 +23,7 @@ from .figures import KINDS
 from .making import Maker
 from .page import templates
 from .page.images import image, no_image, read_figure
+from .page.live import Live
 from .problems import Missing, made_tables, read_problems
 from .reading.checks import digest, write_whole
 from .reading.grid import Grid, read_grid
@@ -31,15 +32,6 @@ from .sections import FIGURES, ORDER, SECTION_OF_TABLE, TABLES, TITLES, SectionE
 from .statistics import scores as statistics
 from .summary import summary_json
 from .words import enumerate_text, plural
-
-
-@dataclass(frozen=True)
-class Live:
-    """What a page says that is made again and again while its grid runs."""
-
-    said: str  # how far the grid is
-    seconds: int  # after which the page reloads itself; 0: never
-    report: str = ""  # where the finished report lies, as a link from the page
 
 
 def main() -> None:
@@ -87,17 +79,24 @@ def contents(grid: Grid) -> tuple[dict[str, str], list[str]]:
 
 
 def texts(
-    maker: Maker,
-    drawn: dict[str, str],
-    undrawn: dict[str, str] | None = None,
-    unmade: dict[str, str] | None = None,
-    live: Live | None = None,
+    maker: Maker, drawn: dict[str, str], undrawn: dict[str, str] | None = None, unmade: dict[str, str] | None = None
 ) -> tuple[dict[str, str], list[str]]:
-    """The same from a maker that knows the grid and reads tables, the text of every figure's SVG, why the other figures
-    and tables are not there, and what the page says of a grid that goes on.
+    """The same from a maker that knows the grid and reads tables, the text of every figure's SVG, and why the other
+    figures and tables are not there.
     """
-    grid, undrawn, unmade = maker.known["grid"], undrawn or {}, unmade or {}
-    missing = Missing()
+    frame, summary = page_frame(maker, drawn, undrawn or {}, unmade or {})
+    pages = {kind: templates.page(kind, frame) for kind in templates.KINDS}
+    made = {"index.html": pages["html"], "report.md": pages["md"] + "\n", "summary.json": summary}
+    return made, frame["missing"]
+
+
+def page_frame(
+    maker: Maker, drawn: dict[str, str], undrawn: dict[str, str], unmade: dict[str, str], live: Live | None = None
+) -> tuple[dict[str, Any], str]:
+    """What the templates of the page show, with every section made, and summary.json. live: what the page says of a
+    grid that goes on; such a page links to no tables, which are not written.
+    """
+    grid, missing = maker.known["grid"], Missing()
     for name, why in unmade.items():
         missing.add(SECTION_OF_TABLE.get(name, name), f"the table {name}.csv", why)
     frame = {
@@ -115,11 +114,9 @@ def texts(
         "headline": json.loads(summary)["headline"] or "The headline is missing; “Keep in mind” says why.",
         "lead": f"{compared(grid)}. {LEAD}",
         "missing": missing.sentences(),
-        "cautions": [in_short(sentences) for section in shown for sentences in section.cautions],
+        "cautions": [in_short(caution) for section in shown for caution in section.cautions],
     }
-    pages = {kind: templates.page(kind, frame) for kind in templates.KINDS}
-    made = {"index.html": pages["html"], "report.md": pages["md"] + "\n", "summary.json": summary}
-    return made, missing.sentences()
+    return frame, summary
 
 
 LEAD = (

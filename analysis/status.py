@@ -28,6 +28,7 @@ from typing import Any
 from policy_gradient_ladder.experiments.schema import JOURNAL, RUN_STATES, SNAKEMAKE_ENDED, WRITTEN_TO
 
 from .command import run_command
+from .page.live import Look
 from .reading.checks import ResultsError, check_keys, read_record
 from .reading.grid import CELL_KEYS, GRID_KEYS, PROBE_KEYS, STUDY_KEYS, check_there
 
@@ -36,6 +37,8 @@ KINDS = {"study": "studies", "run": "cells", "probe": "probes"}
 RESULT = {"study": "study.json", "run": "run.json", "probe": "probe.json"}
 SILENCE = {"study": 300, "run": 300, "probe": 1800}  # seconds; a probe writes a line only when it begins something
 TAIL = 16_384  # bytes of a log that are read
+PAGE_SECONDS = 60  # after which the live page is made again, unless the command line says otherwise
+LEAST_PAGE_SECONDS = 1
 LISTED = 20  # jobs of a state that the text shows
 PROGRESS = re.compile(r"^.*: ([\d,]+) of [\d,]+ steps, .*?([\d,]+) steps/s$", re.MULTILINE)
 FAILURE = re.compile(r"^(?:error: .*|.*: error: .*|Fatal Python error.*|Traceback \(.*)$", re.MULTILINE)
@@ -109,10 +112,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--watch", type=float, metavar="SECONDS", help="repeat it after so many seconds, until all is done"
     )
+    parser.add_argument(
+        "--page",
+        type=float,
+        nargs="?",
+        const=PAGE_SECONDS,
+        metavar="SECONDS",
+        help=f"keep the page live.html of what has finished, made again after so many seconds ({PAGE_SECONDS})",
+    )
     parser.add_argument("--json", action="store_true", help="for programs: a JSON object on one line")
     options = parser.parse_args(arguments)
     if options.watch is not None and not options.watch > 0:
         parser.error(f"--watch takes a number of seconds above 0, not {options.watch:g}")
+    if options.page is not None:
+        if not options.page >= LEAST_PAGE_SECONDS:
+            parser.error(f"--page takes a number of seconds from {LEAST_PAGE_SECONDS} on, not {options.page:g}")
+        if options.json or options.watch is not None:
+            parser.error("--page goes without --json and --watch, which print the status instead")
+        look(options.results)  # says at once that there is no grid
+        from .live import keep_page
+
+        keep_page(options.results, options.page, lambda: look(options.results))
+        return
     while True:
         status = read_status(options.results, time.time())
         if options.json:
@@ -312,6 +333,28 @@ def seconds_left(job: Job) -> float | None:
 def as_text(status: Status) -> str:
     """The status as text."""
     return "\n".join(lines_of(status))
+
+
+def look(results: Path) -> Look:
+    """How far the grid of a results folder is, for its live page."""
+    status = read_status(results, time.time())
+    done = [(job.directory, modified(results / job.directory / RESULT[job.kind])) for job in status.of("done")]
+    ended = [job.directory for state in ("failed", "stopped") for job in status.of(state)]
+    over = len(done) == len(status.jobs)
+    return Look(in_a_line(status), (tuple(done), tuple(ended)), over, bool(status.at_once))
+
+
+def in_a_line(status: Status) -> str:
+    """How far a grid is, in a sentence or two."""
+    clock = datetime.fromtimestamp(status.time).strftime("%H:%M:%S")
+    kinds = status.counts().items()
+    words = {"cells": "runs"}
+    done = ", ".join(f"{of['done']} of {sum(of.values())} {words.get(name, name)}" for name, of in kinds)
+    if all(job.state == "done" for job in status.jobs):
+        return f"All is done: {done}."
+    left = f", about {rough_duration(status.end - status.time)} to go" if status.end is not None else ""
+    ended = "".join(f", {len(jobs)} {state}" for state in ("failed", "stopped") if (jobs := status.of(state)))
+    return f"Partial, at {clock}: {done} done ({rounded_down(status.share_done)} % of the training steps){ended}{left}."
 
 
 def lines_of(status: Status) -> Iterator[str]:

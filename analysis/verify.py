@@ -43,6 +43,7 @@ from policy_gradient_ladder.experiments.schema import (
 
 from .command import run_command
 from .figures import KINDS
+from .page.live import LIVE
 from .problems import made_tables, read_problems
 from .reading.benchmark import read_benchmark
 from .reading.checks import (
@@ -482,7 +483,7 @@ def strays(grid: Grid, records: Records) -> Check:
 
 def known_files(grid: Grid, records: Records) -> tuple[set[str], list[str]]:
     """Files that may lie in the folder: their paths, and patterns of paths."""
-    exact = {"grid.json", f"tables/{PROBLEMS}", *(f"speed/{name}" for name in BENCHMARK_FILES)}
+    exact = {"grid.json", LIVE, f"tables/{PROBLEMS}", *(f"speed/{name}" for name in BENCHMARK_FILES)}
     exact |= {f"report/{name}" for name in (*REPORT_FILES, MADE_OF)}
     exact |= {f"tables/{name}.csv" for name in TABLES}
     exact |= {f"{probe['directory']}/{file}" for probe in grid.probes for file in PROBE_FILES}
