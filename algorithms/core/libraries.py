@@ -1,6 +1,7 @@
 """Another library's algorithm as one of ours: its class by an import path, its settings by the class's constructor."""
 
 import dataclasses
+import difflib
 import functools
 import importlib
 import importlib.metadata
@@ -24,6 +25,7 @@ LIBRARIES = {INTERFACE: "Stable-Baselines3", "sb3_contrib": "SB3-Contrib"}  # mo
 CLASS_PATH = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"  # package.module:Name
 # Parameters of a constructor that are no settings: the run gives them, or no number of a run depends on them.
 NO_SETTINGS = ("self", "policy", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model")
+SHOWN_CLASSES = 12  # of a module, where none has a name like the one that was given
 JSON_TYPES = (int, float, bool, str, type(None))
 DESCRIBED = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
 
@@ -59,7 +61,8 @@ class LibraryAlgorithm(Algorithm):
             if name in self.required and value is None:
                 raise InvalidSetting(f"{said} has no default; give it among the settings")
             hint = {"policy": str, "num_envs": int}.get(name, self.hints.get(name, Any))
-            if value != field.default and not _fits(value, hint):
+            is_default = type(value) is type(field.default) and value == field.default
+            if not is_default and not _fits(value, hint):
                 raise InvalidSetting(f"{said} must be {_described(hint)}, not {value!r}")
             object.__setattr__(self, name, _converted(value, hint))
         if self.num_envs < 1:
@@ -181,7 +184,7 @@ def _algorithm(path: str) -> type[LibraryAlgorithm]:
     shown = LIBRARIES.get(library, library)
     namespace = {
         "title": f"{name} ({shown})",
-        "__doc__": f"{name} of {shown}, as its class `{path}` trains it.",
+        "__doc__": f"{name} of {shown}, as its class {path} trains it.",
         "__module__": cls.__module__,
         "library": library,
         "library_name": shown,
@@ -246,7 +249,10 @@ def _imported(path: str) -> Any:
         raise InvalidLibrary(f"{module} cannot be imported: {_said(error)}") from error
     if not hasattr(found, name):
         known = sorted(key for key, value in vars(found).items() if inspect.isclass(value) and key[0] != "_")
-        raise InvalidLibrary(f"{module} has no class {name!r}; {nearest_first(name, known)}")
+        lower = {key.lower(): key for key in known}
+        near = [lower[key] for key in difflib.get_close_matches(name.lower(), lower, n=1)]
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known[:SHOWN_CLASSES]) or 'none'}"
+        raise InvalidLibrary(f"{module} has no class {name!r}; {hint}")
     return getattr(found, name)
 
 

@@ -311,6 +311,7 @@ class LibraryPolicy:
         actions, self._state = self._model.predict(
             seen, state=self._state, episode_start=self._begins, deterministic=mode, **masks
         )
+        self._begins = np.zeros(len(observations), bool)
         return np.asarray(actions)
 
 

@@ -30,7 +30,9 @@ def page(grid: Grid) -> dict[str, Any]:
     if len(grid.algorithms) == 1:
         shared = {}
     own = {
-        algorithm: own_settings([cell for cell in grid.cells if cell["algorithm"] == algorithm], set(shared))
+        algorithm: {}
+        if algorithm in elsewhere
+        else own_settings([cell for cell in grid.cells if cell["algorithm"] == algorithm], set(shared))
         for algorithm in grid.algorithms
     }
     names = list(dict.fromkeys(name for values in own.values() for name in values))
