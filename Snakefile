@@ -12,12 +12,13 @@ parameter `determines` of the job's rule, the files by their digest. The grid fi
 
 import json
 import os
-from functools import cache
+from functools import cache, partial
 from glob import glob
 
 from snakemake.exceptions import WorkflowError
 
 from analysis.sections import FIGURES, TABLES, TITLES, SectionError, check_faces
+from analysis.status import in_short
 from experiments.command import MISTAKES
 from experiments.grid import load_grid
 from experiments.jobs import Jobs, directory_of_output, memory, minutes_of_analysis, stage_files, tuned_option
@@ -25,6 +26,7 @@ from experiments.pipeline import check_config, fork_jobs, go_on, in_project, kee
 from experiments.pipeline import speed_options, stages, words_for_failures
 from experiments.process import SNAKEMAKE
 from experiments.schema import FINISHED, MADE_OF, PROBE_FILES, REPORT_FILES, RUN_FILES, STUDY_FILES, VIDEO_RECORD
+from experiments.terminal import speak
 
 try:
     check_faces()
@@ -37,13 +39,9 @@ RESULTS = in_project(workflow, f"results/{GRID.name}")
 os.environ[SNAKEMAKE] = str(os.getpid())  # tells jobs on which process they depend: they end when it ends
 
 
-@cache
-def look_back():
-    """Before Snakemake decides what to do, remove what a killed Snakemake has left in the way of this one."""
-    go_on(workflow, RESULTS)
-
-
-JOBS = Jobs(GRID, RESULTS, at_first=look_back)
+# Before Snakemake decides what to do, it removes what a killed Snakemake has left in the way of this one.
+JOBS = Jobs(GRID, RESULTS, at_first=cache(partial(go_on, workflow, RESULTS)))
+speak(workflow, JOBS, in_short)  # on the terminal: scores, and in the end where the page is
 RUNS = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=JOBS.cells, file=RUN_FILES)
 TUNED = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=JOBS.studies, file=STUDY_FILES)
 TUNED += expand(f"{RESULTS}/{{directory}}{FINISHED}", directory=JOBS.studies)

@@ -19,7 +19,7 @@ import re
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -145,9 +145,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         time.sleep(options.watch)
 
 
-def read_status(results: Path, now: float) -> Status:
-    """The status of the grid in a results folder. now: seconds since the epoch.
+def in_short(results: Path, again: Collection[str] = (), at_once: int | None = None) -> str:
+    """What is running and when it ends, in a few words; none where that is not known. Arguments as of `read_status`."""
+    try:
+        status = read_status(results, time.time(), again, at_once)
+    except (ResultsError, OSError):  # grid.json is not there yet, or a file goes while it is read
+        return ""
+    running = len(status.of("running"))
+    words = [f"{running} running"] if running else []
+    if status.end is not None and not status.uncounted:
+        words.append(f"about {rough_duration(status.end - status.time)} left")
+    return ", ".join(words)
 
+
+def read_status(results: Path, now: float, again: Collection[str] = (), at_once: int | None = None) -> Status:
+    """The status of the grid in a results folder.
+
+    now: seconds since the epoch. again: folders of jobs whose results are to be made again, and so are not done.
+    at_once: processes that may run at a time; None: as many as run now.
     Raises ResultsError where there is no such folder, or no valid grid.json in it.
     """
     check_there(results)
@@ -158,7 +173,9 @@ def read_status(results: Path, now: float) -> Status:
     jobs = jobs_of(grid, path)
     for job in jobs:
         look_at(job, results, now)
-    return summarise(grid["grid"], jobs, now)
+        if job.directory in again and job.state == "done":
+            job.state, job.done, job.recorded, job.ended_early = "waiting", 0.0, 0.0, ""
+    return summarise(grid["grid"], jobs, now, at_once)
 
 
 def jobs_of(grid: dict[str, Any], path: Path) -> list[Job]:
@@ -291,8 +308,8 @@ def last_line(text: str) -> str:
     return text.rstrip().rpartition("\n")[2].strip()
 
 
-def summarise(grid: str, jobs: list[Job], now: float) -> Status:
-    """The status of a grid with these jobs."""
+def summarise(grid: str, jobs: list[Job], now: float, processes: int | None = None) -> Status:
+    """The status of a grid with these jobs. processes: how many may run at a time; None: as many as run now."""
     rates = rates_of(jobs)
     done = left = longest = 0.0
     guessed = uncounted = 0
@@ -310,7 +327,8 @@ def summarise(grid: str, jobs: list[Job], now: float) -> Status:
             if job.state == "running":
                 longest = max(longest, seconds / job.processes)
     at_once = sum(job.processes for job in jobs if job.state == "running")
-    end = now + max(left / at_once, longest) if at_once and left else None
+    speed = processes or at_once
+    end = now + max(left / speed, longest) if speed and left else None
     return Status(grid, now, jobs, done, left, at_once, end, guessed, uncounted)
 
 

@@ -196,8 +196,9 @@ def waiting(folder, cells):
 
 
 def trained(said):
-    """The cells that a Snakemake says it trained."""
-    words = re.findall(r"rule train:(?:\n    .*)*?\n    wildcards: task=(.*), algorithm=(.*), seed=(.*)", said)
+    """The cells that a Snakemake says it trained, in its own lines, whose file it names at the end."""
+    log = Path(re.search(r"^Snakemake's own lines: (.*)$", said, re.MULTILINE)[1]).read_text(encoding="utf-8")
+    words = re.findall(r"rule train:(?:\n    .*)*?\n    wildcards: task=(.*), algorithm=(.*), seed=(.*)", log)
     return set(words)
 
 
