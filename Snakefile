@@ -17,7 +17,7 @@ from glob import glob
 
 from snakemake.exceptions import WorkflowError
 
-from analysis.sections import FIGURES, TABLES, TITLES, SectionError, check_faces
+from analysis.sections import FIGURE_KINDS, FIGURES, TABLES, TITLES, SectionError, check_faces
 from analysis.status import in_short
 from experiments.command import MISTAKES
 from experiments.grid import load_grid
@@ -49,7 +49,7 @@ MEASURED = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=JOBS.probes, fi
 RECORDED = expand(f"{RESULTS}/{{directory}}/{VIDEO_RECORD}", directory=JOBS.video_folders())
 BENCHMARK = sorted(glob(f"{RESULTS}/speed/*.*"))  # the files that exist; as no rule makes them, no edit outdates them
 TABLE_FILES = expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES)
-FIGURE_FILES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=FIGURES, kind=["svg", "png", "pdf"])
+FIGURE_FILES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=FIGURES, kind=FIGURE_KINDS)
 REPORT = expand(f"{RESULTS}/report/{{file}}", file=[*REPORT_FILES, MADE_OF])
 
 TO_LOG = " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"  # an error is written to the log and to the terminal
@@ -221,7 +221,7 @@ rule figures:
             )
             for figure, (section, _) in FIGURES.items()
         ],
-        expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=FIGURES, kind=["png", "pdf"]),
+        expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=FIGURES, kind=FIGURE_KINDS[1:]),
     resources: runtime=minutes_of_analysis, mem_mb=memory
     log: f"{RESULTS}/logs/figures.log"
     shell:

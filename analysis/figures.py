@@ -22,9 +22,8 @@ from .making import Maker, tables_named
 from .problems import in_words, made_tables, read_problems, write_problems
 from .reading.checks import ResultsError, valid_choices, write_whole
 from .reading.grid import Grid, read_grid
-from .sections import AVERAGES, FIGURES, TABLES, SectionError
+from .sections import AVERAGES, FIGURE_KINDS, FIGURES, TABLES, SectionError
 
-KINDS = ("svg", "png", "pdf")
 OVER_TASKS = {"task", "group"}  # a table about algorithms without one of these columns is over all tasks
 
 
@@ -35,7 +34,9 @@ def main() -> None:
     parser.add_argument("--algorithms", nargs="+", metavar="NAME", help="only these of the grid's algorithms")
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help="only these of the grid's tasks")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where to; of a choice: RESULTS/figures/chosen")
-    parser.add_argument("--kind", nargs="+", choices=KINDS, default=KINDS, help="kinds of files, all by default")
+    parser.add_argument(
+        "--kind", nargs="+", choices=FIGURE_KINDS, default=FIGURE_KINDS, help="kinds of files, all by default"
+    )
     arguments = parser.parse_args()
     if arguments.figure:
         check_names("figure", [arguments.figure], FIGURES)
@@ -136,7 +137,7 @@ def write_figure(
     grid: Grid,
     name: str,
     folder: Path | None = None,
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] = FIGURE_KINDS,
     table: Callable[[str], pd.DataFrame] | None = None,
     whole: Grid | None = None,
 ) -> None:
@@ -150,7 +151,7 @@ def write_figure(
 def drawn(
     grid: Grid,
     name: str,
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] = FIGURE_KINDS,
     table: Callable[[str], pd.DataFrame] | None = None,
     whole: Grid | None = None,
 ) -> dict[str, bytes]:

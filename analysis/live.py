@@ -1,6 +1,6 @@
 """The page of a grid that runs: the report of what has finished, made again and again, in a file that reloads itself.
 
-It stands in results/<grid>/live.html and is made in memory, so that it touches no table, figure or page of Snakemake's.
+It stands in results/<grid>/live.html. No table, figure or page of Snakemake's is touched for it.
 """
 
 import os
@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from math import ceil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from .drawing import theme
@@ -16,8 +17,10 @@ from .figures import drawn
 from .making import Maker
 from .page import templates
 from .page.live import LIVE, Live, Look
+from .problems import made_tables, write_problems
 from .reading.checks import ResultsError, write_whole
 from .reading.grid import Grid, read_grid
+from .reading.tables import write_table
 from .report import page_frame
 from .sections import FIGURES, TABLES, SectionError
 
@@ -77,14 +80,17 @@ def frame_of(grid: Grid) -> dict[str, Any]:
     """What the page shows of the results that there are; what a section cannot make is missing in it."""
     maker = Maker({"grid": grid})
     unmade, undrawn, images = {}, {}, {}
-    for name in TABLES:
-        try:
-            maker.table(name)
-        except SectionError as error:
-            unmade[name] = str(error)
-    for name in FIGURES:
-        try:
-            images[name] = drawn(grid, name, ("svg",), maker.table)["svg"].decode()
-        except SectionError as error:
-            undrawn[name] = str(error)
-    return page_frame(maker, images, undrawn, unmade, Live("", 0))[0]
+    with TemporaryDirectory() as folder:  # tables as they are read again are those of every other page
+        for name in TABLES:
+            try:
+                write_table(Path(folder), name, maker.table(name))
+            except SectionError as error:
+                unmade[name] = str(error)
+        write_problems(Path(folder) / "tables", unmade)
+        table = made_tables(Path(folder))
+        for name in FIGURES:
+            try:
+                images[name] = drawn(grid, name, ("svg",), table)["svg"].decode()
+            except SectionError as error:
+                undrawn[name] = str(error)
+        return page_frame(Maker({"grid": grid}, read=table), images, undrawn, unmade, Live("", 0))[0]

@@ -19,7 +19,6 @@ from policy_gradient_ladder.experiments.schema import MADE_OF, VIDEOS
 from . import sections
 from .command import results_argument, run_command
 from .drawing import theme
-from .figures import KINDS
 from .making import Maker
 from .page import templates
 from .page.images import image, no_image, read_figure
@@ -28,7 +27,7 @@ from .problems import Missing, made_tables, read_problems
 from .reading.checks import digest, write_whole
 from .reading.grid import Grid, read_grid
 from .reading.tables import read_table, table_file
-from .sections import FIGURES, ORDER, SECTION_OF_TABLE, TABLES, TITLES, SectionError
+from .sections import FIGURE_KINDS, FIGURES, ORDER, SECTION_OF_TABLE, TABLES, TITLES, SectionError
 from .statistics import scores as statistics
 from .summary import summary_json
 from .words import enumerate_text, plural
@@ -56,7 +55,7 @@ def write_report(grid: Grid) -> list[str]:
         write_whole(folder / name, text.encode())
     made = [grid.folder / "grid.json", *(folder / name for name in texts)]
     made += [table_file(grid.folder, name) for name in TABLES]
-    made += [grid.folder / "figures" / f"{name}.{kind}" for name in FIGURES for kind in KINDS]
+    made += [grid.folder / "figures" / f"{name}.{kind}" for name in FIGURES for kind in FIGURE_KINDS]
     made += sorted(grid.folder.glob(f"{VIDEOS}/*/*/*"))
     files = {file.relative_to(grid.folder).as_posix(): digest(file) for file in made if file.exists()}
     write_whole(folder / MADE_OF, (json.dumps({"files": files}, indent=1) + "\n").encode())

@@ -42,7 +42,6 @@ from policy_gradient_ladder.experiments.schema import (
 )
 
 from .command import run_command
-from .figures import KINDS
 from .page.live import LIVE
 from .problems import made_tables, read_problems
 from .reading.benchmark import read_benchmark
@@ -64,7 +63,7 @@ from .reading.runs import read_episodes, read_run, read_updates
 from .reading.studies import read_study
 from .reading.tables import table_file, table_text
 from .reading.task_code import faults_of
-from .sections import FIGURES, SECTION_OF_TABLE, TABLES, TITLES, SectionError
+from .sections import FIGURE_KINDS, FIGURES, SECTION_OF_TABLE, TABLES, TITLES, SectionError
 from .words import plural
 
 SHOWN = 5  # names of a list that a sentence shows
@@ -383,7 +382,7 @@ def report(grid: Grid) -> Check:
         return Check("report", "cannot be read", [str(error)])
     files = described["files"]
     unmade = {kind: read_problems(grid.folder / kind) for kind in ("tables", "figures")}
-    noted = {f"{kind}/{name}.{end}" for kind, of in unmade.items() for name in of for end in ("csv", *KINDS)}
+    noted = {f"{kind}/{name}.{end}" for kind, of in unmade.items() for name in of for end in ("csv", *FIGURE_KINDS)}
     faults = list(others_than_described(grid.folder, {n: file for n, file in files.items() if n not in noted}, path))
     for kind, problems in unmade.items():
         faults += [f"{grid.folder / kind}: {name} could not be made. {why}" for name, why in problems.items()]

@@ -297,7 +297,7 @@ def test_the_report_needs_nothing_but_itself_and_the_tables_that_it_links_to(fin
 def test_the_report_has_its_sections_in_the_order_of_its_contents_claims_first(finished):
     page = (finished / "report/index.html").read_text(encoding="utf-8")
     assert re.findall(r'<section id="(\w+)">', page) == list(ORDER)
-    assert re.findall(r'<li><a href="#(\w+)">', page) == list(ORDER)
+    assert re.findall(r'<li><a href="#(\w+)">', page) == ["top", *ORDER]
     assert ORDER[0] == "claims"
 
 
@@ -318,7 +318,7 @@ def test_claims_link_to_what_they_rest_on(finished):
     ]
     links = ["sample_efficiency", "gradient_variance", "exact_problems", "gradient_bias_variance"]
     assert [link for link in re.findall(r'href="#figure-(\w+)"', section)] == links
-    assert section.count('class="verdict untestable"') == 3  # overview, claim, and the task without a threshold
+    assert section.count('class="verdict untestable"') == 2  # the claim, and the task without a threshold
     assert "trpo: {settings: {delta: 0.01}}" in section
     table = read_table(finished, "claims")
     assert set(table["claim_verdict"]) >= {"too little evidence", "cannot be tested"}
@@ -369,9 +369,52 @@ def test_one_figure_can_be_made_alone_and_in_another_process_is_the_same(finishe
     shutil.copytree(finished, copy, ignore=shutil.ignore_patterns("figures", "runs"))
     made = run("figures", copy, "--figure", "speed")
     assert made.returncode == 0, made.stderr
-    assert sorted(path.name for path in (copy / "figures").iterdir()) == ["speed.png", "speed.svg"]
+    assert sorted(path.name for path in (copy / "figures").iterdir()) == [
+        *("speed.pdf", "speed.png", "speed.svg"),
+    ]
     for kind in ("svg", "png"):
         assert (copy / f"figures/speed.{kind}").read_bytes() == (finished / f"figures/speed.{kind}").read_bytes()
+
+
+def test_figures_of_chosen_algorithms_and_tasks_show_these_alone_in_the_colours_of_the_whole(tmp_path):
+    folder, there = tmp_path / "whole", tmp_path / "there"
+    algorithms = ("first", "ppo", "second")
+    write_runs(folder, write_grid(folder, algorithms=algorithms))
+    for name, made in tables.make_tables(read_grid(folder)).items():
+        write_table(folder, name, made)
+    chosen = ["--algorithms", "second", "ppo", "--tasks", "Hopper-v5", "--output", str(there), "--kind", "svg", "pdf"]
+    done = run("figures", folder, *chosen)
+    assert done.returncode == 0, done.stderr
+    assert not (folder / "figures").exists()
+    assert {path.suffix for path in there.iterdir()} == {".svg", ".pdf"}
+    assert (there / "learning_curves.pdf").read_bytes().startswith(b"%PDF")
+    svg = (there / "learning_curves.svg").read_text(encoding="utf-8")
+    shown = re.sub(r"<[^>]*>", " ", svg)
+    assert "second" in shown
+    assert "Hopper-v5" in shown
+    assert "first" not in shown
+    assert "CartPole-v1" not in shown
+    look = theme.looks(list(algorithms))
+    assert look["second"].colour in svg
+    assert look["first"].colour not in svg
+    # What is over all tasks is over the chosen one.
+    grid = read_grid(folder)
+    of_choice = figures.tables_of_choice(grid, figures.choose(grid, ["ppo"], ["Hopper-v5"]))
+    assert of_choice("aggregate")[["algorithm", "tasks"]].drop_duplicates().to_numpy().tolist() == [["ppo", 1]]
+    expected = table(folder, "scores").query("algorithm == 'ppo' and task == 'Hopper-v5'")["normalized"].mean()
+    assert of_choice("aggregate").query("measure == 'score'")["mean"].item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "said"),
+    [
+        ("--algorithms", "pppo", "--algorithms pppo: no such algorithm; valid are ppo, reinforce, my_method.\n"),
+        ("--tasks", "Hoper-v5", "--tasks Hoper-v5: no such task; valid are Hopper-v5, CartPole-v1.\n"),
+    ],
+)
+def test_a_choice_that_the_grid_does_not_have_is_one_sentence_with_the_valid_ones(finished, option, name, said):
+    done = run("figures", finished, option, name)
+    assert (done.returncode, done.stderr) == (2, f"analysis.figures: {said}")
 
 
 def test_colours_do_not_depend_on_which_other_algorithms_there_are():
@@ -438,6 +481,49 @@ def test_every_link_of_the_page_leads_somewhere(opened):
     page.wait_for_function("document.querySelector('#provenance').getBoundingClientRect().top < innerHeight")
 
 
+def words(page) -> int:
+    return len(page.inner_text("body").split())
+
+
+def test_at_most_a_third_of_the_words_stands_unfolded_and_paper_has_all(browser, finished):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto((finished / "report/index.html").as_uri())
+    at_first = words(page)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    assert 200 < at_first < words(page) / 3
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert words(page) == at_first
+    page.close()
+
+
+def test_the_first_screen_has_the_headline_the_ranking_and_the_learning_curves(browser, finished):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto((finished / "report/index.html").as_uri())
+    ends = [page.locator(place).bounding_box() for place in (".headline", ".ranks", "#figure-learning_curves img")]
+    assert all(box["y"] + box["height"] <= 900 for box in ends)
+    headline = json.loads((finished / "report/summary.json").read_text(encoding="utf-8"))["headline"]
+    assert page.inner_text(".headline") == headline
+    assert page.locator("h1, h2, h3").all_inner_texts()[1] == FIGURES["learning_curves"][1]
+    page.close()
+
+
+def test_the_contents_stay_in_view_and_are_folded_on_a_phone(browser, finished):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto((finished / "report/index.html").as_uri())
+    page.locator("#cite").scroll_into_view_if_needed()
+    assert page.locator("nav a[href='#ranking']").bounding_box()["y"] >= 0
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert not page.locator("nav a[href='#ranking']").is_visible()
+    page.locator("nav summary").click()
+    page.locator("nav a[href='#ranking']").click()
+    page.wait_for_function("Math.abs(document.querySelector('#ranking').getBoundingClientRect().top) < 80")
+    assert not page.locator("nav a[href='#ranking']").is_visible()
+    page.evaluate("location.hash = '#claim-learns_more'")
+    page.wait_for_function("document.querySelector('#claim-learns_more').checkVisibility()")
+    page.close()
+
+
 @pytest.mark.parametrize("width", [1280, 768, 360])
 def test_no_width_makes_the_page_scroll_sideways(opened, width):
     page, *_ = opened
@@ -449,6 +535,7 @@ def test_no_width_makes_the_page_scroll_sideways(opened, width):
 def test_tables_sort_by_click_and_by_key_and_return_to_how_they_were(opened):
     page, *_ = opened
     table = page.locator("#ranking table").first
+    table.evaluate("table => table.closest('details').open = true")
     button = table.locator("thead button").nth(3)
 
     def column() -> list[float]:

@@ -168,10 +168,10 @@ def test_a_folder_and_its_word_are_a_section(project):
     assert "<h2>Episode lengths</h2>" in section
     assert f"{said} | on all tasks.</li>" in section
     assert '<figure id="figure-episode_lengths">' in section
-    assert f"<figcaption>{caption}" in section
+    assert f"<figcaption><details><summary>What it shows: n = 2 runs &amp; no more.</summary>{caption}" in section
     assert '<a class="file" href="../tables/lengths.csv">lengths.csv</a>' in section
-    assert f'<dt><a href="#lengths">Episode lengths</a></dt><dd>{said}' in page
-    assert "<li>A long episode is a good one on CartPole alone.</li>" in page
+    assert f'<p class="short">{said}' in section
+    assert "<li>A long episode is a good one on CartPole alone.</li>" in page.split("<main>")[0]
     source = project.text("report.md")
     assert "## Episode lengths" in source
     assert f"- {said} \\| on all tasks." in source

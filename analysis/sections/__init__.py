@@ -41,6 +41,7 @@ ORDER = (  # in which a reader wants to know
 FOLDER = Path(__file__).parent
 HERE = "analysis/sections/__init__.py"
 FURTHER = "…"
+FIGURE_KINDS = ("svg", "png", "pdf")  # the files of a figure
 KINDS = {"TABLES": "table → columns", "FIGURES": "figure → title"}
 AVERAGES_ARE_OVER = ("runs", "studies", "probes", "exact problems")
 

@@ -175,7 +175,11 @@ def shown_claims(grid: Grid, claims: pd.DataFrame, places: pd.DataFrame) -> list
                 "statement": claim["statement"],
                 "source": claim["source"],
                 "badge": badge(verdict),
-                "effects": [effect_text(row) for _, row in rows.iterrows() if row["verdict"] in DECIDED],
+                "effects": [
+                    f"{short_metric(row['metric'])}: {effect_text(row)}"
+                    for _, row in rows.iterrows()
+                    if row["verdict"] in DECIDED
+                ],
                 "any": claim["rule"] == "any" and len(rows) > 1,
                 "comparisons": [
                     comparison(grid, asked, row, of_claim[of_claim["comparison"] == row["comparison"]])
@@ -194,6 +198,12 @@ def lacking(rows: pd.DataFrame, places: pd.DataFrame) -> list[str]:
     """What the parts of a claim that cannot be tested lack, each said once."""
     reasons = rows.loc[rows["verdict"] == UNTESTABLE, "reason"]
     return list(dict.fromkeys(short_tasks(reason, places) for reason in reasons))
+
+
+def short_metric(metric: str) -> str:
+    """A metric as a word or two: "AUC", "Relative bias"."""
+    words = metric.replace("_", " ")
+    return words.upper() if metric == "auc" else words.capitalize()
 
 
 def open_claims(verdicts: list[str]) -> str:
