@@ -291,6 +291,7 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "checkpoints": ([1], CELLS),
     "compile": ("auto", CELLS | STUDY),
     "time_limit": ("2 h", set()),
+    "videos": (True, set()),
     "claims": (None, None),  # takes a file: see test_claims
     "probes": (None, PROBE | EXACT),
     "probes source": ("a2c", PROBE),
