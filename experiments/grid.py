@@ -14,6 +14,7 @@ import unicodedata
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,9 @@ def algorithm_class(name: str) -> type[Algorithm]:
     return own[0]
 
 
+FOR_VIDEOS = ("imageio", "imageio_ffmpeg")  # packages of the extra `video`
+
+
 def load_grid(name: str, only: str | None = None) -> Grid:
     """Read and check a grid.
 
@@ -150,6 +154,11 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
                 raise GridError(f"{path}: algorithm {algorithm} is to be tuned, and the grid has no section 'tuning'")
         algorithms = {a: replace(algorithm, tuned=False) for a, algorithm in algorithms.items()}
     probes, claims = (), ()
+    if top["videos"] and only is None and (missing := [name for name in FOR_VIDEOS if find_spec(name) is None]):
+        raise GridError(
+            f"{path}: videos is true, and for that the package {missing[0]} is missing: "
+            'pip install "policy-gradient-ladder[video]"'
+        )
     if only is None:
         claims = _claims(file, path, top["claims"])
         if top["probes"] is not None:

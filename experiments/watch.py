@@ -109,19 +109,19 @@ def of_mujoco(env: gymnasium.Env[Any, Any]) -> bool:
 
 
 def choose_renderer(task: Task) -> None:
-    """Let MuJoCo draw without a display by a library that is there, unless MUJOCO_GL says by which.
+    """Let MuJoCo draw without a display, by the library that MUJOCO_GL names or else by one that is there.
 
     Raises CannotWatch, which names the packages, where there is none.
     """
-    if os.environ.get("MUJOCO_GL"):
-        return
+    asked = os.environ.get("MUJOCO_GL", "").lower()
     for value, library in RENDERERS.items():
-        if ctypes.util.find_library(library):
+        if asked in ("", value) and ctypes.util.find_library(library):
             os.environ["MUJOCO_GL"] = value
             return
+    wanted = f", and MUJOCO_GL is {asked}" if asked else ""
     raise CannotWatch(
-        f"task {task.label!r} is drawn by MuJoCo, which needs EGL or OSMesa where there is no display: install "
-        f"{PACKAGES} (packages of Debian and Ubuntu)"
+        f"task {task.label!r} is drawn by MuJoCo, which needs EGL or OSMesa where there is no display{wanted}: install "
+        f"{PACKAGES} (packages of Debian and Ubuntu), and leave MUJOCO_GL unset or egl or osmesa"
     )
 
 

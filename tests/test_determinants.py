@@ -294,6 +294,7 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "evaluate_every": (100, CELLS),
     "evaluate_episodes": (3, set()),  # of evaluations that there are not: see test_resuming
     "time_limit": ("2 h", set()),
+    "videos": (True, set()),
     "claims": (None, None),  # takes a file: see test_claims
     "probes": (None, PROBE | EXACT),
     "probes source": ("a2c", PROBE),

@@ -25,6 +25,7 @@ from algorithms.core.vector_env import VectorEnv
 from algorithms.ppo import PPO
 from experiments import run as command
 from experiments import schema
+from tests.documentation import block
 from tests.tasks import Counting, make_learner
 
 ROOT = Path(__file__).parent.parent
@@ -496,3 +497,13 @@ def test_the_normalizer_is_the_runs(runs):
     assert policy.normalizer.count >= 600
     envs = VectorEnv(Task("Pendulum-v1"), 1, np.random.SeedSequence(0))
     assert policy.act(envs.observations).shape == (1, 1)
+
+
+def test_the_example_of_the_document_runs_as_it_stands(runs):
+    """But for the folder of the run."""
+    text = block("policy")
+    shown = "results/smoke/runs/CartPole-v1/ppo/0"
+    assert shown in text
+    names = {}
+    exec(text.replace(shown, str(runs["CartPole-v1"])), names)
+    assert isinstance(names["policy"], SavedPolicy)

@@ -146,7 +146,10 @@ class SavedPolicy:
                 f"{self._source} does not say how {self.task_name!r} is made, since its keyword arguments are objects; "
                 "give the task or an environment as env"
             )
-        return Task(**self._about["task"] | {"variants": tuple(self._about["task"]["variants"])})
+        try:
+            return Task(**self._about["task"] | {"variants": tuple(self._about["task"]["variants"])})
+        except (TypeError, KeyError) as error:
+            raise InvalidPolicy(f"{self._source} does not say what its task is ({error!r}); it is damaged") from error
 
     @cached_property
     def action_space(self) -> "Space[Any]":

@@ -21,7 +21,11 @@ def page(grid: Grid, videos: list[dict[str, Any]]) -> dict[str, Any] | None:
     lacking = []
     for record in videos:
         if record["reason"]:
-            lacking.append(f"{grid.title(record['algorithm'])} on {record['task']}: {record['reason']}.")
+            folder = record["folder"].relative_to(grid.folder).as_posix()
+            lacking.append(
+                f"{grid.title(record['algorithm'])} on {record['task']} is not shown: {record['reason']}. To try "
+                f"again, delete {folder} and run snakemake."
+            )
         for kind, video in record["videos"].items():
             rows.setdefault(record["task"], []).append(
                 video
@@ -36,8 +40,8 @@ def page(grid: Grid, videos: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {
         "rows": rows,
         "lacking": lacking,
-        "about": f"{plural(len(files), 'video')} of {size / 1e6:.1f} MB together, which are "
-        + ("in this page." if embedded else "files beside this page: they are shown where it lies in its folder."),
+        "about": f"The {plural(len(files), 'video')}, {size / 1e3:,.0f} kB together, "
+        + ("are in this page." if embedded else "are files: they are shown where this page lies in its folder."),
     }
 
 
