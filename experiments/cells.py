@@ -8,7 +8,6 @@ from typing import Any
 
 from policy_gradient_ladder.core.algorithm import Algorithm, InvalidSetting, nearest_first
 from policy_gradient_ladder.core.hooks import Hooks
-from policy_gradient_ladder.core.libraries import LibraryAlgorithm
 from policy_gradient_ladder.core.minibatches import check_minibatches
 from policy_gradient_ladder.core.run import EPISODES_MEANWHILE
 from policy_gradient_ladder.core.task import Task
@@ -17,6 +16,7 @@ from . import exact
 from .checks import GridError
 from .claims import Claim
 from .external import External
+from .libraries import LibraryAlgorithm
 from .schema import EXTERNAL, OF_SOME_TASKS, SCHEMA
 from .search import SearchSpace, Study, Tuning
 
@@ -83,7 +83,11 @@ class GridAlgorithm:
         if self.made_elsewhere:
             return "experiments/external.py"
         of_library = issubclass(self.algorithm, LibraryAlgorithm)
-        return "algorithms/core/libraries.py" if of_library else f"algorithms/{self.module}.py"
+        return "experiments/libraries.py" if of_library else f"algorithms/{self.module}.py"
+
+    def of_library(self) -> dict[str, str]:
+        """The import path of another library's class, which no file of this project says; empty for any other."""
+        return {"class": self.algorithm.path} if issubclass(self.algorithm, LibraryAlgorithm) else {}
 
     def origin(self) -> dict[str, Any]:
         """What the report says of an algorithm that is not of this project; empty where it is."""
@@ -294,7 +298,8 @@ def identity(grid: Grid, study: Study) -> dict[str, Any]:
     }
     of_study = study.description()
     parts = ("algorithm", "group", "space", "seeds", "spread_penalty", "sampler", "pruner")
-    return {name: of_study[name] for name in parts} | {"tasks": tasks, "order": list(tasks), "compile": grid.compile}
+    found = {name: of_study[name] for name in parts} | {"tasks": tasks, "order": list(tasks), "compile": grid.compile}
+    return found | grid.algorithms[study.algorithm].of_library()
 
 
 def preprocessing(task: Task) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from policy_gradient_ladder.core.libraries import LibraryAlgorithm
 from policy_gradient_ladder.core.task import Task
 
 from .cells import Cell, Grid, Probe, identity, preprocessing
 from .checks import GridError
 from .external import data_files
+from .libraries import LibraryAlgorithm
 from .schema import DIGITS
 from .search import Study
 from .sources import (
@@ -54,6 +54,7 @@ EXEMPT = {
     "external": "reads runs that were made elsewhere, and is an input of those",
     "grid": "reads the grid, whose content is the parameter",
     "keys": "says what a grid may hold, whose content is the parameter",
+    "libraries": "makes algorithms of other libraries' classes, and is an input of those",
     "metrics": "is an input of probes; to cells it means nothing",
     "others": "reads the grid, whose content is the parameter",
     "process": "measures seconds and memory, and ends a process",
@@ -133,15 +134,15 @@ def what_determines(grid: Grid, job: Cell | Study | Probe) -> Determinants:
         asked = {"preprocessing": preprocessing(task), "checkpoints": grid.checkpoints, "compile": grid.compile}
         if grid.evaluate_every is not None:  # otherwise a cell is what it was before there was such a key
             asked |= {"evaluate_every": grid.evaluate_every, "evaluate_episodes": grid.evaluate_episodes}
-        return Determinants(files, vars(job) | asked, versions)
+        return Determinants(files, vars(job) | asked | grid.algorithms[job.algorithm].of_library(), versions)
     if isinstance(job, Study):
         tasks = tuple(grid.tasks[task].task.id for task in job.tasks)
         files, versions = _with_library(grid, job, *sources("tune", (grid.algorithms[job.algorithm].file,), tasks))
         return Determinants(files, job.description() | identity(grid, job), versions | versions_of(["optuna"]))
     task = Task(job.task) if job.exact else grid.tasks[job.task].task
-    measured = tuple(entry.file for entry in grid.algorithms.values() if not entry.origin())
-    files, versions = sources("probe", measured, (task.id,))
-    settings = {name: grid.resolved(name, job.task).settings() for name in grid.algorithms}
+    measured = {name: entry.file for name, entry in grid.algorithms.items() if not entry.origin()}
+    files, versions = sources("probe", tuple(measured.values()), (task.id,))
+    settings = {name: grid.resolved(name, job.task).settings() for name in measured}
     of_task = None if job.exact else preprocessing(task)
     return Determinants(files, asdict(job) | {"task_settings": of_task, "settings": settings}, versions)
 

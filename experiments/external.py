@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from policy_gradient_ladder.core.algorithm import Algorithm, whole
-from policy_gradient_ladder.core.libraries import INSTALL
 from policy_gradient_ladder.core.run import Evaluation, Run, evaluation_episodes
 from policy_gradient_ladder.core.task import Task
 from policy_gradient_ladder.core.vector_env import Episode
 
 from .checks import GridError
+from .libraries import INSTALL
 from .schema import EVALUATIONS
 from .sources import ROOT
 

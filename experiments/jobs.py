@@ -19,6 +19,7 @@ FOLDERS = {  # of a job, by the names of its rule's wildcards; relative to the g
 # second, the slowest study 6,900 (its slowest trial 1,800), a probe takes a minute at most; memory is 490 MB in a cell,
 # 840 MB in a probe, and 380 MB in Snakemake's own processes on the node. A cluster's processors may be slower.
 STEPS_PER_MINUTE = {Cell: 60 * 1_000, Study: 60 * 2_000}
+OF_LIBRARIES = 60 * 40  # of cells and studies of other libraries; SAC of Stable-Baselines3 makes 80 steps a second
 MINUTES_BESIDE = 5  # start-up, compiling for the first time, evaluation
 PROBE_MINUTES = 20
 ANALYSIS_MINUTES = 30
@@ -123,7 +124,8 @@ class Jobs:
         if isinstance(job, Probe):
             return attempt * PROBE_MINUTES
         steps = job.steps if isinstance(job, Cell) else steps_of_a_worker(job, threads)
-        return attempt * (MINUTES_BESIDE + steps // STEPS_PER_MINUTE[type(job)])
+        of_library = self.grid.algorithms[job.algorithm].of_library()
+        return attempt * (MINUTES_BESIDE + steps // (OF_LIBRARIES if of_library else STEPS_PER_MINUTE[type(job)]))
 
 
 def steps_of_a_worker(study: Study, workers: int) -> int:

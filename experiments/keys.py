@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-from policy_gradient_ladder.core.libraries import LIBRARIES
 from policy_gradient_ladder.core.run import EPISODES_MEANWHILE
 
 from .checks import (
@@ -24,6 +23,7 @@ from .checks import (
     is_line,
     is_number,
 )
+from .libraries import LIBRARIES
 from .metrics import FEWEST_BATCHES
 from .search import DIMENSION_KEYS, GROUP_KEYS, PRUNER_KEYS, TUNING_KEYS
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from policy_gradient_ladder.core.algorithm import InvalidSetting, nearest_first
-from policy_gradient_ladder.core.libraries import InvalidLibrary, LibraryAlgorithm, library_algorithm
 
 from .cells import Grid, GridAlgorithm, GridTask
 from .checks import GridError
 from .external import External
+from .libraries import InvalidLibrary, LibraryAlgorithm, library_algorithm
 from .sources import shown
 
 TASK, SEED = "{task}", "{seed}"  # in the pattern of an external entry

@@ -164,6 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "task_settings": preprocessing(task),
             TASK_CODE: code_of(task).record(),
             "code": code.name,
+            **grid.algorithms[cell.algorithm].of_library(),
             **external,
             **provenance(ROOT, (*PACKAGES, *sorted(determinants.versions.keys() - set(PACKAGES)))),
         },

@@ -333,7 +333,8 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "tasks CartPole-v1 reference_source": ("another", set()),
     "tasks CartPole-v1 threshold": (99, set()),
     "tasks CartPole-v1 time_limit": ("2 h", set()),
-    "algorithms ppo module": ("a2c", None),  # has no clip
+    "algorithms ppo module": ("a2c", None),  # has no clip; the next three: see test_others
+    **dict.fromkeys(("algorithms ppo library", "algorithms ppo class", "algorithms ppo external"), (None, None)),
     "algorithms ppo title": ("Another", set()),
     "algorithms ppo settings": ({"clip": 0.1, "epochs": 3}, {"cell ppo"} | PROBE | EXACT),
     "algorithms ppo tasks": ({}, {"cell ppo"} | PROBE),  # exact problems are other tasks

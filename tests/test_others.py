@@ -14,7 +14,6 @@ import yaml
 from gymnasium.spaces import Box
 
 from algorithms.core.algorithm import InvalidSetting
-from algorithms.core.libraries import library_algorithm
 from algorithms.core.run_check import checked_training
 from algorithms.core.task import Task
 from algorithms.core.training import Seeds
@@ -30,13 +29,14 @@ from experiments.checks import GridError, GridLoader
 from experiments.determinants import what_determines
 from experiments.external import External, read_external
 from experiments.grid import load_grid
+from experiments.libraries import library_algorithm
 from experiments.record import write_record
 from experiments.run import main as run_main
 from tests.documentation import block
 from tests.tasks import Counting
 
 sb3 = pytest.importorskip("stable_baselines3")
-training = pytest.importorskip("algorithms.core.library_training")
+training = pytest.importorskip("experiments.library_training")
 
 TASK = {"steps": 300, "random_score": 21.6, "reference_score": 475, "reference_source": "registered threshold"}
 SB3_PPO = {"library": "stable_baselines3", "class": "PPO", "settings": {"n_steps": 64, "n_epochs": 1}}
@@ -271,6 +271,8 @@ def test_objects_are_named_by_their_import_path():
         InvalidSetting, match=r"policy_kwargs of PPO: torch.nn has no class 'Relu'; did you mean 'ReLU'"
     ):
         ppo(policy_kwargs={"activation_fn": "torch.nn:Relu"}).arguments()
+    with pytest.raises(InvalidSetting, match=r"policy_kwargs of PPO has activation_fn: 'ReLU'; a class is given by"):
+        ppo(policy_kwargs={"activation_fn": "ReLU"}).arguments()
 
 
 # ------------------------------------------------------------------------------------ entries of a grid
@@ -282,7 +284,7 @@ def test_an_entry_is_a_cell_with_the_library_in_its_title_and_its_version_in_wha
     cell = grid.cell("sb3_ppo", "CartPole-v1", 0)
     found = what_determines(grid, cell)
     assert found.versions["stable_baselines3"] == sb3.__version__
-    assert "algorithms/core/library_training.py" in found.files
+    assert "experiments/library_training.py" in found.files
     ours = what_determines(grid, grid.cell("ppo", "CartPole-v1", 0))
     assert "stable_baselines3" not in ours.versions
     assert not any("librar" in file for file in ours.files)
@@ -311,6 +313,9 @@ from my_others.parts import WIDTH
 class Wide(PPO):
     def __init__(self, policy, env, seed=None, device="cpu", width: int = WIDTH, n_steps: int = 64):
         super().__init__(policy, env, seed=seed, device=device, n_steps=n_steps, policy_kwargs={"net_arch": [width]})
+
+class Wider(Wide):
+    pass
 
 class Lazy:
     def __init__(self, policy, env, seed=None, rate: float = 0.1, *, needed):
@@ -347,6 +352,15 @@ def test_a_class_by_its_import_path_is_a_cell_that_depends_on_its_files(tmp_path
     assert {str(my_others / "mine.py"), str(my_others / "parts.py")} <= set(files)
     assert grid.algorithms["wide"].title == "Wide (my_others)"
     assert checked_training(grid.resolved("wide", "CartPole-v1"), CARTPOLE, 0, 100).steps_taken == 100
+
+
+def test_another_class_with_the_same_settings_is_another_cell(tmp_path, my_others):
+    found = []
+    for name in ("Wide", "Wider"):
+        grid = load_grid(str(write(tmp_path, {"theirs": {"class": f"my_others.mine:{name}"}})))
+        found.append(what_determines(grid, grid.cell("theirs", "CartPole-v1", 0)))
+    assert found[0].files == found[1].files
+    assert found[0].parameter != found[1].parameter
 
 
 def test_a_class_that_does_not_take_the_steps_is_named(my_others):
@@ -472,8 +486,8 @@ def test_the_report_and_verify_say_that_a_run_was_made_elsewhere(tmp_path):
     assert table["mode_score"].isna().all()
     said = settings.cautions(grid)
     assert "theirs (external) (2 runs)" in said[0]
-    assert "not vouched for" in said[1]
-    assert settings.origin(grid.algorithms["theirs"]).startswith("Not known here")
+    assert said[1].startswith("Nothing here vouches for how such runs were evaluated")
+    assert settings.origin(grid.algorithms["theirs"]).startswith("Their final score is the mean return of the last")
     assert settings.cautions(read_grid(results)) == said
     assert read_run(grid, cells[0])["evaluation"].keys() == {"sampled"}
 

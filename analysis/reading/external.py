@@ -6,12 +6,12 @@ from ..words import enumerate_text, plural
 from .grid import Grid
 
 NOT_KNOWN = (
-    "Not known here, and so not vouched for: how it was evaluated and seeded, how observations and rewards were "
-    "processed, with which versions it ran, and whether runs were left out"
+    "Nothing here vouches for how such runs were evaluated and seeded, for how observations and rewards were "
+    "processed, for the versions they ran with, and that no run was left out"
 )
 SCORED = (
-    "As its final score counts the mean return of the last training episodes within the budget, as many as an "
-    "evaluation has; other algorithms are evaluated on fresh environments after training"
+    "Their final score is the mean return of the last training episodes within the budget, as many as an evaluation "
+    "has; other algorithms are evaluated on fresh environments after training"
 )
 
 

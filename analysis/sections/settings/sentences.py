@@ -5,7 +5,7 @@ from typing import Any
 
 from policy_gradient_ladder.experiments.schema import EXTERNAL
 
-from ...reading.external import NOT_KNOWN, SCORED, external_algorithms, not_vouched_for
+from ...reading.external import SCORED, external_algorithms, not_vouched_for
 from ...reading.grid import Grid
 from ...words import setting_text
 
@@ -51,7 +51,7 @@ def cautions(grid: Grid) -> list[str]:
 def origin(about: dict[str, Any]) -> str:
     """Where an algorithm is from, as sentences; empty where it is of this project."""
     if about.get(EXTERNAL):
-        return f"{NOT_KNOWN}. {SCORED}."
+        return f"{SCORED}."
     if "library" not in about:
         return ""
     version = f" {about['version']}" if about["version"] else ""

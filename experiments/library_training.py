@@ -15,21 +15,20 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from .algorithm import InvalidAlgorithm, InvalidSetting, OnUpdate, OnWait
-from .libraries import LibraryAlgorithm
-from .normalizer import RunningNormalizer
-from .rollout import Regularly
-from .run import EVALUATIONS, LONGEST_EPISODE, RECORDED_ROWS, Run
-from .spaces import action_parts
-from .task import StoppedByTask, Task, UnsupportedTask
-from .training import (
+from policy_gradient_ladder.core.algorithm import InvalidAlgorithm, InvalidSetting, OnUpdate, OnWait
+from policy_gradient_ladder.core.normalizer import RunningNormalizer
+from policy_gradient_ladder.core.rollout import Regularly
+from policy_gradient_ladder.core.run import EVALUATIONS, LONGEST_EPISODE, RECORDED_ROWS, Run
+from policy_gradient_ladder.core.spaces import action_parts
+from policy_gradient_ladder.core.task import StoppedByTask, Task, UnsupportedTask
+from policy_gradient_ladder.core.training import (
     Seeds,
     check_evaluations,
     evaluate,
     finish_open_episodes,
     use_one_thread,
 )
-from .vector_env import VectorEnv
+from policy_gradient_ladder.core.vector_env import VectorEnv
 
 NOT_LOGGED = ("time/",)  # how long something took, which no two runs share
 
@@ -43,7 +42,7 @@ class Diverged(Exception):
 
 
 def train(
-    algorithm: LibraryAlgorithm,
+    algorithm: Any,
     task: Task,
     seed: int,
     steps: int,
@@ -87,13 +86,13 @@ def train(
     return run
 
 
-def check(algorithm: LibraryAlgorithm, task: Task) -> None:
+def check(algorithm: Any, task: Task) -> None:
     """Raise InvalidSetting where the library refuses the settings or the task's spaces."""
     with closing(VectorEnv(task, algorithm.num_envs, np.random.SeedSequence(0))) as envs:
         make_model(algorithm, LibraryEnvs(envs, 0), task, 0)
 
 
-def make_model(algorithm: LibraryAlgorithm, envs: "LibraryEnvs", task: Task, seed: int) -> "tuple[Any, LibraryPolicy]":
+def make_model(algorithm: Any, envs: "LibraryEnvs", task: Task, seed: int) -> "tuple[Any, LibraryPolicy]":
     """The library's model on the environments, normalised where the task is, and its policy as ours.
 
     Raises InvalidSetting where the constructor refuses the settings or the spaces.
@@ -121,7 +120,7 @@ def make_model(algorithm: LibraryAlgorithm, envs: "LibraryEnvs", task: Task, see
     return model, policy
 
 
-def _learn(algorithm: LibraryAlgorithm, model: Any, envs: "LibraryEnvs", steps: int, on_update: OnUpdate) -> Run:
+def _learn(algorithm: Any, model: Any, envs: "LibraryEnvs", steps: int, on_update: OnUpdate) -> Run:
     """Let the library train; returns the run until its last step."""
     table = LoggedTable(envs.envs, steps)
     run = Run(envs.envs.episodes, table.rows, [], None, 0, 0)

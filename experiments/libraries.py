@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin
 
-from .algorithm import Algorithm, InvalidSetting, OnUpdate, OnWait, nearest_first, whole
-from .run import EVALUATIONS, Run
-from .task import Task
+from policy_gradient_ladder.core.algorithm import Algorithm, InvalidSetting, OnUpdate, OnWait, nearest_first, whole
+from policy_gradient_ladder.core.run import EVALUATIONS, Run
+from policy_gradient_ladder.core.task import Task
 
 INTERFACE = "stable_baselines3"  # the library whose interface a class has to have
 INSTALL = "pip install -e '.[others]'"
@@ -25,6 +25,7 @@ LIBRARIES = {INTERFACE: "Stable-Baselines3", "sb3_contrib": "SB3-Contrib"}  # mo
 CLASS_PATH = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"  # package.module:Name
 # Parameters of a constructor that are no settings: the run gives them, or no number of a run depends on them.
 NO_SETTINGS = ("self", "policy", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model")
+OBJECTS = ("_fn", "_class")  # end the names of arguments that take a class
 SHOWN_CLASSES = 12  # of a module, where none has a name like the one that was given
 JSON_TYPES = (int, float, bool, str, type(None))
 DESCRIBED = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
@@ -116,6 +117,12 @@ class LibraryAlgorithm(Algorithm):
         arguments, and anything else is itself.
         """
         if isinstance(value, Mapping):
+            for key, inner in value.items():
+                if key.endswith(OBJECTS) and isinstance(inner, str) and not re.fullmatch(CLASS_PATH, inner):
+                    raise InvalidSetting(
+                        f"{name} of {type(self).__name__} has {key}: {inner!r}; a class is given by its import path, "
+                        "such as torch.nn:ReLU"
+                    )
             made = {key: self._object(name, inner) for key, inner in value.items()}
             if "class" not in made:
                 return made
