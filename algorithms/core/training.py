@@ -270,7 +270,9 @@ class _Training:
         }
 
     def pause(self) -> Trained:
-        """What the training has made until now and all that the rest depends on; raises CannotResume as VectorEnv."""
+        """What the training has made until now and all that the rest depends on; raises CannotResume."""
+        if not hasattr(self.learner, "snapshot"):
+            raise CannotResume(f"{type(self.learner).__name__} has no method snapshot")
         state = {
             "environments": self.envs.snapshot(),
             "learner": self.learner.snapshot(),
