@@ -4,8 +4,8 @@
     snakemake --cores N --config grid=smoke                another: a name under experiments/grids/ or a path
     snakemake --cores 1 speed --config tasks=Hopper-v5     the benchmark, which no other rule needs
 
-experiments/determinants.py says on what the result of a job depends: on source files and on values, which are the
-parameter `determines` of the job's rule, the files by their digest. The grid file itself does not count.
+experiments/determinants.py says on what the result of a job depends: on source files, of which the newest is an input of
+the job's rule, and on values, which are the rule's parameter `determines`. The grid file itself is not an input.
 
 `snakemake --lint` asks for a conda environment or container per rule. But all use the one that Snakemake itself runs in.
 """
@@ -115,7 +115,7 @@ rule manifest:
 rule tune:
     """One study: one algorithm on one group of tasks. Its journal is no output, or a rerun would begin without it."""
     input:
-        JOBS.nothing,
+        JOBS.sources,
     output:
         # A study that ends with an error keeps its files, which look new then; but it is not taken for finished.
         update(expand(f"{RESULTS}/tuning/{{{{algorithm}}}}/{{{{group}}}}/{{file}}", file=STUDY_FILES)),
@@ -136,7 +136,7 @@ rule tune:
 rule train:
     """One run: one algorithm on one task with one seed, with tuned settings where the grid says so."""
     input:
-        JOBS.nothing,
+        JOBS.sources,
         JOBS.finished_study,
         tuned=JOBS.best_settings,
     output:
@@ -158,7 +158,7 @@ rule train:
 rule probe:
     """One probe: the gradient estimates of every algorithm at one policy that is not trained further."""
     input:
-        JOBS.nothing,
+        JOBS.sources,
         JOBS.probed_run,
     output:
         expand(f"{RESULTS}/probes/{{{{task}}}}/{{{{source}}}}/{{{{seed}}}}/{{{{fraction}}}}/{{file}}", file=PROBE_FILES),

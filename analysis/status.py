@@ -31,6 +31,7 @@ from .command import run_command
 from .page.live import Look
 from .reading.checks import ResultsError, check_keys, read_record
 from .reading.grid import CELL_KEYS, GRID_KEYS, PROBE_KEYS, STUDY_KEYS, check_there
+from .reading.jobs import last_line
 
 STATES = ("done", "running", "waiting", "failed", "stopped")
 KINDS = {"study": "studies", "run": "cells", "probe": "probes"}
@@ -301,11 +302,6 @@ def tail(path: Path) -> str:
     with path.open("rb") as file:
         file.seek(max(path.stat().st_size - TAIL, 0))
         return file.read().decode("utf-8", errors="replace")
-
-
-def last_line(text: str) -> str:
-    """The last line that is not blank."""
-    return text.rstrip().rpartition("\n")[2].strip()
 
 
 def summarise(grid: str, jobs: list[Job], now: float, processes: int | None = None) -> Status:

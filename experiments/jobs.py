@@ -39,6 +39,7 @@ class Jobs:
         self.cells = {cell.directory: cell for cell in grid.cells()}
         self.studies = {study.directory: study for study in grid.studies()}
         self.probes = {probe.directory: probe for probe in grid.probes}
+        self._newest: dict[tuple[str, ...], str] = {}  # of source files
         self._codes: dict[Any, str] = {}  # the names of codes by files and versions, as Snakemake finds them first
         self._all: dict[str, Job] = self.cells | self.studies | self.probes
 
@@ -50,11 +51,20 @@ class Jobs:
         """What determines a job."""
         return what_determines(self.grid, self.of(wildcards))
 
-    def parameter(self, wildcards: Any) -> str:
-        """Everything that a job's numbers depend on beside results of other jobs, as text.
+    def sources(self, wildcards: Any) -> list[str]:
+        """The newest of the files that a job's numbers depend on: its input beside results of other jobs.
 
-        Source files are in it by their digest: as inputs of each of ten thousand cells they take half of the memory.
+        It stands for all of them, which as inputs of ten thousand cells would take a third of a gigabyte. What is older
+        than it is made again, also where Snakemake has kept no parameter, such as beside a fresh clone.
         """
+        self.at_first()
+        files = self.determinants(wildcards).files
+        if files not in self._newest:
+            self._newest[files] = max(files, key=lambda file: ((ROOT / file).stat().st_mtime, file))
+        return [self._newest[files]]
+
+    def parameter(self, wildcards: Any) -> str:
+        """Everything that a job's numbers depend on beside results of other jobs, as text; files by their digest."""
         determinants = self.determinants(wildcards)
         key = determinants.files, *determinants.versions.items()
         if key not in self._codes:
@@ -62,7 +72,7 @@ class Jobs:
         return f"{self._codes[key]} {determinants.parameter}"
 
     def nothing(self, wildcards: Any) -> list[str]:
-        """No input beside results of other jobs."""
+        """No input."""
         self.at_first()
         return []
 

@@ -381,7 +381,7 @@ def planned(before, after):
         of_cell = (jobs.task, jobs.finished_study, jobs.best_settings, jobs.parameter_of_study)
         of_probe = (jobs.probed_run, jobs.probe_options)
         further = {"task algorithm seed": of_cell, "task source seed fraction": of_probe}.get(" ".join(wildcards), ())
-        return [ask(wildcards) for ask in (jobs.parameter, *further)]
+        return [ask(wildcards) for ask in (jobs.sources, jobs.parameter, *further)]
 
     names = {job.directory: name for name, job in jobs_of(before).items()}
     of_rules = {job.directory: wildcards for jobs in (first, second) for job, wildcards in all_wildcards(jobs)}

@@ -35,6 +35,14 @@ def test_the_parameter_of_a_job_is_what_determines_it(wildcards, jobs):
     assert jobs.parameter(wildcards) == f"{about.code().name} {about.parameter}"
 
 
+@pytest.mark.parametrize("wildcards", [RUN, STUDY, PROBE, EXACT])
+def test_the_input_of_a_job_is_the_newest_of_its_sources(wildcards, jobs):
+    files = what_determines(jobs.grid, jobs.of(wildcards)).files
+    (newest,) = jobs.sources(wildcards)
+    assert newest in files
+    assert all((ROOT / file).stat().st_mtime <= (ROOT / newest).stat().st_mtime for file in files)
+
+
 def test_an_edit_of_a_source_changes_the_parameter(monkeypatch):
     grid = load_grid("smoke")
     before = Jobs(grid, "results/smoke").parameter(RUN)
@@ -86,7 +94,8 @@ def test_it_is_said_when_snakemake_begins_to_look(jobs):
     said = []
     jobs = Jobs(jobs.grid, "results/smoke", at_first=lambda: said.append(None))
     assert jobs.nothing({}) == []
-    assert len(said) == 1
+    jobs.sources(RUN)
+    assert len(said) == 2
 
 
 def test_a_stage_is_made_by_its_part_of_every_section_and_by_what_lies_beside():

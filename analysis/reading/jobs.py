@@ -16,6 +16,11 @@ Run = tuple[dict[str, Any], dict[str, Any]]  # a cell of the grid, and its run.j
 Job = tuple[str, str, str, dict[str, Any]]  # a study or probe: kind, directory, state and record
 
 
+def last_line(text: str) -> str:
+    """The last line that is not blank."""
+    return text.rstrip().rpartition("\n")[2].strip()
+
+
 def state_of(grid: Grid, cell: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
     """The state of a cell, one of STATES, and its run.json, or None where it has no run. Raises ResultsError."""
     if (grid.folder / cell["directory"] / "run.json").exists():

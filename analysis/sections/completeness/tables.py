@@ -5,9 +5,8 @@ import pandas as pd
 from policy_gradient_ladder.experiments.schema import STOPPED
 
 from ...reading.grid import Grid
-from ...reading.jobs import Job, State, key
+from ...reading.jobs import Job, State, key, last_line
 from ...reading.tables import frame
-from ...status import last_line
 
 
 def ledger(grid: Grid, states: list[State]) -> pd.DataFrame:
