@@ -16,18 +16,13 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from policy_gradient_ladder.core.algorithm import InvalidAlgorithm, InvalidSetting, OnUpdate, OnWait
+from policy_gradient_ladder.core.evaluation import check_evaluations, evaluate, finish_open_episodes
 from policy_gradient_ladder.core.normalizer import RunningNormalizer
 from policy_gradient_ladder.core.rollout import Regularly
 from policy_gradient_ladder.core.run import EVALUATIONS, LONGEST_EPISODE, RECORDED_ROWS, Run
 from policy_gradient_ladder.core.spaces import action_parts
 from policy_gradient_ladder.core.task import StoppedByTask, Task, UnsupportedTask
-from policy_gradient_ladder.core.training import (
-    Seeds,
-    check_evaluations,
-    evaluate,
-    finish_open_episodes,
-    use_one_thread,
-)
+from policy_gradient_ladder.core.training import Seeds, use_one_thread
 from policy_gradient_ladder.core.vector_env import VectorEnv
 
 NOT_LOGGED = ("time/",)  # how long something took, which no two runs share

@@ -7,10 +7,10 @@ from gymnasium.spaces import Box, Discrete
 
 from algorithms.a2c import A2C
 from algorithms.core import rollout
+from algorithms.core.evaluation import evaluate
 from algorithms.core.policies import Policy
 from algorithms.core.run import LONGEST_EPISODE
 from algorithms.core.task import Task
-from algorithms.core.training import evaluate
 from algorithms.core.vector_env import VectorEnv
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce

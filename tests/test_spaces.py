@@ -10,10 +10,10 @@ import torch
 from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiBinary, MultiDiscrete, OneOf, Sequence, Text, Tuple
 from gymnasium.spaces.utils import flatten
 
+from algorithms.core.evaluation import evaluate
 from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.policies import Policy
 from algorithms.core.task import Task, UnsupportedTask
-from algorithms.core.training import evaluate
 from algorithms.core.vector_env import VectorEnv
 from algorithms.ppo import PPO
 from experiments.gradients import draw_episodes

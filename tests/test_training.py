@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from algorithms.a2c import A2C
+from algorithms.core.evaluation import evaluate
 from algorithms.core.on_policy import STEPS_THAT_REPAY_COMPILING, Learner
 from algorithms.core.run import RECORDED_ROWS, UpdateTable
 from algorithms.core.task import Task
-from algorithms.core.training import evaluate
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
 from tests.tasks import ALGORITHMS, make_learner, needs_compiler

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import yaml
 
+from algorithms.core.evaluation import evaluate
 from algorithms.core.task import Task
-from algorithms.core.training import evaluate
 from algorithms.ppo import PPO
 from analysis.reading.checks import ResultsError
 from analysis.reading.grid import read_grid

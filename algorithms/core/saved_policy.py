@@ -210,8 +210,9 @@ class SavedPolicy:
         Of a task with K variants, `episodes` are rounded up to a multiple of K. Raises InvalidPolicy where the
         environment has other spaces than the policy.
         """
+        from .evaluation import evaluate
         from .task import Task, close, make_env
-        from .training import Seeds, evaluate
+        from .training import Seeds
 
         if type(episodes) is not int or episodes < 1:
             raise ValueError(f"episodes must be a whole number from 1, not {episodes!r}")

@@ -12,26 +12,23 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from .acting import Actor
 from .algorithm import OnUpdate, OnWait
 from .batch import Batch
+from .evaluation import check_evaluations, evaluate, finish_open_episodes
 from .hooks import Hooks
 from .normalizer import RunningNormalizer
 from .policies import Policy
-from .rollout import Rollout, collect, play
+from .rollout import Rollout, collect
 from .run import (
     EPISODES_MEANWHILE,
-    EVALUATION_EPISODES,
     EVALUATIONS,
     LONGEST_EPISODE,
     Checkpoint,
-    Evaluation,
     EvaluationEpisode,
     OnBoundary,
     Run,
     Trained,
     UpdateTable,
-    evaluation_episodes,
 )
 from .task import (
     CannotResume,
@@ -42,9 +39,8 @@ from .task import (
     global_generators_kept,
     restore_global_generators,
 )
-from .vector_env import Episode, VectorEnv
+from .vector_env import VectorEnv
 
-EVALUATED = {"sampled": "sampled actions", "mode": "the mode action"}  # kinds of evaluation, in words
 MEANWHILE = 6  # of the children of a seed, that of evaluations in the middle of a training; see also run_check.GLOBAL
 
 
@@ -62,18 +58,6 @@ class Seeds:
     def of(cls, seed: int) -> "Seeds":
         """The five children of a seed."""
         return cls(*np.random.SeedSequence(seed).spawn(5))
-
-
-class Acting(Protocol):
-    """What acts in an evaluation: a learner, or a policy that was saved."""
-
-    @property
-    def policy(self) -> Actor:
-        """Chooses the actions."""
-
-    @property
-    def normalizer(self) -> RunningNormalizer:
-        """The statistics of observations."""
 
 
 class Learner(Protocol):
@@ -401,94 +385,6 @@ def use_one_thread() -> None:
     """
     torch.set_num_threads(1)
     threadpool_limits(1)
-
-
-def check_evaluations(kinds: Sequence[str]) -> None:
-    """Raise ValueError, which names the valid kinds of evaluation, where one of `kinds` is not valid."""
-    for kind in kinds:
-        if kind not in EVALUATIONS:
-            raise ValueError(f"there is no evaluation {kind!r}; valid are: {', '.join(EVALUATIONS)}")
-
-
-def finish_open_episodes(
-    envs: VectorEnv, learner: Learner, rng: np.random.Generator, longest: int, on_wait: OnWait
-) -> list[Episode]:
-    """Finish the episodes that are open, with sampled actions and without learning; returns them as `Run` has them.
-
-    On a task without a time limit an episode is cut after `longest` steps, and at once if it is as long already. Raises
-    StoppedByTask as VectorEnv.step does.
-    """
-    envs.limit_episodes(longest)
-    opened = envs.open_episodes()
-    ended = len(envs.episodes)
-    unfinished = np.zeros(envs.num_envs, int)
-    for i, episode in opened.items():
-        unfinished[i] = envs.longest is None or episode.length < envs.longest
-    try:
-        play(
-            *(envs, learner.policy, learner.normalizer, rng, unfinished),
-            on_wait=partial(on_wait, "finishing open episodes"),
-        )
-    except StoppedByTask as at:
-        raise at.within("of the episodes that were open at the end of the training") from None
-    finished = opened | dict(zip(envs.episode_envs[ended:], envs.episodes[ended:], strict=True))
-    return [finished[i]._replace(step=episode.step) for i, episode in opened.items()]
-
-
-def evaluate(
-    learner: Acting,
-    task: Task,
-    seed: np.random.SeedSequence,
-    kinds: Sequence[str] = EVALUATIONS,
-    *,
-    episodes: int = EVALUATION_EPISODES,
-    num_envs: int = EVALUATION_EPISODES,
-    longest: int = LONGEST_EPISODE,
-    on_wait: OnWait = lambda what, steps, episodes: None,
-) -> dict[str, Evaluation]:
-    """Evaluate a learner on freshly seeded environments: complete episodes of each of `kinds`, by kind.
-
-    The kind "sampled" samples actions, "mode" takes the most likely action. The result of one kind is the same with and
-    without the other. For a task with K variants, the number of `episodes` is rounded up to a multiple of K, so that
-    each variant has as many; the i-th return and length are then those of variant i mod K.
-
-    At most `num_envs` environments are open at once. Each of them plays an equal number of episodes, or one more than
-    others, fixed beforehand: otherwise short episodes would be played more often than long ones. On a task without a
-    time limit an episode is cut after `longest` steps.
-
-    Raises StoppedByTask as VectorEnv.step does.
-    """
-    check_evaluations(kinds)
-    variants, count = len(task.variants) or 1, evaluation_episodes(task, episodes)
-    together = min(count, max(num_envs, variants) // variants * variants)
-    in_turn = np.array([len(range(i, count, together)) for i in range(together)])
-    result = {}
-    for kind, child in zip(EVALUATIONS, seed.spawn(len(EVALUATIONS)), strict=True):
-        if kind not in kinds:
-            continue
-        environments, acting = child.spawn(2)
-        with closing(VectorEnv(task, together, environments)) as envs:
-            envs.limit_episodes(longest)
-            try:
-                play(
-                    envs,
-                    learner.policy,
-                    learner.normalizer,
-                    np.random.default_rng(acting),
-                    in_turn,
-                    mode=kind == "mode",
-                    on_wait=partial(on_wait, "evaluating"),
-                )
-            except StoppedByTask as at:
-                raise at.within(f"of the evaluation with {EVALUATED[kind]}") from None
-        played = envs.episodes
-        if task.variants:  # in the order of the environments, turn by turn, instead of the order of the ends
-            of_env: list[list[Episode]] = [[] for _ in range(together)]
-            for i, episode in zip(envs.episode_envs, played, strict=True):
-                of_env[i].append(episode)
-            played = [of_env[i % together][i // together] for i in range(count)]
-        result[kind] = Evaluation([e.return_ for e in played], [e.length for e in played])
-    return result
 
 
 def _of_update(rollout: Rollout, diagnostics: Mapping[str, float], progress: float) -> dict[str, float]:
