@@ -21,28 +21,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from policy_gradient_ladder.experiments.schema import (
-    BENCHMARK_FILES,
     CHECKPOINTS,
     EVALUATIONS_FILE,
     EXTERNAL,
-    FINISHED,
     JOURNAL,
-    LOCKS,
     MADE_OF,
     NO_DIGEST,
     POLICY,
     PROBE_FILES,
-    PROBLEMS,
     REPORT_FILES,
     RUN_FILES,
-    STUDY_FILES,
-    SUPERSEDED,
-    TENSORBOARD,
-    VIDEOS,
 )
 
 from .command import run_command
-from .page.live import LIVE
 from .problems import made_tables, read_problems
 from .reading.benchmark import read_benchmark
 from .reading.checks import (
@@ -56,6 +47,7 @@ from .reading.checks import (
     read_json,
 )
 from .reading.external import not_vouched_for
+from .reading.files import known_files
 from .reading.grid import Grid, check_there, read_grid
 from .reading.jobs import STATES
 from .reading.probes import archive_names, read_probe
@@ -460,7 +452,7 @@ def listed(name: str, values: Counter) -> str:
 
 def strays(grid: Grid, records: Records) -> Check:
     """Files that the grid does not ask for. A folder that holds no other files is named instead of its files."""
-    exact, patterns = known_files(grid, records)
+    exact, patterns = known_files(grid, {cell["directory"]: records.get(run_path(grid, cell)) for cell in grid.cells})
     folders = [
         (PurePosixPath(Path(folder).relative_to(grid.folder)), names) for folder, _, names in os.walk(grid.folder)
     ]
@@ -478,27 +470,6 @@ def strays(grid: Grid, records: Records) -> Check:
     if others:
         check.notes.append(f"not used, perhaps of another grid: {some_of(others)}.")
     return check
-
-
-def known_files(grid: Grid, records: Records) -> tuple[set[str], list[str]]:
-    """Files that may lie in the folder: their paths, and patterns of paths."""
-    exact = {"grid.json", LIVE, f"tables/{PROBLEMS}", *(f"speed/{name}" for name in BENCHMARK_FILES)}
-    exact |= {f"report/{name}" for name in (*REPORT_FILES, MADE_OF)}
-    exact |= {f"tables/{name}.csv" for name in TABLES}
-    exact |= {f"{probe['directory']}/{file}" for probe in grid.probes for file in PROBE_FILES}
-    exact |= {f"{study['directory']}/{file}" for study in grid.studies for file in (*STUDY_FILES, JOURNAL)}
-    patterns = ["figures/*", "logs/*", f"{VIDEOS}/*", f"tuning/*{FINISHED}", f"runs/*/{TENSORBOARD}/*"]
-    patterns += [
-        f"{study['directory']}/{files}" for study in grid.studies for files in (SUPERSEDED.format("*"), f"{LOCKS}/*")
-    ]
-    for cell in grid.cells:
-        run = records.get(run_path(grid, cell))
-        if run is None:  # it is missing or cannot be read, so its files may belong to it
-            patterns.append(f"{cell['directory']}/*")
-        else:
-            names = (*RUN_FILES, *run.get("files", ()), *(checkpoint["file"] for checkpoint in run["checkpoints"]))
-            exact |= {f"{cell['directory']}/{name}" for name in names}
-    return exact, patterns
 
 
 if __name__ == "__main__":
