@@ -135,7 +135,7 @@ class Section:
     title: str
     inside: dict[str, Markup]  # html, md: what stands below its heading
     first: dict[str, Markup]  # html, md: what of it stands on the first screen
-    headline: list[str]  # what of it stands at the top of the page
+    headline: list[str]  # the sentences that open it
     cautions: list[str]  # what a reader of the page should know first
     missing: list[str]  # what of it could not be made, and why
     anchors: list[str]  # figures that nothing on the page shows, which other sections may link to

@@ -251,6 +251,7 @@ def test_a_grid_without_any_run_still_makes_a_report(tmp_path):
     write_grid(folder)
     page = visible_text(make(folder))
     assert "No run has finished yet" in page
+    assert "Missing: " not in page
     assert "8 missing" in page
     assert not says_nan(page)
 

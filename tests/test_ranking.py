@@ -346,9 +346,9 @@ def test_the_section_marks_averages_over_fewer_runs(tmp_path):
     shutil.rmtree(folder / "runs/Hopper-v5/ppo/1")
     text = section(folder)
     assert "5 of 6 †" in text
-    assert (
-        text.count("†") == 10
-    )  # its row, two pairs of three, these and the leader on Hopper, three captions, what it means
+    # The sentence that opens it, its row, two pairs of three, these and the leader on Hopper, three captions, and what
+    # it means.
+    assert text.count("†") == 11
     assert "averages over fewer runs than requested (PPO 5 of 6)" in text
     assert not says_nan(text)
 

@@ -477,7 +477,7 @@ def test_a_table_of_many_is_missing_once_and_everything_else_is_made(project):
 def in_place_of_figures(folder: Path) -> None:
     """Something in the place of every figure's files."""
     for name in FIGURES:
-        for kind in figures.KINDS:
+        for kind in sections.FIGURE_KINDS:
             results.write_whole(folder / f"figures/{name}.{kind}", b'<svg width="1pt" height="1pt"/>')
 
 

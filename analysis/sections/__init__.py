@@ -13,13 +13,14 @@ The face of a section, its `__init__.py`, holds constants alone:
 `sentences.py` may have
 
     page(...)                 → dict: what the section says, by the names that its templates use; None: it is left out
-    headline(...)             → list of sentences for the top of the page
+    headline(...)             → list of sentences that open the section
     cautions(...)             → list of sentences under “Keep in mind”
     sample_text(figure, ...)  → n of the figure of this name, the last words of its caption; without this function, a
                               figure of averages over runs says how many runs there are
 
-`page.html.j2` and `page.md.j2` are how it says that, below its heading. They have what `page` returns; grid; figures,
-by name, for {{ image(figures.NAME) }}; and the macros and filters of analysis/page. Without templates (or without
+`page.html.j2` and `page.md.j2` are how it says that, below its heading; `first.html.j2` and `first.md.j2` are what of
+it stands on the first screen. They have what `page` returns; grid; figures, by name, for {{ image(figures.NAME) }}; and
+the macros and filters of analysis/page. Without templates (or without
 `page`) a section shows its `sentences`, if `page` returns any, its figures, and links to its tables.
 
 The parameters of a function name what it is made from: grid, a table of any section, what

@@ -47,7 +47,7 @@ def page(
 ) -> dict[str, Any]:
     """How the algorithms rank over all tasks; `nothing` alone where no run has finished."""
     if aggregate.empty:
-        return {"nothing": "No run has finished yet."}
+        return {"nothing": "No run has finished yet.", "first": None}
     tables = {"aggregate": aggregate, "summary": summary, "pairs": pairs, "improvement": improvement}
     return {
         "nothing": "",
@@ -82,7 +82,7 @@ def first(aggregate: pd.DataFrame, summary: pd.DataFrame) -> dict[str, Any] | No
         spread=spread, at=places["iqm"], left=places["iqm_low"], width=places["iqm_high"] - places["iqm_low"]
     ).round({"at": 2, "left": 2, "width": 2})
     more = f"All {len(ranked)} algorithms" if len(ranked) > len(shown) else ""
-    return {"what": "Final score (0: random policy, 1: reference)", "rows": list(rows.itertuples()), "more": more}
+    return {"what": "Final score, IQM (0: random policy, 1: reference)", "rows": list(rows.itertuples()), "more": more}
 
 
 def headline(grid: Grid, aggregate: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
