@@ -23,10 +23,10 @@ PHASES = (
 )  # training holds the four before it; episodes still open at its end are finished in "evaluating"
 
 
-def evaluation_episodes(task: Task, least: int = EVALUATION_EPISODES) -> int:
-    """How many episodes an evaluation has: 20, of K variants the next multiple of K, so that each has as many."""
+def evaluation_episodes(task: Task, at_least: int = EVALUATION_EPISODES) -> int:
+    """How many episodes an evaluation has; of K variants the next multiple of K, so that each has as many."""
     variants = len(task.variants) or 1
-    return math.ceil(least / variants) * variants
+    return math.ceil(at_least / variants) * variants
 
 
 @dataclass

@@ -318,16 +318,16 @@ def evaluate(
     seed: np.random.SeedSequence,
     kinds: Sequence[str] = EVALUATIONS,
     *,
+    episodes: int = EVALUATION_EPISODES,
     num_envs: int = EVALUATION_EPISODES,
     longest: int = LONGEST_EPISODE,
-    episodes: int = EVALUATION_EPISODES,
     on_wait: OnWait = lambda what, steps, episodes: None,
 ) -> dict[str, Evaluation]:
-    """Evaluate a learner on freshly seeded environments: 20 complete `episodes` of each of `kinds`, by kind.
+    """Evaluate a learner on freshly seeded environments: complete episodes of each of `kinds`, by kind.
 
     The kind "sampled" samples actions, "mode" takes the most likely action. The result of one kind is the same with and
-    without the other. For a task with K variants, their number is rounded up to a multiple of K, so that each variant
-    has as many episodes; the i-th return and length are then those of variant i mod K.
+    without the other. For a task with K variants, the number of `episodes` is rounded up to a multiple of K, so that
+    each variant has as many; the i-th return and length are then those of variant i mod K.
 
     At most `num_envs` environments are open at once. Each of them plays an equal number of episodes, or one more than
     others, fixed beforehand: otherwise short episodes would be played more often than long ones. On a task without a
