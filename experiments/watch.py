@@ -6,6 +6,7 @@ import ctypes.util
 import math
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -71,8 +72,15 @@ def said(number: int, total: float, length: int) -> str:
 
 
 def has_display() -> bool:
-    """Whether a window can be opened here."""
-    return not sys.platform.startswith("linux") or any(os.environ.get(name) for name in DISPLAYS)
+    """Whether a window can be opened here; a variable alone may name a display that is no longer there."""
+    if not sys.platform.startswith("linux"):
+        return True
+    if not any(os.environ.get(name) for name in DISPLAYS):
+        return False
+    import glfw  # with which MuJoCo opens its windows; what it has no display for, it would end the process by
+
+    with warnings.catch_warnings(action="ignore"):
+        return bool(glfw.init())
 
 
 @contextlib.contextmanager

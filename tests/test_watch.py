@@ -2,6 +2,7 @@
 
 import ctypes.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from experiments.jobs import Jobs
 from experiments.run import main as run_cell
 from experiments.schema import LARGEST_VIDEO, POLICY, VIDEO_RECORD
 from experiments.watch import CannotWatch, record
+from tests.pipeline_fixtures import run, snakemake
 from tests.tasks import Match
 
 SMALL_PPO = PPO(num_envs=4, rollout_length=16, minibatch_size=32, epochs=1)
@@ -154,9 +156,13 @@ def test_mujoco_is_drawn_without_a_display(tmp_path, monkeypatch):
 # ------------------------------------------------------------------------------------ what cannot be watched
 
 
-def test_without_a_display_the_words_for_a_video_are_said(runs, monkeypatch):
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems always have windows")
+@pytest.mark.parametrize("display", [None, ":4242"], ids=["none", "one that is gone"])
+def test_without_a_display_the_words_for_a_video_are_said(display, runs, monkeypatch):
     for name in watch.DISPLAYS:
         monkeypatch.delenv(name, raising=False)
+    if display:
+        monkeypatch.setenv("DISPLAY", display)
     status, said, wrong = command(runs / "runs/CartPole-v1/ppo/0")
     assert (status, said) == (2, "")
     assert wrong.startswith(
@@ -320,3 +326,21 @@ def test_the_pipeline_asks_for_videos_where_the_grid_does(runs, tmp_path):
     assert jobs.recorded_folders(wildcards) == [f"results/mine/runs/CartPole-v1/ppo/{seed}" for seed in range(3)]
     (tmp_path / "other.yaml").write_text(GRID.replace("videos: true", "videos: false"))
     assert Jobs(load_grid(str(tmp_path / "other.yaml")), "results/other").video_folders() == []
+
+
+def test_the_pipeline_shows_policies_on_the_page_and_makes_one_again_that_was_removed(fresh):
+    (fresh / "mine.yaml").write_text(GRID.replace("seeds: [0, 1, 2]", "seeds: [0, 1]"))
+    done = snakemake(fresh, grid="mine.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (fresh / "results/mine/report/index.html").read_text(encoding="utf-8")
+    tags = re.findall(r"<video[^>]*>", page)
+    assert len(tags) == 2
+    for tag in tags:
+        assert re.search(r" controls .*muted .*preload=\"none\".* src=\"data:video/mp4;base64,", tag)
+        assert "autoplay" not in tag
+    assert "videos/CartPole-v1/ppo/best.mp4" in (fresh / "results/mine/report/report.md").read_text(encoding="utf-8")
+    assert run(fresh, "analysis.verify", "results/mine").returncode == 0
+    (fresh / "results/mine/videos/CartPole-v1/ppo" / VIDEO_RECORD).unlink()
+    done = snakemake(fresh, "--dry-run", "--quiet", "rules", grid="mine.yaml")
+    planned = set(re.findall(r"^(\w+) +\d+$", done.stdout + done.stderr, re.MULTILINE)) - {"total"}
+    assert {"video", "report"} <= planned <= {"video", "report", "reproduce"}
