@@ -201,7 +201,7 @@ class LibraryEnvs(VecEnv):
 
     def step_async(self, actions: np.ndarray) -> None:
         """Keep the actions for `step_wait`."""
-        self._actions = actions
+        self.actions = actions
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Step all environments. Raises BudgetUsed where the budget is, and StoppedByTask as VectorEnv does."""
@@ -209,7 +209,7 @@ class LibraryEnvs(VecEnv):
             raise BudgetUsed
         began = time.perf_counter()
         ended = len(self.envs.episodes)
-        transition = self.envs.step(self.to_environment(self._actions))
+        transition = self.envs.step(self.to_environment(self.actions))
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         done = transition.terminated | transition.truncated
         if done.any():
@@ -277,9 +277,10 @@ class LibraryPolicy:
     """
 
     def __init__(self, model: Any, envs: LibraryEnvs, normalised: VecNormalize | None) -> None:
-        self.to_environment = envs.to_environment
         self.takes_masks = "action_masks" in inspect.signature(model.predict).parameters
-        self._model, self._normalised = model, normalised
+        self._model, self._normalised, self._envs = model, normalised, envs
+        wrapped = getattr(model, "env", None)  # a class may wrap the environments that it is given
+        self._outermost: VecEnv = wrapped if isinstance(wrapped, VecEnv) else envs
         self._state: Any = None
         self._begins = np.ones(envs.num_envs, bool)
 
@@ -288,6 +289,11 @@ class LibraryPolicy:
         if which.all():
             self._state = None
         self._begins = which
+
+    def to_environment(self, actions: np.ndarray) -> np.ndarray:
+        """Actions as the environment takes them: they pass the class's own wrappers, as they do in training."""
+        self._outermost.step_async(actions)
+        return self._envs.to_environment(self._envs.actions)
 
     def act(
         self,

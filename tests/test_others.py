@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from itertools import chain
+from itertools import chain, combinations_with_replacement
 from typing import ClassVar
 
 import gymnasium
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete
 
 from algorithms.core.algorithm import InvalidSetting
 from algorithms.core.run_check import checked_training
@@ -182,6 +182,40 @@ def test_actions_of_a_box_arrive_within_its_bounds_and_flat_actions_in_the_tasks
     assert run.steps_taken == 30
     assert checked_training(ppo(n_steps=16), Task("Match-v0"), 0, 30).status == "done"  # Discrete that begins at −1
     assert checked_training(ppo(n_steps=16), Task("Junctions-v0"), 0, 30).status == "done"  # MultiDiscrete
+
+
+class Bins(sb3.common.vec_env.VecEnvWrapper):
+    """Three actions in place of a Box with one number."""
+
+    VALUES = np.array([-2.0, 0.0, 1.0], np.float32)
+
+    def __init__(self, venv):
+        super().__init__(venv, action_space=Discrete(3))
+
+    def reset(self):
+        return self.venv.reset()
+
+    def step_async(self, actions):
+        self.venv.step_async(self.VALUES[actions][:, None])
+
+    def step_wait(self):
+        return self.venv.step_wait()
+
+
+class BinnedDQN(sb3.DQN):
+    """DQN on a task with continuous actions."""
+
+    def __init__(self, policy, env, seed=None, device="cpu", learning_starts: int = 100):
+        super().__init__(policy, Bins(env), seed=seed, device=device, learning_starts=learning_starts)
+
+
+def test_a_class_may_wrap_the_environments_that_it_is_given_and_is_evaluated_through_its_wrapper():
+    binned = library_algorithm(None, f"{__name__}:BinnedDQN").from_settings({"learning_starts": 16, "num_envs": 2})
+    run = checked_training(binned, Task("Hit-v0", normalize_observations=True), 0, 64)
+    paid = {1 - 4 * (value - shown / 2) ** 2 for value in Bins.VALUES for shown in (-1.0, 1.0)}
+    sums = {round(sum(of), 6) for of in combinations_with_replacement(paid, 10)}
+    assert {round(value, 6) for value in run.evaluation["sampled"].returns} <= sums
+    assert run.updates_made > 0
 
 
 def test_a_run_that_diverges_is_a_row_and_one_that_its_task_stops_too():
