@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+from snakemake.common import NOTHING_TO_BE_DONE_MSG
 from snakemake.logging import get_event
 from snakemake.settings.enums import Quietness
-from snakemake.workflow import NOTHING_TO_BE_DONE_MSG
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from .jobs import Jobs
@@ -132,7 +132,7 @@ class Progress(logging.Handler):
             directory = self.jobs.of(about["wildcards"]).directory
             self.again.pop(directory, None)
             self.ended += 1
-            left = "" if self.live else self._look()
+            left = self._look() if self.again and not self.live else ""
             text = f"{self._columns(about)}  {self._outcome(rule, directory, about, took)}"
             self._line(f"{self._count()}  {text}{f'  ({left})' if left else ''}")
         elif rule and rule not in UNSEEN:

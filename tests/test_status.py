@@ -269,3 +269,21 @@ def command(*words):
 )
 def test_durations_are_rough(seconds, text):
     assert status.rough_duration(seconds) == text
+
+
+def test_what_is_made_again_is_not_done_and_takes_as_long_as_it_took(results):
+    for algorithm in ("reinforce", "ppo"):
+        for task in ("A-v1", "B-v1"):
+            results.finish(f"{task}/{algorithm}/0", 100)
+    again = ["runs/A-v1/ppo/0", "runs/B-v1/ppo/0"]
+    planned = status.read_status(results.folder, NOW, again, at_once=2)
+    assert {job.directory for job in planned.of("waiting")} == set(again)
+    assert planned.core_seconds_left == pytest.approx(200)
+    assert planned.end == pytest.approx(NOW + 100)
+    assert status.in_short(results.folder, again, 2) == "about 2 min left"
+    assert status.in_short(results.folder) == ""
+
+
+def test_nothing_is_said_in_short_where_nothing_is_known(tmp_path, results):
+    assert status.in_short(tmp_path / "nowhere") == ""
+    assert status.in_short(results.folder, (), 2) == ""  # no rate is known
