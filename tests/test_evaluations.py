@@ -18,6 +18,7 @@ from algorithms.core.run_check import checked_training
 from algorithms.core.task import Task
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
+from analysis.sections.learning.sentences import page
 from analysis.sections.learning.tables import evaluation_curves, evaluation_intervals
 from experiments import run as command
 from experiments.checks import GridError
@@ -305,6 +306,13 @@ def test_runs_without_them_have_no_rows(tmp_path):
     assert curves.empty
     assert evaluation_intervals(Results(tmp_path), curves).empty
     assert isinstance(curves, pd.DataFrame)
+
+
+def test_the_page_leaves_the_figure_out_where_it_has_nothing_to_show(tmp_path):
+    grid, scores = Results(tmp_path), pd.DataFrame({"reached": []})
+    curves = evaluation_curves(grid, [results(tmp_path, 0, [(100, "sampled", 1.0)])])
+    assert page(grid, scores, curves)["empty"] == []
+    assert page(grid, scores, curves[:0])["empty"] == ["evaluation_curves"]
 
 
 def test_ppo_in_compiled_code_is_the_same_with_them_too():
