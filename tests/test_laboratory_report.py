@@ -265,7 +265,7 @@ def test_the_policies_are_those_of_a_training_run_and_no_sample_of_them(made):
 
 def test_n_is_that_of_the_policies_in_a_figure_task_by_task(made):
     _, table, page = made
-    assert page.count("n = 48 batches of 8 episodes per frozen policy.") == 3
+    assert page.count("n = 48 batches of 8 episodes per frozen policy.") == 2 * 3  # above a caption and in it
     changed = table.copy()
     changed.loc[changed["task"] == "Hopper-v5", "episodes"] *= 2
     changed.loc[changed["exact"] == 1, "batches"] = 9
