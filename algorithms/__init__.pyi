@@ -1,6 +1,7 @@
 from .a2c import A2C as A2C
 from .actor_critic import ActorCritic as ActorCritic
 from .core.library import train as train
+from .core.policy_file import InvalidPolicy as InvalidPolicy
 from .core.policy_gradient import PolicyGradient as PolicyGradient
 from .core.run import Run as Run
 from .core.saved_policy import SavedPolicy as SavedPolicy

@@ -109,6 +109,8 @@ def check_command(words: list[str]) -> None:
             check_module(module, arguments)
         case ["snakemake", *arguments]:
             check_snakemake(arguments)
+        case ["pip", "install", torch, "--index-url", "https://download.pytorch.org/whl/cpu"]:
+            expect(torch in PROJECT["project"]["dependencies"], f"{torch} is not the Torch of pyproject.toml")
         case ["pip", "install", "-e", what]:
             check_extras(what)
         case [".", path]:
