@@ -25,6 +25,7 @@ import pytest
 from markdown_it import MarkdownIt
 from snakemake.cli import parse_args as parse_snakemake
 
+from algorithms.core.checkout import long_name
 from experiments.checks import GridError
 from experiments.command import MISTAKES
 from experiments.contestants import chosen
@@ -154,7 +155,7 @@ def arguments_of(module: str, arguments: list[str]) -> argparse.Namespace:
         patch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
         patch.setattr(sys, "argv", [module, *arguments])
         try:
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
+            runpy.run_module(long_name(module), run_name="__main__", alter_sys=True)
         except Parsed as parsed:
             return parsed.args[0]
         except SystemExit as refused:

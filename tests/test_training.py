@@ -112,9 +112,12 @@ def test_checkpoints_are_taken_at_their_fractions_and_hold_the_policy_of_the_tim
 
 
 def test_no_checkpoints_unless_asked_for(monkeypatch):
-    """And nobody makes the learner's arrays for nobody."""
-    monkeypatch.delattr(Learner, "state")
-    assert SMALL["ppo"].train(Task("Match-v0"), 0, 128, compile="never").checkpoints == []
+    """And the learner's arrays are made once, for the policy that is kept at the end."""
+    made, state = [], Learner.state
+    monkeypatch.setattr(Learner, "state", lambda learner: made.append(None) or state(learner))
+    run = SMALL["ppo"].train(Task("Match-v0"), 0, 128, compile="never")
+    assert (run.checkpoints, len(made)) == ([], 1)
+    assert run.policy is not None
 
 
 def test_an_evaluation_is_twenty_whole_episodes_of_each_kind_and_changes_nothing():
