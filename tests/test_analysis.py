@@ -298,8 +298,9 @@ def test_the_report_needs_nothing_but_itself_and_the_tables_that_it_links_to(fin
 
 def test_the_report_has_its_sections_in_the_order_of_its_contents_claims_first(finished):
     page = (finished / "report/index.html").read_text(encoding="utf-8")
-    assert re.findall(r'<section id="(\w+)">', page) == list(ORDER)
-    assert re.findall(r'<li><a href="#(\w+)">', page) == ["top", *ORDER]
+    shown = [section for section in ORDER if section != "policies"]  # the grid asks for no videos
+    assert re.findall(r'<section id="(\w+)">', page) == shown
+    assert re.findall(r'<li><a href="#(\w+)">', page) == ["top", *shown]
     assert ORDER[0] == "claims"
 
 

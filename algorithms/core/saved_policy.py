@@ -127,6 +127,15 @@ class SavedPolicy:
         """How many numbers were learned."""
         return sum(array.size for name, array in self._arrays.items() if name.startswith(f"{NETWORK}/"))
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both act alike, bit for bit, and say the same of where they are from."""
+        if not isinstance(other, SavedPolicy):
+            return NotImplemented
+        arrays = [{name: array.tobytes() for name, array in policy._arrays.items()} for policy in (self, other)]
+        return self._about == other._about and arrays[0] == arrays[1]
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __repr__(self) -> str:
         """Such as SavedPolicy(ppo on Hopper-v5, 11 → 64 → 64 → 3 (tanh), Box actions, 5,126 parameters)."""
         sizes = [layer[0].shape[0] for layer in self.policy._layers] + [self.policy._layers[-1][0].shape[1]]
