@@ -11,6 +11,7 @@ import pytest
 
 from policy_gradient_ladder import PPO, Reinforce, SavedPolicy, Task, load_policy, train
 from policy_gradient_ladder.core.task import UnsupportedTask
+from tests.documentation import block
 from tests.pipeline_fixtures import ROOT
 
 NOTEBOOK = ROOT / "algorithms/quickstart.ipynb"
@@ -59,6 +60,19 @@ def test_a_wrong_argument_is_a_sentence(arguments, error, sentence):
     algorithm, task, steps = arguments
     with pytest.raises(error, match=sentence):
         train(algorithm, task, steps=steps)
+
+
+def test_the_readmes_example_runs(tmp_path, monkeypatch, capsys):
+    """In a folder with the one run that it loads."""
+    run = tmp_path / "results/first/runs/CartPole-v1/ppo/0"
+    run.mkdir(parents=True)
+    train(SMALL, "CartPole-v1", seed=0, steps=200, evaluations=()).policy.save(run / "policy.npz")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(block("library"), names)
+    assert names["action"] in (0, 1)
+    assert len(names["run"].evaluation["sampled"].returns) == 20
+    assert "start" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
