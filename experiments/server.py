@@ -27,7 +27,7 @@ from .process import SNAKEMAKE
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("algorithms", "experiments")  # folders of what jobs import, below ROOT
-IMPORTED = ("experiments.run", "experiments.probe")  # with Torch and MuJoCo; what a study needs beside them is little
+IMPORTED = (".run", ".probe")  # with Torch and MuJoCo; what a study needs beside them is little
 LONGEST_REQUEST = 2**20  # bytes
 SECONDS_TO_ASK = 1.0
 
@@ -44,19 +44,19 @@ def serve() -> NoReturn:
     began = stamps()
     sys.path[0] = os.getcwd()  # as `python -m` has it
     for module in IMPORTED:
-        import_module(module)
+        import_module(module, __package__)
     algorithms = tuple(f"algorithms/{path.name}" for path in (ROOT / "algorithms").glob("*.py"))
     for command in ("run", "probe"):  # what was read of imports is kept
-        sys.modules["experiments.determinants"].sources(command, algorithms, ())
+        import_module(".determinants", __package__).sources(command, algorithms, ())
     if len(os.listdir("/proc/self/task")) > 1:  # a fork would have one thread of them
         sys.exit()
     gc.collect()
     gc.freeze()  # so that a fork does not copy what it only looks at
     request = forked(listening, snakemake, began)
-    module = import_module(f"experiments.{request['command']}")
+    module = import_module(f".{request['command']}", __package__)
     sys.argv = [module.__file__, *request["words"]]
-    sys.modules["experiments.command"].exit_with_sentence(module.main)
-    sys.modules["experiments.process"].end_at_once()
+    import_module(".command", __package__).exit_with_sentence(module.main)
+    import_module(".process", __package__).end_at_once()
 
 
 def stamps() -> dict[str, int]:
