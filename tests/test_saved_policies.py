@@ -308,9 +308,9 @@ def test_masks_of_an_environment_are_heeded(tmp_path):
 def test_a_task_without_a_time_limit_is_cut_as_in_its_run():
     run = SMALL.train(Task("AlwaysZero-v0"), 0, 40)
     assert run.policy.longest_episode == 40
-    gymnasium.register("Endless-v0", Counting)
-    run = SMALL.train(Task("Endless-v0"), 0, 64, evaluations=())
-    assert run.policy.evaluate(1, gymnasium.make("Endless-v0")).tolist() == [64 * 65 / 2]
+    gymnasium.register("CountingForever-v0", Counting)
+    run = SMALL.train(Task("CountingForever-v0"), 0, 64, evaluations=())
+    assert run.policy.evaluate(1, gymnasium.make("CountingForever-v0")).tolist() == [64 * 65 / 2]
 
 
 def test_arguments_that_are_objects_are_kept_in_the_process_alone(tmp_path):
