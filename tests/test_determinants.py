@@ -22,8 +22,8 @@ from experiments.determinants import EXEMPT, Code, Determinants, what_determines
 from experiments.grid import load_grid
 from experiments.jobs import Jobs
 from experiments.search import DIMENSION_KEYS
-from experiments.sources import NAMES, ROOT, STUB, distribution_with, import_closure, imports_of, task_code
-from tests.pipeline_fixtures import files_opened
+from experiments.sources import ROOT, distribution_with, import_closure, imports_of, task_code
+from tests.pipeline_fixtures import SAY_NAMES, files_opened
 
 ALGORITHMS = ("reinforce", "reinforce_baseline", "actor_critic", "a2c", "ppo")
 TABULAR = "experiments.exact:TabularMDP-v0"
@@ -509,7 +509,7 @@ def opened_by(tmp_path, module, *words):
     Without those that say by which names modules are imported.
     """
     opened = files_opened(ROOT, tmp_path, module, *words, PYTHONPATH=os.pathsep.join([str(ROOT), str(tmp_path)]))
-    return opened - {f"{NAMES.replace('.', '/')}.py", f"algorithms/__init__{STUB}"}
+    return opened - SAY_NAMES
 
 
 def unaccounted(opened, about):
