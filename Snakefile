@@ -4,8 +4,8 @@
     snakemake --cores N --config grid=smoke                another: a name under experiments/grids/ or a path
     snakemake --cores 1 speed --config tasks=Hopper-v5     the benchmark, which no other rule needs
 
-experiments/determinants.py says on what the result of a job depends: on source files, of which the newest is an input of
-the job's rule, and on values, which are the rule's parameter `determines`. The grid file itself is not an input.
+experiments/determinants.py says on what the result of a job depends: on source files and on values. They are the
+parameter `determines` of the job's rule, files by their digest; one of the files is an input. The grid file itself is not an input.
 
 `snakemake --lint` asks for a conda environment or container per rule. But all use the one that Snakemake itself runs in.
 """

@@ -24,6 +24,7 @@ MINUTES_BESIDE = 5  # start-up, compiling for the first time, evaluation
 PROBE_MINUTES = 20
 ANALYSIS_MINUTES = 30
 MEMORY_MB = 2_000
+OF_PROBES = "experiments/probe.py"
 Job = Cell | Study | Probe
 
 
@@ -39,7 +40,6 @@ class Jobs:
         self.cells = {cell.directory: cell for cell in grid.cells()}
         self.studies = {study.directory: study for study in grid.studies()}
         self.probes = {probe.directory: probe for probe in grid.probes}
-        self._newest: dict[tuple[str, ...], str] = {}  # of source files
         self._codes: dict[Any, str] = {}  # the names of codes by files and versions, as Snakemake finds them first
         self._all: dict[str, Job] = self.cells | self.studies | self.probes
 
@@ -52,16 +52,16 @@ class Jobs:
         return what_determines(self.grid, self.of(wildcards))
 
     def sources(self, wildcards: Any) -> list[str]:
-        """The newest of the files that a job's numbers depend on: its input beside results of other jobs.
+        """One of the files that a job's numbers depend on: of the algorithm, of a probe its command line.
 
-        It stands for all of them, which as inputs of ten thousand cells would take a third of a gigabyte. What is older
-        than it is made again, also where Snakemake has kept no parameter, such as beside a fresh clone.
+        All of them are in the parameter by their digest; as inputs of ten thousand cells they would take a third of a
+        gigabyte. The one is there for results beside which Snakemake has kept no parameter, such as in a fresh clone:
+        what is older than it is made again.
         """
         self.at_first()
-        files = self.determinants(wildcards).files
-        if files not in self._newest:
-            self._newest[files] = max(files, key=lambda file: ((ROOT / file).stat().st_mtime, file))
-        return [self._newest[files]]
+        job, files = self.of(wildcards), self.determinants(wildcards).files
+        own = OF_PROBES if isinstance(job, Probe) else self.grid.algorithms[job.algorithm].file
+        return [own if own in files else files[0]]
 
     def parameter(self, wildcards: Any) -> str:
         """Everything that a job's numbers depend on beside results of other jobs, as text; files by their digest."""

@@ -36,11 +36,10 @@ def test_the_parameter_of_a_job_is_what_determines_it(wildcards, jobs):
 
 
 @pytest.mark.parametrize("wildcards", [RUN, STUDY, PROBE, EXACT])
-def test_the_input_of_a_job_is_the_newest_of_its_sources(wildcards, jobs):
-    files = what_determines(jobs.grid, jobs.of(wildcards)).files
-    (newest,) = jobs.sources(wildcards)
-    assert newest in files
-    assert all((ROOT / file).stat().st_mtime <= (ROOT / newest).stat().st_mtime for file in files)
+def test_the_input_of_a_job_is_one_of_its_sources(wildcards, jobs):
+    (file,) = jobs.sources(wildcards)
+    assert file in what_determines(jobs.grid, jobs.of(wildcards)).files
+    assert file == ("experiments/probe.py" if "source" in wildcards else "algorithms/ppo.py")
 
 
 def test_an_edit_of_a_source_changes_the_parameter(monkeypatch):
