@@ -43,6 +43,8 @@ def main() -> None:
     grid = read_grid(arguments.results)
     theme.apply()
     names = [arguments.figure] if arguments.figure else list(FIGURES)
+    if arguments.output:
+        check_folder(arguments.output)
     if arguments.algorithms or arguments.tasks:
         folder = arguments.output or grid.folder / "figures" / "chosen"
         chosen = choose(grid, arguments.algorithms, arguments.tasks)
@@ -58,6 +60,15 @@ def main() -> None:
     kinds = ", ".join(arguments.kind)
     print(f"{folder}: {', '.join(drawn) or 'no figure'} ({kinds}).\n{in_words(problems)}", end="", file=sys.stderr)
     sys.exit(1 if problems else 0)
+
+
+def check_folder(folder: Path) -> None:
+    """Make the folder, unless it is there. Raises ResultsError, before anything is drawn, where that is impossible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = "is a file" if folder.is_file() else f"cannot be made: {error.strerror}"
+        raise ResultsError(f"--output: {folder} {what}; give another folder") from error
 
 
 def draw_all(

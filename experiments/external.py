@@ -163,7 +163,13 @@ def _table(file: Path, text: str, columns: Mapping[str, Sequence[str]], skipped:
                 "return and perhaps length, or a Monitor file with its first line"
             )
     there = {name: place for name, place in places.items() if place is not None}
-    for line in lines:
+    while True:
+        try:
+            line = next(lines, None)
+        except csv.Error as error:  # a quotation mark that is not closed, say
+            raise GridError(f"{file}: line {lines.line_num + skipped}: {error}") from error
+        if line is None:
+            return
         if not line:
             continue
         number = lines.line_num + skipped

@@ -44,6 +44,7 @@ from .task_scores import fill_in_scores
 GRIDS = ROOT / "experiments" / "grids"
 ALGORITHMS = ROOT / "algorithms"
 LONGEST_TITLE = 100
+MOST_SEEDS = 100_000  # more are a mistake, and more cells than Snakemake can hold
 LEAST_RANGE = 0.01  # of the larger score: what random and reference score must be apart
 
 
@@ -123,6 +124,8 @@ def load_grid(name: str, only: str | None = None) -> Grid:
 
 def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
     top = section(path, "the grid", data, GRID_KEYS)
+    if not isinstance(top["seeds"], list) and whole(top["seeds"]) > MOST_SEEDS:
+        raise GridError(f"{path}: seeds asks for {top['seeds']:,} seeds; at most {MOST_SEEDS:,} are possible")
     seeds = tuple(top["seeds"] if isinstance(top["seeds"], list) else range(whole(top["seeds"])))
     if not seeds or not all(type(s) is int and s >= 0 for s in seeds):
         raise GridError(f"{path}: seeds must be a list of whole numbers from 0, not {list(seeds)}")

@@ -252,7 +252,7 @@ def _imported(path: str) -> Any:
                 f"there is no module {missing!r} (of {path}); install it, or put its folder into PYTHONPATH"
             ) from error
         raise InvalidLibrary(f"{module} cannot be imported, since {missing!r} is not installed") from error
-    except Exception as error:  # whatever a foreign module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever a foreign module does when it is imported
         raise InvalidLibrary(f"{module} cannot be imported: {_said(error)}") from error
     if not hasattr(found, name):
         known = sorted(key for key, value in vars(found).items() if inspect.isclass(value) and key[0] != "_")

@@ -154,6 +154,8 @@ def record(
     """
     if path.suffix not in KINDS:
         raise CannotWatch(f"--video takes a file that ends in {' or '.join(KINDS)}, not {path}")
+    if path.is_dir():
+        raise CannotWatch(f"{path} is a folder; --video takes the name of a file")
     check_writable(path.resolve().parent, path)
     unfinished = path.with_name(f".{path.stem}.unfinished{path.suffix}")
     with drawn(policy.task, "rgb_array", width) as env:

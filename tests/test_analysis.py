@@ -420,6 +420,17 @@ def test_a_choice_that_the_grid_does_not_have_is_one_sentence_with_the_valid_one
     assert (done.returncode, done.stderr) == (2, f"analysis.figures: {said}")
 
 
+def test_figures_that_can_be_written_nowhere_are_one_sentence(finished, tmp_path):
+    (tmp_path / "file").touch()
+    for folder, said in (
+        (tmp_path / "file", "is a file"),
+        (tmp_path / "file" / "in", "cannot be made: Not a directory"),
+    ):
+        done = run("figures", finished, "--output", folder)
+        assert done.returncode == 2
+        assert done.stderr == f"analysis.figures: --output: {folder} {said}; give another folder\n"
+
+
 def test_colours_do_not_depend_on_which_other_algorithms_there_are():
     alone = theme.looks(["ppo"])["ppo"]
     assert theme.looks(["first", "reinforce", "ppo", "second"])["ppo"] == alone

@@ -358,6 +358,7 @@ MISTAKES = {
     "no steps": (set_at(*CARTPOLE, "steps", value=None), ["task CartPole-v1 needs the key 'steps'", "for all tasks"]),
     "a task given twice": (set_at("tasks", value=["CartPole-v1", "CartPole-v1"]), ["tasks", "different names"]),
     "no seed": (set_at("seeds", value=0), ["seeds of the grid", "how many", "not 0"]),
+    "too many seeds": (set_at("seeds", value=10**9), ["1,000,000,000 seeds", "at most 100,000"]),
     "a truth of seeds": (set_at("seeds", value=True), ["seeds of the grid", "not True"]),
     "no range of scores": (set_at(*CARTPOLE, "random_score", value=475), ["same random_score and reference_score"]),
     "squashing discrete actions": (set_at(*CARTPOLE, "action_bounds", value="squash"), ["'squash' needs a Box"]),

@@ -29,8 +29,10 @@ def test_train_gives_what_the_algorithms_own_method_gives():
 
 def test_a_runs_policy_acts_is_evaluated_and_loaded_again(tmp_path):
     run = train(SMALL, "CartPole-v1", seed=0, steps=300)
-    run.policy.save(tmp_path / "policy.npz")
+    run.policy.save(str(tmp_path / "policy.npz"))
+    assert [file.name for file in tmp_path.iterdir()] == ["policy.npz"]
     policy = load_policy(tmp_path)
+    assert policy == run.policy
     assert isinstance(policy, SavedPolicy)
     observations = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
     np.testing.assert_array_equal(policy.act(observations), run.policy.act(observations))

@@ -571,6 +571,7 @@ def test_cleanrls_event_files_are_read(tmp_path):
         ("step,return\n10,nan\n", "line 2 has the return 'nan'"),
         ("step,return\n1.5,1\n", "line 2 has the step 1.5; expected is a whole number from 1"),
         ("step,return\n10\n", "line 2 has 1 of 2 columns"),
+        (f'step,return\n10,"{"1" * 200_000}\n', "line 2: field larger than field limit"),
         ("", "the column 'step' is missing among no columns"),
         ("step,return\n100,1\n", "its last episode ends at step 100, and the budget of CartPole-v1 is 300"),
         ("step,return\n100,1\n290,2\n", "2 episodes end within the 300 steps"),

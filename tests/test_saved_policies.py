@@ -460,8 +460,17 @@ def test_a_compressed_file_a_cut_one_and_what_is_none_are_refused(runs, tmp_path
         load_policy(bomb)
     for content in (contents[:-30], contents[: len(contents) // 2], b"", b"\x80\x04K\x01."):
         (tmp_path / "cut.npz").write_bytes(content)
-        with pytest.raises(InvalidPolicy, match="cannot be read as a policy"):
+        with pytest.raises(InvalidPolicy, match="is damaged, or no policy: it cannot be read"):
             load_policy(tmp_path / "cut.npz")
+    for place, value in ((4, 161), (6, 1)):  # of the first entry: a version that zip files do not have, and encryption
+        central = contents.index(b"PK\x01\x02")
+        changed = bytearray(contents)
+        changed[central + place + 2] = changed[place] = value
+        (tmp_path / "changed.npz").write_bytes(changed)
+        with pytest.raises(InvalidPolicy, match="is damaged, or no policy"):
+            load_policy(tmp_path / "changed.npz")
+    with pytest.raises(InvalidPolicy, match="there is no such folder or file"):
+        load_policy("/dev/null")
     flipped = bytearray(contents)
     flipped[len(contents) // 2] ^= 1
     (tmp_path / "flipped.npz").write_bytes(flipped)

@@ -174,7 +174,7 @@ def test_an_earlier_run_is_refused_in_a_sentence(tmp_path):
     status, _, wrong = command(EARLIER / "ppo/0", "--video", tmp_path / "a.mp4")
     assert status == 2
     assert wrong.startswith("error: ")
-    assert "has no policy.npz: the run was made by an earlier version" in wrong
+    assert "has no policy.npz: the run is of an earlier version" in wrong
     assert wrong.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
@@ -202,6 +202,10 @@ def test_what_draws_nothing_or_something_else_is_refused(policy, tmp_path):
     with pytest.raises(CannotWatch, match=r"--video takes a file that ends in .mp4 or .gif, not .*a.avi"):
         record(policy["Coloured"], tmp_path / "a.avi", 1, 0, mode=True)
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a.mp4").mkdir()
+    with pytest.raises(CannotWatch, match=r"a.mp4 is a folder; --video takes the name of a file"):
+        record(policy["Coloured"], tmp_path / "a.mp4", 1, 0, mode=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]
 
 
 def test_a_missing_package_is_named_with_the_extra(policy, tmp_path, monkeypatch):

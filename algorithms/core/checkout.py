@@ -88,7 +88,8 @@ def share(file: str) -> None:
     package = sys.modules[PACKAGE].__file__
     if package is None or not Path(package).samefile(file):
         raise ImportError(
-            f"{PACKAGE} was imported from {package}, and {file} is another copy of it; a program can use one of them"
+            f"{PACKAGE} was imported from {package}, and {file} is another copy of it; run pip install -e . "
+            "in the one that you mean"
         )
     if not any(isinstance(finder, _Folders) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Folders())

@@ -96,7 +96,7 @@ def shapes_of(about: Mapping[str, Any], source: str) -> dict[str, tuple[int, ...
             raise ValueError("a value is none of those that it may have")
     except InvalidPolicy:
         raise
-    except (KeyError, TypeError, ValueError, RecursionError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError, AttributeError) as error:
         raise InvalidPolicy(f"{source} does not say what its arrays are of ({error!r}); it is damaged") from error
     shapes: dict[str, tuple[int, ...]] = {}
     for i, (size_in, size_out) in enumerate(zip([inputs, *hidden], [*hidden, outputs], strict=True)):
@@ -289,6 +289,6 @@ def why_no_policy(folder: Path) -> str:
             f"that are not finite is not kept{instead}"
         )
     return (
-        f"{folder} has no {FILE}: the run was made by an earlier version, or by an algorithm that keeps none; remove "
-        f"the folder and run the cell again{instead}"
+        f"{folder} has no {FILE}: the run is of an earlier version, and without the folder its cell runs again and "
+        f"keeps one; or it is of an algorithm of another library, which keeps none{instead}"
     )

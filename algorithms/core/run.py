@@ -72,7 +72,7 @@ class KeptPolicy(Protocol):
     def evaluate(self, episodes: int = 20, env: Any = None, seed: int = 0, mode: bool = False) -> np.ndarray:
         """The raw returns of complete episodes, float64 [episodes]."""
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the policy as a file."""
 
     def named(self, algorithm: str) -> "KeptPolicy":

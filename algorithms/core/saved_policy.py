@@ -47,11 +47,12 @@ def load_policy(path: str | Path) -> "SavedPolicy":
             if not (path / FILE).is_file():
                 raise InvalidPolicy(why_no_policy(path))
             path = path / FILE
-        if not path.exists():
+        if not path.is_file():
             raise InvalidPolicy(f"{path}: there is no such folder or file; a policy is in the folder of its run")
         return SavedPolicy(*read_policy(path), str(path))
-    except (OSError, EOFError, MemoryError, RecursionError, zipfile.BadZipFile) as error:
-        raise InvalidPolicy(f"{path} cannot be read as a policy: {error or type(error).__name__}") from error
+    except (OSError, EOFError, MemoryError, RuntimeError, OverflowError, zipfile.BadZipFile) as error:
+        said = str(error) or type(error).__name__
+        raise InvalidPolicy(f"{path} is damaged, or no policy: it cannot be read ({said})") from error
 
 
 class SavedPolicy:
@@ -102,11 +103,14 @@ class SavedPolicy:
         policy.__dict__["task"] = task  # also where its keyword arguments are no JSON
         return policy
 
-    def save(self, path: Path) -> None:
-        """Write the policy as a file that `load_policy` reads."""
+    def save(self, path: str | Path) -> None:
+        """Write the policy as a file that `load_policy` reads, whole or not at all."""
+        path = Path(path)
         text = json.dumps(self._about, allow_nan=False).encode()
-        with path.open("wb") as file:
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        with unfinished.open("wb") as file:
             np.savez(file, allow_pickle=False, **{ABOUT: np.frombuffer(text, np.uint8)}, **self._arrays)
+        unfinished.replace(path)
 
     def named(self, algorithm: str) -> "SavedPolicy":
         """The same policy with another name of its algorithm, such as that of a grid's entry."""

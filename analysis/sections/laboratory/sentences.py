@@ -65,6 +65,7 @@ IN_NUMBERS = (
     "In the numbers below, a probe (the measurement at one frozen policy) is {}. Variances are shares of REINFORCE’s, "
     "biases are shares of the true gradient’s length, and the critic is the one as trained unless another is named."
 )
+BASELINE = "reinforce_baseline"  # the module of REINFORCE with a learned baseline
 WORTH_SAYING = 0.05  # of REINFORCE's variance: less above it is no finding, however sure
 
 
@@ -88,6 +89,7 @@ def page(grid: Grid, gradients: pd.DataFrame, critics: pd.DataFrame) -> dict[str
     return {
         "nothing": "",
         "about": ABOUT,
+        "baseline": of_a_baseline(grid, gradients),
         "measured": f"{MEASURED} {policies_text(grid)}{settings_text(grid, gradients)}{unmeasured(grid, gradients)}",
         "quantities": QUANTITIES,
         "in_numbers": f"{ledger_sentence(grid, gradients)} {IN_NUMBERS.format(batches_text(gradients))}",
@@ -148,6 +150,20 @@ def sentences(grid: Grid, gradients: pd.DataFrame) -> list[Said]:
         Said("Against the textbook", contradictions(grid, gradients)),
         Said("What is decided", decided(gradients)),
     ]
+
+
+def of_a_baseline(grid: Grid, gradients: pd.DataFrame) -> str:
+    """What a learned baseline leaves of the variance of REINFORCE, for the first screen; empty without two policies."""
+    table = main_size(gradients, exact=False)
+    names = [name for name, about in grid.algorithms.items() if about["module"] == BASELINE]
+    rows = table[table["algorithm"].isin(names[:1]) & (table["critic"] == "trained") & table["ratio"].notna()]
+    if len(rows) < 2:
+        return ""
+    ratio = rows["ratio"]
+    return (
+        f"a learned baseline leaves {percents(ratio.median())} of the variance of REINFORCE’s gradient (median of "
+        f"{len(rows)} frozen policies, from {percents(ratio.min())} to {percents(ratio.max())})."
+    )
 
 
 def overview(grid: Grid, gradients: pd.DataFrame) -> list[str]:
