@@ -108,7 +108,7 @@ def test_a_checkpoint_of_an_earlier_run_is_loaded_by_its_record():
 
 
 def test_an_earlier_run_says_that_it_has_none():
-    with pytest.raises(InvalidPolicy, match=r"made by an earlier version, .*0.npz, its last checkpoint, can be loaded"):
+    with pytest.raises(InvalidPolicy, match=r"is of an earlier version, .*0.npz, its last checkpoint, can be loaded"):
         load_policy(EARLIER / "reinforce/0")
 
 

@@ -11,6 +11,7 @@ from policy_gradient_ladder.experiments.metrics import FEWEST_BATCHES
 from ...reading.grid import Grid
 from ...statistics.gradients import BATCH_RESAMPLES
 from ...words import enumerate_text, fixed, interval, number, number_of, percents, plural, short_name
+from .baseline import WORTH_SAYING, of_a_baseline
 from .tables import (
     CRITICS,
     PROBE,
@@ -65,8 +66,7 @@ IN_NUMBERS = (
     "In the numbers below, a probe (the measurement at one frozen policy) is {}. Variances are shares of REINFORCE’s, "
     "biases are shares of the true gradient’s length, and the critic is the one as trained unless another is named."
 )
-BASELINE = "reinforce_baseline"  # the module of REINFORCE with a learned baseline
-WORTH_SAYING = 0.05  # of REINFORCE's variance: less above it is no finding, however sure
+NONE_THERE = "None of the {} requested probes is there, so there is no gradient to show."
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,7 @@ def page(grid: Grid, gradients: pd.DataFrame, critics: pd.DataFrame) -> dict[str
     if not grid.probes:
         return {"nothing": UNASKED}
     if gradients.empty:
-        return {
-            "nothing": f"None of the {len(grid.probes)} requested probes is there, so there is no gradient to show."
-        }
+        return {"nothing": NONE_THERE.format(len(grid.probes))}
     return {
         "nothing": "",
         "about": ABOUT,
@@ -150,20 +148,6 @@ def sentences(grid: Grid, gradients: pd.DataFrame) -> list[Said]:
         Said("Against the textbook", contradictions(grid, gradients)),
         Said("What is decided", decided(gradients)),
     ]
-
-
-def of_a_baseline(grid: Grid, gradients: pd.DataFrame) -> str:
-    """What a learned baseline leaves of the variance of REINFORCE, for the first screen; empty without two policies."""
-    table = main_size(gradients, exact=False)
-    names = [name for name, about in grid.algorithms.items() if about["module"] == BASELINE]
-    rows = table[table["algorithm"].isin(names[:1]) & (table["critic"] == "trained") & table["ratio"].notna()]
-    if len(rows) < 2:
-        return ""
-    ratio = rows["ratio"]
-    return (
-        f"a learned baseline leaves {percents(ratio.median())} of the variance of REINFORCE’s gradient (median of "
-        f"{len(rows)} frozen policies, from {percents(ratio.min())} to {percents(ratio.max())})."
-    )
 
 
 def overview(grid: Grid, gradients: pd.DataFrame) -> list[str]:
