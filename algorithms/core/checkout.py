@@ -33,8 +33,8 @@ def long_name(name: str) -> str | None:
 
 def short_name(name: str) -> str:
     """The name by its folder of a module of this package; any other name as it is."""
-    _, _, rest = name.partition(".") if name.partition(".")[0] == PACKAGE else ("", "", "")
-    if not rest and name != PACKAGE:
+    top, _, rest = name.partition(".")
+    if top != PACKAGE:
         return name
     return rest if rest.partition(".")[0] in BESIDE else f"{ALGORITHMS}.{rest}".rstrip(".")
 
