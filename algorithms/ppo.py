@@ -42,11 +42,9 @@ class PPO(PolicyGradient):
         return generalized_advantages(rollout, self.gamma, self.gae_lambda)
 
     def policy_loss(self, log_prob: Tensor, batch: Batch) -> Tensor:
-        """−E[ min( ρ_t Â_t, clip(ρ_t, 1 − ε, 1 + ε) Â_t ) ], or −E[ρ_t Â_t] where nothing is clipped."""
+        """−E[ min( ρ_t Â_t, clip(ρ_t, 1 − ε, 1 + ε) Â_t ) ], or −E[ρ_t Â_t] without a clip."""
         ratio = torch.exp(log_prob - batch.log_probs)
-        if self.clip is None:
-            return -(ratio * batch.advantages).mean()
-        clipped = torch.clamp(ratio, 1 - self.clip, 1 + self.clip)
+        clipped = ratio if self.clip is None else torch.clamp(ratio, 1 - self.clip, 1 + self.clip)
         return -torch.min(ratio * batch.advantages, clipped * batch.advantages).mean()
 
     def value_loss(self, values: Tensor, batch: Batch) -> Tensor:
@@ -58,6 +56,5 @@ class PPO(PolicyGradient):
 
     def diagnostics(self, log_prob: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The share of steps whose ratio has left the clip range, where there is one."""
-        if self.clip is None:
-            return {}
-        return {"clip_fraction": ((torch.exp(log_prob - batch.log_probs) - 1).abs() > self.clip).float().mean()}
+        change = (torch.exp(log_prob - batch.log_probs) - 1).abs()
+        return {} if self.clip is None else {"clip_fraction": (change > self.clip).float().mean()}

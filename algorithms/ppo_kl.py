@@ -46,4 +46,4 @@ class PPOKL(PPO):
 
     def diagnostics(self, log_prob: Tensor, batch: Batch) -> dict[str, Tensor]:
         """β of this update."""
-        return super().diagnostics(log_prob, batch) | {"penalty": torch.tensor(self.penalty)}
+        return super().diagnostics(log_prob, batch) | {"penalty": torch.tensor(self.penalty, dtype=torch.float64)}
