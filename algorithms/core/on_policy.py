@@ -101,6 +101,7 @@ class Learner:
         for name, critic in self.critics.items():
             self.networks[_key(name)] = Trainable(name, critic, self._critic_loss_of(name))
         critics = [_key(name) for name in self.critics]
+        apart = _steps_apart(a)
         self.passes = {
             "policy": Pass(a.epochs, a.minibatch_size),
             "critics": Pass(a.value_epochs or a.epochs, a.value_minibatch_size or a.minibatch_size),
@@ -108,7 +109,7 @@ class Learner:
         if not critics:
             del self.passes["critics"]
             members = {"policy": [POLICY]}
-        elif self.passes["critics"] == self.passes["policy"] and a.target_kl is None and not _steps_apart(a):
+        elif self.passes["critics"] == self.passes["policy"] and a.target_kl is None and not apart:
             self.passes = {"policy and critics": self.passes["policy"]}
             members = {"policy and critics": [POLICY, *critics]}
         else:
