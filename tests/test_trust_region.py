@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from scipy.sparse.linalg import cg
 from torch import nn
 from torch.distributions import Categorical, Independent, Normal, kl_divergence
 
@@ -142,6 +143,8 @@ def test_conjugate_gradients_solve_and_know_the_product():
     assert len(products) < 40  # it stops where it is exact
     few, image = conjugate_gradient(lambda v: matrix @ v, b, 3)
     torch.testing.assert_close(image, matrix @ few, atol=1e-5, rtol=1e-4)
+    expected, _ = cg(matrix.numpy(), b.numpy(), rtol=0.0, maxiter=3)
+    torch.testing.assert_close(few, torch.from_numpy(expected), atol=1e-5, rtol=1e-4)
     assert float((few - x).norm()) > 1e-3
     zero, _ = conjugate_gradient(lambda v: matrix @ v, torch.zeros(30), 10)
     assert not zero.any()
