@@ -65,8 +65,8 @@ class OffPolicyLearner:
     Observations and rewards are in the replay as the task gives them. Where the task says that they are normalised,
     that is done when they are sampled, with the statistics of that time.
 
-    Raises UnsupportedTask and InvalidSetting, with a sentence, where `task_problem` or `budget_problem` of the algorithm
-    has found one.
+    Raises UnsupportedTask and InvalidSetting, with a sentence, where the algorithm's `task_problem` and
+    `budget_problem` have found one.
     """
 
     def __init__(
