@@ -52,6 +52,7 @@ EXEMPT = {
     "events": "writes event files beside a run",
     "exact": "is an input where one of its problems is the task, and of probes",
     "external": "reads runs that were made elsewhere, and is an input of those",
+    "fits": "reads the grid, whose content is the parameter",
     "grid": "reads the grid, whose content is the parameter",
     "keys": "says what a grid may hold, whose content is the parameter",
     "libraries": "makes algorithms of other libraries' classes, and is an input of those",
