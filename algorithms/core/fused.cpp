@@ -54,7 +54,7 @@ int64_t pgl_update(const Update* update, const int64_t* order, const int64_t* st
     if (u.number_count >= 0) inputs.push_back(tensor(u.numbers, 1, &u.number_count, aoti_torch_dtype_float64()));
     results.assign(1, nullptr);
     for (Pass& pass : passes) {
-      pass.forward(observations, rows);
+      pass.forward(observations, width, rows);
       int64_t shape[2] = {rows, pass.size(pass.network.layers)};
       inputs.push_back(tensor(pass.outputs, 2, shape, single));
       if (pass.network.extra) inputs.push_back(tensor(pass.network.vector, 1, &pass.network.extra, single));

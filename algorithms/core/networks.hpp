@@ -79,10 +79,9 @@ struct Product {
   }
 
   template <int64_t R, int64_t V>
-  void columns(int64_t m, int64_t j, int64_t k) const {
-    int64_t i = 0;
+  void columns(int64_t m, int64_t j, int64_t k, int64_t i = 0) const {
     for (; i + R <= m; i += R) tile<R, V>(i, j, k);
-    for (; i < m; ++i) tile<1, V>(i, j, k);
+    if constexpr (R > 1) columns<R / 2, V>(m, j, k, i);
   }
 
   void compute(int64_t m, int64_t n, int64_t k) const {  // n is a whole number of vectors
@@ -93,6 +92,20 @@ struct Product {
 };
 
 const float ONE = 1, *const ONES = &ONE;  // a matrix of ones, with strides of 0
+
+// put(to[c, r], from[r, c]) for every row r and column c of `from`, in squares, since whole columns would evict each other.
+template <typename Put>
+void transpose(const float* from, int64_t from_row, int64_t rows, int64_t columns, float* to, int64_t to_row, Put put) {
+  constexpr int64_t SIDE = 16;
+  auto square = [&](int64_t r, int64_t c, int64_t height, int64_t width) {
+    for (int64_t j = c; j < c + width; ++j)
+      for (int64_t i = r; i < r + height; ++i) put(to[j * to_row + i], from[i * from_row + j]);
+  };
+  for (int64_t r = 0; r < rows; r += SIDE)
+    for (int64_t c = 0; c < columns; c += SIDE)
+      if (r + SIDE <= rows && c + SIDE <= columns) square(r, c, SIDE, SIDE);
+      else square(r, c, std::min(SIDE, rows - r), std::min(SIDE, columns - c));
+}
 
 }  // namespace
 
@@ -162,7 +175,8 @@ struct Pass {
 
   int64_t size(int64_t l) const { return network.sizes[l]; }
 
-  void forward(const float* observations, int64_t rows_) {
+  // From one row of `x` to the next are `x_row` floats.
+  void forward(const float* x_0, int64_t x_row, int64_t rows_) {
     rows = rows_;
     int64_t floats = 0, weights = 0;
     for (int64_t l = 0; l < network.layers; ++l) {
@@ -170,8 +184,8 @@ struct Pass {
       weights += (size(l) + 1) * padded(size(l + 1)) + size(l + 1) * padded(size(l));
     }
     float *x = memory[0].of<float>(floats), *w = memory[1].of<float>(weights);
-    inputs.assign(1, observations);
-    widths.assign(1, size(0));
+    inputs.assign(1, x_0);
+    widths.assign(1, x_row);
     straight.clear();
     const float* given = network.vector + network.extra;
     for (int64_t l = 0; l < network.layers; ++l) {
@@ -179,8 +193,7 @@ struct Pass {
       float *transposed = w, *bias = w + in * width;  // W_lᵀ [n_{l-1}, n_l] and b_l
       w = bias + width;
       if (width > out) std::memset(transposed, 0, (in + 1) * width * sizeof(float));
-      for (int64_t o = 0; o < out; ++o)
-        for (int64_t i = 0; i < in; ++i) transposed[i * width + o] = given[o * in + i];
+      transpose(given, in, out, in, transposed, width, [](float& to, float what) { to = what; });
       std::memcpy(bias, given + in * out, out * sizeof(float));
       straight.push_back(given);
       if (l > 0 && in_width > in) {
@@ -206,40 +219,43 @@ struct Pass {
   void backward(const float* of_outputs, const float* of_extra) {
     gradient = memory[3].of<float>(parameters);
     if (network.extra) std::memcpy(gradient, of_extra, network.extra * sizeof(float));
-    int64_t widest = 0, largest = 0;
-    for (int64_t l = 0; l < network.layers; ++l) {
-      widest = std::max(widest, std::max(padded(size(l)), padded(size(l + 1))));
-      largest = std::max(largest, (size(l) + 1) * padded(size(l + 1)));
-    }
-    float* zeros = memory[4].of<float>((2 * BLOCK + 1) * widest + largest);
-    float *sums = zeros + widest, *delta = sums + largest, *next = delta + BLOCK * widest;  // sums are of W_lᵀ and b_l
-    std::memset(zeros, 0, widest * sizeof(float));
     for (int64_t begin = 0; begin < rows; begin += BLOCK) {
-      int64_t count = std::min(BLOCK, rows - begin), out = size(network.layers), width = padded(out);
-      for (int64_t b = 0; b < count; ++b) {
-        std::memset(delta + b * width + width - LANES, 0, LANES * sizeof(float));
-        std::memcpy(delta + b * width, of_outputs + (begin + b) * out, out * sizeof(float));
-      }
+      int64_t count = start_block(of_outputs, begin);
       float* part = gradient + parameters;
       for (int64_t l = network.layers - 1; l >= 0; --l) {
-        int64_t in = size(l), in_width = padded(in);
-        out = size(l + 1), width = padded(out);
-        Product{inputs[l] + begin * widths[l], 1, widths[l], delta, width, zeros, 0, sums, width}.compute(in, width, count);
-        Product{ONES, 0, 0, delta, width, zeros, 0, sums + in * width, width}.compute(1, width, count);
+        int64_t in = size(l), in_width = padded(in), out = size(l + 1), width = padded(out);
         part -= (in + 1) * out;
         auto add = [&](float& to, float what) { to = begin ? to + what : what; };
-        for (int64_t o = 0; o < out; ++o)
-          for (int64_t i = 0; i < in; ++i) add(part[o * in + i], sums[i * width + o]);
-        for (int64_t o = 0; o < out; ++o) add(part[in * out + o], sums[in * width + o]);
-        if (l == 0) break;
-        Product{delta, width, 1, straight[l], in_width, zeros, 0, next, in_width}.compute(count, in_width, out);
-        const float* x = inputs[l] + begin * in_width;
-        for (int64_t e = 0; e < count * in_width; e += LANES) {
-          Vector y = vector_at(x + e), &d = vector_at(next + e);
-          d = network.relu ? (y <= 0 ? Vector{} : d) : d * (1 - y * y);
+        if (l > 0) {  // the sums are of W_l, and can lie where they belong; x_{l-1} has whole vectors
+          const float* x = inputs[l] + begin * in_width;
+          float* to = begin || in_width > in ? sums : part;
+          Product{delta, 1, width, x, in_width, zeros, 0, to, in_width}.compute(out, in_width, count);
+          for (int64_t o = 0; o < out && to == sums; ++o)
+            for (int64_t i = 0; i < in; ++i) add(part[o * in + i], sums[o * in_width + i]);
+        } else {  // of W_lᵀ
+          const float* x = inputs[l] + begin * widths[l];
+          Product{x, 1, widths[l], delta, width, zeros, 0, sums, width}.compute(in, width, count);
+          transpose(sums, width, in, out, part, in, add);
         }
-        std::swap(delta, next);
+        Product{ONES, 0, 0, delta, width, zeros, 0, sums, width}.compute(1, width, count);
+        for (int64_t o = 0; o < out; ++o) add(part[in * out + o], sums[o]);
+        if (l > 0) descend(l, begin, count);
       }
+    }
+  }
+
+  // Adds ∂loss/∂x_0 in the columns from `first` to `to` [rows, n_0 − first].
+  void add_input_gradient(const float* of_outputs, int64_t first, float* to) {
+    int64_t columns = size(0) - first, width = padded(columns), hidden = size(1);
+    for (int64_t begin = 0; begin < rows; begin += BLOCK) {
+      int64_t count = start_block(of_outputs, begin);
+      for (int64_t l = network.layers - 1; l > 0; --l) descend(l, begin, count);
+      std::memset(sums, 0, hidden * width * sizeof(float));
+      for (int64_t o = 0; o < hidden; ++o)
+        std::memcpy(sums + o * width, network.vector + network.extra + o * size(0) + first, columns * sizeof(float));
+      Product{delta, padded(hidden), 1, sums, width, zeros, 0, next, width}.compute(count, width, hidden);
+      for (int64_t b = 0; b < count; ++b)
+        for (int64_t c = 0; c < columns; ++c) to[(begin + b) * columns + c] += next[b * width + c];
     }
   }
 
@@ -267,6 +283,39 @@ struct Pass {
       square[e] = adam.beta_2 * square[e] + left_2 * g * g;
       vector[e] += mean[e] / (std::sqrt(square[e]) * inverse + added);
     }
+  }
+
+ private:
+  float *zeros, *sums, *delta, *next;  // see start_block
+
+  // Makes `delta` [count, padded(n_layers)] of the rows of a block, which begins at row `begin`; returns their count.
+  int64_t start_block(const float* of_outputs, int64_t begin) {
+    int64_t widest = 0, largest = 0;
+    for (int64_t l = 0; l < network.layers; ++l) {
+      widest = std::max(widest, std::max(padded(size(l)), padded(size(l + 1))));
+      largest = std::max(largest, (padded(size(l)) + 1) * padded(size(l + 1)));
+    }
+    zeros = memory[4].of<float>((2 * BLOCK + 1) * widest + largest);
+    sums = zeros + widest, delta = sums + largest, next = delta + BLOCK * widest;
+    std::memset(zeros, 0, widest * sizeof(float));
+    int64_t count = std::min(BLOCK, rows - begin), out = size(network.layers), width = padded(out);
+    for (int64_t b = 0; b < count; ++b) {
+      std::memset(delta + b * width + width - LANES, 0, LANES * sizeof(float));
+      std::memcpy(delta + b * width, of_outputs + (begin + b) * out, out * sizeof(float));
+    }
+    return count;
+  }
+
+  // From δ_{l+1} to δ_l, where layers count from 0.
+  void descend(int64_t l, int64_t begin, int64_t count) {
+    int64_t width = padded(size(l + 1)), in_width = padded(size(l));
+    Product{delta, width, 1, straight[l], in_width, zeros, 0, next, in_width}.compute(count, in_width, size(l + 1));
+    const float* x = inputs[l] + begin * in_width;
+    for (int64_t e = 0; e < count * in_width; e += LANES) {
+      Vector y = vector_at(x + e), &d = vector_at(next + e);
+      d = network.relu ? (y <= 0 ? Vector{} : d) : d * (1 - y * y);
+    }
+    std::swap(delta, next);
   }
 };
 
