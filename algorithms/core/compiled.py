@@ -93,7 +93,8 @@ def ahead_of_time(function: Function, inputs: Sequence[Tensor], rows: Rows = Non
 def cpp(source: Path) -> ctypes.CDLL:
     """The functions of a C++ file that calls Torch's C interface, compiled for this processor.
 
-    It may include the headers (.hpp) of its folder; when one of them changes, it is compiled again. Raises CannotCompile as `ahead_of_time` does.
+    It may include the headers (.hpp) of its folder; when one of them changes, it is compiled again. Raises
+    CannotCompile as `ahead_of_time` does.
     """
     torch_at = Path(torch.__file__).parent
     options = ["-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC"]
