@@ -163,7 +163,7 @@ class Algorithm:
         for name, number in numbers.items():
             if type(getattr(self, name)) is not float:
                 raise InvalidSetting(f"{name} of {type(self).__name__} is no float, and only these may change in a run")
-            object.__setattr__(result, name, number)
+            object.__setattr__(result, name, float(number))
         return result
 
     def _names_of_numbers(self) -> list[str]:
