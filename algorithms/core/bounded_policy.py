@@ -43,15 +43,12 @@ class BoundedPolicy(BoundedActor, nn.Module):
         self._layers, self._activation = numpy_layers(self.network), activation
 
     def forward(self, observations: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
-        """As `of_outputs`, of what the network puts out at `observations` [B, D]."""
-        return self.of_outputs(self.network(observations), noise)
-
-    def of_outputs(self, outputs: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
         """Actions in [−1, 1], [B, A], and their log-probabilities [B] (zeros of a deterministic policy).
 
-        `outputs` [B, O] are the network's. `noise` [B, A] is standard normal; a deterministic policy ignores it. The
-        actions can be differentiated by the parameters (Haarnoja et al., 2018a, eq. 11).
+        `noise` [B, A] is standard normal; a deterministic policy ignores it. The actions can be differentiated by the
+        parameters (Haarnoja et al., 2018a, eq. 11).
         """
+        outputs = self.network(observations)
         if not self.stochastic:
             return torch.tanh(outputs), outputs.new_zeros(len(outputs))
         assert noise is not None

@@ -1,8 +1,7 @@
 // A gradient step of an off-policy algorithm in one call: targets, critics, policy, and the targets that follow them.
 //
-// What the networks put out goes through heads, which the algorithm's file says in Torch and Torch has compiled: next
-// actions, the loss of the critics, the policy's actions, its loss, and from ∂loss/∂a back to what the policy puts out.
-// The steps are those of `OffPolicyUpdate.step`, on the same memory.
+// What the networks put out goes through heads, which the algorithm's file says in Torch and Torch has compiled: target
+// actions, the losses of critics and policy. The steps are those of `OffPolicyUpdate.step`, on the same memory.
 
 #include "networks.hpp"
 
@@ -11,9 +10,9 @@ namespace {
 // What heads read and which heads there are, in the order of `Slot` and `Part` in fused_off_policy.py.
 enum Slot {
   NUMBERS, OBSERVATIONS, ACTIONS, REWARDS, NEXT_OBSERVATIONS, TERMINATED, NEXT_NOISE, NOISE,  // given
-  OUTPUTS, LOG_PROBS, NEXT_VALUES, VALUES, ACTION_SLOPES, LOG_PROB_SLOPES, SLOTS              // made here
+  POLICY_ACTIONS, LOG_PROBS, NEXT_VALUES, VALUES, SLOTS                                      // made here
 };
-enum Part { NEXT_ACTIONS, CRITIC_LOSS, POLICY_ACTIONS, POLICY_LOSS, POLICY_SLOPES, PARTS };
+enum Part { TARGET_ACTIONS, CRITIC_LOSS, POLICY_LOSS };
 constexpr int64_t OF_CRITICS = 2;  // how many scalars the critics' loss records; the policy's are after them
 
 }  // namespace
@@ -26,18 +25,18 @@ struct Tensor {  // contiguous; NUMBERS are in double precision, all others in s
 };
 
 struct Call {
-  Head head;
+  Head head;  // null: there is none
   void* container;
   int64_t input_count, inputs[SLOTS], output_count;
 };
 
 struct Step {
-  int64_t rows, observation_size, action_size, critic_count, policy_scalars;
+  int64_t rows, observation_size, action_size, critic_count, stochastic;
   Network *policy, *critics, *target_critics;
   Network* target_policy;  // null: next actions are of the policy itself
   Tensor* tensors;         // by Slot
   const Call* calls;       // by Part
-  float tau;
+  float tau, smallest_log_std, largest_log_std;
   Adam adam;
 };
 
@@ -49,6 +48,66 @@ struct Results {  // of heads; they live until the end of the gradient step
   std::vector<AtenTensorHandle> all;
   ~Results() {
     for (AtenTensorHandle handle : all) aoti_torch_delete_tensor_object(handle);
+  }
+};
+
+// As `BoundedPolicy.forward`: a = tanh(u), where u = μ, or u = μ + e^σ ε with σ within its bounds. With
+// log(1 − tanh²(u)) = 2 (log(1 + |a|) − |u|),   log π = Σ (2 |u| − ½ ε² − σ − ½ log 2π) − 2 log Π (1 + |a|).
+struct PolicyActions {
+  const Step& u;
+  float *actions, *log_probs, *before, *spread;  // a [rows, A], log π [rows], u and e^σ ε [rows, A]
+
+  PolicyActions(const Step& u, Buffer& memory) : u(u) {
+    int64_t size = padded(u.rows * u.action_size);
+    actions = memory.of<float>(3 * size + u.rows);
+    before = actions + size, spread = before + size, log_probs = spread + size;
+    std::memset(log_probs, 0, u.rows * sizeof(float));
+  }
+
+  bool within(float log_std) const { return log_std >= u.smallest_log_std && log_std <= u.largest_log_std; }
+
+  // `outputs` are μ [rows, A], or in a row μ and then σ.
+  void make(const float* outputs, const float* noise) {
+    const int64_t size = u.action_size, row = u.stochastic ? 2 * size : size;
+    float low = u.smallest_log_std, high = u.largest_log_std;
+    for (int64_t b = 0; b < u.rows; ++b) {
+      float sum = 0;
+      for (int64_t i = 0; i < size; ++i) {
+        const float* mean = outputs + b * row + i;
+        const int64_t at = b * size + i;
+        before[at] = *mean;
+        if (!u.stochastic) continue;
+        float log_std = mean[size] < low ? low : mean[size] > high ? high : mean[size];
+        spread[at] = std::exp(log_std) * noise[at];
+        before[at] += spread[at];
+        sum -= 0.5f * noise[at] * noise[at] + log_std + 0.918938533f;  // ½ log 2π
+      }
+      log_probs[b] = sum;
+    }
+    for (int64_t e = 0; e < u.rows * size; e += LANES) vector_at(actions + e) = tanh_of(vector_at(before + e));
+    for (int64_t b = 0; b < u.rows && u.stochastic; ++b) {
+      double sum = 0, product = 1;
+      for (int64_t at = b * size; at < (b + 1) * size; ++at) {
+        sum += std::abs(before[at]);
+        product *= 1 + std::abs(actions[at]);
+        if (product > 1e300) sum -= std::log(product), product = 1;
+      }
+      log_probs[b] += float(2 * (sum - std::log(product)));
+    }
+  }
+
+  // ∂loss/∂outputs from ∂loss/∂a [rows, A] and ∂loss/∂log π [rows]: ∂a/∂u = 1 − a² and ∂log π/∂u = 2 a.
+  void slopes(const float* outputs, const float* of_actions, const float* of_log_probs, float* to) const {
+    const int64_t size = u.action_size, row = u.stochastic ? 2 * size : size;
+    for (int64_t b = 0; b < u.rows; ++b)
+      for (int64_t i = 0; i < size; ++i) {
+        const int64_t at = b * size + i, mean = b * row + i;
+        const float a = actions[at];
+        to[mean] = of_actions[at] * (1 - a * a);
+        if (!u.stochastic) continue;
+        to[mean] += of_log_probs[b] * 2 * a;
+        to[mean + size] = within(outputs[mean + size]) ? to[mean] * spread[at] - of_log_probs[b] : 0;
+      }
   }
 };
 
@@ -68,7 +127,7 @@ int64_t pgl_off_policy_step(const Step* step, int64_t moves_policy, float* recor
   const Step& u = *step;
   const int64_t rows = u.rows, observed = u.observation_size, acted = u.action_size, width = observed + acted;
   memory.resize(std::max(memory.size(), size_t(5 * (u.critic_count + 2))));
-  further.resize(4);
+  further.resize(6);
   Tensor* slots = u.tensors;
   auto given = [&](Slot slot) { return static_cast<const float*>(slots[slot].data); };
   Results results;
@@ -104,10 +163,12 @@ int64_t pgl_off_policy_step(const Step* step, int64_t moves_policy, float* recor
 
   Pass next(u.target_policy ? *u.target_policy : *u.policy, &memory[0]);
   next.forward(given(NEXT_OBSERVATIONS), observed, rows);
-  slots[OUTPUTS].data = next.outputs;
-  if (failed(NEXT_ACTIONS)) return 1 + NEXT_ACTIONS;
-  slots[LOG_PROBS].data = data_of(made[1]);
-  join(given(NEXT_OBSERVATIONS), data_of(made[0]));
+  PolicyActions acts(u, further[4]);
+  acts.make(next.outputs, given(NEXT_NOISE));
+  slots[POLICY_ACTIONS].data = acts.actions, slots[LOG_PROBS].data = acts.log_probs;
+  const bool others = u.calls[TARGET_ACTIONS].head;
+  if (others && failed(TARGET_ACTIONS)) return 1 + TARGET_ACTIONS;
+  join(given(NEXT_OBSERVATIONS), others ? data_of(made[0]) : acts.actions);
   for (int64_t c = 0; c < u.critic_count; ++c) {
     Pass target(u.target_critics[c], &memory[5]);
     evaluate(target, next_values + c * rows);
@@ -127,20 +188,17 @@ int64_t pgl_off_policy_step(const Step* step, int64_t moves_policy, float* recor
 
   Pass policy(*u.policy, &memory[0]);
   policy.forward(given(OBSERVATIONS), observed, rows);
-  slots[OUTPUTS].data = policy.outputs;
-  if (failed(POLICY_ACTIONS)) return 1 + POLICY_ACTIONS;
-  slots[LOG_PROBS].data = data_of(made[1]);
-  join(given(OBSERVATIONS), data_of(made[0]));
+  acts.make(policy.outputs, given(NOISE));
+  join(given(OBSERVATIONS), acts.actions);
   for (int64_t c = 0; c < u.critic_count; ++c) evaluate(critics[c], values + c * rows);
   if (failed(POLICY_LOSS)) return 1 + POLICY_LOSS;
-  std::memcpy(records + OF_CRITICS, data_of(made[0]), u.policy_scalars * sizeof(float));
-  float* slopes = further[3].of<float>(rows * acted);
+  std::memcpy(records + OF_CRITICS, data_of(made[0]), (u.stochastic ? 2 : 1) * sizeof(float));
+  float *slopes = further[3].of<float>(rows * acted), *of_outputs = further[5].of<float>(rows * 2 * acted);
   std::memset(slopes, 0, rows * acted * sizeof(float));
   for (int64_t c = 0; c < u.critic_count; ++c)
     critics[c].add_input_gradient(data_of(made[1]) + c * rows, observed, slopes);
-  slots[ACTION_SLOPES].data = slopes, slots[LOG_PROB_SLOPES].data = data_of(made[2]);
-  if (failed(POLICY_SLOPES)) return 1 + POLICY_SLOPES;
-  policy.backward(data_of(made[0]), nullptr);
+  acts.slopes(policy.outputs, slopes, data_of(made[2]), of_outputs);
+  policy.backward(of_outputs, nullptr);
   policy.step(u.adam, 1);
   for (int64_t c = 0; c < u.critic_count; ++c) follow(u.target_critics[c], u.critics[c], u.tau, critics[c].parameters);
   if (u.target_policy) follow(*u.target_policy, *u.policy, u.tau, policy.parameters);

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .acting import LARGEST_LOG_STD, SMALLEST_LOG_STD
 from .compiled import CannotCompile, Function, MachineCode, ahead_of_time, cpp, read_by
 from .fused import ADAM_BETAS, AdamStructure, Address, Count, NetworkStructure, Single
 from .hook_checks import checked_loss, checked_tensor
@@ -31,10 +32,10 @@ class Slot(enum.IntEnum):
     """What heads read, as in fused_off_policy.cpp: the batch and its noise, and what networks and heads have made."""
 
     NUMBERS, OBSERVATIONS, ACTIONS, REWARDS, NEXT_OBSERVATIONS, TERMINATED, NEXT_NOISE, NOISE = range(8)
-    OUTPUTS, LOG_PROBS, NEXT_VALUES, VALUES, ACTION_SLOPES, LOG_PROB_SLOPES = range(8, 14)
+    POLICY_ACTIONS, LOG_PROBS, NEXT_VALUES, VALUES = range(8, 12)
 
 
-OF_BATCH = dict(zip(Transitions._fields, range(Slot.OBSERVATIONS, Slot.TERMINATED + 1), strict=True))
+OF_BATCH = tuple(Slot(i) for i in range(Slot.OBSERVATIONS, Slot.TERMINATED + 1))  # in the order of Transitions
 Tensors: TypeAlias = Mapping[Slot, Tensor]
 Head: TypeAlias = Callable[["OffPolicy", Tensors], tuple[Tensor, ...]]
 
@@ -61,9 +62,9 @@ class _Step(ctypes.Structure):
     """`Step` in fused_off_policy.cpp."""
 
     _fields_ = [
-        *((n, Count) for n in ("rows", "observation_size", "action_size", "critic_count", "policy_scalars")),
+        *((n, Count) for n in ("rows", "observation_size", "action_size", "critic_count", "stochastic")),
         *((n, Address) for n in ("policy", "critics", "target_critics", "target_policy", "tensors", "calls")),
-        ("tau", Single),
+        *((n, Single) for n in ("tau", "smallest_log_std", "largest_log_std")),
         ("adam", AdamStructure),
     ]
 
@@ -100,8 +101,6 @@ class FusedOffPolicyUpdate(OffPolicyUpdate):
             library = cpp(SOURCE)
             try:
                 self._code = _Code(library, self.networks, algorithm, batch, noise, general=True)
-            except CannotCompile:
-                raise
             except Exception as error:  # of any kind: the author of the algorithm wrote for numbers, not for tensors
                 if algorithm.overrides("after_update"):
                     reason = f"after_update changes numbers that the machine code cannot take as inputs: {error}"
@@ -113,60 +112,39 @@ class FusedOffPolicyUpdate(OffPolicyUpdate):
         self.seconds += time.perf_counter() - began
 
 
-class _Heads:
-    """The heads as functions of an algorithm and of the tensors in slots; slots that do not exist are left out."""
+def target_actions(algorithm: OffPolicy, tensors: Tensors) -> tuple[Tensor, ...]:
+    """The actions a' [B, A] at which targets are computed."""
+    noise, batch = tensors[Slot.NEXT_NOISE], _batch(tensors)
+    actions = algorithm.target_actions(tensors[Slot.POLICY_ACTIONS], noise, batch)
+    return (checked_tensor(actions, algorithm, "target_actions", batch.actions.shape).contiguous(),)
 
-    def __init__(self, networks: Networks) -> None:
-        self.policy = networks.policy
 
-    def all(self) -> list[Head]:
-        """In the order of `Part` in fused_off_policy.cpp."""
-        return [self.next_actions, self.critic_loss, self.actions, self.policy_loss, self.slopes]
+def critic_loss(algorithm: OffPolicy, tensors: Tensors) -> tuple[Tensor, ...]:
+    """The scalars to record, and ∂loss/∂values [C, B]."""
+    batch = _batch(tensors)
+    targets = algorithm.targets(batch, tensors[Slot.NEXT_VALUES], tensors[Slot.LOG_PROBS])
+    checked_tensor(targets, algorithm, "targets", batch.rewards.shape)
+    values = tensors[Slot.VALUES].detach().requires_grad_()
+    loss = checked_loss(algorithm.critic_loss(values, targets, batch), algorithm, "critic_loss", "values", values)
+    (slopes,) = torch.autograd.grad(loss, values)
+    return torch.stack([loss.detach().float(), values.detach().mean()]), slopes.contiguous()
 
-    def next_actions(self, algorithm: OffPolicy, tensors: Tensors) -> tuple[Tensor, ...]:
-        """a' [B, A] and log π(a'|s') [B]."""
-        noise = tensors.get(Slot.NEXT_NOISE)
-        actions, log_probs = self.policy.of_outputs(tensors[Slot.OUTPUTS], noise)
-        if noise is not None:
-            actions = algorithm.target_actions(actions, noise, _batch(tensors))
-        return actions.contiguous(), log_probs
 
-    def critic_loss(self, algorithm: OffPolicy, tensors: Tensors) -> tuple[Tensor, ...]:
-        """The scalars to record, and ∂loss/∂values [C, B]."""
-        batch = _batch(tensors)
-        targets = algorithm.targets(batch, tensors[Slot.NEXT_VALUES], tensors[Slot.LOG_PROBS])
-        checked_tensor(targets, algorithm, "targets", batch.rewards.shape)
-        values = tensors[Slot.VALUES].detach().requires_grad_()
-        loss = checked_loss(algorithm.critic_loss(values, targets, batch), algorithm, "critic_loss", "values", values)
-        (slopes,) = torch.autograd.grad(loss, values)
-        return torch.stack([loss.detach().float(), values.detach().mean()]), slopes.contiguous()
+def policy_loss(algorithm: OffPolicy, tensors: Tensors) -> tuple[Tensor, ...]:
+    """The scalars to record, ∂loss/∂values [C, B] and ∂loss/∂log π [B]."""
+    a, batch = algorithm, _batch(tensors)
+    values, log_probs = (tensors[slot].detach().requires_grad_() for slot in (Slot.VALUES, Slot.LOG_PROBS))
+    loss = checked_loss(a.policy_loss(values, log_probs, batch), a, "policy_loss", "values", values)
+    slopes = torch.autograd.grad(loss, [values, log_probs], allow_unused=True, materialize_grads=True)
+    scalars = [loss.detach().float(), -log_probs.detach().mean()]
+    return torch.stack(scalars[: 1 + a.stochastic]), *(x.contiguous() for x in slopes)
 
-    def actions(self, algorithm: OffPolicy, tensors: Tensors) -> tuple[Tensor, ...]:
-        """π(s) [B, A] and log π(a|s) [B]."""
-        actions, log_probs = self.policy.of_outputs(tensors[Slot.OUTPUTS], tensors.get(Slot.NOISE))
-        return actions.contiguous(), log_probs
 
-    def policy_loss(self, algorithm: OffPolicy, tensors: Tensors) -> tuple[Tensor, ...]:
-        """The scalars to record, ∂loss/∂values [C, B] and ∂loss/∂log π [B]."""
-        a, batch = algorithm, _batch(tensors)
-        values, log_probs = (tensors[slot].detach().requires_grad_() for slot in (Slot.VALUES, Slot.LOG_PROBS))
-        loss = checked_loss(a.policy_loss(values, log_probs, batch), a, "policy_loss", "values", values)
-        slopes = torch.autograd.grad(loss, [values, log_probs], allow_unused=True, materialize_grads=True)
-        scalars = [loss.detach().float(), -log_probs.detach().mean()]
-        return torch.stack(scalars[: 1 + a.stochastic]), *(x.contiguous() for x in slopes)
-
-    def slopes(self, algorithm: OffPolicy, tensors: Tensors) -> tuple[Tensor, ...]:
-        """∂loss/∂outputs of the policy, [B, O], from those by a = π(s) [B, A] and by log π(a|s) [B]."""
-        outputs = tensors[Slot.OUTPUTS].detach().requires_grad_()
-        made = self.policy.of_outputs(outputs, tensors.get(Slot.NOISE))
-        slopes = tensors[Slot.ACTION_SLOPES], tensors[Slot.LOG_PROB_SLOPES]
-        through = [(x, slope) for x, slope in zip(made, slopes, strict=True) if x.requires_grad]
-        (of_outputs,) = torch.autograd.grad([x for x, _ in through], outputs, [slope for _, slope in through])
-        return (of_outputs.contiguous(),)
+HEADS: tuple[Head, ...] = (target_actions, critic_loss, policy_loss)  # as `Part` in fused_off_policy.cpp
 
 
 def _batch(tensors: Tensors) -> Transitions:
-    return Transitions(*(tensors[Slot(slot)] for slot in OF_BATCH.values()))
+    return Transitions(*(tensors[slot] for slot in OF_BATCH))
 
 
 class _Code:
@@ -185,19 +163,18 @@ class _Code:
         self._algorithm: OffPolicy | None = None  # whose numbers `_numbers` are
         self._numbers, self._general, self._stochastic = torch.empty(0), general, algorithm.stochastic
         self.rows, count = len(batch.rewards), algorithm.critic_count
-        values, rows = torch.zeros(count, self.rows), torch.zeros(self.rows)
-        outputs = torch.zeros(self.rows, networks.of_policy.sizes[-1])
-        examples = dict(zip(Slot, [algorithm.numbers(), *batch, *noise, outputs, rows, values, values], strict=False))
-        examples |= {Slot.ACTION_SLOPES: batch.actions, Slot.LOG_PROB_SLOPES: rows}
-        found = {slot: x.contiguous() for slot, x in examples.items() if x is not None}
-        self._tensors, self._calls = (_Tensor * len(Slot))(), (_Call * len(_Heads(networks).all()))()
+        values, log_probs = torch.zeros(count, self.rows), torch.zeros(self.rows)
+        given = [algorithm.numbers(), *batch, *noise, batch.actions, log_probs, values, values]
+        found = {slot: x.contiguous() for slot, x in zip(Slot, given, strict=True) if x is not None}
+        self._tensors, self._calls = (_Tensor * len(Slot))(), (_Call * len(HEADS))()
         for slot, x in found.items():
             structure = self._tensors[slot]
             structure.dimensions = x.ndim
             structure.sizes[: x.ndim] = x.shape
         self._code = [
             self._compiled(call, head, algorithm, found)
-            for call, head in zip(self._calls, _Heads(networks).all(), strict=True)
+            for call, head in zip(self._calls, HEADS, strict=True)
+            if head is not target_actions or algorithm.overrides("target_actions")
         ]
         self._networks = [networks.of_policy, *networks.of_critics, *networks.of_targets]
         self._structures = (NetworkStructure * len(self._networks))()
@@ -211,13 +188,15 @@ class _Code:
             observation_size=batch.observations.shape[1],
             action_size=batch.actions.shape[1],
             critic_count=count,
-            policy_scalars=1 + algorithm.stochastic,
+            stochastic=algorithm.stochastic,
             policy=self._at(0),
             critics=self._at(of_critics),
             target_critics=self._at(of_targets),
             target_policy=None if networks.target_policy is None else self._at(of_targets + count),
             tensors=ctypes.addressof(self._tensors),
             calls=ctypes.addressof(self._calls),
+            smallest_log_std=SMALLEST_LOG_STD,
+            largest_log_std=LARGEST_LOG_STD,
             adam=AdamStructure(*ADAM_BETAS),
         )
         self._call = library.pgl_off_policy_step
