@@ -352,13 +352,9 @@ class Learner:
         return [o.fused is not None and o.fused.compiled for o in self.optimizers.values()]
 
     def _check_code(self, expected: list[bool]) -> None:
-        """Raise CannotResume where other gradient steps are machine code than before, whose last digits differ."""
+        """As `check_code`, once."""
         self._expects_code = None
-        if (found := self._have_code()) != expected:
-            raise CannotResume(
-                f"gradient steps {'were' if any(expected) else 'were not'} machine code when the training was "
-                f"interrupted, and {'are' if any(found) else 'are not'} now, so that numbers would differ"
-            )
+        check_code(expected, self._have_code())
 
     def _distribution(self, batch: Batch) -> Distribution:
         """The current policy at the batch's steps, without a gradient for its networks."""
@@ -397,6 +393,15 @@ class Learner:
             return checked_loss(found, a, method, "values", values), {f"{critic}_loss": found}, values
 
         return loss
+
+
+def check_code(expected: list[bool], found: list[bool]) -> None:
+    """Raise CannotResume where other gradient steps are machine code than before, whose last digits differ."""
+    if found != expected:
+        raise CannotResume(
+            f"gradient steps {'were' if any(expected) else 'were not'} machine code when the training was "
+            f"interrupted, and {'are' if any(found) else 'are not'} now, so that numbers would differ"
+        )
 
 
 def checked_parts(
