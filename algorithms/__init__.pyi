@@ -7,6 +7,9 @@ from .core.run import Run as Run
 from .core.saved_policy import SavedPolicy as SavedPolicy
 from .core.saved_policy import load_policy as load_policy
 from .core.task import Task as Task
+from .natural_policy_gradient import NaturalPolicyGradient as NaturalPolicyGradient
 from .ppo import PPO as PPO
+from .ppo_kl import PPOKL as PPOKL
 from .reinforce import Reinforce as Reinforce
 from .reinforce_baseline import ReinforceBaseline as ReinforceBaseline
+from .trpo import TRPO as TRPO

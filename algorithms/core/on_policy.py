@@ -4,7 +4,7 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from .batch import VALUE, Batch, minibatches, sum_over_parts
 from .divergence import outputs_of
 from .fused import Loss, LossFunction, Module, Trainable
 from .hook_checks import checked_diagnostics, checked_loss, checked_scalar
-from .hooks import Hooks, next_algorithm
+from .hooks import POLICY, Hooks, Networks, next_algorithm
 from .minibatches import check_minibatches, doubt_about_minibatches
 from .mlp import ValueFunction
 from .normalizer import RunningNormalizer
@@ -33,7 +33,6 @@ STEPS_THAT_REPAY_COMPILING = 10_000
 COMPILE = ("auto", "always", "never")
 # What a row of the update table, or the argument of `after_update`, has beside what networks and `diagnose` record.
 RECORDED = ("step", "updates", "learning_rate", "mean_cost", "explained_variance", "kl", "progress")
-POLICY = "policy"  # the name of the policy in a checkpoint
 VALUE_FUNCTION = "value_function"  # the name of the critic "value" in a checkpoint
 LEARNED = ("vector", "mean", "square", "step_count")  # what a network's gradient steps change, as `tensors` has it
 STATISTICS = ("observation_statistics", "reward_statistics")  # the names of the statistics in a checkpoint
@@ -109,7 +108,7 @@ class Learner:
         if not critics:
             del self.passes["critics"]
             members = {"policy": [POLICY]}
-        elif self.passes["critics"] == self.passes["policy"] and a.target_kl is None:
+        elif self.passes["critics"] == self.passes["policy"] and a.target_kl is None and not _steps_apart(a):
             self.passes = {"policy and critics": self.passes["policy"]}
             members = {"policy and critics": [POLICY, *critics]}
         else:
@@ -240,7 +239,7 @@ class Learner:
             for together in [1] * epochs if stops_early else [epochs]:
                 order, starts = minibatches(len(batch), minibatch_size, together, self.rng)
                 records.append(optimizer.learn(batch, order, starts))
-                if a.target_kl is not None and stops_early and self.kl(batch) > a.target_kl:
+                if a.target_kl is not None and len(records) < epochs and stops_early and self.kl(batch) > a.target_kl:
                     break
             steps = records[0] if len(records) == 1 else np.concatenate(records)
             means = (steps[0] if len(steps) == 1 else steps.mean(axis=0)).tolist()
@@ -413,6 +412,18 @@ class Learner:
 def _key(critic: str) -> str:
     """The name of a critic among the networks and in a checkpoint."""
     return VALUE_FUNCTION if critic == VALUE else critic
+
+
+def _steps_apart(algorithm: Hooks) -> bool:
+    """Whether the policy's gradient steps are the algorithm's own and the critics' are not, or the other way round.
+
+    Raises InvalidAlgorithm where `own_steps` is something else than which networks.
+    """
+    if algorithm.own_steps not in (valid := get_args(Networks)):
+        raise InvalidAlgorithm(
+            f"{where(algorithm)}: own_steps is {algorithm.own_steps!r}; valid are {', '.join(map(repr, valid))}"
+        )
+    return algorithm.own_steps != "all" and algorithm.overrides("gradients", "step")
 
 
 def _actions_of(algorithm: Hooks, critic: str, action_space: Space[Any]) -> int | None:
