@@ -59,6 +59,7 @@ EXEMPT = {
     "others": "reads the grid, whose content is the parameter",
     "process": "measures seconds and memory, and ends a process",
     "progress": "prints",
+    "published_table": "reads a paper's numbers, which the page shows",
     "random_score": "measures the zero of normalised scores, which is in a study's parameter",
     "record": "writes what a run has given",
     "schema": "names files and columns",
