@@ -9,8 +9,8 @@ from ...reading.grid import Grid
 from ...words import fixed, interval, plural
 
 NO_VERDICT = (
-    "The paper’s numbers get no verdict, since they are of other versions of the tasks and give no spread over seeds. "
-    "What can be tested is the order within our own runs, and that is what the claims above are about."
+    "The paper’s numbers get no verdict: they have no spread over seeds, and the paper’s runs differ from ours in what is "
+    "listed below. What can be tested is the order within our own runs, and that is what claims are about."
 )
 
 
@@ -54,10 +54,11 @@ def all_seeds(paper_scores: pd.DataFrame) -> pd.DataFrame:
 def sentences(grid: Grid, paper_scores: pd.DataFrame) -> list[str]:
     """How the score is made, what is lacking, and how the two orders compare."""
     asked = grid.published_table
+    tasks = plural(len(grid.tasks), "task")
     said = [
         f"A run’s score is the mean return of its last {asked['last_episodes']} training episodes. On each task a "
-        f"random policy has 0 and the best result 1, and the scores are averaged over {plural(len(grid.tasks), 'task')} "
-        f"and the seeds: {asked['seeds']} in the paper, the first {asked['seeds']} and all {len(grid.seeds)} here.",
+        f"random policy has 0 and the best result 1, and the scores are averaged over {tasks} and the seeds: "
+        f"{asked['seeds']} in the paper, the first {asked['seeds']} and all {len(grid.seeds)} here.",
         "“The best result” is taken to be the best single run on the task, because the paper speaks of the scores of "
         "runs; the last column of the table has the best algorithm’s mean in its place.",
     ]
@@ -96,8 +97,8 @@ def of_the_order(paper_scores: pd.DataFrame) -> list[str]:
         return []
     correlation = float(np.corrcoef(ours["score"].rank(), ours["published"].rank())[0, 1])
     return [
-        f"The two orders of the {len(ours)} algorithms have a rank correlation (Spearman’s) of {fixed(correlation)}. It "
-        "is no verdict: where algorithms differ by less than their intervals, other seeds may order them otherwise."
+        f"The two orders of the {len(ours)} algorithms have a rank correlation (Spearman’s) of {fixed(correlation)}. "
+        "It is no verdict: where algorithms differ by less than their intervals, other seeds may order them otherwise."
     ]
 
 
