@@ -9,8 +9,8 @@ from ...reading.grid import Grid
 from ...words import fixed, interval, plural
 
 NO_VERDICT = (
-    "The paper’s numbers get no verdict: they have no spread over seeds, and the paper’s runs differ from ours in what is "
-    "listed below. What can be tested is the order within our own runs, and that is what claims are about."
+    "The paper’s numbers get no verdict: they have no spread over seeds, and the paper’s runs differ from ours in what "
+    "is listed below. What can be tested is the order within our own runs, and that is what claims are about."
 )
 
 

@@ -4,8 +4,8 @@ A run's score is the mean return of its last training episodes within the budget
 that diverged, or was stopped by its task, has the random score. On each task the scores are shifted and scaled: the
 random policy has 0, and the best result 1. The paper says "the best result was set to 1" right after the score of a
 run, so the best result is taken to be the best run of all algorithms on the task; `score_by_mean` has the best
-algorithm's mean in its place. An algorithm's score is the mean over tasks of the mean over seeds, which is the mean over runs where all
-are there. Where it has no run on a task, it has no score.
+algorithm's mean in its place. An algorithm's score is the mean over tasks of the mean over seeds, which is the mean
+over runs where all are there. Where it has no run on a task, it has no score.
 
 Everything is there for the first seeds of the grid, as many as the paper has, and for all of them. The interval is that
 of a sum of means over seeds (Welch and Satterthwaite), with the scale held fixed.
