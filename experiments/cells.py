@@ -17,6 +17,7 @@ from .checks import GridError
 from .claims import Claim
 from .external import External
 from .libraries import LibraryAlgorithm
+from .published_table import PublishedTable
 from .schema import EXTERNAL, OF_SOME_TASKS, SCHEMA
 from .search import SearchSpace, Study, Tuning
 
@@ -154,6 +155,7 @@ class Grid:
     evaluate_every: int | None = None  # steps between evaluations in the middle of a run; None: there are none
     evaluate_episodes: int = EPISODES_MEANWHILE  # of each kind of such an evaluation
     videos: bool = False  # whether the page shows policies
+    published_table: PublishedTable | None = None  # which the page shows beside our scores
 
     def cells(self) -> list[Cell]:
         """Every cell, tasks outermost, in the order of the file."""
@@ -281,6 +283,7 @@ class Grid:
             ],
             "studies": [study.description() | {"determines": identity(self, study)} for study in self.studies()],
             "claims": [claim.described() for claim in self.claims],
+            **({} if self.published_table is None else {"published_table": asdict(self.published_table)}),
         }
 
 

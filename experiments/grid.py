@@ -37,6 +37,7 @@ from .command import exit_with_sentence
 from .fits import check_fits
 from .keys import ALGORITHM_KEYS, GRID_KEYS, PROBE_KEYS, PROBE_TASK_KEYS, TASK_KEYS, page
 from .places import placed
+from .published_table import read_published_table
 from .record import write_record
 from .search import read_space, read_tuning
 from .sources import ROOT
@@ -173,6 +174,7 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
         *(checkpoints, top["compile"]),
         *(tasks, algorithms, probes, tuning, claims, time_limit),
         *(top["evaluate_every"], top["evaluate_episodes"], top["videos"]),
+        None if only else read_published_table(path, top["published_table"], algorithms, seeds),
     )
     cells = grid.cells()  # resolves, and so checks, every setting
     for cell in cells:

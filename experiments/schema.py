@@ -40,6 +40,9 @@ SECONDS = ("start_up", *LOOP_PHASES, "training", "evaluating", "total")  # of ru
 PHASES = ("start_up", *LOOP_PHASES, "rest", "evaluating")  # that a run's time falls into; rest: of the loop
 OF_SOME_TASKS = ("id", "kwargs", "variants")  # keys of a task that are absent where a grid does not give them
 TASK_CODE = "task_code"  # of a task: its distributions → version, its other modules → their files → digest
+RECORDS = {"runs": "run.json", "tuning": "study.json", "probes": "probe.json"}  # the record of a result, by folder
+DETERMINED_BY = "determined_by"  # of run.json, study.json, probe.json: the digest of all that determines the numbers
+OF_RUN = "run_digest"  # of probe.json: the digest of the files of the run whose policy it measures
 DIGITS = 16  # of a SHA-256 in hexadecimal: what is kept of the digest of code
 
 # ------------------------------------------------------------------------------------ videos
