@@ -17,6 +17,10 @@ from .vector_env import VectorEnv
 class PolicyGradient(Hooks):
     """An algorithm with `advantages` and a `policy_loss`; `Hooks` lists its settings and what else it may define."""
 
+    def learner(self) -> type[Learner]:
+        """The class of what is trained."""
+        return Learner
+
     def train(
         self,
         task: Task,
@@ -39,7 +43,7 @@ class PolicyGradient(Hooks):
         made: list[tuple[Learner, VectorEnv]] = []
 
         def make_learner(envs: VectorEnv, seeds: Seeds) -> Learner:
-            learner = Learner(
+            learner = self.learner()(
                 self,
                 task,
                 envs.observation_size,

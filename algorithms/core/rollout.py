@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from .acting import Actor
 from .normalizer import RunningNormalizer
-from .policies import Policy
 from .task import Transition
 from .vector_env import Episode, VectorEnv
 
@@ -95,7 +94,7 @@ class Rollout:
 
 def collect(
     envs: VectorEnv,
-    policy: Policy,
+    policy: Actor,
     normalizer: RunningNormalizer,
     rng: np.random.Generator,
     *,

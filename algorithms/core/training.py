@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from .acting import Actor
 from .algorithm import OnUpdate, OnWait
 from .batch import Batch
 from .evaluation import check_evaluations, evaluate, finish_open_episodes
@@ -63,7 +64,8 @@ class Seeds:
 class Learner(Protocol):
     """The attributes and methods of a learner that the training loop uses; `on_policy.Learner` documents them."""
 
-    policy: Policy
+    policy: Policy  # what is evaluated
+    actor: Actor  # what acts in the training
     normalizer: RunningNormalizer
 
     @property
@@ -336,7 +338,7 @@ def _learn(
         try:
             rollout = collect(
                 envs,
-                learner.policy,
+                learner.actor,
                 learner.normalizer,
                 rng,
                 steps=length,
