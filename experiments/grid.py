@@ -222,7 +222,7 @@ def _task(path: str, name: str, entry: Any, shared: Mapping[str, Any], check: Ca
     if keys["steps"] is None:
         keys["steps"] = shared["steps"]
     given = {"kwargs": keys.pop("kwargs"), "variants": tuple(keys.pop("variants"))}
-    given["allow_normalised"] = keys.pop("allow_normalised")
+    given |= {key: keys.pop(key) for key in ("allow_normalised", "action_bins", "joint_actions")}
     given |= {key: keys.pop(key) for key in preprocessing(Task(name))}
     task = _named(path, name, keys.pop("id"), given)
     if keys["steps"] is None:
