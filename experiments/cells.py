@@ -51,6 +51,11 @@ class GridAlgorithm:
     space: SearchSpace = field(default_factory=dict)
     tuned: bool = False
     own_title: str | None = None
+    only: tuple[str, ...] | None = None  # the tasks on which it runs; None: all
+
+    def runs_on(self, task: str) -> bool:
+        """Whether a task is among those on which it runs."""
+        return self.only is None or task in self.only
 
     @property
     def made_elsewhere(self) -> bool:
@@ -167,13 +172,17 @@ class Grid:
         for kind, name, known in (("algorithm", algorithm, self.algorithms), ("task", task, self.tasks)):
             if name not in known:
                 raise GridError(f"{self.path}: no {kind} {name!r}; {nearest_first(name, list(known))}")
+        if not self.algorithms[algorithm].runs_on(task):
+            raise GridError(f"{self.path}: algorithm {algorithm} does not run on {task}, which is not among its 'only'")
         found = self._cells(algorithm, task, [seed])
         if not found:
             raise GridError(f"{self.path}: algorithm {algorithm} has no file of {task} with seed {seed}")
         return found[0]
 
     def _cells(self, algorithm: str, task: str, seeds: Iterable[int]) -> list[Cell]:
-        """Cells that differ only in the seed; their settings are resolved once."""
+        """Cells that differ only in the seed; their settings are resolved once. None where it does not run on it."""
+        if not self.algorithms[algorithm].runs_on(task):
+            return []
         settings, steps = self.resolved(algorithm, task).settings(), self.tasks[task].steps
         directory = f"runs/{directory_name(task)}/{algorithm}"
         study = self.study_of(algorithm, task)

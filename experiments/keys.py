@@ -321,6 +321,14 @@ ALGORITHM_KEYS: dict[str, Check] = {
         meaning="Hyperparameters for single tasks. They come before `settings`.",
         example="{CartPole-v1: {clip: 0.3}}",
     ),
+    "only": Check(
+        lambda v: v is None or (all_different(v, lambda x: isinstance(x, str)) and len(v) > 0),
+        "a list of tasks of the grid",
+        None,
+        "The tasks on which it runs, where the others are none for it: DQN needs discrete actions, SAC a Box.",
+        "[CartPole-v1]",
+        "all tasks",
+    ),
     "search_space": Check(
         *MAPPING,
         default={},
