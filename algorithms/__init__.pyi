@@ -1,4 +1,5 @@
 from .a2c import A2C as A2C
+from .a3c import A3C as A3C
 from .actor_critic import ActorCritic as ActorCritic
 from .core.library import train as train
 from .core.policy_file import InvalidPolicy as InvalidPolicy

@@ -227,7 +227,7 @@ def _task(path: str, name: str, entry: Any, shared: Mapping[str, Any], check: Ca
     if keys["steps"] is None:
         keys["steps"] = shared["steps"]
     given = {"kwargs": keys.pop("kwargs"), "variants": tuple(keys.pop("variants"))}
-    given["allow_normalised"] = keys.pop("allow_normalised")
+    given |= {key: keys.pop(key) for key in ("allow_normalised", "action_bins", "joint_actions")}
     given |= {key: keys.pop(key) for key in preprocessing(Task(name))}
     task = _named(path, name, keys.pop("id"), given)
     if keys["steps"] is None:
@@ -333,11 +333,19 @@ def _algorithm(path: str, name: str, entry: Any, tasks: Mapping[str, GridTask], 
             raise GridError(f"{path}: algorithm {name} has settings for {task!r}; {nearest_first(task, list(tasks))}")
         if not MAPPING[0](settings):
             raise GridError(f"{path}: the settings of algorithm {name} for {task} must be a mapping, not {settings!r}")
+    for task in keys["only"] or ():
+        if task not in tasks:
+            raise GridError(f"{path}: only of algorithm {name} has {task!r}; {nearest_first(task, list(tasks))}")
     space = read_space(path, name, keys["search_space"], algorithm)
     if keys["tuned"] and not space:
         raise GridError(f"{path}: algorithm {name} is to be tuned and has no search_space")
     tuned = bool(space) if keys["tuned"] is None else keys["tuned"]
-    return GridAlgorithm(name, algorithm, keys["settings"], keys["tasks"], space, tuned, keys["title"])
+    if tuned and keys["only"]:
+        raise GridError(
+            f"{path}: algorithm {name} is tuned, for all tasks of a group, and has 'only'; remove one of them"
+        )
+    only = None if keys["only"] is None else tuple(keys["only"])
+    return GridAlgorithm(name, algorithm, keys["settings"], keys["tasks"], space, tuned, keys["title"], only)
 
 
 def _check_minibatches(grid: Grid) -> None:
@@ -349,7 +357,7 @@ def _check_minibatches(grid: Grid) -> None:
         if not issubclass(entry.algorithm, Hooks):
             continue
         tuned = {task for study in grid.studies() if study.algorithm == name for task in (*study.tasks, *study.serves)}
-        for task in grid.tasks:
+        for task in filter(entry.runs_on, grid.tasks):
             algorithm = grid.resolved(name, task)
             assert isinstance(algorithm, Hooks)
             if (doubt := doubt_about_minibatches(algorithm)) is not None:
@@ -388,6 +396,8 @@ def _probes(
     for task, entry in keys["tasks"].items():
         if task not in tasks:
             raise GridError(f"{path}: probes has {task!r}, no task of the grid; {nearest_first(task, list(tasks))}")
+        if not algorithms[source].runs_on(task):
+            raise GridError(f"{path}: tasks of probes has {task!r}, on which their source {source!r} does not run")
         if task in exact.PROBLEMS:
             raise GridError(
                 f"{path}: tasks of probes has {task!r}; exact problems are probed by 'exact: {{batch_size: …}}'"

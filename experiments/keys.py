@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from policy_gradient_ladder.core.choices import MOST_CHOICES
 from policy_gradient_ladder.core.run import EPISODES_MEANWHILE
 
 from .checks import (
@@ -215,6 +216,21 @@ TASK_KEYS: dict[str, Check] = {
         "How continuous actions come within their bounds: cut off, or by tanh.",
         "squash",
     ),
+    "action_bins": Check(
+        Whole(2, or_null=True),
+        "a whole number from 2, or null",
+        None,
+        "Make each dimension of a Box so many values at equal distances, both bounds included: a Discrete, or a "
+        "MultiDiscrete of several dimensions.",
+        "11",
+    ),
+    "joint_actions": Check(
+        *FLAG,
+        default=False,
+        meaning="Make the parts of an action (of a MultiDiscrete, of a Box in bins) one Discrete choice of all their "
+        f"combinations, at most {MOST_CHOICES:,}; DQN needs it.",
+        example="true",
+    ),
     "allow_normalised": Check(
         *FLAG,
         default=False,
@@ -310,6 +326,14 @@ ALGORITHM_KEYS: dict[str, Check] = {
         default={},
         meaning="Hyperparameters for single tasks. They come before `settings`.",
         example="{CartPole-v1: {clip: 0.3}}",
+    ),
+    "only": Check(
+        lambda v: v is None or (all_different(v, lambda x: isinstance(x, str)) and len(v) > 0),
+        "a list of tasks of the grid",
+        None,
+        "The tasks on which it runs, where the others are none for it: DQN needs discrete actions, SAC a Box.",
+        "[CartPole-v1]",
+        "all tasks",
     ),
     "search_space": Check(
         *MAPPING,

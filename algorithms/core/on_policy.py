@@ -12,6 +12,7 @@ from gymnasium.spaces import Discrete, Space
 from torch import Tensor
 from torch.distributions import Distribution
 
+from .acting import Actor
 from .algorithm import InvalidAlgorithm, where
 from .batch import VALUE, Batch, minibatches, sum_over_parts
 from .compiled import check_compile
@@ -65,6 +66,8 @@ class Learner:
     rollout.
     """
 
+    trainable = Trainable  # what the networks are while they learn
+
     def __init__(
         self,
         algorithm: Hooks,
@@ -96,10 +99,10 @@ class Learner:
         self._regularized = a.entropy_coefficient != 0 or a.overrides("regularizer", "after_update")
         self.normalizer = RunningNormalizer(observation_size)
         self.reward_scaler = RewardScaler(a.num_envs)
-        self.networks = {POLICY: Trainable(POLICY, self.policy, self._policy_loss)}
+        self.networks = {POLICY: self.trainable(POLICY, self.policy, self._policy_loss)}
         for name, critic in self.critics.items():
-            self.networks[_key(name)] = Trainable(name, critic, self._critic_loss_of(name))
-        critics = [_key(name) for name in self.critics]
+            self.networks[key_of(name)] = self.trainable(name, critic, self._critic_loss_of(name))
+        critics = [key_of(name) for name in self.critics]
         apart = _steps_apart(a)
         self.passes = {
             "policy": Pass(a.epochs, a.minibatch_size),
@@ -123,7 +126,7 @@ class Learner:
         self._needs_old_policy = a.overrides("regularizer", "gradients", "step")
 
     @property
-    def behaviour(self) -> Policy:
+    def behaviour(self) -> Actor:
         """What acts in a rollout: the policy that learns from it."""
         return self.policy
 
@@ -190,7 +193,7 @@ class Learner:
         read = any(update is None or update.reads("log_probs") for update in fused)
         if read or diagnosed or self.algorithm.target_kl is not None or self._needs_old_policy:
             with torch.no_grad():
-                acted = self._distribution(batch)
+                acted = self._acted(batch)
                 batch.log_probs = acted.log_prob(batch.actions)
                 if self._needs_old_policy:
                     batch.policy_outputs = torch.cat(outputs_of(acted), dim=-1)
@@ -356,6 +359,10 @@ class Learner:
         self._expects_code = None
         check_code(expected, self._have_code())
 
+    def _acted(self, batch: Batch) -> Distribution:
+        """The policy that acted at the batch's steps, without a gradient; to be asked for before the update."""
+        return self._distribution(batch)
+
     def _distribution(self, batch: Batch) -> Distribution:
         """The current policy at the batch's steps, without a gradient for its networks."""
         return self.policy.distribution(batch.observations.numpy(), batch.action_masks)
@@ -429,7 +436,7 @@ def checked_parts(
     return parts
 
 
-def _key(critic: str) -> str:
+def key_of(critic: str) -> str:
     """The name of a critic among the networks and in a checkpoint."""
     return VALUE_FUNCTION if critic == VALUE else critic
 
