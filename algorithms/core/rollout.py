@@ -3,20 +3,36 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from .acting import Actor
 from .normalizer import RunningNormalizer
-from .policies import Policy
 from .task import Transition
 from .vector_env import Episode, VectorEnv
 
 SECONDS_BETWEEN_CALLS = 10.0  # of `on_wait`, which anybody who prints a line a minute can build on
 OnWait: TypeAlias = Callable[[int, list[Episode]], None]  # is told the steps and the episodes of the environments
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]  # what is computed of rewards and values, [T, N] or [T, N, K]
+
+
+class Acts(Protocol):
+    """What chooses actions: a policy, or one that explores. `acting.Actor` documents the methods."""
+
+    def act(
+        self,
+        observations: np.ndarray,
+        rng: np.random.Generator,
+        action_masks: np.ndarray | None = None,
+        *,
+        mode: bool = False,
+    ) -> np.ndarray:
+        """Actions as they are stored, one for each row of `observations`."""
+
+    def to_environment(self, actions: np.ndarray) -> np.ndarray:
+        """The actions as the environments get them."""
 
 
 def _not_yet() -> Floats:
@@ -53,6 +69,10 @@ class Rollout:
     # and those of the successor also where the step terminated.
     critic_values: dict[str, np.ndarray] = field(default_factory=dict)
     critic_next_values: dict[str, np.ndarray] = field(default_factory=dict)
+    # Where there is a critic of the kind "actions": float64 [T, N, A], π(·|s_t) of the policy that acted, and the same
+    # at the true successor (where that is not the next row, as if every action were allowed there); zero as above.
+    probabilities: Floats = field(default_factory=_not_yet)
+    next_probabilities: Floats = field(default_factory=_not_yet)
 
     def __post_init__(self) -> None:
         """Note whether no row is padding."""
@@ -95,7 +115,7 @@ class Rollout:
 
 def collect(
     envs: VectorEnv,
-    policy: Policy,
+    policy: Acts,
     normalizer: RunningNormalizer,
     rng: np.random.Generator,
     *,

@@ -18,7 +18,7 @@ from .evaluation import check_evaluations, evaluate, finish_open_episodes
 from .hooks import Hooks
 from .normalizer import RunningNormalizer
 from .policies import Policy
-from .rollout import Rollout, collect
+from .rollout import Acts, Rollout, collect
 from .run import (
     EPISODES_MEANWHILE,
     EVALUATIONS,
@@ -65,6 +65,10 @@ class Learner(Protocol):
 
     policy: Policy
     normalizer: RunningNormalizer
+
+    @property
+    def behaviour(self) -> Acts:
+        """What acts in a rollout."""
 
     @property
     def compiled(self) -> bool:
@@ -336,7 +340,7 @@ def _learn(
         try:
             rollout = collect(
                 envs,
-                learner.policy,
+                learner.behaviour,
                 learner.normalizer,
                 rng,
                 steps=length,
