@@ -57,6 +57,7 @@ EXEMPT = {
     "libraries": "makes algorithms of other libraries' classes, and is an input of those",
     "metrics": "is an input of probes; to cells it means nothing",
     "others": "reads the grid, whose content is the parameter",
+    "places": "says which tasks claims compare, which are judged later, from results",
     "process": "measures seconds and memory, and ends a process",
     "progress": "prints",
     "random_score": "measures the zero of normalised scores, which is in a study's parameter",

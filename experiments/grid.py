@@ -42,6 +42,7 @@ from .checks import MAPPING, GridError, is_name, read_yaml, seconds, section
 from .claims import CLAIMS, Claim, read_all_claims
 from .command import exit_with_sentence
 from .keys import ALGORITHM_KEYS, GRID_KEYS, PROBE_KEYS, PROBE_TASK_KEYS, TASK_KEYS, page
+from .places import placed
 from .record import write_record
 from .search import read_space, read_tuning
 from .sources import ROOT
@@ -170,7 +171,7 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
             'pip install "policy-gradient-ladder[video]"'
         )
     if only is None:
-        claims = _claims(file, path, top["claims"])
+        claims = placed(_claims(file, path, top["claims"]), tasks, algorithms)
         if top["probes"] is not None:
             probes = _probes(path, top["probes"], seeds, checkpoints, tasks, algorithms)
     grid = Grid(
