@@ -315,12 +315,14 @@ def identity(grid: Grid, study: Study) -> dict[str, Any]:
 
 
 def preprocessing(task: Task) -> dict[str, Any]:
-    """A task's settings by name; its id beside a name, and those of OF_SOME_TASKS only where they are given."""
+    """A task's settings by name; its id beside a name, and those of OF_SOME_TASKS only where they say something."""
     settings = asdict(task)
     del settings["allow_normalised"]  # it says that a task is accepted, and nothing about its runs
     name, task_id, variants = settings.pop("name"), settings.pop("id"), list(settings.pop("variants"))
     further = {"id": task_id if name else None, "variants": variants}
     further |= {key: settings.pop(key) for key in ("kwargs", "action_bins", "joint_actions")}
+    scale = settings.pop("reward_scale")
+    further["reward_scale"] = scale if scale != 1 else None
     return settings | {key: further[key] for key in OF_SOME_TASKS if further[key]}
 
 

@@ -92,12 +92,7 @@ class AsynchronousLearner(Learner):
         self.lags = np.zeros(algorithm.num_envs, np.int64)  # [N], updates since each worker has copied
         for network in self._copied.values():
             network.copies = network.vector.repeat(algorithm.num_envs, 1)
-        self._workers = Workers(self.policy, self._copied[POLICY])
-
-    @property
-    def behaviour(self) -> Actor:
-        """What acts in a rollout: each worker's policy at its own parameters."""
-        return self._workers
+        self._actor = Workers(self.policy, self._copied[POLICY])
 
     @property
     def _copied(self) -> dict[str, TrainableCopies]:
