@@ -111,7 +111,7 @@ def shown_claims(grid: Grid, claims: pd.DataFrame, places: pd.DataFrame) -> list
                 "effects": [
                     f"{short_metric(row['metric'])}: {effect_text(row)}"
                     for _, row in rows.iterrows()
-                    if row["verdict"] in DECIDED
+                    if row["verdict"] in DECIDED or (is_own(claim) and row["verdict"] == UNDECIDED and row["tasks"] > 0)
                 ],
                 "any": claim["rule"] == "any" and len(rows) > 1,
                 "comparisons": [
