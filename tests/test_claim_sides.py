@@ -9,10 +9,12 @@ from scipy import stats
 
 from analysis.reading.checks import ResultsError
 from analysis.reading.grid import read_grid
+from analysis.sections.claims import sentences as claim_findings
 from analysis.sections.claims.verdicts import CONTRADICTED, SUPPORTED, TOO_LITTLE, UNDECIDED, UNTESTABLE
 from analysis.statistics.best import behind_the_best
 from analysis.statistics.comparison import difference
 from analysis.statistics.spread import log_ratio_of_spreads, pooled_kurtosis
+from experiments.metrics import COMMON_CLAIMS
 from tests.analysis_fixtures import HOPPER, claim, comparison, edit_json
 from tests.test_claim_verdicts import BAD, GOOD, grid_of, only, page_of, tables
 
@@ -208,6 +210,31 @@ def test_the_best_of_several_is_that_with_the_best_mean(tmp_path):
     assert turned["made"]["claim_tasks"]["note"].tolist() == ["best: PPO"] * 3
 
 
+def test_the_best_of_one_algorithm_is_named_once(tmp_path):
+    best = {"algorithm": None, "gae_lambda": None, "critic": None, "best_of": [SQUASH, CLIP]}
+    row = only(tables(grid_with(tmp_path, comparison("final_score", side("reinforce"), best)), on_both()))
+    assert row["second"] == "the best of PPO (action_bounds: squash and clip)"
+    assert row["verdict"] == UNTESTABLE
+
+
+def test_values_that_all_sides_share_stand_with_the_runs(tmp_path):
+    of = [{**SQUASH, "algorithm": name, "on": {"action_bounds": "squash"}} for name in ("ppo", "reinforce")]
+    grid = grid_with(tmp_path, comparison("final_score", *of))
+    made = tables(grid, {(name, of): GOOD for name in ON.values() for of in ("ppo", "reinforce")})
+    assert (only(made)["first"], only(made)["second"]) == ("PPO", "REINFORCE")
+    page = page_of(grid, made, tmp_path)
+    assert "5 runs of each algorithm on each of 3 tasks (action_bounds: squash)" in page
+
+
+def test_a_task_on_which_the_grid_does_not_run_a_side_is_named(tmp_path):
+    grid = grid_with(tmp_path, comparison("final_score", "ppo", "reinforce"), {name: HOPPER for name in IDS})
+    cells = [cell for cell in grid.cells if (cell["task"], cell["algorithm"]) != ("A-v0", "reinforce")]
+    edit_json(grid.folder / "grid.json", cells=cells)
+    scores = {(name, "ppo"): GOOD for name in IDS} | {(name, "reinforce"): BAD for name in IDS[1:]}
+    made = tables(read_grid(grid.folder), scores)
+    assert made["claim_tasks"]["note"][0] == "the grid does not run REINFORCE on it"
+
+
 def test_of_one_other_the_best_is_that_one():
     rng = np.random.default_rng(5)
     first, other = rng.normal(size=(3, 8)), rng.normal(size=(3, 8)) + 1
@@ -252,6 +279,77 @@ def test_neither_end_misses_the_truth_more_often_than_is_promised(means):
         above.append(high < -0.3)
         below.append(low > -0.3)
     assert max(np.mean(above), np.mean(below)) <= 0.025 + 2.6 * np.sqrt(0.025 * 0.975 / 500)
+
+
+# ---------------------------------------------------------------------------------------------- the page
+
+
+def shown(folder, *stated, scores=None, seeds=5) -> dict:
+    """The section of a grid of three tasks with these claims: what the template is given, and the text of headline."""
+    grid = grid_of(folder, *stated, tasks={name: HOPPER for name in IDS}, seeds=range(seeds))
+    scores = scores or {(name, of): runs for name in IDS for of, runs in (("ppo", GOOD), ("reinforce", BAD))}
+    made = tables(grid, {at: of[:seeds] for at, of in scores.items()})
+    return {
+        "headline": " ".join(claim_findings.headline(grid, made["claims"])),
+        **claim_findings.page(grid, made["claims"], made["claim_tasks"]),
+    }
+
+
+MINE, WIDE = comparison("final_score", "ppo", "reinforce"), [0.1, 0.9, 0.2, 0.8, 0.6]
+ABSENT = comparison("auc", "trpo", "npg")
+
+
+def test_a_grids_own_claims_come_first_and_what_cannot_be_tested_is_one_folded_line(tmp_path):
+    common = [claim(f"common_{n}", ABSENT, file=COMMON_CLAIMS) for n in range(8)]
+    page = shown(tmp_path, *common, claim("mine", MINE), claim("absent", ABSENT))
+    assert [(of["number"], of["id"]) for of in page["claims"]][:2] == [(1, "mine"), (2, "absent")]
+    assert [of["id"] for of in page["claims"] if of["unfolded"]] == ["mine"]
+    (folded,) = page["folds"]
+    assert folded["title"] == "9 claims cannot be tested: the grid has no trpo, npg"
+    assert len(folded["claims"]) == 9
+    assert page["headline"] == (
+        "Of 2 claims, 1 is supported and 1 cannot be tested. "
+        "8 further claims that every grid tests cannot be tested here."
+    )
+
+
+def test_common_claims_that_are_not_decided_are_folded_and_a_grids_own_are_not(tmp_path):
+    scores = {(name, of): runs for name in IDS for of, runs in (("ppo", WIDE), ("reinforce", WIDE[::-1]))}
+    page = shown(tmp_path, claim("common", MINE, file=COMMON_CLAIMS), claim("mine", MINE), scores=scores)
+    assert [of["id"] for of in page["claims"] if of["unfolded"]] == ["mine"]
+    assert page["claims"][0]["effects"][0].startswith("Final score: PPO minus REINFORCE: 0.00 [")
+    assert [folded["title"] for folded in page["folds"]] == ["1 claim not decided: 1 undecided"]
+
+
+def test_beside_too_little_evidence_stands_what_would_be_enough(tmp_path):
+    page = shown(tmp_path, claim("mine", MINE), seeds=4)
+    assert page["claims"][0]["short"] == [
+        "4 runs on each of 3 tasks; a verdict needs at least 5 runs of each algorithm on each of 3 tasks."
+    ]
+
+
+def test_a_contradiction_says_of_what_kind_it_is_and_what_was_checked_since(tmp_path):
+    opposite = claim("opposite", comparison("final_score", "reinforce", "ppo"), checked="The learning rates.")
+    small = claim("small", comparison("final_score", "ppo", "reinforce", smallest_effect=0.9))
+    holds = claim("holds", MINE, checked="Nothing, since it holds.")
+    found = {of["id"]: of for of in shown(tmp_path, opposite, small, holds)["claims"]}
+    assert found["opposite"]["short"] == [
+        "These runs contradict it: the opposite holds: the whole interval lies on the other side."
+    ]
+    assert "short of the smallest effect" in found["small"]["short"][0]
+    assert [found[name]["checked"] for name in ("opposite", "small", "holds")] == ["The learning rates.", "", ""]
+
+
+def test_one_environment_with_other_preprocessing_is_one_task_of_the_least_evidence(tmp_path):
+    stated = comparison("final_score", "ppo", "reinforce")
+    scores = {(name, of): runs for name in TASKS for of, runs in (("ppo", GOOD), ("reinforce", BAD))}
+    assert only(tables(grid_with(tmp_path / "six", stated), scores))["verdict"] == SUPPORTED
+    of_two = {name: about for name, about in TASKS.items() if not name.startswith("C")}
+    row = only(
+        tables(grid_with(tmp_path / "four", stated, of_two), {at: of for at, of in scores.items() if at[0] in of_two})
+    )
+    assert row["verdict"] == TOO_LITTLE
+    assert row["reason"].startswith("5 runs on each of 4 tasks (2 environments); a verdict needs at least 5 runs")
 
 
 # ---------------------------------------------------------------------------------------------- grid.json

@@ -46,6 +46,21 @@ HOW = {
         f"tasks, and a task by itself, need {FEWEST_RUNS_OF_A_NAMED_TASK} runs. A problem whose true gradient is known "
         "needs none."
     ),
+    "Sides": (
+        "Two sides may be one algorithm on tasks with other preprocessing, which brackets then name; the scores of "
+        "both have one scale. Two evaluations of the same runs (with sampled actions and with the mode action) are "
+        "compared run by run. Tasks that are one environment with other preprocessing count as one task of the least "
+        "evidence."
+    ),
+    "The best of several": (
+        "On each task, the side with the highest mean. The highest of several means is too high by luck, so the end of "
+        "the interval that is in favour of the best is moved by what luck amounts to where all are equal in truth."
+    ),
+    "Spread": (
+        "The ratio of the standard deviations over seeds, as a geometric mean over tasks, with Bonett’s interval, "
+        "which allows for scores that are not normal. With five runs on three tasks it tells ratios above about 2 "
+        "from 1. Where all runs of a side end alike there is no ratio."
+    ),
     "Equal": (
         "Where two things are claimed to be equal, they must be equal at every policy and on every problem, not only "
         "on average. The page shows the place where they differ most."
