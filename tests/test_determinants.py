@@ -296,6 +296,10 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "time_limit": ("2 h", set()),
     "videos": (True, set()),
     "claims": (None, None),  # takes a file: see test_claims
+    "published_table": (
+        {"title": "Table 1", "source": "a paper", "scores": {"ppo": 1.0}, "last_episodes": 10, "seeds": 1},
+        set(),
+    ),
     "probes": (None, PROBE | EXACT),
     "probes source": ("a2c", PROBE),
     "probes seeds": (None, None),  # takes seeds of the grid, which has one
