@@ -9,6 +9,7 @@ from .core.saved_policy import load_policy as load_policy
 from .core.task import Task as Task
 from .ddpg import DDPG as DDPG
 from .ppo import PPO as PPO
+from .q_actor_critic import QActorCritic as QActorCritic
 from .reinforce import Reinforce as Reinforce
 from .reinforce_baseline import ReinforceBaseline as ReinforceBaseline
 from .sac import SAC as SAC

@@ -303,11 +303,13 @@ def identity(grid: Grid, study: Study) -> dict[str, Any]:
 
 
 def preprocessing(task: Task) -> dict[str, Any]:
-    """A task's settings by name; its id beside a name, its kwargs and its variants only where there are some."""
+    """A task's settings by name; those of OF_SOME_TASKS only where they say something."""
     settings = asdict(task)
     del settings["allow_normalised"]  # it says that a task is accepted, and nothing about its runs
     name, task_id, variants = settings.pop("name"), settings.pop("id"), list(settings.pop("variants"))
     further = {"id": task_id if name else None, "kwargs": settings.pop("kwargs"), "variants": variants}
+    scale = settings.pop("reward_scale")
+    further["reward_scale"] = scale if scale != 1 else None
     return settings | {key: further[key] for key in OF_SOME_TASKS if further[key]}
 
 

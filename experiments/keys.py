@@ -202,6 +202,13 @@ TASK_KEYS: dict[str, Check] = {
         meaning="Whether rewards are scaled, for learning alone. Recorded returns are raw.",
         example="true",
     ),
+    "reward_scale": Check(
+        lambda v: is_number(v) and v > 0,
+        "a number above 0",
+        1.0,
+        "What rewards are multiplied by, for learning alone and before they are normalised. Recorded returns are raw.",
+        "1000",
+    ),
     "action_bounds": Check(
         lambda v: v in ("clip", "squash"),
         "clip or squash",

@@ -222,7 +222,8 @@ class LibraryEnvs(VecEnv):
         now = time.perf_counter()
         self.stepping_seconds += now - began
         self._call(now)
-        return self.envs.observations, transition.rewards.astype(np.float32), done, infos
+        rewards = transition.rewards * self.envs.task.reward_scale  # as `Learner.prepare`
+        return self.envs.observations, rewards.astype(np.float32), done, infos
 
     def to_environment(self, actions: np.ndarray) -> np.ndarray:
         """Actions of a library as VectorEnv takes them; those of a Box within its bounds and in its precision."""

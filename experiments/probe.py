@@ -185,7 +185,12 @@ def trained(grid: Grid, probe: Probe, run: Path) -> Frozen:
         learner.load(state)
     except InvalidCheckpoint as error:
         raise InvalidCheckpoint(f"{path}: {error}") from error
-    scale = learner.reward_scaler if task.normalize_rewards else lambda rewards: rewards
+    normalized = learner.reward_scaler if task.normalize_rewards else lambda rewards: rewards
+
+    def scale(rewards: np.ndarray) -> np.ndarray:
+        """The rewards that the algorithms see."""
+        return normalized(task.reward_scale * rewards)
+
     longest = min(grid.tasks[probe.task].steps, LONGEST_EPISODE)
     return Frozen(
         *(task, learner.policy, learner.normalizer, scale, learner.value_function, step, algorithm.gamma),

@@ -405,6 +405,14 @@ def test_normalisation_is_of_the_time_of_the_sample():
     np.testing.assert_array_equal(learner.replay.rows[:200], kept)
 
 
+def test_the_scale_of_rewards_is_that_of_the_replay_alone():
+    plain, scaled = (
+        filled_learner(SAC(**SMALL), Task("BoxRandomEnding-v0", reward_scale=scale), steps=50) for scale in (1.0, 10.0)
+    )
+    np.testing.assert_allclose(scaled.replay.rows[:50, -2], 10 * plain.replay.rows[:50, -2], rtol=1e-6)
+    np.testing.assert_array_equal(scaled.replay.rows[:50, :-2], plain.replay.rows[:50, :-2])
+
+
 # ------------------------------------------------------------------------------------ acting
 
 

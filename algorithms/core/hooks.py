@@ -89,6 +89,9 @@ class Hooks(Algorithm):
     max_grad_norm: float | None = setting(0.5, low=0)
     clip_together: bool = False  # the norm of policy's and critic's gradients as one, where they share minibatches
     entropy_coefficient: float = setting(0.0, low=0)
+    # The deviation of Gaussian noise that training adds to a sampled continuous action, before the bounds. The action
+    # with its noise is the one that is stored; its probability is the policy's, which does not know of the noise.
+    exploration_noise: float = setting(0.0, low=0)
     normalize_advantages: bool = False  # per minibatch, to zero mean and unit deviation
     epochs: int = setting(1, low=1)  # passes of the policy over a rollout
     minibatch_size: int | None = setting(None, low=1)  # None: the whole rollout
@@ -97,6 +100,7 @@ class Hooks(Algorithm):
     target_kl: float | None = setting(None, low=0)  # no further epoch of the policy once KL(π_old, π) is above this
     hidden_sizes: tuple[int, ...] = setting((64, 64), low=1)  # units of each hidden layer, of policy and critics
     activation: Literal["tanh", "relu"] = "tanh"  # after each hidden layer
+    policy_gain: float = setting(0.01, low=0)  # of the policy's last layer at the start, whose weights are orthogonal
 
     def advantages(self, rollout: Rollout) -> np.ndarray:
         """Ψ_t, float [T, N]. Where an action has K parts, it may be [T, N, K]: each part has its own Ψ.

@@ -12,6 +12,8 @@ from gymnasium.spaces import Discrete, Space
 from torch import Tensor
 from torch.distributions import Distribution
 
+from .acting import NoisyActor
+from .action_checks import check_actions
 from .algorithm import InvalidAlgorithm, where
 from .batch import VALUE, Batch, minibatches, sum_over_parts
 from .compiled import check_compile
@@ -25,7 +27,7 @@ from .normalizer import RunningNormalizer
 from .optimizer import Optimizer
 from .policies import Policy
 from .reward_scaler import RewardScaler
-from .rollout import Rollout
+from .rollout import Acts, Rollout
 from .task import CannotResume, Snapshot, Task
 
 # With as many gradient steps, in all runs that share the compiled code, compiling saves time: it takes about ten
@@ -88,11 +90,14 @@ class Learner:
         generator = torch.Generator().manual_seed(int(initialisation.generate_state(1)[0]))
         architecture = a.hidden_sizes, a.activation
         self.rng = np.random.default_rng(minibatches)
-        self.policy = Policy(observation_size, action_space, task.action_bounds, generator, *architecture)
+        self.policy = Policy(
+            observation_size, action_space, task.action_bounds, generator, *architecture, a.policy_gain
+        )
         self.critics: dict[str, ValueFunction] = {}
         for name in a.critic_kinds():
             actions = _actions_of(a, name, action_space)
             self.critics[name] = ValueFunction(observation_size, generator, *architecture, actions=actions)
+        check_actions(a, action_space)
         # Whether the loss has more terms than the policy loss; otherwise the entropy needs no gradient.
         self._regularized = a.entropy_coefficient != 0 or a.overrides("regularizer", "after_update")
         self.normalizer = RunningNormalizer(observation_size)
@@ -123,11 +128,6 @@ class Learner:
         self._needs_old_policy = a.overrides("regularizer", "gradients", "step")
 
     @property
-    def behaviour(self) -> Policy:
-        """What acts in a rollout: the policy that learns from it."""
-        return self.policy
-
-    @property
     def value_function(self) -> ValueFunction | None:
         """V(s), the critic with the name "value"; None where the algorithm has no such critic."""
         return self.critics.get(VALUE)
@@ -141,6 +141,12 @@ class Learner:
     def compiling_seconds(self) -> float:
         """The seconds spent until now on compiling, or on loading code that was compiled before."""
         return sum(optimizer.fused.seconds for optimizer in self.optimizers.values() if optimizer.fused is not None)
+
+    @property
+    def behaviour(self) -> Acts:
+        """What acts in a rollout: the policy that learns from it, or this policy with noise that it does not know."""
+        noise = self.algorithm.exploration_noise
+        return NoisyActor(self.policy, noise) if noise > 0 else self.policy
 
     @property
     def adapts(self) -> bool:
@@ -178,6 +184,10 @@ class Learner:
         The rollout is changed in place. Ψ_t and the log-probabilities are those of the parameters before the update.
         `diagnosed`: whether `diagnose` will be called; otherwise log-probabilities that no loss reads are left out.
         """
+        if self.task.reward_scale != 1:
+            rollout.rewards = rollout.rewards * self.task.reward_scale
+            if rollout.part_rewards is not None:
+                rollout.part_rewards = rollout.part_rewards * self.task.reward_scale
         if self.task.normalize_rewards:
             self.reward_scaler.update(rollout)
             rollout.rewards = self.reward_scaler(rollout.rewards)
@@ -211,13 +221,25 @@ class Learner:
         apart = rollout.valid & ~rollout.terminated & ~goes_on  # a terminal state has the value 0: it has no future
         successors = self.normalizer(rollout.next_observations[apart])
         states = np.concatenate([observations, successors]) if len(successors) else observations
-        for name, critic in self.critics.items():
-            found = critic.values(states)
+
+        def filled_in(found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            """[T, N, …] of what was found at `states`: at each step's state, and at its successor."""
             of_states, of_successors = found[: len(observations)], found[len(observations) :]
             values = rollout.from_steps(of_states)
             next_values = np.zeros_like(values)
             next_values[:-1][goes_on[:-1]] = values[1:][goes_on[:-1]]
             next_values[apart] = of_successors
+            return values, next_values
+
+        if any(critic.actions is not None for critic in self.critics.values()):
+            masks = rollout.action_masks
+            if masks is not None:
+                of_steps = rollout.of_steps(masks)
+                masks = np.concatenate([of_steps, np.ones((len(successors), of_steps.shape[1]), bool)])
+            probabilities = filled_in(self.policy.probabilities(states, masks))
+            rollout.probabilities, rollout.next_probabilities = probabilities
+        for name, critic in self.critics.items():
+            values, next_values = filled_in(critic.values(states))
             if name == VALUE:
                 rollout.values, rollout.next_values = values, next_values
             else:
@@ -432,8 +454,7 @@ def _key(critic: str) -> str:
 def _actions_of(algorithm: Hooks, critic: str, action_space: Space[Any]) -> int | None:
     """The number of actions for which a critic gives a value; None for a critic that is a function of the state alone.
 
-    Raises InvalidAlgorithm where the critic's name or kind is not valid, and where a critic of the kind "actions" meets
-    actions that are not discrete.
+    Raises InvalidAlgorithm where the critic's name or kind is not valid.
     """
     kind = algorithm.critic_kinds()[critic]
     said = f"{where(algorithm)}: critics has {critic!r}"
@@ -445,14 +466,7 @@ def _actions_of(algorithm: Hooks, critic: str, action_space: Space[Any]) -> int 
     if kind not in ("state", "actions") or (critic == VALUE and kind != "state"):
         valid = "'state'" if critic == VALUE else "'state' or 'actions'"
         raise InvalidAlgorithm(f"{said} of the kind {kind!r}; valid is {valid}")
-    if kind == "state":
-        return None
-    if not isinstance(action_space, Discrete):
-        raise InvalidAlgorithm(
-            f"{said} of the kind 'actions', and the task's actions are in {action_space}; "
-            "this kind needs a task with discrete actions"
-        )
-    return int(action_space.n)
+    return int(action_space.n) if kind == "actions" and isinstance(action_space, Discrete) else None
 
 
 def approximate_kl(log_prob: Tensor, batch: Batch) -> float:

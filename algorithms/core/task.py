@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import math
 import os
 import random
 import warnings
@@ -45,6 +46,7 @@ class Task:
     _: KW_ONLY
     normalize_observations: bool = False  # subtract the running mean, divide by the running deviation, clip at ±10
     normalize_rewards: bool = False  # divide by the running deviation of the discounted return, clip at ±10
+    reward_scale: float = 1.0  # multiplies rewards for learning alone, before they are normalised
     action_bounds: Literal["clip", "squash"] = "clip"
     max_episode_steps: int | None = None  # a time limit instead of the registered one; needed where there is none
     variants: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)  # mappings have no hash; the rest has
@@ -65,6 +67,9 @@ class Task:
             if getattr(self, name) not in values:
                 expected = " or ".join(map(repr, values))
                 raise UnsupportedTask(f"task {self.label!r}: {name} must be {expected}, not {getattr(self, name)!r}")
+        scale = self.reward_scale
+        if type(scale) not in (int, float) or not (0 < scale < math.inf):
+            raise UnsupportedTask(f"task {self.label!r}: reward_scale must be a finite number above 0, not {scale!r}")
         texts = (isinstance(self.id, str), self.name is None or isinstance(self.name, str))
         for name, valid_value, expected in (
             ("id", texts[0], "a Gymnasium id"),
