@@ -12,12 +12,13 @@ from gymnasium.spaces import Space
 from .algorithm import InvalidSetting
 from .bounded_policy import BoundedPolicy
 from .compiled import check_compile
+from .fused_off_policy import FusedOffPolicyUpdate
 from .hook_checks import checked_diagnostics
 from .hooks import next_algorithm
 from .normalizer import RunningNormalizer
 from .off_policy_hooks import OffPolicyHooks
 from .off_policy_update import Networks, Noise, OffPolicyUpdate
-from .on_policy import LEARNED, RECORDED, STATISTICS, checked_parts
+from .on_policy import LEARNED, RECORDED, STATISTICS, STEPS_THAT_REPAY_COMPILING, check_code, checked_parts
 from .replay import Replay, Transitions
 from .reward_scaler import RewardScaler
 from .rollout import Rollout
@@ -97,7 +98,11 @@ class OffPolicyLearner:
         per_update = algorithm.num_envs * algorithm.rollout_length
         longest = math.ceil(steps / per_update) * per_update  # the last rollout may go beyond the budget
         self.replay = Replay(min(algorithm.buffer_size, longest), observation_size, self.policy.action_size)
-        self.update_of = OffPolicyUpdate(self.networks)
+        updates = runs * (steps - algorithm.learning_starts) / per_update
+        repays = updates * algorithm.gradient_steps >= STEPS_THAT_REPAY_COMPILING
+        fused = compile == "always" or (compile == "auto" and repays)
+        self.update_of = FusedOffPolicyUpdate(self.networks) if fused else OffPolicyUpdate(self.networks)
+        self._expects_code: list[bool] | None = None  # of the learner as which this one goes on
         self.rng = np.random.default_rng(minibatches)
         self._gradient_steps = 0  # since the beginning of the run
         self._needs_next_noise = algorithm.stochastic or algorithm.overrides("target_actions")
@@ -105,12 +110,12 @@ class OffPolicyLearner:
     @property
     def compiled(self) -> bool:
         """Whether gradient steps run as machine code."""
-        return False
+        return self.update_of.compiled
 
     @property
     def compiling_seconds(self) -> float:
         """The seconds spent until now on compiling, or on loading code that was compiled before."""
-        return 0.0
+        return self.update_of.seconds
 
     @property
     def adapts(self) -> bool:
@@ -142,6 +147,9 @@ class OffPolicyLearner:
         rate = 1 - progress if a.anneal_learning_rate else 1.0
         self.networks.set_learning_rates(rate * a.policy_learning_rate, rate * a.value_learning_rate)
         records = [self._gradient_step(replay) for _ in range(a.gradient_steps)]
+        if self._expects_code is not None:
+            check_code(self._expects_code, [self.compiled])
+            self._expects_code = None
         result = records[0] if len(records) == 1 else means(records)
         self.behaviour.noise = self.algorithm.exploration_noise
         result["learning_rate"] = rate * a.policy_learning_rate
@@ -227,10 +235,14 @@ class OffPolicyLearner:
             "minibatches": self.rng.bit_generator.state,
             "numbers": self.algorithm.numbers().numpy().copy(),
             "gradient_steps": self._gradient_steps,
+            "have_code": [self.compiled],
         }
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on as the learner whose `snapshot` this is; this one was made with the same arguments."""
+        """Go on as the learner whose `snapshot` this is; this one was made with the same arguments.
+
+        The first gradient step raises CannotResume where machine code cannot be had that the other learner had.
+        """
         with torch.no_grad():
             for network in self.networks.all():
                 for of, tensor in zip(LEARNED, network.tensors(), strict=False):
@@ -243,3 +255,5 @@ class OffPolicyLearner:
         floats = [f.name for f in dataclasses.fields(self.algorithm) if type(getattr(self.algorithm, f.name)) is float]
         self.algorithm = self.algorithm.changed(**dict(zip(floats, snapshot["numbers"].tolist(), strict=True)))
         self._gradient_steps = snapshot["gradient_steps"]
+        if self._gradient_steps:
+            self._expects_code = snapshot["have_code"]

@@ -78,10 +78,17 @@ class OffPolicyUpdate:
     """The gradient steps of an off-policy algorithm in Torch, operation by operation.
 
     All random numbers are arguments, so that a step is a function of them, of the networks and of the settings.
+    `seconds` were spent on compiling, or on loading code that was compiled before.
     """
 
     def __init__(self, networks: Networks) -> None:
         self.networks = networks
+        self.seconds = 0.0
+
+    @property
+    def compiled(self) -> bool:
+        """Whether there is machine code of the steps."""
+        return False
 
     def step(
         self, algorithm: OffPolicyHooks, batch: Transitions, noise: Noise, *, moves_policy: bool
