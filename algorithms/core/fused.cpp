@@ -3,7 +3,7 @@
 // ∂loss/∂outputs comes from the loss head: what the algorithm's file says in Torch, as a function of the outputs,
 // compiled by Torch.
 
-#include "networks.hpp"
+#include "fused.hpp"
 
 extern "C" {
 

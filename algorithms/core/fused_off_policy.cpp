@@ -3,7 +3,7 @@
 // What the networks put out goes through heads, which the algorithm's file says in Torch and Torch has compiled: target
 // actions, the losses of critics and policy. The steps are those of `OffPolicyUpdate.step`, on the same memory.
 
-#include "networks.hpp"
+#include "fused.hpp"
 
 namespace {
 
