@@ -1,11 +1,9 @@
 """The off-policy learner: a policy and its critics, updated on transitions of a replay."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +16,7 @@ from .fused_off_policy import FusedOffPolicyUpdate
 from .hook_checks import checked_diagnostics
 from .hooks import next_algorithm
 from .normalizer import RunningNormalizer
+from .off_policy_hooks import OffPolicyHooks
 from .off_policy_update import Networks, Noise, OffPolicyUpdate
 from .on_policy import LEARNED, RECORDED, STATISTICS, STEPS_THAT_REPAY_COMPILING, check_code, checked_parts
 from .replay import Replay, Transitions
@@ -25,9 +24,6 @@ from .reward_scaler import RewardScaler
 from .rollout import Rollout
 from .run import means
 from .task import CannotResume, Snapshot, Task, UnsupportedTask
-
-if TYPE_CHECKING:
-    from .off_policy import OffPolicy
 
 LARGEST_KEPT = 2**29  # bytes of a replay that is kept while a training goes on; larger ones would take too long
 OF_STEPS = ("critic_loss", "value_mean", "policy_loss", "entropy")  # what gradient steps record
@@ -70,12 +66,13 @@ class OffPolicyLearner:
     Observations and rewards are in the replay as the task gives them. Where the task says that they are normalised,
     that is done when they are sampled, with the statistics of that time.
 
-    Raises UnsupportedTask and InvalidSetting, with a sentence, where `OffPolicy.problem` has found one.
+    Raises UnsupportedTask and InvalidSetting, with a sentence, where the algorithm's `task_problem` and
+    `budget_problem` have found one.
     """
 
     def __init__(
         self,
-        algorithm: OffPolicy,
+        algorithm: OffPolicyHooks,
         task: Task,
         observation_size: int,
         action_space: Space[Any],

@@ -1,8 +1,6 @@
 """One gradient step of an off-policy algorithm: its critics, its policy, and the targets that follow them slowly."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from gymnasium.spaces import Space
@@ -11,11 +9,9 @@ from torch import Tensor
 from .bounded_policy import ActionValue, BoundedPolicy
 from .fused import Parameters
 from .hook_checks import checked_loss, checked_tensor
+from .off_policy_hooks import OffPolicyHooks
 from .optimizer import take_adam_step
 from .replay import Transitions
-
-if TYPE_CHECKING:
-    from .off_policy import OffPolicy
 
 POLICY, TARGET_POLICY = "policy", "target_policy"  # the networks' names in a checkpoint
 
@@ -35,7 +31,7 @@ class Networks:
     """
 
     def __init__(
-        self, algorithm: OffPolicy, observation_size: int, action_space: Space[Any], generator: torch.Generator
+        self, algorithm: OffPolicyHooks, observation_size: int, action_space: Space[Any], generator: torch.Generator
     ) -> None:
         a = algorithm
         architecture = generator, a.hidden_sizes, a.activation
@@ -94,7 +90,9 @@ class OffPolicyUpdate:
         """Whether there is machine code of the steps."""
         return False
 
-    def step(self, algorithm: OffPolicy, batch: Transitions, noise: Noise, *, moves_policy: bool) -> dict[str, float]:
+    def step(
+        self, algorithm: OffPolicyHooks, batch: Transitions, noise: Noise, *, moves_policy: bool
+    ) -> dict[str, float]:
         """One step of every critic, and where it `moves_policy` one of the policy and of the targets.
 
         The policy learns from the critics after their step. Returns scalars by name: `critic_loss` and `value_mean`
@@ -113,7 +111,7 @@ class OffPolicyUpdate:
         return record | self._move_policy(a, batch, noise) if moves_policy else record
 
     @torch.no_grad()
-    def targets(self, algorithm: OffPolicy, batch: Transitions, noise: Noise) -> Tensor:
+    def targets(self, algorithm: OffPolicyHooks, batch: Transitions, noise: Noise) -> Tensor:
         """What the critics learn, [B]: from the target critics at a', the next action of the policy or its target."""
         networks = self.networks
         policy = networks.policy if networks.target_policy is None else networks.target_policy
@@ -124,7 +122,7 @@ class OffPolicyUpdate:
         targets = algorithm.targets(batch, values, log_probs)
         return checked_tensor(targets, algorithm, "targets", batch.rewards.shape)
 
-    def _move_policy(self, algorithm: OffPolicy, batch: Transitions, noise: Noise) -> dict[str, float]:
+    def _move_policy(self, algorithm: OffPolicyHooks, batch: Transitions, noise: Noise) -> dict[str, float]:
         a, networks = algorithm, self.networks
         vector = networks.of_policy.vector.detach().requires_grad_()
         actions, log_probs = networks.of_policy.module_with(vector)(batch.observations, noise.actions)

@@ -7,8 +7,9 @@ from .algorithm import OnUpdate, OnWait
 from .hooks import Hooks
 from .on_policy import Learner
 from .run import EPISODES_MEANWHILE, EVALUATIONS, OnBoundary, Run, Trained
+from .run_with_policy import train_and_keep
 from .task import Task
-from .training import Seeds, train_and_keep
+from .training import Seeds
 from .vector_env import VectorEnv
 
 

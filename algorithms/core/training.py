@@ -28,7 +28,6 @@ from .run import (
     Trained,
     UpdateTable,
 )
-from .saved_policy import SavedPolicy
 from .task import (
     CannotResume,
     Snapshot,
@@ -248,29 +247,6 @@ def train(
         except StoppedByTask as at:
             run.stop(at)
         run.seconds["evaluating"] += time.perf_counter() - began
-    return run
-
-
-def train_and_keep(
-    algorithm: Any,
-    make_learner: Callable[[VectorEnv, Seeds], Learner],
-    task: Task,
-    seed: int,
-    steps: int,
-    **options: Any,
-) -> Run:
-    """As `train`, of a run that has its policy, unless it diverged; the algorithm says of which networks that is."""
-    made: list[tuple[Learner, VectorEnv]] = []
-
-    def make_and_remember(envs: VectorEnv, seeds: Seeds) -> Learner:
-        made.append((make_learner(envs, seeds), envs))
-        return made[0][0]
-
-    run = train(algorithm, make_and_remember, task, seed, steps, **options)
-    if run.diverged_at is None or run.stopped_by_task:
-        ((learner, envs),) = made
-        spaces = envs.backend.observation_space, envs.action_space
-        run.policy = SavedPolicy.of(algorithm, task, spaces, learner.state(), min(steps, LONGEST_EPISODE))
     return run
 
 
