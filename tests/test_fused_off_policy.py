@@ -97,7 +97,7 @@ class Huber(SAC):
 
 
 @dataclass(frozen=True)
-class BySize(TD3):
+class BySize(DDPG):
     """Computes with the size of the batch, and with a float that has to be one."""
 
     def targets(self, batch, next_values, next_log_probs):
