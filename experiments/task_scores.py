@@ -24,7 +24,12 @@ from .schema import DIGITS
 from .sources import ROOT, task_code, versions_of
 
 KEPT = ROOT / "results" / ".random_scores"  # beside the results, which the nodes of a cluster share
-WITHOUT_MEANING = ("normalize_observations", "normalize_rewards", "action_bounds")  # for returns of random actions
+WITHOUT_MEANING = (
+    "normalize_observations",
+    "normalize_rewards",
+    "reward_scale",
+    "action_bounds",
+)  # for returns of random actions
 REGISTERED = "registered reward threshold"
 OTHERS = ("kwargs", "variants", "max_episode_steps")  # what makes a task another one than the registered one
 

@@ -329,6 +329,7 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "tasks CartPole-v1 steps": (601, CELLS),
     "tasks CartPole-v1 normalize_observations": (True, OF_THE_TASK),
     "tasks CartPole-v1 normalize_rewards": (True, OF_THE_TASK),
+    "tasks CartPole-v1 reward_scale": (10, OF_THE_TASK),
     "tasks CartPole-v1 action_bounds": (None, None),  # squash needs actions that CartPole does not have
     "tasks CartPole-v1 allow_normalised": (True, set()),
     "tasks CartPole-v1 max_episode_steps": (100, OF_THE_TASK),

@@ -141,3 +141,30 @@ class BoundedActor(Actor):
     def to_environment(self, actions: np.ndarray) -> np.ndarray:
         """The actions [N, A], in [−1, 1], of the Box in its dtype and within its bounds."""
         return self._bounded(self._scaled(actions))
+
+
+class NoisyActor:
+    """Acts as another actor does, and adds Gaussian noise of the deviation `noise` to each action, before its bounds.
+
+    The actions are in a Box. They are returned, and so stored, with the noise.
+    """
+
+    def __init__(self, actor: Actor, noise: float) -> None:
+        self.actor, self.noise = actor, np.float32(noise)
+
+    def act(
+        self,
+        observations: np.ndarray,
+        rng: np.random.Generator,
+        action_masks: np.ndarray | None = None,
+        *,
+        mode: bool = False,
+    ) -> np.ndarray:
+        """As `Actor.act`, with noise."""
+        actions = self.actor.act(observations, rng, action_masks, mode=mode)
+        actions += self.noise * rng.standard_normal(actions.shape, np.float32)
+        return actions
+
+    def to_environment(self, actions: np.ndarray) -> np.ndarray:
+        """As `Actor.to_environment`."""
+        return self.actor.to_environment(actions)

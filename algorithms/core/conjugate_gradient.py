@@ -14,8 +14,7 @@ def conjugate_gradient(product: Callable[[Tensor], Tensor], b: Tensor, steps: in
     `product` is v ↦ A v of a symmetric matrix A [P, P] that is positive definite. SciPy's `cg` returns x alone, so that
     the length of a natural-gradient step would take one product more.
     """
-    x, residual = torch.zeros_like(b), b.clone()
-    direction = residual
+    x, residual, direction = torch.zeros_like(b), b, b
     norm = residual @ residual
     enough = TOLERANCE**2 * norm
     for _ in range(steps):
@@ -24,7 +23,7 @@ def conjugate_gradient(product: Callable[[Tensor], Tensor], b: Tensor, steps: in
         image = product(direction)
         length = norm / (direction @ image)
         x += length * direction
-        residual -= length * image
+        residual = residual - length * image
         before, norm = norm, residual @ residual
         direction = residual + norm / before * direction
     return x, b - residual

@@ -22,7 +22,7 @@ from .off_policy_update import Networks, Noise, OffPolicyUpdate
 from .replay import Transitions
 
 if TYPE_CHECKING:
-    from .off_policy import OffPolicy
+    from .off_policy_hooks import OffPolicyHooks
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 MOST_AXES = 2  # of what heads read
@@ -37,7 +37,7 @@ class Slot(enum.IntEnum):
 
 OF_BATCH = tuple(Slot(i) for i in range(Slot.OBSERVATIONS, Slot.TERMINATED + 1))  # in the order of Transitions
 Tensors: TypeAlias = Mapping[Slot, Tensor]
-Head: TypeAlias = Callable[["OffPolicy", Tensors], tuple[Tensor, ...]]
+Head: TypeAlias = Callable[["OffPolicyHooks", Tensors], tuple[Tensor, ...]]
 
 
 class _Tensor(ctypes.Structure):
@@ -85,7 +85,9 @@ class FusedOffPolicyUpdate(OffPolicyUpdate):
         """Whether there is machine code."""
         return self._code is not None
 
-    def step(self, algorithm: OffPolicy, batch: Transitions, noise: Noise, *, moves_policy: bool) -> dict[str, float]:
+    def step(
+        self, algorithm: OffPolicyHooks, batch: Transitions, noise: Noise, *, moves_policy: bool
+    ) -> dict[str, float]:
         """As OffPolicyUpdate.step."""
         if not self._tried:
             self._compile(algorithm, batch, noise)
@@ -93,7 +95,7 @@ class FusedOffPolicyUpdate(OffPolicyUpdate):
             return super().step(algorithm, batch, noise, moves_policy=moves_policy)
         return self._code.run(algorithm, batch, noise, moves_policy=moves_policy)
 
-    def _compile(self, algorithm: OffPolicy, batch: Transitions, noise: Noise) -> None:
+    def _compile(self, algorithm: OffPolicyHooks, batch: Transitions, noise: Noise) -> None:
         began = time.perf_counter()
         self._tried = True
         log = logging.getLogger(__name__)
@@ -112,14 +114,14 @@ class FusedOffPolicyUpdate(OffPolicyUpdate):
         self.seconds += time.perf_counter() - began
 
 
-def target_actions(algorithm: OffPolicy, tensors: Tensors) -> tuple[Tensor, ...]:
+def target_actions(algorithm: OffPolicyHooks, tensors: Tensors) -> tuple[Tensor, ...]:
     """The actions a' [B, A] at which targets are computed."""
     noise, batch = tensors[Slot.NEXT_NOISE], _batch(tensors)
     actions = algorithm.target_actions(tensors[Slot.POLICY_ACTIONS], noise, batch)
     return (checked_tensor(actions, algorithm, "target_actions", batch.actions.shape).contiguous(),)
 
 
-def critic_loss(algorithm: OffPolicy, tensors: Tensors) -> tuple[Tensor, ...]:
+def critic_loss(algorithm: OffPolicyHooks, tensors: Tensors) -> tuple[Tensor, ...]:
     """The scalars to record, and ∂loss/∂values [C, B]."""
     batch = _batch(tensors)
     targets = algorithm.targets(batch, tensors[Slot.NEXT_VALUES], tensors[Slot.LOG_PROBS])
@@ -130,7 +132,7 @@ def critic_loss(algorithm: OffPolicy, tensors: Tensors) -> tuple[Tensor, ...]:
     return torch.stack([loss.detach().float(), values.detach().mean()]), slopes.contiguous()
 
 
-def policy_loss(algorithm: OffPolicy, tensors: Tensors) -> tuple[Tensor, ...]:
+def policy_loss(algorithm: OffPolicyHooks, tensors: Tensors) -> tuple[Tensor, ...]:
     """The scalars to record, ∂loss/∂values [C, B] and ∂loss/∂log π [B]."""
     a, batch = algorithm, _batch(tensors)
     values, log_probs = (tensors[slot].detach().requires_grad_() for slot in (Slot.VALUES, Slot.LOG_PROBS))
@@ -154,13 +156,13 @@ class _Code:
         self,
         library: ctypes.CDLL,
         networks: Networks,
-        algorithm: OffPolicy,
+        algorithm: OffPolicyHooks,
         batch: Transitions,
         noise: Noise,
         *,
         general: bool,  # whether the algorithm's floats are inputs
     ) -> None:
-        self._algorithm: OffPolicy | None = None  # whose numbers `_numbers` are
+        self._algorithm: OffPolicyHooks | None = None  # whose numbers `_numbers` are
         self._numbers, self._general, self._stochastic = torch.empty(0), general, algorithm.stochastic
         self.rows, count = len(batch.rewards), algorithm.critic_count
         values, log_probs = torch.zeros(count, self.rows), torch.zeros(self.rows)
@@ -205,7 +207,7 @@ class _Code:
     def _at(self, index: int) -> int:
         return ctypes.addressof(self._structures[index])
 
-    def _compiled(self, call: _Call, head: Head, algorithm: OffPolicy, found: Tensors) -> MachineCode:
+    def _compiled(self, call: _Call, head: Head, algorithm: OffPolicyHooks, found: Tensors) -> MachineCode:
         """The code of a head, of which `call` is told; it takes the tensors that the head reads."""
         slots = [slot for slot in found if self._general or slot != Slot.NUMBERS]
 
@@ -227,7 +229,9 @@ class _Code:
         call.output_count = len(of(read)(*inputs))
         return code
 
-    def run(self, algorithm: OffPolicy, batch: Transitions, noise: Noise, *, moves_policy: bool) -> dict[str, float]:
+    def run(
+        self, algorithm: OffPolicyHooks, batch: Transitions, noise: Noise, *, moves_policy: bool
+    ) -> dict[str, float]:
         """As OffPolicyUpdate.step."""
         step, tensors = self._step, self._tensors
         if algorithm is not self._algorithm:

@@ -12,10 +12,12 @@ from gymnasium.spaces import Discrete, Space
 from torch import Tensor
 from torch.distributions import Distribution
 
+from .acting import Actor, NoisyActor
+from .action_checks import check_actions
 from .algorithm import InvalidAlgorithm, where
 from .batch import VALUE, Batch, minibatches, sum_over_parts
 from .compiled import check_compile
-from .divergence import outputs_of
+from .divergence import approximate_kl, outputs_of
 from .fused import Loss, LossFunction, Module, Trainable
 from .hook_checks import checked_diagnostics, checked_loss, checked_scalar
 from .hooks import POLICY, Hooks, Networks, next_algorithm
@@ -25,7 +27,7 @@ from .normalizer import RunningNormalizer
 from .optimizer import Optimizer
 from .policies import Policy
 from .reward_scaler import RewardScaler
-from .rollout import Rollout
+from .rollout import Acts, Rollout
 from .task import CannotResume, Snapshot, Task
 
 # With as many gradient steps, in all runs that share the compiled code, compiling saves time: it takes about ten
@@ -65,6 +67,8 @@ class Learner:
     rollout.
     """
 
+    trainable = Trainable  # what the networks are while they learn
+
     def __init__(
         self,
         algorithm: Hooks,
@@ -87,19 +91,24 @@ class Learner:
         generator = torch.Generator().manual_seed(int(initialisation.generate_state(1)[0]))
         architecture = a.hidden_sizes, a.activation
         self.rng = np.random.default_rng(minibatches)
-        self.policy = Policy(observation_size, action_space, task.action_bounds, generator, *architecture)
+        self.policy = Policy(
+            observation_size, action_space, task.action_bounds, generator, *architecture, a.policy_gain
+        )
+        self._actor: Actor = self.policy
         self.critics: dict[str, ValueFunction] = {}
         for name in a.critic_kinds():
             actions = _actions_of(a, name, action_space)
             self.critics[name] = ValueFunction(observation_size, generator, *architecture, actions=actions)
+        check_actions(a, action_space)
         # Whether the loss has more terms than the policy loss; otherwise the entropy needs no gradient.
         self._regularized = a.entropy_coefficient != 0 or a.overrides("regularizer", "after_update")
         self.normalizer = RunningNormalizer(observation_size)
         self.reward_scaler = RewardScaler(a.num_envs)
-        self.networks = {POLICY: Trainable(POLICY, self.policy, self._policy_loss)}
+        self.networks = {POLICY: self.trainable(POLICY, self.policy, self._policy_loss)}
         for name, critic in self.critics.items():
-            self.networks[_key(name)] = Trainable(name, critic, self._critic_loss_of(name))
-        critics = [_key(name) for name in self.critics]
+            self.networks[key_of(name)] = self.trainable(name, critic, self._critic_loss_of(name))
+        critics = [key_of(name) for name in self.critics]
+        apart = _steps_apart(a)
         self.passes = {
             "policy": Pass(a.epochs, a.minibatch_size),
             "critics": Pass(a.value_epochs or a.epochs, a.value_minibatch_size or a.minibatch_size),
@@ -107,7 +116,7 @@ class Learner:
         if not critics:
             del self.passes["critics"]
             members = {"policy": [POLICY]}
-        elif self.passes["critics"] == self.passes["policy"] and a.target_kl is None and not _steps_apart(a):
+        elif self.passes["critics"] == self.passes["policy"] and a.target_kl is None and not apart:
             self.passes = {"policy and critics": self.passes["policy"]}
             members = {"policy and critics": [POLICY, *critics]}
         else:
@@ -120,11 +129,6 @@ class Learner:
         self._noise = noise
         self._expects_code: list[bool] | None = None  # after `restore`: which optimizers are to have machine code
         self._needs_old_policy = a.overrides("regularizer", "gradients", "step")
-
-    @property
-    def behaviour(self) -> Policy:
-        """What acts in a rollout: the policy that learns from it."""
-        return self.policy
 
     @property
     def value_function(self) -> ValueFunction | None:
@@ -140,6 +144,12 @@ class Learner:
     def compiling_seconds(self) -> float:
         """The seconds spent until now on compiling, or on loading code that was compiled before."""
         return sum(optimizer.fused.seconds for optimizer in self.optimizers.values() if optimizer.fused is not None)
+
+    @property
+    def behaviour(self) -> Acts:
+        """What acts in a rollout: the policy that learns from it, or this policy with noise that it does not know."""
+        noise = self.algorithm.exploration_noise
+        return NoisyActor(self._actor, noise) if noise > 0 else self._actor
 
     @property
     def adapts(self) -> bool:
@@ -177,6 +187,10 @@ class Learner:
         The rollout is changed in place. Ψ_t and the log-probabilities are those of the parameters before the update.
         `diagnosed`: whether `diagnose` will be called; otherwise log-probabilities that no loss reads are left out.
         """
+        if self.task.reward_scale != 1:
+            rollout.rewards = rollout.rewards * self.task.reward_scale
+            if rollout.part_rewards is not None:
+                rollout.part_rewards = rollout.part_rewards * self.task.reward_scale
         if self.task.normalize_rewards:
             self.reward_scaler.update(rollout)
             rollout.rewards = self.reward_scaler(rollout.rewards)
@@ -189,7 +203,7 @@ class Learner:
         read = any(update is None or update.reads("log_probs") for update in fused)
         if read or diagnosed or self.algorithm.target_kl is not None or self._needs_old_policy:
             with torch.no_grad():
-                acted = self._distribution(batch)
+                acted = self._acted(batch)
                 batch.log_probs = acted.log_prob(batch.actions)
                 if self._needs_old_policy:
                     batch.policy_outputs = torch.cat(outputs_of(acted), dim=-1)
@@ -210,13 +224,25 @@ class Learner:
         apart = rollout.valid & ~rollout.terminated & ~goes_on  # a terminal state has the value 0: it has no future
         successors = self.normalizer(rollout.next_observations[apart])
         states = np.concatenate([observations, successors]) if len(successors) else observations
-        for name, critic in self.critics.items():
-            found = critic.values(states)
+
+        def filled_in(found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            """[T, N, …] of what was found at `states`: at each step's state, and at its successor."""
             of_states, of_successors = found[: len(observations)], found[len(observations) :]
             values = rollout.from_steps(of_states)
             next_values = np.zeros_like(values)
             next_values[:-1][goes_on[:-1]] = values[1:][goes_on[:-1]]
             next_values[apart] = of_successors
+            return values, next_values
+
+        if any(critic.actions is not None for critic in self.critics.values()):
+            masks = rollout.action_masks
+            if masks is not None:
+                of_steps = rollout.of_steps(masks)
+                masks = np.concatenate([of_steps, np.ones((len(successors), of_steps.shape[1]), bool)])
+            probabilities = filled_in(self.policy.probabilities(states, masks))
+            rollout.probabilities, rollout.next_probabilities = probabilities
+        for name, critic in self.critics.items():
+            values, next_values = filled_in(critic.values(states))
             if name == VALUE:
                 rollout.values, rollout.next_values = values, next_values
             else:
@@ -355,6 +381,10 @@ class Learner:
         self._expects_code = None
         check_code(expected, self._have_code())
 
+    def _acted(self, batch: Batch) -> Distribution:
+        """The policy that acted at the batch's steps, without a gradient; to be asked for before the update."""
+        return self._distribution(batch)
+
     def _distribution(self, batch: Batch) -> Distribution:
         """The current policy at the batch's steps, without a gradient for its networks."""
         return self.policy.distribution(batch.observations.numpy(), batch.action_masks)
@@ -428,7 +458,7 @@ def checked_parts(
     return parts
 
 
-def _key(critic: str) -> str:
+def key_of(critic: str) -> str:
     """The name of a critic among the networks and in a checkpoint."""
     return VALUE_FUNCTION if critic == VALUE else critic
 
@@ -448,8 +478,7 @@ def _steps_apart(algorithm: Hooks) -> bool:
 def _actions_of(algorithm: Hooks, critic: str, action_space: Space[Any]) -> int | None:
     """The number of actions for which a critic gives a value; None for a critic that is a function of the state alone.
 
-    Raises InvalidAlgorithm where the critic's name or kind is not valid, and where a critic of the kind "actions" meets
-    actions that are not discrete.
+    Raises InvalidAlgorithm where the critic's name or kind is not valid.
     """
     kind = algorithm.critic_kinds()[critic]
     said = f"{where(algorithm)}: critics has {critic!r}"
@@ -461,22 +490,4 @@ def _actions_of(algorithm: Hooks, critic: str, action_space: Space[Any]) -> int 
     if kind not in ("state", "actions") or (critic == VALUE and kind != "state"):
         valid = "'state'" if critic == VALUE else "'state' or 'actions'"
         raise InvalidAlgorithm(f"{said} of the kind {kind!r}; valid is {valid}")
-    if kind == "state":
-        return None
-    if not isinstance(action_space, Discrete):
-        raise InvalidAlgorithm(
-            f"{said} of the kind 'actions', and the task's actions are in {action_space}; "
-            "this kind needs a task with discrete actions"
-        )
-    return int(action_space.n)
-
-
-def approximate_kl(log_prob: Tensor, batch: Batch) -> float:
-    """An estimate of KL(π_old ‖ π) in nats: the mean of (ρ − 1) − log ρ, which is never negative (Schulman, 2020).
-
-    `log_prob` is log π of the batch's actions, [B]; for actions with K parts it is [B, K]. The parts are independent,
-    so their divergences are summed.
-    """
-    log_ratio = log_prob - batch.log_probs
-    divergence = torch.expm1(log_ratio) - log_ratio
-    return float((divergence if divergence.ndim == 1 else divergence.sum(1)).mean())
+    return int(action_space.n) if kind == "actions" and isinstance(action_space, Discrete) else None

@@ -42,6 +42,7 @@ class Policy(Actor, nn.Module):
         generator: torch.Generator,
         hidden_sizes: Sequence[int] = HIDDEN_SIZES,
         activation: str = "tanh",
+        last_gain: float = 0.01,
     ) -> None:
         super().__init__()
         space: Any = action_space  # of a kind that check_task accepts
@@ -49,7 +50,7 @@ class Policy(Actor, nn.Module):
         self.discrete = self.parts is not None or isinstance(action_space, Discrete)
         self.squash = action_bounds == "squash" and not self.discrete
         outputs = action_size(space)
-        self.network = multilayer_perceptron(observation_size, outputs, 0.01, generator, hidden_sizes, activation)
+        self.network = multilayer_perceptron(observation_size, outputs, last_gain, generator, hidden_sizes, activation)
         if not self.discrete:
             self.log_std = nn.Parameter(torch.zeros(outputs))
             self.low, self.high = wide_bounds(space.low, space.high)
@@ -68,6 +69,13 @@ class Policy(Actor, nn.Module):
         """As `forward`, without a gradient for the network's parameters, and faster."""
         extra = () if self.discrete else (self.log_std.detach(),)
         return self.of_outputs(torch.from_numpy(self.outputs(observations)), *extra, action_masks)
+
+    def probabilities(self, observations: np.ndarray, action_masks: np.ndarray | None = None) -> np.ndarray:
+        """π(·|s) of Discrete actions, float64 [B, A]; 0 where `action_masks` (bool [B, A]) is False."""
+        outputs = self.outputs(observations).astype(np.float64)
+        if action_masks is not None:
+            outputs = np.where(action_masks, outputs, -np.inf)
+        return torch.from_numpy(outputs).softmax(-1).numpy()
 
     def forward(self, observations: Tensor, action_masks: Tensor | None = None) -> Distribution:
         """The distribution over actions at each of `observations` [B, D]; `log_prob` and `entropy` are [B].

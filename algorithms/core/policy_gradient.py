@@ -17,6 +17,10 @@ from .vector_env import VectorEnv
 class PolicyGradient(Hooks):
     """An algorithm with `advantages` and a `policy_loss`; `Hooks` lists its settings and what else it may define."""
 
+    def learner(self) -> type[Learner]:
+        """The class of what is trained."""
+        return Learner
+
     def train(
         self,
         task: Task,
@@ -38,7 +42,7 @@ class PolicyGradient(Hooks):
         """As `Algorithm.train`, by the loop `training.train`, which documents its further arguments."""
 
         def make_learner(envs: VectorEnv, seeds: Seeds) -> Learner:
-            return Learner(
+            return self.learner()(
                 self,
                 task,
                 envs.observation_size,

@@ -69,6 +69,10 @@ class Rollout:
     # and those of the successor also where the step terminated.
     critic_values: dict[str, np.ndarray] = field(default_factory=dict)
     critic_next_values: dict[str, np.ndarray] = field(default_factory=dict)
+    # Where there is a critic of the kind "actions": float64 [T, N, A], π(·|s_t) of the policy that acted, and the same
+    # at the true successor (where that is not the next row, as if every action were allowed there); zero as above.
+    probabilities: Floats = field(default_factory=_not_yet)
+    next_probabilities: Floats = field(default_factory=_not_yet)
 
     def __post_init__(self) -> None:
         """Note whether no row is padding."""
