@@ -72,6 +72,13 @@ def test_a_file_of_another_kind_with_a_modules_name_belongs_to_it(tmp_path):
     assert closure(tmp_path, "main.py") == {"main.py", "kernel.py", "kernel.cpp"}
 
 
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_the_machine_code_of_updates_belongs_to_the_algorithms_that_run_it(algorithm):
+    files = set(import_closure(f"algorithms/{algorithm}.py"))
+    assert {"algorithms/core/fused.cpp", "algorithms/core/fused.hpp"} <= files
+    assert ("algorithms/core/fused_off_policy.cpp" in files) == (algorithm == "sac")
+
+
 def test_a_file_with_a_syntax_error_is_in_the_closure_of_those_that_import_it_and_of_no_other(tmp_path):
     write(tmp_path, main="import broken, whole", broken="def (", whole="import os", other="import whole")
     assert closure(tmp_path, "main.py") == {"main.py", "broken.py", "whole.py"}
