@@ -147,7 +147,7 @@ def test_exponents_without_a_point_are_numbers(tmp_path):
 @pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "experiments" / "grids").glob("*.yaml")))
 def test_every_grid_that_is_shipped_is_valid(name):
     grid = load_grid(name)
-    if name != "ppo_ablation":
+    if name in ("default", "first", "paper", "smoke"):
         assert set(grid.algorithms) >= {"reinforce", "reinforce_baseline", "actor_critic", "a2c", "ppo"}
     for task in grid.tasks.values():
         assert task.reference_score > task.random_score
