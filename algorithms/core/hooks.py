@@ -109,7 +109,7 @@ class Hooks(Algorithm):
     minibatch_size: int | None = setting(None, low=1)  # None: the whole rollout
     value_epochs: int | None = setting(None, low=1)  # passes of the critic; None: as many as the policy's
     value_minibatch_size: int | None = setting(None, low=1)  # None: as the policy's
-    target_kl: float | None = setting(None, low=0)  # no further epoch of the policy once KL(π_old, π) is above this
+    target_kl: float | None = setting(None, above=0)  # no further epoch of the policy once KL(π_old, π) is above this
     hidden_sizes: tuple[int, ...] = setting((64, 64), low=1)  # units of each hidden layer, of policy and critics
     activation: Literal["tanh", "relu"] = "tanh"  # after each hidden layer
     policy_gain: float = setting(0.01, low=0)  # of the policy's last layer at the start, whose weights are orthogonal
