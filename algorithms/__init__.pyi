@@ -8,6 +8,9 @@ from .core.run import Run as Run
 from .core.saved_policy import SavedPolicy as SavedPolicy
 from .core.saved_policy import load_policy as load_policy
 from .core.task import Task as Task
+from .ddpg import DDPG as DDPG
 from .ppo import PPO as PPO
 from .reinforce import Reinforce as Reinforce
 from .reinforce_baseline import ReinforceBaseline as ReinforceBaseline
+from .sac import SAC as SAC
+from .td3 import TD3 as TD3

@@ -289,7 +289,7 @@ class Grid:
                 for p in self.probes
             ],
             "studies": [study.description() | {"determines": identity(self, study)} for study in self.studies()],
-            "claims": [asdict(claim) for claim in self.claims],
+            "claims": [claim.described() for claim in self.claims],
         }
 
 

@@ -22,10 +22,13 @@ class GridError(ValueError):
 
 
 class GridLoader(yaml.SafeLoader):
-    """YAML in which 3e-4 is a number and a key given twice is an error."""
+    """YAML in which 3e-4 is a number, a key is never true or false, and a key given twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        """A mapping without repeated keys."""
+        """A mapping without repeated keys. The key `on` is text, although YAML 1.1 reads it as true."""
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:bool":
+                key.tag = "tag:yaml.org,2002:str"
         keys = [self.construct_object(k, deep=True) for k, _ in node.value if k.tag != "tag:yaml.org,2002:merge"]
         repeated = [key for key in keys if keys.count(key) > 1]
         if repeated:

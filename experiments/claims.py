@@ -4,11 +4,13 @@
 `analysis.claims` computes the verdicts from what has been measured.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from policy_gradient_ladder.core.algorithm import nearest_first
+from policy_gradient_ladder.core.task import Task
 
 from .checks import (
     MAPPING,
@@ -22,9 +24,12 @@ from .checks import (
     read_yaml,
     section,
 )
+from .keys import TASK_KEYS
 from .metrics import (
+    BEST_METRICS,
     CRITICS,
     DIRECTIONS,
+    EVALUATED_METRICS,
     GRADIENT_METRICS,
     PAIRED_METRICS,
     RATIO_METRICS,
@@ -32,6 +37,7 @@ from .metrics import (
     RUN_METRICS,
     TASK_GROUPS,
 )
+from .schema import EVALUATIONS
 
 CLAIMS = Path(__file__).with_name("claims.yaml")
 SHIPPED = Path(__file__).with_name("grids")
@@ -39,11 +45,26 @@ SHIPPED = Path(__file__).with_name("grids")
 
 @dataclass(frozen=True)
 class Side:
-    """What is compared: an entry of the grid's algorithms, or generalised advantages at a λ."""
+    """What is compared: an entry of the grid's algorithms, generalised advantages at a λ, or the best of several sides.
+
+    With `on`, places are Gymnasium ids, and the side is on the grid's task that has the place's id and these values of
+    its keys. `experiments.places` says which task that is. Without it, the side is on the task with the place's name.
+    """
 
     algorithm: str | None
     gae_lambda: float | None
     critic: str | None  # in the gradient laboratory; None: as trained, and exact on the exact problems
+    on: dict[str, Any] | None = None  # values of keys of its task; a key that is not here has its default
+    score: str | None = None  # of which evaluation its final score is; None: of the one with sampled actions
+    best_of: tuple["Side", ...] = ()
+    tasks: dict[str, str] = field(default_factory=dict)  # with `on`: its tasks, by place
+
+    def single(self) -> tuple["Side", ...]:
+        """The sides of which this is the best; or this one alone."""
+        return self.best_of or (self,)
+
+
+OF_SOME_SIDES = ("on", "score", "best_of", "tasks")  # left out of a manifest where a side does not have them
 
 
 @dataclass(frozen=True)
@@ -56,7 +77,13 @@ class Comparison:
     smallest_effect: float  # of interest: a difference, or the distance of a ratio from 1
     tasks: str | tuple[str, ...]  # "all", "exact" or names
     from_fraction: float  # of a frozen policy's training; earlier ones are left out
-    differing_in: tuple[str, ...]  # where it is not empty: the settings, and the only ones, in which the sides differ
+    # Where it is not empty: the settings and task keys, and the only ones, in which the sides differ.
+    differing_in: tuple[str, ...]
+
+    def singles(self) -> Iterator[Side]:
+        """Every side that is one of the grid's algorithms, or generalised advantages at a λ."""
+        for side in self.sides:
+            yield from side.single()
 
 
 @dataclass(frozen=True)
@@ -71,6 +98,25 @@ class Claim:
     comparisons: tuple[Comparison, ...]
     variants: dict[str, dict[str, Any]]  # entries of a grid's algorithms that would make it testable
     grid: str | None  # a shipped grid that has them
+    checked: str | None  # what was looked at after runs contradicted the statement
+
+    def described(self) -> dict[str, Any]:
+        """The claim as it stands in a manifest."""
+        entry = asdict(self)
+        for comparison in entry["comparisons"]:
+            comparison["sides"] = [_described(side) for side in comparison["sides"]]
+        if self.checked is None:
+            del entry["checked"]
+        return entry
+
+
+def _described(side: dict[str, Any]) -> dict[str, Any]:
+    shown = {key: value for key, value in side.items() if key not in OF_SOME_SIDES or value not in (None, (), {})}
+    if side["on"] is not None:
+        shown |= {"on": side["on"], "tasks": side["tasks"]}
+    if side["best_of"]:
+        shown["best_of"] = [_described(one) for one in side["best_of"]]
+    return shown
 
 
 def read_all_claims(paths: list[tuple[Path, str]]) -> tuple[Claim, ...]:
@@ -134,24 +180,72 @@ def _comparison(path: str, where: str, entry: Any) -> Comparison:
             f"{path}: smallest_effect of {where} is {keys['smallest_effect']}; the effect is a ratio, and this its "
             f"distance from 1, which must be below 1"
         )
-    sides = tuple(_side(path, where, side, of_runs) for side in keys["sides"])
+    sides = _with_defaults(tuple(_side(path, where, side, metric) for side in keys["sides"]))
     if len(sides) == 1 and metric in PAIRED_METRICS:
         raise GridError(f"{path}: {where} has one side; {metric} compares two")
-    if len(set(sides)) < len(sides):
+    if len(sides) == 2 and sides[0] == sides[1]:
         raise GridError(f"{path}: both sides of {where} are the same")
+    _check_best(path, where, metric, sides)
     names = {key: tuple(keys[key]) for key in ("differing_in",)}
     return Comparison(**keys | names | {"sides": sides, "tasks": tasks if isinstance(tasks, str) else tuple(tasks)})
 
 
-def _side(path: str, where: str, entry: Any, of_runs: bool) -> Side:
+def _side(path: str, where: str, entry: Any, metric: str) -> Side:
+    of_runs = metric in RUN_METRICS
     keys = section(path, f"a side of {where}", {"algorithm": entry} if isinstance(entry, str) else entry, SIDE_KEYS)
+    several = keys.pop("best_of")
+    if several is not None:
+        if beside := [key for key, value in keys.items() if value is not None]:
+            raise GridError(
+                f"{path}: a side of {where} has {beside[0]} beside best_of; say it of the sides that best_of lists"
+            )
+        return Side(None, None, None, best_of=tuple(_side(path, where, one, metric) for one in several))
     if (keys["algorithm"] is None) == (keys["gae_lambda"] is None):
         raise GridError(f"{path}: a side of {where} must have one of algorithm and gae_lambda")
     if of_runs and (keys["algorithm"] is None or keys["critic"] is not None):
         raise GridError(
             f"{path}: a side of {where} must be an algorithm alone; runs have no other critic or λ to choose"
         )
+    for key, valid in (("on", RUN_METRICS), ("score", EVALUATED_METRICS)):
+        if keys[key] is not None and metric not in valid:
+            raise GridError(f"{path}: a side of {where} has {key}, which is for {', '.join(valid)}, not for {metric}")
+    if keys["on"] is not None:
+        said = section(path, f"on of a side of {where}", keys["on"], ON_KEYS)
+        keys["on"] = {key: said[key] for key in keys["on"]}
     return Side(**keys)
+
+
+def _with_defaults(sides: tuple[Side, ...]) -> tuple[Side, ...]:
+    """The sides of a comparison; what one of them says of its task, the others with `on` say, too: the default."""
+    said = dict.fromkeys(key for side in sides for one in side.single() for key in one.on or {})
+
+    def whole_of(side: Side) -> Side:
+        if side.best_of:
+            return replace(side, best_of=tuple(map(whole_of, side.best_of)))
+        return side if side.on is None else replace(side, on={key: ON_KEYS[key].default for key in said} | side.on)
+
+    return tuple(map(whole_of, sides))
+
+
+def _check_best(path: str, where: str, metric: str, sides: tuple[Side, ...]) -> None:
+    """Raise GridError where a side cannot be the best of those that it lists."""
+    for number, side in enumerate(sides):
+        if not side.best_of:
+            continue
+        if metric not in BEST_METRICS:
+            raise GridError(
+                f"{path}: a side of {where} has best_of, which is for {', '.join(BEST_METRICS)}, not for {metric}"
+            )
+        if len(sides) == 1 or sides[1 - number].best_of:
+            raise GridError(f"{path}: {where} compares the best of several sides; its other side must be a single one")
+        if any(one.best_of for one in side.best_of):
+            raise GridError(f"{path}: best_of of {where} lists another best_of; list single sides")
+        if any(one in side.best_of[:place] for place, one in enumerate(side.best_of)):
+            raise GridError(f"{path}: best_of of {where} lists a side twice")
+        if sides[1 - number] in side.best_of:
+            raise GridError(
+                f"{path}: best_of of {where} lists the side with which the best is compared; list the others alone"
+            )
 
 
 LIST_OF_TEXT = (lambda v: all_different(v, lambda x: isinstance(x, str)), "a list of different names")
@@ -166,6 +260,7 @@ CLAIM_KEYS: dict[str, Check] = {
         {},
     ),
     "grid": (lambda v: v is None or isinstance(v, str), "the name of a shipped grid", None),
+    "checked": (lambda v: v is None or (isinstance(v, str) and not v.isspace() and v != ""), "text", None),
 }
 COMPARISON_KEYS: dict[str, Check] = {
     "metric": (*TEXT, REQUIRED),
@@ -180,4 +275,11 @@ SIDE_KEYS: dict[str, Check] = {
     "algorithm": (lambda v: v is None or isinstance(v, str), "the name of a grid's algorithm", None),
     "gae_lambda": (lambda v: v is None or (is_number(v) and 0 <= v <= 1), "a number between 0 and 1", None),
     "critic": (lambda v: v is None or v in CRITICS, f"one of {', '.join(CRITICS)}", None),
+    "on": (lambda v: v is None or MAPPING[0](v), "a mapping of keys of a task to values", None),
+    "score": (lambda v: v is None or v in EVALUATIONS, f"one of {', '.join(EVALUATIONS)}", None),
+    "best_of": (lambda v: v is None or (isinstance(v, list) and len(v) > 1), "a list of at least two sides", None),
+}
+# The keys that `on` may have: those of a task's preprocessing.
+ON_KEYS = {
+    name.name: TASK_KEYS[name.name] for name in fields(Task) if name.name not in ("id", "name", "allow_normalised")
 }

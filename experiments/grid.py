@@ -34,7 +34,9 @@ from .cells import INITIALISATION, Grid, GridAlgorithm, GridTask, Probe, directo
 from .checks import MAPPING, GridError, is_name, read_yaml, seconds, section
 from .claims import CLAIMS, Claim, read_all_claims
 from .command import exit_with_sentence
+from .fits import check_fits
 from .keys import ALGORITHM_KEYS, GRID_KEYS, PROBE_KEYS, PROBE_TASK_KEYS, TASK_KEYS, page
+from .places import placed
 from .record import write_record
 from .search import read_space, read_tuning
 from .sources import ROOT
@@ -78,7 +80,7 @@ def algorithm_class(name: str) -> type[Algorithm]:
     if own[0].train is Algorithm.train:
         raise GridError(
             f"algorithms/{name}.py: {own[0].__name__} needs a method train, or to inherit from PolicyGradient "
-            "(policy_gradient_ladder.core.policy_gradient), which has one"
+            "(policy_gradient_ladder.core.policy_gradient) or OffPolicy (policy_gradient_ladder.core.off_policy)"
         )
     parameters = vars(own[0]).get("__dataclass_params__")
     if parameters is None or not parameters.frozen:
@@ -163,7 +165,7 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
             'pip install "policy-gradient-ladder[video]"'
         )
     if only is None:
-        claims = _claims(file, path, top["claims"])
+        claims = placed(_claims(file, path, top["claims"]), tasks, algorithms)
         if top["probes"] is not None:
             probes = _probes(path, top["probes"], seeds, checkpoints, tasks, algorithms)
     grid = Grid(
@@ -180,6 +182,7 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
             except UnsupportedTask as error:
                 raise GridError(f"{path}: algorithm {cell.algorithm}: {error}") from error
     _check_minibatches(grid)
+    check_fits(grid)
     if only is None:
         others.check(grid)
     folders: dict[str, str] = {}

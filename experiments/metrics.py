@@ -4,10 +4,12 @@ Each constant stands here once. This module imports nothing.
 """
 
 FEWEST_BATCHES = 8  # of a probe: a variance from fewer says nothing
-RUN_METRICS = ("final_score", "auc", "learning_per_step", "drop", "steps_to_threshold")
+RUN_METRICS = ("final_score", "mode_score", "auc", "learning_per_step", "drop", "steps_to_threshold", "spread")
 GRADIENT_METRICS = ("variance", "relative_bias", "bias_squared", "cosine")  # of the gradient laboratory
-RATIO_METRICS = ("variance",)  # the effect is a ratio; that of the others is a difference
-PAIRED_METRICS = ("steps_to_threshold",)  # they compare two sides; one side alone says nothing
+RATIO_METRICS = ("variance", "spread")  # the effect is a ratio; that of the others is a difference
+PAIRED_METRICS = ("steps_to_threshold", "spread")  # they compare two sides; one side alone says nothing
+EVALUATED_METRICS = ("final_score", "learning_per_step", "spread")  # a side may say of which evaluation
+BEST_METRICS = ("final_score", "mode_score", "auc", "learning_per_step")  # more is better: a side may be a best one
 RULES = ("all", "any")  # how many of a claim's comparisons must support it
 DIRECTIONS = ("higher", "lower", "equal")
 TASK_GROUPS = ("all", "exact")  # words that a comparison may have in place of a list of tasks

@@ -166,6 +166,79 @@ MISTAKES = {
 }
 
 
+SQUASH, CLIP = ({"algorithm": "ppo", "on": {"action_bounds": bounds}} for bounds in ("squash", "clip"))
+BEST = {"best_of": ["ppo", "ppo_published"]}
+SIDES = (*COMPARISON, "sides")
+
+
+def of_sides(metric, *sides, **about):
+    """MINE with one comparison of other sides."""
+    return changed(
+        "comparisons", value=[MINE["clipping_helps"]["comparisons"][0] | {"metric": metric, "sides": [*sides]} | about]
+    )
+
+
+MISTAKES |= {
+    "on an unknown key": (
+        changed(*SIDES, value=[{"algorithm": "ppo", "on": {"action_bound": "clip"}}, "ppo"]),
+        ["on of a side of comparison 1 of claim clipping_helps has no key 'action_bound'", "mean 'action_bounds'"],
+    ),
+    "on an invalid value": (
+        changed(*SIDES, value=[{"algorithm": "ppo", "on": {"action_bounds": "cut"}}, "ppo"]),
+        ["action_bounds of on of a side of comparison 1", "must be clip or squash, not 'cut'"],
+    ),
+    "on a name": (changed(*SIDES, value=[{"algorithm": "ppo", "on": {"id": "x"}}, "ppo"]), ["has no key 'id'"]),
+    "on what is no mapping": (
+        changed(*SIDES, value=[{"algorithm": "ppo", "on": "squash"}, "ppo"]),
+        ["on of a side of comparison 1", "must be a mapping of keys of a task"],
+    ),
+    "on in the laboratory": (
+        changed("comparisons", 1, "sides", value=[{"algorithm": "ppo", "on": {}}]),
+        ["a side of comparison 2", "has on, which is for final_score", "not for variance"],
+    ),
+    "on what is nowhere": (
+        changed(*SIDES, value=[SQUASH, CLIP]),
+        ["comparison 1 of claim clipping_helps has ppo on {action_bounds: squash}", "no such task", "CartPole-v1"],
+    ),
+    "the same default": (
+        changed(*SIDES, value=[{"algorithm": "ppo", "on": {}}, CLIP]),
+        ["both sides of comparison 1", "same"],
+    ),
+    "an unknown evaluation": (
+        changed(*SIDES, value=[{"algorithm": "ppo", "score": "greedy"}, "ppo"]),
+        ["score of a side of comparison 1", "one of sampled, mode, not 'greedy'"],
+    ),
+    "an evaluation of a curve": (
+        of_sides("auc", {"algorithm": "ppo", "score": "mode"}, "ppo"),
+        ["has score, which is for final_score, learning_per_step, spread, not for auc"],
+    ),
+    "a mode of the mode score": (
+        of_sides("mode_score", {"algorithm": "ppo", "score": "mode"}, "ppo"),
+        ["has score, which is for", "not for mode_score"],
+    ),
+    "a spread alone": (of_sides("spread", "ppo"), ["has one side; spread compares two"]),
+    "a spread of nothing": (
+        of_sides("spread", "ppo", "ppo_published", smallest_effect=1),
+        ["smallest_effect of comparison 1", "must be below 1"],
+    ),
+    "the best of one": (of_sides("auc", "reinforce", {"best_of": ["ppo"]}), ["best_of", "a list of at least two"]),
+    "the best of a pair and more": (
+        of_sides("auc", "reinforce", BEST | {"algorithm": "ppo"}),
+        ["a side of comparison 1", "has algorithm beside best_of"],
+    ),
+    "the best alone": (of_sides("auc", BEST), ["compares the best of several sides; its other side must be a single"]),
+    "the best of two": (of_sides("auc", BEST, {"best_of": ["a", "b"]}), ["its other side must be a single one"]),
+    "the best of the best": (of_sides("auc", "a", {"best_of": [BEST, "c"]}), ["lists another best_of"]),
+    "one of the best twice": (of_sides("auc", "a", {"best_of": ["ppo", "ppo"]}), ["lists a side twice"]),
+    "the best of itself": (of_sides("auc", "ppo", BEST), ["lists the side with which the best is compared"]),
+    "the best of drops": (
+        of_sides("drop", "reinforce", BEST),
+        ["has best_of, which is for final_score, mode_score, auc, learning_per_step, not for drop"],
+    ),
+    "nothing checked": (changed("checked", value=" "), ["checked of claim clipping_helps must be text"]),
+}
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_sentence_that_names_the_file(tmp_path, mistake):
     content, said = MISTAKES[mistake]
@@ -225,3 +298,78 @@ def test_variants_that_a_claim_proposes_differ_in_what_it_says_they_do(tmp_path)
     for comparison in claim.comparisons:
         first, second = (grid.cell(side.algorithm, "CartPole-v1", 0).settings for side in comparison.sides)
         assert {key for key in first if first[key] != second[key]} == set(comparison.differing_in)
+
+
+SCORES = {"random_score": -1200, "reference_score": -200, "reference_source": "guessed", "steps": 1000}
+TASKS = {
+    "Pendulum-v1": SCORES,
+    "squashed": {"id": "Pendulum-v1", "action_bounds": "squash"} | SCORES,
+    "normalised": {"id": "Pendulum-v1", "normalize_rewards": True} | SCORES,
+    "Acrobot-v1": {"random_score": -499, "reference_score": -100, "reference_source": "guessed", "steps": 1000},
+}
+
+
+def with_tasks(folder, content, **changes):
+    """A grid of PPO on TASKS, some of them changed, that names a file of claims."""
+    tasks = {name: {**about, **changes.get(name, {})} for name, about in TASKS.items()} | {
+        name: about for name, about in changes.items() if name not in TASKS
+    }
+    return load(folder, content, grid={"seeds": [0], "tasks": tasks, "algorithms": ["ppo", "reinforce"]})
+
+
+def test_a_side_says_with_its_values_on_which_task_it_is(tmp_path):
+    normalised = {"algorithm": "ppo", "on": {"normalize_rewards": True}}
+    content = of_sides("auc", SQUASH, {"best_of": [CLIP, normalised]})
+    sides = with_tasks(tmp_path, content).manifest()["claims"][8]["comparisons"][0]["sides"]
+    empty = {"algorithm": "ppo", "gae_lambda": None, "critic": None}
+    said = [
+        ({"action_bounds": "squash", "normalize_rewards": False}, {"Pendulum-v1": "squashed"}),
+        ({"action_bounds": "clip", "normalize_rewards": False}, dict.fromkeys(["Pendulum-v1"], "Pendulum-v1")),
+        ({"action_bounds": "clip", "normalize_rewards": True}, {"Pendulum-v1": "normalised"}),
+    ]
+    said[1][1]["Acrobot-v1"] = "Acrobot-v1"
+    squash, clip, normalised = ({**empty, "on": on, "tasks": tasks} for on, tasks in said)
+    assert sides[0] == squash
+    assert sides[1] == {**empty, "algorithm": None, "best_of": [clip, normalised]}
+
+
+def test_tasks_that_cannot_be_compared_are_refused_when_the_grid_is_read(tmp_path):
+    content = of_sides("auc", SQUASH, CLIP)
+    for changes, said in (
+        ({"random_score": -1300}, "squashed and on Pendulum-v1, whose random_score is -1300 and -1200; give both"),
+        ({"reference_score": -100}, "whose reference_score is -100 and -200"),
+        ({"steps": 2000}, "whose steps is 2000 and 1000"),
+    ):
+        with pytest.raises(GridError, match=said):
+            with_tasks(tmp_path, content, squashed=changes)
+    with_tasks(tmp_path, of_sides("auc", SQUASH, CLIP, differing_in=["action_bounds", "steps"]), squashed=changes)
+    content = of_sides("steps_to_threshold", SQUASH, CLIP)
+    with pytest.raises(GridError, match="whose threshold is -300 and None"):
+        with_tasks(tmp_path, content, squashed={"threshold": -300})
+
+
+def test_two_tasks_that_fit_a_side_are_refused(tmp_path):
+    with pytest.raises(GridError, match=r"on \{action_bounds: squash\}, and of .* squashed and again are this"):
+        with_tasks(tmp_path, of_sides("auc", SQUASH, CLIP), again=TASKS["squashed"])
+
+
+def test_a_side_whose_algorithm_the_grid_does_not_have_may_be_nowhere(tmp_path):
+    trpo = {"algorithm": "trpo", "on": {"action_bounds": "squash", "normalize_rewards": True}}
+    grid = with_tasks(tmp_path, of_sides("auc", trpo, CLIP))
+    assert grid.claims[8].comparisons[0].sides[0].tasks == {}
+
+
+def test_what_was_checked_stands_in_the_manifest_of_claims_that_say_it(tmp_path):
+    grid = load(tmp_path, changed("checked", value="The learning rates."))
+    described = grid.manifest()["claims"]
+    assert described[8]["checked"] == "The learning rates."
+    assert all("checked" not in claim for claim in described[:8])
+
+
+def test_the_example_of_sides_in_the_document_is_a_claim(tmp_path):
+    text = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
+    example = re.search(r"<!-- sides -->\n```yaml\n(.*?)```", text, re.DOTALL)[1]
+    first, second, third = with_tasks(tmp_path, example).claims[8].comparisons
+    assert [side.on for side in first.sides] == [{"action_bounds": "squash"}, {"action_bounds": "clip"}]
+    assert [side.score for side in second.sides] == ["mode", "sampled"]
+    assert [side.tasks["Pendulum-v1"] for side in third.singles()] == ["squashed", "Pendulum-v1", "normalised"]

@@ -36,7 +36,18 @@ ALIASES = {
     "n_epochs": ("epochs",),
     "update_epochs": ("epochs",),
     "batch_size": ("minibatch_size",),
-    "ent_coef": ("entropy_coefficient",),
+    "train_freq": ("rollout_length",),
+    "replay_size": ("buffer_size",),
+    "start_steps": ("learning_starts",),
+    "polyak": ("tau",),
+    "policy_freq": ("policy_delay",),
+    "target_policy_noise": ("smoothing_noise",),
+    "policy_noise": ("smoothing_noise",),
+    "target_noise_clip": ("smoothing_clip",),
+    "noise_clip": ("smoothing_clip",),
+    "action_noise": ("exploration_noise",),
+    "alpha": ("temperature",),
+    "ent_coef": ("entropy_coefficient", "temperature"),
     "clip_range": ("clip",),
     "clip_coef": ("clip",),
     "clip_range_vf": ("clip_values",),
@@ -139,6 +150,19 @@ class Algorithm:
         result = copy.copy(self)
         for name, number in zip(self._names_of_numbers(), numbers.unbind(), strict=True):
             object.__setattr__(result, name, number)
+        return result
+
+    def changed(self, **numbers: float) -> Self:
+        """The same algorithm with other values of settings that are floats; for `after_update`.
+
+        Unlike `dataclasses.replace` it checks no bounds, and so takes a microsecond: it may be called after every
+        gradient step.
+        """
+        result = copy.copy(self)
+        for name, number in numbers.items():
+            if type(getattr(self, name)) is not float:
+                raise InvalidSetting(f"{name} of {type(self).__name__} is no float, and only these may change in a run")
+            object.__setattr__(result, name, float(number))
         return result
 
     def _names_of_numbers(self) -> list[str]:

@@ -92,7 +92,12 @@ class AsynchronousLearner(Learner):
         self.lags = np.zeros(algorithm.num_envs, np.int64)  # [N], updates since each worker has copied
         for network in self._copied.values():
             network.copies = network.vector.repeat(algorithm.num_envs, 1)
-        self.actor = Workers(self.policy, self._copied[POLICY])
+        self._workers = Workers(self.policy, self._copied[POLICY])
+
+    @property
+    def behaviour(self) -> Workers:
+        """What acts in a rollout: each worker by its own parameters."""
+        return self._workers
 
     @property
     def _copied(self) -> dict[str, TrainableCopies]:

@@ -33,6 +33,15 @@ Rows: TypeAlias = Sequence[bool] | None  # of each input, whether its first axis
 SIZES = (11, 13)  # of batches for which operations are recorded; a size of 2 or more is as good as any
 
 
+COMPILE = ("auto", "always", "never")  # auto: only where runs are long enough to save time by it
+
+
+def check_compile(value: object) -> None:
+    """Raise ValueError, which names the valid ones, for another value of the argument `compile`."""
+    if value not in COMPILE:
+        raise ValueError(f"compile must be {', '.join(COMPILE[:-1])} or {COMPILE[-1]}, not {value!r}")
+
+
 class CannotCompile(RuntimeError):
     """Raised where a function cannot be compiled; the message gives the reason as part of a sentence."""
 

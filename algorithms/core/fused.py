@@ -43,14 +43,11 @@ Count = ctypes.c_int64
 Single = ctypes.c_float
 
 
-class Trainable:
-    """A network's parameters as one vector [P], with their Adam state and the loss that they minimise.
+class Parameters:
+    """A network's parameters as one vector [P], with their Adam state."""
 
-    `loss(algorithm, module, batch)` returns the loss of the network `module`, a function of its inputs, on a batch.
-    """
-
-    def __init__(self, name: str, module: nn.Module, loss: LossFunction) -> None:
-        self.name, self.module, self.loss = name, module, loss
+    def __init__(self, name: str, module: nn.Module) -> None:
+        self.name, self.module = name, module
         self.vector: Tensor = module.parameter_vector  # type: ignore[assignment]
         self.mean, self.square = torch.zeros_like(self.vector), torch.zeros_like(self.vector)
         self.step_count, self.learning_rate = torch.zeros(()), torch.zeros(())
@@ -71,6 +68,27 @@ class Trainable:
         parameters = {n: x.view(shape) for (n, shape), x in zip(self._shapes.items(), pieces, strict=True)}
         return lambda *inputs: torch.func.functional_call(self.module, parameters, inputs)
 
+    def state(self) -> dict[str, np.ndarray]:
+        """The parameters by name."""
+        return {name: p.detach().numpy().copy() for name, p in self.module.named_parameters()}
+
+    def load(self, state: Mapping[str, np.ndarray]) -> None:
+        """Copy parameters by name into the module; the vector has the same memory, so it changes, too."""
+        with torch.no_grad():
+            for name, parameter in self.module.named_parameters():
+                parameter.copy_(torch.from_numpy(state[name]))
+
+
+class Trainable(Parameters):
+    """A network's parameters with the loss that they minimise.
+
+    `loss(algorithm, module, batch)` returns the loss of the network `module`, a function of its inputs, on a batch.
+    """
+
+    def __init__(self, name: str, module: nn.Module, loss: LossFunction) -> None:
+        super().__init__(name, module)
+        self.loss = loss
+
     def tensors_of_head(self, rows: int) -> list[Tensor]:
         """Tensors like those that the loss is a function of: outputs [rows, O], and parameters beside the layers'."""
         outputs = torch.zeros(rows, self.sizes[-1])
@@ -84,16 +102,6 @@ class Trainable:
     def head(self, tensors: Sequence[Tensor]) -> Module:
         """The module as a function of its inputs whose outputs are known: `tensors` as of `tensors_of_head`."""
         return lambda observations, *masks: self.module.of_outputs(tensors[0], *tensors[1:], *masks)  # type: ignore
-
-    def state(self) -> dict[str, np.ndarray]:
-        """The parameters by name."""
-        return {name: p.detach().numpy().copy() for name, p in self.module.named_parameters()}
-
-    def load(self, state: Mapping[str, np.ndarray]) -> None:
-        """Copy parameters by name into the module; the vector has the same memory, so it changes, too."""
-        with torch.no_grad():
-            for name, parameter in self.module.named_parameters():
-                parameter.copy_(torch.from_numpy(state[name]))
 
 
 class _Network(ctypes.Structure):

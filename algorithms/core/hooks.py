@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from .algorithm import Algorithm, InvalidAlgorithm, InvalidSetting, setting, whe
 from .batch import VALUE, Batch, mean_over_parts
 from .rollout import Rollout
 
+Adapting = TypeVar("Adapting", bound=Algorithm)  # an algorithm that has `after_update`
 CriticKind = Literal["state", "actions"]  # V(s), or Q(s, ·) of all discrete actions
 
 
@@ -217,22 +218,23 @@ class Hooks(Algorithm):
         return any(getattr(cls, name) is not getattr(Hooks, name) for name in names)
 
 
-def next_algorithm(algorithm: Hooks, record: Mapping[str, float]) -> Hooks:
+def next_algorithm(algorithm: Adapting, record: Mapping[str, float]) -> Adapting:
     """What the `after_update` of `algorithm` makes of an update's record, checked.
 
     Raises InvalidAlgorithm, with a sentence that names the file, the class and the setting, if it is of another class,
     if a value is out of its bounds, or if another setting than a float has changed.
     """
     said = f"{where(algorithm)}.after_update"
+    adapting: Any = algorithm
     try:
-        following: object = algorithm.after_update(record)
+        following: object = adapting.after_update(record)
     except InvalidSetting as error:
         raise InvalidAlgorithm(f"{said}: {error}") from error
     if following is algorithm:
         return algorithm
     if type(following) is not type(algorithm):
         raise InvalidAlgorithm(f"{said} must return a {type(algorithm).__name__}, not a {type(following).__name__}")
-    assert isinstance(following, Hooks)
+    assert isinstance(following, type(algorithm))
     for f in dataclasses.fields(algorithm):
         before, after = getattr(algorithm, f.name), getattr(following, f.name)
         if before != after and not (type(before) is float and type(after) is float):

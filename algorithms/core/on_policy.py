@@ -12,9 +12,9 @@ from gymnasium.spaces import Discrete, Space
 from torch import Tensor
 from torch.distributions import Distribution
 
-from .acting import Actor
 from .algorithm import InvalidAlgorithm, where
 from .batch import VALUE, Batch, minibatches, sum_over_parts
+from .compiled import check_compile
 from .divergence import outputs_of
 from .fused import Loss, LossFunction, Module, Trainable
 from .hook_checks import checked_diagnostics, checked_loss, checked_scalar
@@ -25,13 +25,12 @@ from .normalizer import RunningNormalizer
 from .optimizer import Optimizer
 from .policies import Policy
 from .reward_scaler import RewardScaler
-from .rollout import Rollout
+from .rollout import Acts, Rollout
 from .task import CannotResume, Snapshot, Task
 
 # With as many gradient steps, in all runs that share the compiled code, compiling saves time: it takes about ten
 # seconds once for all of these runs, and a gradient step is then a millisecond faster.
 STEPS_THAT_REPAY_COMPILING = 10_000
-COMPILE = ("auto", "always", "never")
 # What a row of the update table, or the argument of `after_update`, has beside what networks and `diagnose` record.
 RECORDED = ("step", "updates", "learning_rate", "mean_cost", "explained_variance", "kl", "progress")
 POLICY = "policy"  # the name of the policy in a checkpoint
@@ -82,8 +81,7 @@ class Learner:
         compile: str = "never",
         runs: int = 5,
     ) -> None:
-        if compile not in COMPILE:
-            raise ValueError(f"compile must be {', '.join(COMPILE[:-1])} or {COMPILE[-1]}, not {compile!r}")
+        check_compile(compile)
         check_minibatches(algorithm)
         if (doubt := doubt_about_minibatches(algorithm)) is not None:
             warnings.warn(doubt, stacklevel=2)
@@ -101,7 +99,6 @@ class Learner:
         self._regularized = a.entropy_coefficient != 0 or a.overrides("regularizer", "after_update")
         self.normalizer = RunningNormalizer(observation_size)
         self.reward_scaler = RewardScaler(a.num_envs)
-        self.actor: Actor = self.policy  # what acts in the training
         self.networks = {POLICY: self.trainable(POLICY, self.policy, self._policy_loss)}
         for name, critic in self.critics.items():
             self.networks[key_of(name)] = self.trainable(name, critic, self._critic_loss_of(name))
@@ -126,6 +123,11 @@ class Learner:
         self._noise = noise
         self._expects_code: list[bool] | None = None  # after `restore`: which optimizers are to have machine code
         self._needs_old_policy = a.overrides("regularizer", "gradients", "step")
+
+    @property
+    def behaviour(self) -> Acts:
+        """What acts in a rollout: the policy that learns from it."""
+        return self.policy
 
     @property
     def value_function(self) -> ValueFunction | None:
@@ -298,22 +300,7 @@ class Learner:
 
         Raises InvalidCheckpoint, with a sentence, where the arrays are of other networks or not finite.
         """
-        expected = self.state()
-        for name in [*expected, *state]:
-            if name not in state or name not in expected:
-                lacking = "the checkpoint" if name not in state else "this task's learner"
-                raise InvalidCheckpoint(f"{lacking} has no {name!r}: the networks differ")
-            if state[name].shape != expected[name].shape:
-                raise InvalidCheckpoint(
-                    f"{name!r} of the checkpoint has the shape {state[name].shape}, not {expected[name].shape}: "
-                    "the networks differ"
-                )
-            if not (np.issubdtype(state[name].dtype, np.floating) and np.isfinite(state[name]).all()):
-                raise InvalidCheckpoint(f"{name!r} of the checkpoint does not consist of finite numbers")
-        parts: dict[str, dict[str, np.ndarray]] = {}
-        for name, array in state.items():
-            part, _, key = name.partition("/")
-            parts.setdefault(part, {})[key] = array
+        parts = checked_parts(state, self.state())
         for name, network in self.networks.items():
             network.load(parts[name])
         self.normalizer.load(parts["observation_statistics"])
@@ -416,6 +403,31 @@ class Learner:
             return checked_loss(found, a, method, "values", values), {f"{critic}_loss": found}, values
 
         return loss
+
+
+def checked_parts(
+    state: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, np.ndarray]]:
+    """The arrays of a checkpoint by part and name; `expected` is the state of the learner that is to have them.
+
+    Raises InvalidCheckpoint, with a sentence, where the arrays are of other networks or not finite.
+    """
+    for name in [*expected, *state]:
+        if name not in state or name not in expected:
+            lacking = "the checkpoint" if name not in state else "this task's learner"
+            raise InvalidCheckpoint(f"{lacking} has no {name!r}: the networks differ")
+        if state[name].shape != expected[name].shape:
+            raise InvalidCheckpoint(
+                f"{name!r} of the checkpoint has the shape {state[name].shape}, not {expected[name].shape}: "
+                "the networks differ"
+            )
+        if not (np.issubdtype(state[name].dtype, np.floating) and np.isfinite(state[name]).all()):
+            raise InvalidCheckpoint(f"{name!r} of the checkpoint does not consist of finite numbers")
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in state.items():
+        part, _, key = name.partition("/")
+        parts.setdefault(part, {})[key] = array
+    return parts
 
 
 def key_of(critic: str) -> str:

@@ -1,6 +1,7 @@
 """Gradient steps: those of an update in one call of machine code, or one by one in Torch."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -168,3 +169,15 @@ def take_adam_step(state: State, gradient: Tensor, epsilon: float) -> None:
     still = scale == 0
     root = square.sqrt() / torch.where(still, -1.0, scale)
     vector.addcdiv_(mean, root.add_(torch.where(still, -torch.inf, epsilon / rate)))
+
+
+def adam_of_number(
+    gradient: float, mean: float, square: float, steps: float, epsilon: float
+) -> tuple[float, float, float, float]:
+    """m̂ / (√v̂ + ε) of a single number, as of `take_adam_step`, then its mean, square and number of steps."""
+    beta_1, beta_2 = ADAM_BETAS
+    steps += 1
+    mean = beta_1 * mean + (1 - beta_1) * gradient
+    square = beta_2 * square + (1 - beta_2) * gradient**2
+    direction = mean / (1 - beta_1**steps) / (math.sqrt(square / (1 - beta_2**steps)) + epsilon)
+    return direction, mean, square, steps

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,23 @@ from .vector_env import Episode, VectorEnv
 SECONDS_BETWEEN_CALLS = 10.0  # of `on_wait`, which anybody who prints a line a minute can build on
 OnWait: TypeAlias = Callable[[int, list[Episode]], None]  # is told the steps and the episodes of the environments
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]  # what is computed of rewards and values, [T, N] or [T, N, K]
+
+
+class Acts(Protocol):
+    """What chooses actions: a policy, or one that explores. `acting.Actor` documents the methods."""
+
+    def act(
+        self,
+        observations: np.ndarray,
+        rng: np.random.Generator,
+        action_masks: np.ndarray | None = None,
+        *,
+        mode: bool = False,
+    ) -> np.ndarray:
+        """Actions as they are stored, one for each row of `observations`."""
+
+    def to_environment(self, actions: np.ndarray) -> np.ndarray:
+        """The actions as the environments get them."""
 
 
 def _not_yet() -> Floats:
@@ -94,7 +111,7 @@ class Rollout:
 
 def collect(
     envs: VectorEnv,
-    policy: Actor,
+    policy: Acts,
     normalizer: RunningNormalizer,
     rng: np.random.Generator,
     *,

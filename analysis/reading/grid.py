@@ -7,7 +7,7 @@ from types import NoneType
 from typing import Any
 
 from policy_gradient_ladder.experiments.metrics import DIRECTIONS, RULES
-from policy_gradient_ladder.experiments.schema import BEST
+from policy_gradient_ladder.experiments.schema import BEST, EVALUATIONS
 
 from .checks import (
     NUMBER,
@@ -120,6 +120,8 @@ COMPARISON_KEYS = {
     "differing_in": list,
 }
 SIDE_KEYS = {"algorithm": (str, NoneType), "gae_lambda": (*NUMBER, NoneType), "critic": (str, NoneType)}
+OF_SOME_CLAIMS = {"checked": str}  # keys that an entry has where its claim says them
+OF_SOME_SIDES = {"on": dict, "tasks": dict, "score": str, "best_of": list}
 
 
 def check_there(results: Path) -> None:
@@ -167,7 +169,7 @@ def read_grid(results: Path) -> Grid:
     for index, study in enumerate(content["studies"]):
         check_study_entry(study, content, path, f"studies[{index}]")
     for index, claim in enumerate(content["claims"]):
-        check_claim_entry(claim, path, f"claims[{index}]")
+        check_claim_entry(claim, content["tasks"], path, f"claims[{index}]")
     for entry in (*content["cells"], *content["probes"], *content["studies"]):
         check_inside(results, entry["directory"], path)
     for name in WRITTEN:
@@ -211,11 +213,12 @@ def check_study_entry(study: Any, content: dict[str, Any], path: Path, where: st
             )
 
 
-def check_claim_entry(claim: Any, path: Path, where: str) -> None:
+def check_claim_entry(claim: Any, tasks: dict[str, Any], path: Path, where: str) -> None:
     """Check that an entry of claims in grid.json has all that a verdict needs. It may name algorithms, critics or tasks
-    that the grid lacks.
+    that the grid lacks; a side that is on a task with certain values says which of the `tasks` of the grid that is.
     """
     check_keys(claim, CLAIM_KEYS, path, where)
+    check_some_keys(claim, OF_SOME_CLAIMS, path, where)
     check_choice(claim["rule"], RULES, path, f"{where}.rule")
     for index, comparison in enumerate(claim["comparisons"]):
         place = f"{where}.comparisons[{index}]"
@@ -224,7 +227,25 @@ def check_claim_entry(claim: Any, path: Path, where: str) -> None:
         if len(comparison["sides"]) not in (1, 2):
             raise ResultsError(f"{path}: {place} has {len(comparison['sides'])} sides; expected one or two.")
         for side in comparison["sides"]:
-            check_keys(side, SIDE_KEYS, path, f"a side of {place}")
+            check_side(side, tasks, path, f"a side of {place}")
+            for one in side.get("best_of", []):
+                check_side(one, tasks, path, f"a side of best_of of {place}")
+
+
+def check_side(side: Any, tasks: dict[str, Any], path: Path, where: str) -> None:
+    """Check a side of a comparison in grid.json."""
+    check_keys(side, SIDE_KEYS, path, where)
+    check_some_keys(side, OF_SOME_SIDES, path, where)
+    if "score" in side:
+        check_choice(side["score"], EVALUATIONS, path, f"score of {where}")
+    if "on" in side:
+        check_keys(side, {"tasks": dict}, path, where)
+        check_named([("tasks", task, tasks) for task in side["tasks"].values()], path, where)
+
+
+def check_some_keys(mapping: dict[str, Any], keys: dict[str, Any], path: Path, where: str) -> None:
+    """Check the values of those of the keys that the mapping has."""
+    check_keys(mapping, {key: kind for key, kind in keys.items() if key in mapping}, path, where)
 
 
 def tuned_cells(results: Path, content: dict[str, Any]) -> list[dict[str, Any]]:

@@ -2,19 +2,36 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ...reading.grid import Grid
+from ...statistics.spread import has_spread
 from ...words import enumerate_text
-from .verdicts import Place, Tested, effect_of_runs, effect_over, side_title
+from .sides import (
+    differ_in_evaluation,
+    evaluation_of,
+    made_with,
+    places_of,
+    single,
+    singles,
+    task_at,
+    title_of,
+    titles,
+)
+from .verdicts import Place, Tested, effect_of_places, effect_over
 
 LEARNING_STEPS = 100_000  # environment steps to which learning per step refers
+OF_MODE = {
+    "normalized": "normalized_mode",
+    "learning_per_step": "learning_per_step_mode",
+}  # a column, by that of sampled
 
 
 def run_values(grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """The table `scores` with three further columns that claims need.
+    """The table `scores` with further columns that claims need.
 
-    - `learning_per_step`: the normalised score per LEARNING_STEPS steps of the budget
+    - `learning_per_step`, `learning_per_step_mode`: the normalised score per LEARNING_STEPS steps of the budget
     - `drop`: from the highest point of a run's normalised learning curve (moving average) down to its last point
     - `share_of_budget`: the steps to the threshold divided by the budget; 1 where the run did not reach the threshold
     """
@@ -24,6 +41,7 @@ def run_values(grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame) -> pd.Dat
     scale = runs["task"].map({name: t["reference_score"] - t["random_score"] for name, t in grid.tasks.items()})
     return runs.assign(
         learning_per_step=runs["normalized"] * LEARNING_STEPS / runs["steps"],
+        learning_per_step_mode=runs["normalized_mode"] * LEARNING_STEPS / runs["steps"],
         drop=(runs["max"] - runs["last"]) / scale.astype(float),
         share_of_budget=runs["steps_to_threshold"] / runs["steps"],
     )
@@ -31,58 +49,119 @@ def run_values(grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame) -> pd.Dat
 
 def compare_runs(grid: Grid, comparison: dict[str, Any], runs: pd.DataFrame) -> Tested:
     """Test a comparison on `runs`, the table that `run_values` returns; the verdict is not yet set."""
-    found = Tested(comparison, [side_title(grid, side, ()) for side in comparison["sides"]])
+    found = Tested(comparison, titles(grid, comparison))
     found.figure = found.metric.figure
-    tasks = grid.tasks if comparison["tasks"] == "all" else comparison["tasks"]
-    found.places = [run_place(grid, found, task, runs[runs["task"] == task]) for task in tasks]
+    found.places = [run_place(grid, found, place, runs) for place in places_of(grid, comparison)]
     if found.present:
         found.effect = effect_over(found, found.present)
     return found
 
 
-def run_place(grid: Grid, found: Tested, task: str, runs: pd.DataFrame) -> Place:
-    """The comparison on one task; `runs` has the rows of this task."""
-    names = [side["algorithm"] for side in found.comparison["sides"]]
-    if task not in grid.tasks:
-        return Place(task, note="not a task of the grid", lacking=True)
-    of_threshold = found.comparison["metric"] == "steps_to_threshold"
-    if of_threshold and grid.tasks[task]["threshold"] is None:
-        return Place(task, note="the grid gives it no threshold", lacking=True)
-    if note := not_controlled(grid, found.comparison, task):
-        return Place(task, note=note, lacking=True)
-    sides = [runs[runs["algorithm"] == name] for name in names]
-    if without := [grid.title(name) for name, side in zip(names, sides, strict=True) if side.empty]:
-        return Place(task, note=f"no finished run of {enumerate_text(without)}", lacking=True)
-    values = tuple(side[found.metric.column].to_numpy(dtype=float) for side in sides)
-    short = [
-        f"{grid.title(name)} {len(side)} of {asked}"
-        for name, side in zip(names, sides, strict=True)
-        if len(side) < (asked := len(grid.requested(task, name)))
+def run_place(grid: Grid, found: Tested, place: str, runs: pd.DataFrame) -> Place:
+    """The comparison at one place; `runs` has the rows of all tasks."""
+    comparison, of_threshold = found.comparison, found.comparison["metric"] == "steps_to_threshold"
+    sides = singles(comparison)
+    tasks = [task_at(grid, side, place) for side in sides]
+    if absent := [side for side, task in zip(sides, tasks, strict=True) if task is None]:
+        return Place(place, note=no_task(grid, comparison, absent), lacking=True)
+    if of_threshold and any(grid.tasks[task]["threshold"] is None for task in tasks):
+        return Place(place, note="the grid gives it no threshold", lacking=True)
+    if note := not_on_one_scale(grid, comparison, tasks) or not_controlled(grid, comparison, tasks):
+        return Place(place, note=note, lacking=True)
+    names = [title_of(grid, comparison, side) for side in sides]
+    rows = [
+        runs[(runs["task"] == task) & (runs["algorithm"] == side["algorithm"])]
+        for side, task in zip(sides, tasks, strict=True)
     ]
-    notes = [f"fewer runs than asked for ({enumerate_text(short)})"] if short else []
+    if without := [name for name, of in zip(names, rows, strict=True) if of.empty]:
+        return Place(place, note=f"no finished run of {enumerate_text(without)}", lacking=True)
+    columns = [OF_MODE[found.metric.column] if evaluation_of(side) == "mode" else found.metric.column for side in sides]
+    values = tuple(of[column].to_numpy(dtype=float) for of, column in zip(rows, columns, strict=True))
+    if without := [name for name, of in zip(names, values, strict=True) if np.isnan(of).any()]:
+        return Place(place, note=f"no evaluation with the mode action of {enumerate_text(without)}", lacking=True)
+    short = [
+        f"{name} {len(of)} of {asked}"
+        for name, of, side, task in zip(names, rows, sides, tasks, strict=True)
+        if len(of) < (asked := len(grid.requested(task, side["algorithm"])))
+    ]
+    notes = [f"fewer runs than asked for ({enumerate_text(dict.fromkeys(short))})"] if short else []
     # Where no run reached the threshold, all count as the whole budget, so their difference of 0 says nothing.
-    decides = not of_threshold or any(side["reached"].any() for side in sides)
+    decides = not of_threshold or any(of["reached"].any() for of in rows)
     if not decides:
-        notes.append(
-            f"no run of {' or '.join(map(grid.title, names))} reached the threshold; all count as the whole budget"
-        )
-    effect = effect_of_runs([values], found.metric)
-    n = tuple(map(len, values))
-    return Place(task, effect, values, n=n, runs=min(n), note="; ".join(notes), decides=decides)
+        notes.append(f"no run of {' or '.join(names)} reached the threshold; all count as the whole budget")
+    counts = iter(map(len, values))
+    n = tuple(min(next(counts) for _ in single(side)) for side in comparison["sides"])
+    if comparison["metric"] == "spread" and not has_spread(*values):
+        alike = [name for name, of in zip(names, values, strict=True) if not has_spread(of)]
+        notes.append(f"the runs of {enumerate_text(alike)} all end alike, so there is no ratio")
+        return Place(place, n=n, runs=min(n), note="; ".join(notes))
+    if differ_in_evaluation(comparison) and not found.metric.ratio:
+        values = (values[0] - values[1],)
+    here = Place(place, values=values, n=n, runs=min(n), decides=decides)
+    here.effect = effect_of_places(found, [here])
+    here.note = "; ".join([*notes, *best_note(found, here, names)])
+    return here
 
 
-def not_controlled(grid: Grid, comparison: dict[str, Any], task: str) -> str:
-    """Why a comparison on one task is not controlled, in words; empty where it is.
+def no_task(grid: Grid, comparison: dict[str, Any], absent: list[dict[str, Any]]) -> str:
+    """Which sides have no task at a place, in words."""
+    if all("on" not in side for side in absent):
+        return "not a task of the grid"
+    return f"the grid has no such task for {enumerate_text(title_of(grid, comparison, side) for side in absent)}"
 
-    A comparison with `differing_in` is controlled where its two sides differ in exactly these settings.
+
+def best_note(found: Tested, place: Place, names: list[str]) -> list[str]:
+    """Which of several sides is the best at a place, in words; nothing where no side is the best of several."""
+    several = [number for number, side in enumerate(found.comparison["sides"]) if "best_of" in side]
+    if not several:
+        return []
+    start = several[0]  # the other side is a single one
+    of = [number for number in range(start, len(names) if start else len(names) - 1)]
+    best = max(of, key=lambda number: float(place.values[number].mean()))
+    return [f"best: {names[best]}"]
+
+
+def not_on_one_scale(grid: Grid, comparison: dict[str, Any], tasks: list[str]) -> str:
+    """Why scores on several tasks cannot be compared, in words; empty where they can."""
+    keys = ("random_score", "reference_score", *(["threshold"] if comparison["metric"] == "steps_to_threshold" else []))
+    for task in tasks[1:]:
+        for key in keys:
+            values = [grid.tasks[name][key] for name in (tasks[0], task)]
+            if values[0] != values[1]:
+                return f"the {key} of {tasks[0]} is {values[0]:g}, and that of {task} {values[1]:g}: no common scale"
+    steps = sorted({grid.tasks[task]["steps"] for task in tasks})
+    if len(steps) > 1 and "steps" not in comparison["differing_in"]:
+        return f"runs of {steps[0]:,} and of {steps[-1]:,} steps"
+    return ""
+
+
+def not_controlled(grid: Grid, comparison: dict[str, Any], tasks: list[str]) -> str:
+    """Why a comparison on the tasks of its sides is not controlled, in words; empty where it is.
+
+    A comparison with `differing_in` is controlled where its two sides differ in exactly these settings and keys of
+    their tasks. Where a side is the best of several, this is asked of each of them.
     """
-    allowed = comparison["differing_in"]
-    if not allowed or len(comparison["sides"]) < 2:
+    if not comparison["differing_in"] or len(comparison["sides"]) < 2:
         return ""
-    first, second = (grid.requested(task, side["algorithm"]) for side in comparison["sides"])
-    if not first or not second:
+    count = len(single(comparison["sides"][0]))
+    first, second = (
+        list(zip(singles(comparison), tasks, strict=True))[part] for part in (slice(count), slice(count, None))
+    )
+    for one in first:
+        for other in second:
+            if note := pair_not_controlled(grid, comparison["differing_in"], one, other):
+                return note
+    return ""
+
+
+def pair_not_controlled(grid: Grid, allowed: list[str], *pair: tuple[dict[str, Any], str]) -> str:
+    """The same for two single sides, each with its task."""
+    requested = [grid.requested(task, side["algorithm"]) for side, task in pair]
+    if not all(requested):
         return ""
-    settings = first[0]["settings"], second[0]["settings"]
+    settings = [
+        {**cells[0]["settings"], **made_with(grid, task)} for cells, (_, task) in zip(requested, pair, strict=True)
+    ]
     differing = [name for name in {**settings[0], **settings[1]} if settings[0].get(name) != settings[1].get(name)]
     if further := [name for name in differing if name not in allowed]:
         return f"the two sides also differ in {enumerate_text(further)}"

@@ -104,11 +104,13 @@ STYLES = {
 }
 WHAT = {  # what a comparison measures, for somebody who has read one chapter on policy gradients
     "final_score": "Score at the end of training (0: random actions, 1: the task’s reference score)",
+    "mode_score": "Score of the mode action at the end of training (0: random actions, 1: the task’s reference score)",
     "auc": "Return averaged over the whole of training (0: random actions, 1: the task’s reference score)",
     "learning_per_step": f"Score at the end of training per {LEARNING_STEPS:,} steps (0: random actions, 1: reference)",
     "drop": "Fall of the training return from its highest point to its end (1: from reference to random actions)",
     "steps_to_threshold": "Steps until the training return reaches the task’s threshold, in % of the budget (100 % for "
     "a run that never does, so differences are understated)",
+    "spread": "Spread of the scores at the end of training: their standard deviation over seeds",
     "variance": "Variance of the gradient estimate: how far it scatters from batch to batch",
     "relative_bias": "Bias of the gradient estimate: distance of its mean from the true gradient, in % of the true "
     "gradient’s length",
@@ -117,11 +119,11 @@ WHAT = {  # what a comparison measures, for somebody who has read one chapter on
     "cosine": "Cosine of the angle between one batch’s estimate and the true gradient (1: same direction, 0: at right "
     "angles)",
 }
-IN_PERCENT = ("variance", "relative_bias", "bias_squared", "steps_to_threshold")
+IN_PERCENT = ("variance", "relative_bias", "bias_squared", "steps_to_threshold", "spread")
 DECIDED = (SUPPORTED, CONTRADICTED)
 MOST_DIGITS = 4  # that tell an effect from the smallest one that counts
 SECTIONS = {  # where a metric without a figure stands
-    "steps_to_threshold": ("scores", "Scores, every run"),
+    **dict.fromkeys(("steps_to_threshold", "mode_score"), ("scores", "Scores, every run")),
     "relative_bias": ("laboratory", "Gradient laboratory"),
     "bias_squared": ("laboratory", "Gradient laboratory"),
 }
@@ -278,9 +280,11 @@ def effect_text(row: pd.Series) -> str:
 
 
 def spread_text(row: pd.Series) -> str:
-    """Of a mean ratio, what single policies have."""
+    """Of a mean ratio, what single policies have; of runs that it is a mean over tasks."""
     if row["scale"] != "ratio" or row["direction"] == "equal" or row["n_first"] < 2:
         return ""
+    if row["unit"] == "runs":
+        return "geometric mean over tasks" if row["tasks"] > 1 else ""
     return f"geometric mean; single policies: {number_of(row['least'])} to {percents(row['most'])}"
 
 

@@ -13,6 +13,7 @@ from ...words import enumerate_text
 from .evidence import enough_alone, missing_evidence
 from .gradients import compare_gradients
 from .runs import compare_runs, run_values
+from .sides import singles, titles
 from .verdicts import (
     METRICS,
     TOO_LITTLE,
@@ -25,7 +26,6 @@ from .verdicts import (
     left_out,
     region,
     shown,
-    side_title,
     verdict_of,
     verdict_of_all,
 )
@@ -133,12 +133,13 @@ def compare(grid: Grid, comparison: dict[str, Any], runs: pd.DataFrame, gradient
 
     `runs` is the table that `run_values` returns, `gradients` the table of that name.
     """
-    named = [side["algorithm"] for side in comparison["sides"]]
-    absent = [name for name in named if name is not None and name not in grid.algorithms]
+    named = [side["algorithm"] for side in singles(comparison)]
+    absent = list(dict.fromkeys(name for name in named if name is not None and name not in grid.algorithms))
     if absent:
-        titles = [side_title(grid, side, ()) for side in comparison["sides"]]
         several = "s" if len(absent) > 1 else ""
-        return Tested(comparison, titles, reason=f"the grid has no algorithm{several} {enumerate_text(absent)}")
+        return Tested(
+            comparison, titles(grid, comparison), reason=f"the grid has no algorithm{several} {enumerate_text(absent)}"
+        )
     if METRICS[comparison["metric"]].of_runs:
         found = compare_runs(grid, comparison, runs)
     else:

@@ -23,6 +23,8 @@ rule "any", it needs one of them, and only if all are contradicted is the claim 
 Runs: the effect is the mean over tasks of the difference of the two means over runs, with equal weight for every task.
 Its interval is Welch's t with Satterthwaite's degrees of freedom, because a percentile bootstrap is too short for the
 five or ten runs of a task. A task with a single run on a side has no interval, and so an average over it has none.
+Where the two sides are two evaluations of the same runs, their differences are one sample. The best of several sides
+and the ratio of two spreads have intervals of their own (`analysis/statistics/best.py`, `spread.py`).
 
 Gradient laboratory: the effect at a frozen policy is the difference of two measurements, or of their logarithms where
 the effect is a ratio. It is averaged over a task's policies, and then over tasks. 95 % intervals are combined as those
@@ -42,8 +44,10 @@ import numpy as np
 from policy_gradient_ladder.experiments.metrics import FEWEST_BATCHES, GRADIENT_METRICS, RATIO_METRICS, RUN_METRICS
 
 from ...reading.grid import Grid
+from ...statistics.best import behind_the_best
 from ...statistics.comparison import difference
 from ...statistics.gradients import Estimate
+from ...statistics.spread import log_ratio_of_spreads
 from ...words import enumerate_text
 from ..laboratory.tables import estimator_title
 
@@ -67,10 +71,12 @@ class Metric:
 # The fields of each metric, by its name in a grid.
 ABOUT = {
     "final_score": {"column": "normalized", "figure": "final_scores"},
+    "mode_score": {"column": "normalized_mode"},
     "auc": {"column": "normalized_auc", "figure": "sample_efficiency"},
     "learning_per_step": {"column": "learning_per_step", "figure": "learning_curves"},
     "drop": {"column": "drop", "figure": "learning_curves"},
     "steps_to_threshold": {"column": "share_of_budget", "largest": 1.0},
+    "spread": {"column": "normalized", "figure": "final_scores"},
     "variance": {"column": "ratio", "figure": "gradient_variance"},
     "relative_bias": {"column": "relative_bias", "nonnegative": True},
     "bias_squared": {"column": "share_of_length", "nonnegative": True},
@@ -92,7 +98,9 @@ class Place:
 
     task: str
     effect: Estimate | None = None  # of logarithms where the metric is a ratio
-    values: tuple[np.ndarray, ...] = ()  # for each side, the values [n] of its runs
+    # For each side, and each of those of which one is the best, the values [n] of its runs. Of two evaluations of the
+    # same runs, their differences.
+    values: tuple[np.ndarray, ...] = ()
     policies: list[Estimate] = field(default_factory=list)  # the effects at single policies
     n: tuple[int, ...] = ()  # for each side, the number of its runs or frozen policies
     runs: int = 0  # the number of runs that it rests on: of the side with fewer, or of those with frozen policies
@@ -259,8 +267,23 @@ def effect_over(found: Tested, places: list[Place]) -> Estimate:
     if found.equality:
         return furthest(found, [place.effect for place in places])
     if found.metric.of_runs:
-        return effect_of_runs([place.values for place in places], found.metric)
+        return effect_of_places(found, places)
     return average([place.effect for place in places], floor=has_floor(found))
+
+
+def effect_of_places(found: Tested, places: list[Place]) -> Estimate:
+    """The mean effect over some places of a comparison about runs."""
+    values = [place.values for place in places]
+    best = [number for number, side in enumerate(found.comparison["sides"]) if "best_of" in side]
+    if not best and not found.metric.ratio:
+        return effect_of_runs(values, found.metric)
+    sides = [[*side] for side in zip(*values, strict=True)]
+    if found.metric.ratio:
+        return Estimate(*log_ratio_of_spreads(*sides))
+    if best[0] == 1:
+        return Estimate(*behind_the_best(sides[0], sides[1:]))
+    value, low, high = behind_the_best(sides[-1], sides[:-1])
+    return Estimate(-value, -high, -low)
 
 
 def effect_of_runs(values: list[tuple[np.ndarray, ...]], metric: Metric) -> Estimate:

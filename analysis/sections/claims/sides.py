@@ -1,0 +1,84 @@
+"""The sides of a comparison about runs: on which tasks they are, and what they are called."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ...reading.grid import Grid
+from ...words import enumerate_text
+from .verdicts import side_title
+
+# Keys of a task in grid.json that are no part of what its runs are made with.
+JUDGING = ("id", "random_score", "reference_score", "reference_source", "threshold", "time_limit")
+WORDS = {True: "true", False: "false", None: "null"}  # as a grid file has them
+EVALUATION_WORDS = {"sampled": "sampled actions", "mode": "mode action"}
+
+
+def single(side: dict[str, Any]) -> list[dict[str, Any]]:
+    """The sides of which this is the best; or this one alone."""
+    return side.get("best_of") or [side]
+
+
+def singles(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every side that is not the best of several, and those of which one is the best."""
+    return [one for side in comparison["sides"] for one in single(side)]
+
+
+def places_of(grid: Grid, comparison: dict[str, Any]) -> list[str]:
+    """The places of a comparison: tasks, or Gymnasium ids where a side says which values its task has."""
+    if comparison["tasks"] != "all":
+        return list(comparison["tasks"])
+    if not any("on" in side for side in singles(comparison)):
+        return list(grid.tasks)
+    return list(dict.fromkeys(about.get("id", name) for name, about in grid.tasks.items()))
+
+
+def task_at(grid: Grid, side: dict[str, Any], place: str) -> str | None:
+    """The task on which a single side is at a place; None where the grid has no such task."""
+    if "on" in side:
+        return side["tasks"].get(place)
+    return place if place in grid.tasks else None
+
+
+def made_with(grid: Grid, task: str) -> dict[str, Any]:
+    """What the runs on a task are made with: its preprocessing and its number of steps."""
+    return {key: value for key, value in grid.tasks[task].items() if key not in JUDGING}
+
+
+def evaluation_of(side: dict[str, Any]) -> str:
+    """The evaluation from which the final scores of a side are."""
+    return side.get("score", "sampled")
+
+
+def differ_in_evaluation(comparison: dict[str, Any]) -> bool:
+    """Whether the two sides are the same runs, and differ in nothing but the evaluation of the final score."""
+    if len(comparison["sides"]) < 2:
+        return False
+    without = [{key: value for key, value in side.items() if key != "score"} for side in comparison["sides"]]
+    return without[0] == without[1] and comparison["sides"][0] != comparison["sides"][1]
+
+
+def titles(grid: Grid, comparison: dict[str, Any]) -> list[str]:
+    """The titles of the sides, with what tells one from the others in brackets."""
+    return [
+        f"the best of {enumerate_text(title_of(grid, comparison, one) for one in side['best_of'])}"
+        if "best_of" in side
+        else title_of(grid, comparison, side)
+        for side in comparison["sides"]
+    ]
+
+
+def title_of(grid: Grid, comparison: dict[str, Any], side: dict[str, Any]) -> str:
+    """The title of a single side of a comparison."""
+    said = ", ".join(what_differs(comparison, side))
+    title = side_title(grid, side, ())
+    return f"{title} ({said})" if said else title
+
+
+def what_differs(comparison: dict[str, Any], side: dict[str, Any]) -> Iterator[str]:
+    """The values of a side's task that another side does not have, and its evaluation where another has another."""
+    others = singles(comparison)
+    for key, value in side.get("on", {}).items():
+        if any("on" not in other or other["on"][key] != value for other in others):
+            yield f"{key}: {WORDS[value] if value is None or isinstance(value, bool) else value}"
+    if len({evaluation_of(other) for other in others}) > 1:
+        yield EVALUATION_WORDS[evaluation_of(side)]
