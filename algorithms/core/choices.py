@@ -43,11 +43,13 @@ class Choices(gymnasium.ActionWrapper[Any, Any, Any]):
 
     def members(self, actions: np.ndarray) -> np.ndarray:
         """The environment's own actions, flat [N, A], in its precision, of choices int64 [N] or [N, A]."""
-        return self._table[actions] if actions.ndim == 1 else self._values[actions, self._columns]
+        found: np.ndarray = self._table[actions] if actions.ndim == 1 else self._values[actions, self._columns]
+        return found
 
     def action(self, action: Any) -> np.ndarray:
         """The environment's own action of a choice."""
-        return self.members(np.asarray(action)[None])[0].reshape(self._shape)
+        member: np.ndarray = self.members(np.asarray(action)[None])[0].reshape(self._shape)
+        return member
 
 
 def _problem(space: Space[Any], bins: int | None, joint: bool) -> str | None:
