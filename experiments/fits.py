@@ -25,6 +25,8 @@ def check_fits(grid: Grid) -> None:
         if not issubclass(entry.algorithm, OffPolicy):
             continue
         for task, of in grid.tasks.items():
+            if not entry.runs_on(task):
+                continue
             algorithm = grid.resolved(name, task)
             assert isinstance(algorithm, OffPolicy)
             if task not in spaces:
