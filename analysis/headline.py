@@ -1,12 +1,16 @@
 """The headline of a grid's results: one sentence, the first of the page, of the terminal and of summary.json."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from .reading.grid import Grid
 from .sections.ranking.tables import ALL_TASKS
+from .statistics.scores import CONFIDENCE
 from .words import count, enumerate_text, fixed, interval, number, plural
 
+CONFIRMED_BELOW = 3  # seeds: of fewer, a verdict counts only where a permutation test confirms it
 MOST_NAMED = 3  # algorithms whose tasks are counted by name; one more where it is the last one
 OPPOSITE = {"better": "worse", "worse": "better"}  # a verdict on a pair, seen from the other side
 
@@ -118,19 +122,24 @@ def of_tasks(grid: Grid, present: pd.DataFrame, best: dict[str, list[str]], firs
 
 
 def settled(grid: Grid, present: pd.DataFrame, pairs: pd.DataFrame, first: list[str]) -> str:
-    """How much of the order is more than what seeds explain, by the verdicts over all tasks."""
+    """How much of the order is more than what seeds explain, by the verdicts over all tasks.
+
+    With fewer than CONFIRMED_BELOW seeds Welch's test rests on the scores being normal, which nothing can then show. So
+    a verdict counts only where the permutation test of the ranking, which needs no distribution, has the same one.
+    """
     if present["n"].max() == 1:
         return "a single seed cannot show whether another would give the same order"
     rows = list(pairs[(pairs["measure"] == "score") & (pairs["task"] == ALL_TASKS)].itertuples())
     over = "over all tasks " if present["task"].nunique() > 1 else ""
     if len(first) > 1:
-        decided = sum(row.verdict in OPPOSITE for row in rows)
+        decided = sum(verdict_on(present, row) in OPPOSITE for row in rows)
         return f"{over}{decided} of {plural(len(rows), 'pair')} of algorithms differ by more than chance"
     (name,) = first
     title = grid.title(name)
     verdicts = [
-        row.verdict if row.algorithm == name else OPPOSITE.get(row.verdict)
+        verdict if row.algorithm == name else OPPOSITE.get(verdict)
         for row in rows
+        for verdict in [verdict_on(present, row)]
         if name in (row.algorithm, row.other)
     ]
     found = [
@@ -142,6 +151,14 @@ def settled(grid: Grid, present: pd.DataFrame, pairs: pd.DataFrame, first: list[
         return f"{over}{title} is {enumerate_text(found)} by more than chance"
     whom = "the other" if len(verdicts) == 1 else f"any of the {len(verdicts)} others"
     return f"{over}{title} is not shown to differ from {whom} by more than chance"
+
+
+def verdict_on(present: pd.DataFrame, pair: Any) -> str | None:
+    """The verdict on a pair over all tasks, or "undecided" where a verdict from so few seeds is not confirmed."""
+    seeds = present[present["algorithm"].isin([pair.algorithm, pair.other])]["n"].min()
+    if pair.verdict not in OPPOSITE or seeds >= CONFIRMED_BELOW or pair.p_permutation_adjusted <= 1 - CONFIDENCE:
+        return pair.verdict
+    return "undecided"
 
 
 def of_others(some: int, total: int) -> str:

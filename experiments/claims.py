@@ -27,6 +27,7 @@ from .checks import (
 from .keys import TASK_KEYS
 from .metrics import (
     BEST_METRICS,
+    COMMON_CLAIMS,
     CRITICS,
     DIRECTIONS,
     EVALUATED_METRICS,
@@ -38,8 +39,9 @@ from .metrics import (
     TASK_GROUPS,
 )
 from .schema import EVALUATIONS
+from .sources import ROOT
 
-CLAIMS = Path(__file__).with_name("claims.yaml")
+CLAIMS = ROOT / COMMON_CLAIMS
 SHIPPED = Path(__file__).with_name("grids")
 
 

@@ -3,6 +3,7 @@
 Each constant stands here once. This module imports nothing.
 """
 
+COMMON_CLAIMS = "experiments/claims.yaml"  # the file of claims that every grid tests; others are a grid's own
 FEWEST_BATCHES = 8  # of a probe: a variance from fewer says nothing
 RUN_METRICS = ("final_score", "mode_score", "auc", "learning_per_step", "drop", "steps_to_threshold", "spread")
 GRADIENT_METRICS = ("variance", "relative_bias", "bias_squared", "cosine")  # of the gradient laboratory

@@ -88,7 +88,7 @@ def write_grid(
         "description": "A synthetic grid for tests.",
         "grid_file": f"experiments/grids/{folder.name}.yaml",
         "seeds": list(seeds),
-        "tasks": {task: {**values, **preprocessing} for task, values in tasks.items()},
+        "tasks": {task: {**preprocessing, **values} for task, values in tasks.items()},
         "algorithms": {
             name: {
                 "title": TITLES.get(name, name),

@@ -19,9 +19,9 @@ class Titled:
         return TITLES[algorithm]
 
 
-def of(scores, *, seeds=5, n=5, diverged=0, better=()):
+def of(scores, *, seeds=5, n=5, diverged=0, better=(), permuted=np.nan):
     """The headline where each task has these mean scores by algorithm. n: finished runs, or the same by algorithm.
-    better: pairs over all tasks, the better first.
+    better: pairs over all tasks, the better first. permuted: the p-value of the permutation test, NaN without one.
     """
     rows = [
         {"task": task, "algorithm": name, "requested": seeds, "n": n.get(name, seeds) if isinstance(n, dict) else n}
@@ -32,7 +32,7 @@ def of(scores, *, seeds=5, n=5, diverged=0, better=()):
     summary = pd.DataFrame(rows)
     names = list(dict.fromkeys(summary["algorithm"]))
     pairs = [
-        {"measure": "score", "task": ALL_TASKS, "algorithm": first, "other": second}
+        {"measure": "score", "task": ALL_TASKS, "algorithm": first, "other": second, "p_permutation_adjusted": permuted}
         | {"verdict": "better" if (first, second) in better else "worse" if (second, first) in better else "undecided"}
         for place, first in enumerate(names)
         for second in names[:place]
@@ -41,7 +41,7 @@ def of(scores, *, seeds=5, n=5, diverged=0, better=()):
         {"measure": "score", "algorithm": name, "iqm": 0.5, "iqm_low": 0.4, "iqm_high": np.float64(0.6)}
         for name in names
     ]
-    columns = ["measure", "task", "algorithm", "other", "verdict"]
+    columns = ["measure", "task", "algorithm", "other", "verdict", "p_permutation_adjusted"]
     return headline(Titled(), summary, pd.DataFrame(aggregate), pd.DataFrame(pairs, columns=columns))
 
 
@@ -144,3 +144,17 @@ def test_of_many_winners_the_first_are_named():
         "On 7 tasks with 5 seeds each, PPO ended highest on 2, A2C on 1, TRPO on 1 and 3 others on 3; over all tasks "
         "PPO is better than all 5 others by more than chance."
     )
+
+
+@pytest.mark.parametrize(
+    ("n", "permuted", "shown"),
+    [(2, np.nan, False), (2, 0.2, False), (2, 0.04, True), (3, np.nan, True), (3, 0.2, True)],
+)
+def test_a_verdict_from_two_seeds_counts_where_the_permutation_test_confirms_it(n, permuted, shown):
+    better = [("ppo", "a2c")]
+    of_one, of_several = (of(tasks(*means), n=n, better=better, permuted=permuted) for means in ((A, A, B), (A, B)))
+    assert ("PPO is better than the other by more than chance" in of_one) is shown
+    assert ("PPO is not shown to differ from the other by more than chance" in of_one) is not shown
+    assert (f"{int(shown)} of 1 pair of algorithms differ by more than chance" in of_several) is True
+    fewer = of(tasks(A, A, B), n={"ppo": 2}, better=better, permuted=permuted)
+    assert ("PPO is better than the other" in fewer) is (permuted <= 0.05)

@@ -21,6 +21,7 @@ from analysis.sections import TEXT
 from analysis.sections import laboratory as face
 from analysis.sections.laboratory import sentences as laboratory_findings
 from analysis.sections.laboratory import tables as laboratory
+from analysis.sections.laboratory.decided import biased_by_chance
 from tests.analysis_fixtures import (
     CARTPOLE,
     EXACT,
@@ -316,7 +317,22 @@ def test_what_is_against_the_textbook_is_said(made):
         "Hopper-v5 at 50 % of training (seed 0): REINFORCE with baseline, critic as trained is off by 30 % [20, 40], "
         "where theory says that it is unbiased"
     )
-    assert "critic as trained: λ = 0 has more variance (98 % [95, 99] of REINFORCE’s) than λ = 1" in said[2]
+    assert "is seen to be biased. Where none is, about " in said[2]
+    assert "critic as trained: λ = 0 has more variance (98 % [95, 99] of REINFORCE’s) than λ = 1" in said[3]
+
+
+@pytest.mark.parametrize(
+    ("biased", "said"), [(0, None), (1, "1 is"), (5, "no more than chance explains"), (6, "This is more than chance")]
+)
+def test_estimators_that_look_biased_are_held_against_chance(biased, said):
+    """Of 50 unbiased ones 2.5 look biased by chance, and more than 5 in 3.8 % of cases."""
+    verdicts = ["biased"] * biased + ["undecided"] * (50 - biased)
+    found = biased_by_chance(pd.DataFrame({"expected": "unbiased", "verdict": verdicts}))
+    if said is None:
+        assert found == []
+    else:
+        assert said in found[0]
+        assert "about 2.5 would be by chance, each with an interval of its own, and more than 5 in at most" in found[0]
 
 
 def test_without_probes_the_section_says_so_and_shows_no_figure(tmp_path):

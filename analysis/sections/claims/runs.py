@@ -10,6 +10,7 @@ from ...statistics.spread import has_spread
 from ...words import enumerate_text
 from .sides import (
     differ_in_evaluation,
+    environment_of,
     evaluation_of,
     made_with,
     places_of,
@@ -90,14 +91,15 @@ def run_place(grid: Grid, found: Tested, place: str, runs: pd.DataFrame) -> Plac
     if not decides:
         notes.append(f"no run of {' or '.join(names)} reached the threshold; all count as the whole budget")
     counts = iter(map(len, values))
+    environment = environment_of(grid, tasks[0])
     n = tuple(min(next(counts) for _ in single(side)) for side in comparison["sides"])
     if comparison["metric"] == "spread" and not has_spread(*values):
         alike = [name for name, of in zip(names, values, strict=True) if not has_spread(of)]
         notes.append(f"the runs of {enumerate_text(alike)} all end alike, so there is no ratio")
-        return Place(place, n=n, runs=min(n), note="; ".join(notes))
+        return Place(place, n=n, runs=min(n), environment=environment, note="; ".join(notes))
     if differ_in_evaluation(comparison) and not found.metric.ratio:
         values = (values[0] - values[1],)
-    here = Place(place, values=values, n=n, runs=min(n), decides=decides)
+    here = Place(place, values=values, n=n, runs=min(n), environment=environment, decides=decides)
     here.effect = effect_of_places(found, [here])
     here.note = "; ".join([*notes, *best_note(found, here, names)])
     return here

@@ -6,19 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from policy_gradient_ladder.experiments.metrics import COMMON_CLAIMS
+
 from ...reading.checks import ResultsError, command
 from ...reading.grid import Grid
 from ...words import enumerate_text, number_of, percents, plural, short_name
 from .. import FIGURES
-from .evidence import (
-    FEWEST_PROBED_RUNS,
-    FEWEST_PROBED_TASKS,
-    FEWEST_RUNS,
-    FEWEST_RUNS_OF_A_NAMED_TASK,
-    FEWEST_TASKS,
-)
 from .gradients import wanted
-from .runs import LEARNING_STEPS
+from .sides import differ_in_evaluation, of_each, singles
 from .verdicts import (
     CONTRADICTED,
     METRICS,
@@ -28,96 +23,13 @@ from .verdicts import (
     UNTESTABLE,
     VERDICTS,
 )
+from .wording import ABOUT, HOW, MEANINGS, WHAT, WORDS
 
-ABOUT = (
-    "These are statements from the literature. Each is tested on what this grid ran and measured. Brackets are "
-    "95\u00a0% intervals. How large an effect must be (“needed”) was fixed before the runs."
-)
-MEANINGS = {
-    "Supported": "the whole interval lies where the claim needs it.",
-    "Contradicted": "no part of the interval does.",
-    "Undecided": "a part of it does, or there is no interval.",
-    "Too little evidence": "too few runs or tasks for any verdict.",
-    "Cannot be tested": "something was not run.",
-}
-WORDS = {
-    "Frozen policy": (
-        "a policy that was kept during training. Gradients are measured at it, and it does not change meanwhile."
-    ),
-    "Critic": (
-        "the value function, also where it is only a baseline. It is “as trained”, or “fitted” to the frozen policy on "
-        "separate episodes, or “exact”, or “wrong” on purpose."
-    ),
-    "True gradient": (
-        "computed exactly on small problems. Elsewhere it is the average, over many batches, of an estimate that has "
-        "no bias in theory."
-    ),
-}
-HOW = {
-    "Needed": (
-        "Every claim says in advance how large an effect must be to count. A claim that two things are equal says how "
-        "large a difference may be. An interval contradicts a claim where it shows the opposite, or where it shows "
-        "that the effect is too small to count. A claim of several parts holds if all parts hold, unless it says "
-        "otherwise."
-    ),
-    "Least evidence": (
-        f"A verdict needs {FEWEST_RUNS} runs of each algorithm on each of {FEWEST_TASKS} tasks, or, about gradients, "
-        f"frozen policies of {FEWEST_PROBED_RUNS} runs on each of {FEWEST_PROBED_TASKS} tasks. A claim that names its "
-        f"tasks, and a task by itself, need {FEWEST_RUNS_OF_A_NAMED_TASK} runs. A problem whose true gradient is known "
-        "needs none."
-    ),
-    "Equal": (
-        "Where two things are claimed to be equal, they must be equal at every policy and on every problem, not only "
-        "on average. The page shows the place where they differ most."
-    ),
-    "Averages": (
-        "A claim is at best undecided, whatever its interval, in two cases: the effect changes its sign when one task "
-        "is left out; or fewer than half of the frozen policies can be measured, because at the others the true "
-        "gradient is too small beside the noise."
-    ),
-    "Runs": (
-        "The effect is the difference of the means over runs, averaged over tasks with equal weight, with Welch’s "
-        "interval, cut off at the largest difference that is possible. The algorithms are the grid’s entries of that "
-        "name, with the settings that they have there: tuned where the grid tunes them."
-    ),
-    "Gradients": (
-        "They are measured at frozen policies and averaged over the policies of a run, then over runs, then over "
-        "tasks; ratios are averaged as logarithms. Settings are the untuned ones, and all have one discount. The "
-        "intervals of the two sides are combined as if they were independent. Both sides come from the same batches, "
-        "so the interval is rather too wide. The section “Gradient laboratory” says how each quantity is measured."
-    ),
-    "What an interval is about": (
-        "An interval is about these tasks and these policies, and says nothing about others. An average can hide a "
-        "task that says the opposite: see the column “by itself”. Where the verdict depends on a single task, the "
-        "page says so."
-    ),
-    "How many tests": (
-        "Intervals are not corrected for the number of claims: of forty intervals, about two miss the truth, one on "
-        "either side. For a bias that is 0 in truth, both lie above it."
-    ),
-}
 MARKS = {SUPPORTED: "✓", CONTRADICTED: "✗", UNDECIDED: "?", TOO_LITTLE: "·", UNTESTABLE: "–"}  # told apart in grey, too
 STYLES = {
     **{verdict: verdict for verdict in (SUPPORTED, CONTRADICTED, UNDECIDED)},
     TOO_LITTLE: "too-little",
     UNTESTABLE: "untestable",
-}
-WHAT = {  # what a comparison measures, for somebody who has read one chapter on policy gradients
-    "final_score": "Score at the end of training (0: random actions, 1: the task’s reference score)",
-    "mode_score": "Score of the mode action at the end of training (0: random actions, 1: the task’s reference score)",
-    "auc": "Return averaged over the whole of training (0: random actions, 1: the task’s reference score)",
-    "learning_per_step": f"Score at the end of training per {LEARNING_STEPS:,} steps (0: random actions, 1: reference)",
-    "drop": "Fall of the training return from its highest point to its end (1: from reference to random actions)",
-    "steps_to_threshold": "Steps until the training return reaches the task’s threshold, in % of the budget (100 % for "
-    "a run that never does, so differences are understated)",
-    "spread": "Spread of the scores at the end of training: their standard deviation over seeds",
-    "variance": "Variance of the gradient estimate: how far it scatters from batch to batch",
-    "relative_bias": "Bias of the gradient estimate: distance of its mean from the true gradient, in % of the true "
-    "gradient’s length",
-    "bias_squared": "Squared bias of the gradient estimate: squared distance of its mean from the true gradient, in % "
-    "of the true gradient’s squared length",
-    "cosine": "Cosine of the angle between one batch’s estimate and the true gradient (1: same direction, 0: at right "
-    "angles)",
 }
 IN_PERCENT = ("variance", "relative_bias", "bias_squared", "steps_to_threshold", "spread")
 DECIDED = (SUPPORTED, CONTRADICTED)
@@ -136,7 +48,7 @@ def page(grid: Grid, claims: pd.DataFrame, claim_tasks: pd.DataFrame) -> dict[st
         return None
     return {
         "claims": (shown := shown_claims(grid, claims, claim_tasks)),
-        "open_claims": open_claims([claim["badge"]["verdict"] for claim in shown if not claim["decided"]]),
+        "folds": folds(grid, shown),
         "about": ABOUT,
         "verdicts": MEANINGS,
         "words": WORDS,
@@ -155,13 +67,32 @@ def headline(grid: Grid, claims: pd.DataFrame) -> list[str]:
     if not grid.claims:
         return []
     verdicts = dict(zip(claims["claim"], claims["claim_verdict"], strict=True))
-    return [counts_sentence([verdicts[claim["id"]] for claim in grid.claims])]
+    own = [verdicts[claim["id"]] for claim in grid.claims if is_own(claim)]
+    common = [verdicts[claim["id"]] for claim in grid.claims if not is_own(claim)]
+    if not own or UNTESTABLE not in common:
+        return [counts_sentence([verdicts[claim["id"]] for claim in grid.claims])]
+    there = [verdict for verdict in common if verdict != UNTESTABLE]
+    n = len(common) - len(there)
+    return [
+        counts_sentence([*own, *there]),
+        f"{plural(n, 'further claim')} that every grid tests cannot be tested here.",
+    ]
+
+
+def is_own(claim: dict[str, Any]) -> bool:
+    """Whether a claim is one of the grid's own, and none that every grid tests."""
+    return claim["file"] != COMMON_CLAIMS
+
+
+def in_order(grid: Grid) -> list[dict[str, Any]]:
+    """The claims as the page has them: the grid's own before those that every grid tests."""
+    return sorted(grid.claims, key=lambda claim: not is_own(claim))
 
 
 def shown_claims(grid: Grid, claims: pd.DataFrame, places: pd.DataFrame) -> list[dict[str, Any]]:
     """Every claim with its verdict and its comparisons, from the tables `claims` and `claim_tasks`."""
     shown = []
-    for number, claim in enumerate(grid.claims, start=1):
+    for number, claim in enumerate(in_order(grid), start=1):
         rows = claims[claims["claim"] == claim["id"]]
         if rows.empty:
             raise ResultsError(
@@ -180,14 +111,17 @@ def shown_claims(grid: Grid, claims: pd.DataFrame, places: pd.DataFrame) -> list
                 "effects": [
                     f"{short_metric(row['metric'])}: {effect_text(row)}"
                     for _, row in rows.iterrows()
-                    if row["verdict"] in DECIDED
+                    if row["verdict"] in DECIDED or (is_own(claim) and row["verdict"] == UNDECIDED and row["tasks"] > 0)
                 ],
                 "any": claim["rule"] == "any" and len(rows) > 1,
                 "comparisons": [
                     comparison(grid, asked, row, of_claim[of_claim["comparison"] == row["comparison"]])
                     for asked, (_, row) in zip(claim["comparisons"], rows.iterrows(), strict=True)
                 ],
-                "decided": verdict in DECIDED,
+                "unfolded": verdict in DECIDED or (is_own(claim) and verdict != UNTESTABLE),
+                "short": [sentence(reason) for reason in short_reasons(verdict, rows, of_claim)],
+                "checked": claim.get("checked", "") if verdict == CONTRADICTED else "",
+                "verdict": verdict,
                 "lacking": "; ".join(lacking(rows, of_claim)),
                 "variants": variants(grid, claim) if verdict == UNTESTABLE else [],
                 "grid": claim["grid"],
@@ -198,8 +132,20 @@ def shown_claims(grid: Grid, claims: pd.DataFrame, places: pd.DataFrame) -> list
 
 def lacking(rows: pd.DataFrame, places: pd.DataFrame) -> list[str]:
     """What the parts of a claim that cannot be tested lack, each said once."""
-    reasons = rows.loc[rows["verdict"] == UNTESTABLE, "reason"]
-    return list(dict.fromkeys(short_tasks(reason, places) for reason in reasons))
+    return reasons(UNTESTABLE, rows, places)
+
+
+def short_reasons(verdict: str, rows: pd.DataFrame, places: pd.DataFrame) -> list[str]:
+    """What is said beside the verdict: in what way runs contradict a claim, or what would be enough evidence."""
+    if verdict == CONTRADICTED:
+        return [f"these runs contradict it: {'; '.join(reasons(CONTRADICTED, rows, places))}"]
+    return reasons(TOO_LITTLE, rows, places) if verdict == TOO_LITTLE else []
+
+
+def reasons(verdict: str, rows: pd.DataFrame, places: pd.DataFrame) -> list[str]:
+    """The reasons for this verdict on parts of a claim, each said once."""
+    found = rows.loc[rows["verdict"] == verdict, "reason"]
+    return list(dict.fromkeys(short_tasks(reason, places) for reason in found))
 
 
 def short_metric(metric: str) -> str:
@@ -208,10 +154,32 @@ def short_metric(metric: str) -> str:
     return words.upper() if metric == "auc" else words.capitalize()
 
 
-def open_claims(verdicts: list[str]) -> str:
-    """What stands above the claims that these runs do not decide; empty where they decide all."""
-    kinds = [f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in verdicts]
-    return f"{plural(len(verdicts), 'claim')} not decided: {', '.join(kinds)}" if verdicts else ""
+def folds(grid: Grid, shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is folded: claims that these runs do not decide, and those that they cannot test, each with a title."""
+    folded = [claim for claim in shown if not claim["unfolded"]]
+    tested = [claim for claim in folded if claim["verdict"] != UNTESTABLE]
+    untested = [claim for claim in folded if claim["verdict"] == UNTESTABLE]
+    found = []
+    if tested:
+        verdicts = [claim["verdict"] for claim in tested]
+        kinds = [f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in verdicts]
+        found.append({"title": f"{plural(len(tested), 'claim')} not decided: {', '.join(kinds)}", "claims": tested})
+    if untested:
+        title = f"{plural(len(untested), 'claim')} cannot be tested{for_lack_of(grid)}"
+        found.append({"title": title, "claims": untested})
+    return found
+
+
+def for_lack_of(grid: Grid) -> str:
+    """The algorithms that the grid's claims name and the grid does not have, in words; empty where it has all."""
+    named = [
+        side["algorithm"]
+        for claim in grid.claims
+        for comparison in claim["comparisons"]
+        for side in singles(comparison)
+    ]
+    absent = [name for name in dict.fromkeys(named) if name is not None and name not in grid.algorithms]
+    return f": the grid has no {', '.join(absent)}" if absent else ""
 
 
 def counts_sentence(verdicts: list[str]) -> str:
@@ -361,7 +329,7 @@ def basis(grid: Grid, asked: dict[str, Any], row: pd.Series, places: pd.DataFram
         return policies_text(grid, asked, row)
     n = pd.concat([present["n_first"], present["n_second"]]).dropna()
     runs = plural(int(n.min()), "run") if n.min() == n.max() else f"{int(n.min())} to {int(n.max())} runs"
-    of = " of each algorithm" if pd.notna(row["second"]) else ""
+    of = f" {of_each(asked)}" if pd.notna(row["second"]) and not differ_in_evaluation(asked) else ""
     return f"{runs}{of} on {on_tasks(int(row['tasks']))}"
 
 

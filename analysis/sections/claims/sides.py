@@ -1,5 +1,6 @@
 """The sides of a comparison about runs: on which tasks they are, and what they are called."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,6 +45,12 @@ def made_with(grid: Grid, task: str) -> dict[str, Any]:
     return {key: value for key, value in grid.tasks[task].items() if key not in JUDGING}
 
 
+def environment_of(grid: Grid, task: str) -> str:
+    """The environment of a task, which tasks with other preprocessing share: its id and what it is made with."""
+    about = grid.tasks[task]
+    return json.dumps([about.get("id", task), about.get("kwargs"), about.get("variants")], sort_keys=True)
+
+
 def evaluation_of(side: dict[str, Any]) -> str:
     """The evaluation from which the final scores of a side are."""
     return side.get("score", "sampled")
@@ -55,6 +62,12 @@ def differ_in_evaluation(comparison: dict[str, Any]) -> bool:
         return False
     without = [{key: value for key, value in side.items() if key != "score"} for side in comparison["sides"]]
     return without[0] == without[1] and comparison["sides"][0] != comparison["sides"][1]
+
+
+def of_each(comparison: dict[str, Any]) -> str:
+    """Whose runs are counted, in words: of each algorithm, or of each side where one algorithm is on both."""
+    algorithms = [side["algorithm"] for side in singles(comparison)]
+    return "of each side" if len(set(algorithms)) < len(algorithms) and None not in algorithms else "of each algorithm"
 
 
 def titles(grid: Grid, comparison: dict[str, Any]) -> list[str]:

@@ -104,6 +104,7 @@ class Place:
     policies: list[Estimate] = field(default_factory=list)  # the effects at single policies
     n: tuple[int, ...] = ()  # for each side, the number of its runs or frozen policies
     runs: int = 0  # the number of runs that it rests on: of the side with fewer, or of those with frozen policies
+    environment: str = ""  # where it is another text than the task: tasks that are one environment have the same
     exact: bool = False  # whether it is a problem whose true gradient is known
     asked: int = 0  # the number of frozen policies of the task that the comparison is about
     note: str = ""

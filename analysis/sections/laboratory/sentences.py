@@ -12,6 +12,7 @@ from ...reading.grid import Grid
 from ...statistics.gradients import BATCH_RESAMPLES
 from ...words import enumerate_text, fixed, interval, number, number_of, percents, plural, short_name
 from .baseline import WORTH_SAYING, of_a_baseline
+from .decided import biased_by_chance, decided
 from .tables import (
     CRITICS,
     PROBE,
@@ -341,6 +342,7 @@ def contradictions(grid: Grid, gradients: pd.DataFrame) -> list[str]:
         "unbiased."
         for _, row in table[against].iterrows()
     ]
+    said += biased_by_chance(table)
     gae = table[(table["kind"] == "gae") & table["ratio"].notna()]
     for _, line in gae.groupby([*PROBE, "critic", "gamma"], sort=False):
         low, high = line.loc[line["gae_lambda"].idxmin()], line.loc[line["gae_lambda"].idxmax()]
@@ -354,27 +356,6 @@ def contradictions(grid: Grid, gradients: pd.DataFrame) -> list[str]:
         f"Nothing contradicts it. No estimator has clearly more variance than REINFORCE, by more than "
         f"{percents(WORTH_SAYING)}, except with a critic that is wrong on purpose. A lower λ never clearly means more "
         "variance. No estimator that is unbiased in theory is seen to be biased."
-    ]
-
-
-def decided(gradients: pd.DataFrame) -> list[str]:
-    """How many ratios and biases are told from 1 and from 0; what is undecided is no finding."""
-    table = gradients[(gradients["main"] == 1) & (gradients["advantages"] == "raw")]
-    ratios = table[table["ratio_low"].notna()]
-    below, above = int((ratios["ratio_high"] < 1).sum()), int((ratios["ratio_low"] > 1).sum())
-    verdicts = table["verdict"].value_counts()
-    biased, unbiased, undecided = (verdicts.get(name, 0) for name in ("biased", "unbiased", "undecided"))
-    unknown = int((table["relative_bias"].isna()).sum())
-    said = (
-        f"Of {len(ratios)} variance ratios at the main batch sizes, {below} are below 1, {above} above, and "
-        f"{len(ratios) - below - above} are not shown to differ from 1. Of {len(table)} biases, {biased} differ from "
-        f"0, {unbiased} are at most {percents(UNBIASED_WITHIN)} of the true gradient’s length, and {undecided} are "
-        "undecided"
-    )
-    unknown_text = f" (for {unknown} the true gradient is too uncertain to compare with)" if unknown else ""
-    return [
-        f"{said}{unknown_text}. Every interval is a 95 % interval by itself: about one unbiased estimator in twenty "
-        f"looks biased by chance."
     ]
 
 
