@@ -2,6 +2,7 @@
 
     snakemake --cores N                                    the default grid
     snakemake --cores N --config grid=smoke                another: a name under experiments/grids/ or a path
+    snakemake --cores N --config only=Hopper-v5,0,1        a part of it: these runs, and the report of what is there
     snakemake --cores 1 speed --config tasks=Hopper-v5     the benchmark, which no other rule needs
 
 experiments/determinants.py says on what the result of a job depends: on source files and on values. They are the
@@ -12,7 +13,7 @@ parameter `determines` of the job's rule, files by their digest; one of the file
 
 import json
 import os
-from functools import cache, partial
+from functools import partial
 from glob import glob
 
 from snakemake.exceptions import WorkflowError
@@ -22,6 +23,7 @@ from analysis.status import in_short
 from experiments.command import MISTAKES
 from experiments.grid import load_grid
 from experiments.jobs import Jobs, directory_of_output, memory, minutes_of_analysis, stage_files, tuned_option
+from experiments.parts import part_of
 from experiments.pipeline import check_config, fork_jobs, go_on, in_project, keep_going, make_the_rest
 from experiments.pipeline import speed_options, stages, words_for_failures
 from experiments.process import SNAKEMAKE
@@ -32,6 +34,7 @@ try:
     check_faces()
     check_config(config)
     GRID = load_grid(str(config.get("grid", "default")))
+    PART = part_of(GRID, str(config["only"])) if "only" in config else None
 except (*MISTAKES, SectionError) as error:
     raise WorkflowError(str(error))
 
@@ -40,7 +43,7 @@ os.environ[SNAKEMAKE] = str(os.getpid())  # tells jobs on which process they dep
 
 
 # Before Snakemake decides what to do, it removes what a killed Snakemake has left in the way of this one.
-JOBS = Jobs(GRID, RESULTS, at_first=cache(partial(go_on, workflow, RESULTS)))
+JOBS = Jobs(GRID, RESULTS, at_first=partial(go_on, workflow))
 speak(workflow, JOBS, in_short)  # on the terminal: scores, and in the end where the page is
 RUNS = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=JOBS.cells, file=RUN_FILES)
 TUNED = expand(f"{RESULTS}/{{directory}}/{{file}}", directory=JOBS.studies, file=STUDY_FILES)
@@ -73,13 +76,15 @@ rule reproduce:
     input:
         [f"{RESULTS}/grid.json", *REPORT, *TABLE_FILES, *FIGURE_FILES],
         TUNED + RUNS + MEASURED + RECORDED,
-    default_target: True
+    default_target: PART is None
 
 
 rule partial_report:
-    """The report of the runs that have finished. Its ledger says which runs are missing or have failed."""
+    """The report of the runs that have finished, after those of a part. Its ledger says which are missing or have failed."""
     input:
         f"{RESULTS}/grid.json",
+        expand(f"{RESULTS}/{{directory}}/run.json", directory=PART or []),
+    default_target: PART is not None
     log: f"{RESULTS}/logs/partial_report.log"
     shell:
         f"({stages(RESULTS)}){TO_LOG}"

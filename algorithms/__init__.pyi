@@ -1,4 +1,5 @@
 from .a2c import A2C as A2C
+from .a3c import A3C as A3C
 from .actor_critic import ActorCritic as ActorCritic
 from .core.library import train as train
 from .core.policy_file import InvalidPolicy as InvalidPolicy
@@ -7,7 +8,13 @@ from .core.run import Run as Run
 from .core.saved_policy import SavedPolicy as SavedPolicy
 from .core.saved_policy import load_policy as load_policy
 from .core.task import Task as Task
+from .ddpg import DDPG as DDPG
+from .natural_policy_gradient import NaturalPolicyGradient as NaturalPolicyGradient
 from .ppo import PPO as PPO
+from .ppo_kl import PPOKL as PPOKL
 from .q_actor_critic import QActorCritic as QActorCritic
 from .reinforce import Reinforce as Reinforce
 from .reinforce_baseline import ReinforceBaseline as ReinforceBaseline
+from .sac import SAC as SAC
+from .td3 import TD3 as TD3
+from .trpo import TRPO as TRPO

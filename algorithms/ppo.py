@@ -27,7 +27,7 @@ class PPO(PolicyGradient):
     # Annealing, advantage normalisation and one norm to clip: openai/baselines ppo2 and CleanRL.
     rollout_length: int = 256  # 8 environments × 256 = 2048 steps
     gae_lambda: float = setting(0.95, low=0, high=1)
-    clip: float = setting(0.2, low=0)
+    clip: float | None = setting(0.2, low=0)  # ε; null: no clipping, L = E[ρ_t Â_t]
     clip_values: float | None = setting(None, low=0)  # CleanRL and openai/baselines: 0.2
     policy_learning_rate: float = 3e-4
     value_learning_rate: float = 3e-4
@@ -42,9 +42,9 @@ class PPO(PolicyGradient):
         return generalized_advantages(rollout, self.gamma, self.gae_lambda)
 
     def policy_loss(self, log_prob: Tensor, batch: Batch) -> Tensor:
-        """−E[ min( ρ_t Â_t, clip(ρ_t, 1 − ε, 1 + ε) Â_t ) ]."""
+        """−E[ min( ρ_t Â_t, clip(ρ_t, 1 − ε, 1 + ε) Â_t ) ], or −E[ρ_t Â_t] without a clip."""
         ratio = torch.exp(log_prob - batch.log_probs)
-        clipped = torch.clamp(ratio, 1 - self.clip, 1 + self.clip)
+        clipped = ratio if self.clip is None else torch.clamp(ratio, 1 - self.clip, 1 + self.clip)
         return -torch.min(ratio * batch.advantages, clipped * batch.advantages).mean()
 
     def value_loss(self, values: Tensor, batch: Batch) -> Tensor:
@@ -55,5 +55,6 @@ class PPO(PolicyGradient):
         return 0.5 * torch.max((values - batch.value_targets).square(), (near - batch.value_targets).square()).mean()
 
     def diagnostics(self, log_prob: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """The share of steps whose ratio has left the clip range."""
-        return {"clip_fraction": ((torch.exp(log_prob - batch.log_probs) - 1).abs() > self.clip).float().mean()}
+        """The share of steps whose ratio has left the clip range, where there is one."""
+        change = (torch.exp(log_prob - batch.log_probs) - 1).abs()
+        return {} if self.clip is None else {"clip_fraction": (change > self.clip).float().mean()}

@@ -17,6 +17,7 @@ from .checks import GridError
 from .claims import Claim
 from .external import External
 from .libraries import LibraryAlgorithm
+from .published_table import PublishedTable
 from .schema import EXTERNAL, OF_SOME_TASKS, SCHEMA
 from .search import SearchSpace, Study, Tuning
 
@@ -51,6 +52,11 @@ class GridAlgorithm:
     space: SearchSpace = field(default_factory=dict)
     tuned: bool = False
     own_title: str | None = None
+    only: tuple[str, ...] | None = None  # the tasks on which it runs; None: all
+
+    def runs_on(self, task: str) -> bool:
+        """Whether a task is among those on which it runs."""
+        return self.only is None or task in self.only
 
     @property
     def made_elsewhere(self) -> bool:
@@ -154,6 +160,7 @@ class Grid:
     evaluate_every: int | None = None  # steps between evaluations in the middle of a run; None: there are none
     evaluate_episodes: int = EPISODES_MEANWHILE  # of each kind of such an evaluation
     videos: bool = False  # whether the page shows policies
+    published_table: PublishedTable | None = None  # which the page shows beside our scores
 
     def cells(self) -> list[Cell]:
         """Every cell, tasks outermost, in the order of the file."""
@@ -167,13 +174,17 @@ class Grid:
         for kind, name, known in (("algorithm", algorithm, self.algorithms), ("task", task, self.tasks)):
             if name not in known:
                 raise GridError(f"{self.path}: no {kind} {name!r}; {nearest_first(name, list(known))}")
+        if not self.algorithms[algorithm].runs_on(task):
+            raise GridError(f"{self.path}: algorithm {algorithm} does not run on {task}, which is not among its 'only'")
         found = self._cells(algorithm, task, [seed])
         if not found:
             raise GridError(f"{self.path}: algorithm {algorithm} has no file of {task} with seed {seed}")
         return found[0]
 
     def _cells(self, algorithm: str, task: str, seeds: Iterable[int]) -> list[Cell]:
-        """Cells that differ only in the seed; their settings are resolved once."""
+        """Cells that differ only in the seed; their settings are resolved once. None where it does not run on it."""
+        if not self.algorithms[algorithm].runs_on(task):
+            return []
         settings, steps = self.resolved(algorithm, task).settings(), self.tasks[task].steps
         directory = f"runs/{directory_name(task)}/{algorithm}"
         study = self.study_of(algorithm, task)
@@ -281,6 +292,7 @@ class Grid:
             ],
             "studies": [study.description() | {"determines": identity(self, study)} for study in self.studies()],
             "claims": [claim.described() for claim in self.claims],
+            **({} if self.published_table is None else {"published_table": asdict(self.published_table)}),
         }
 
 
@@ -303,11 +315,12 @@ def identity(grid: Grid, study: Study) -> dict[str, Any]:
 
 
 def preprocessing(task: Task) -> dict[str, Any]:
-    """A task's settings by name; those of OF_SOME_TASKS only where they say something."""
+    """A task's settings by name; its id beside a name, and those of OF_SOME_TASKS only where they say something."""
     settings = asdict(task)
     del settings["allow_normalised"]  # it says that a task is accepted, and nothing about its runs
     name, task_id, variants = settings.pop("name"), settings.pop("id"), list(settings.pop("variants"))
-    further = {"id": task_id if name else None, "kwargs": settings.pop("kwargs"), "variants": variants}
+    further = {"id": task_id if name else None, "variants": variants}
+    further |= {key: settings.pop(key) for key in ("kwargs", "action_bins", "joint_actions")}
     scale = settings.pop("reward_scale")
     further["reward_scale"] = scale if scale != 1 else None
     return settings | {key: further[key] for key in OF_SOME_TASKS if further[key]}

@@ -49,8 +49,25 @@ class Contestant:
 PPO_STEPS = 10 * 2048
 STEP_BY_STEP = 40_000  # of A2C and actor-critic
 EPISODES = 2 * 16_384  # of REINFORCE, with and without baseline
+OFF_POLICY = 2_000  # a gradient step after each, of networks of which Stable-Baselines3's cost ten milliseconds a step
 ONE_LONG = {"num_envs": 1, "rollout_length": 2048}
 EIGHT_SHORT = {"num_envs": 8, "rollout_length": 256}
+NETWORKS = {width: {"hidden_sizes": (width, width)} for width in (64, 256)}  # of the off-policy algorithms
+
+
+def both(algorithm: str, title: str, width: int) -> dict[str, Contestant]:
+    """An off-policy algorithm with two layers of `width` units: this project's and Stable-Baselines3's."""
+    name, title, settings = f"{algorithm}_2x{width}", f"{title} (2 × {width})", NETWORKS[width]
+    peer = Contestant(f"SB3 {title}", "peer", (CHEETAH,), OFF_POLICY, algorithm, settings, "stable_baselines3")
+    return {name: Contestant(title, "ours", (CHEETAH,), OFF_POLICY, algorithm, settings), f"sb3_{name}": peer}
+
+
+OFF_POLICY_CONTESTANTS = {
+    name: contestant
+    for width in NETWORKS
+    for algorithm, title in (("ddpg", "DDPG"), ("td3", "TD3"), ("sac", "SAC"))
+    for name, contestant in both(algorithm, title, width).items()
+}
 CONTESTANTS = {
     "simulator": Contestant("MuJoCo alone", "bare", MUJOCO, 100_000, measure="simulator"),
     "gymnasium": Contestant("Gymnasium", "bare", TASKS, 60_000, measure="gymnasium"),
@@ -58,6 +75,7 @@ CONTESTANTS = {
         "PPO (1 × 2,048)", "ours", (HOPPER, CHEETAH), PPO_STEPS, "ppo", ONE_LONG, reference="sb3_ppo_1x2048"
     ),
     "ppo_8x256": Contestant("PPO (8 × 256)", "ours", TASKS, PPO_STEPS, "ppo", EIGHT_SHORT, reference="sb3_ppo_1x2048"),
+    "trpo_1x2048": Contestant("TRPO (1 × 2,048)", "ours", (HOPPER, CHEETAH), PPO_STEPS, "trpo", ONE_LONG),
     "a2c_8x5": Contestant("A2C (8 × 5)", "ours", (CHEETAH,), STEP_BY_STEP, "a2c", reference="sb3_a2c_8x5"),
     "actor_critic": Contestant("Actor-critic (16 × 1)", "ours", (CARTPOLE, CHEETAH), STEP_BY_STEP, "actor_critic"),
     "reinforce": Contestant("REINFORCE", "ours", (CARTPOLE, HOPPER, CHEETAH), EPISODES, "reinforce"),
@@ -82,7 +100,11 @@ CONTESTANTS = {
     "sb3_ppo_8x256": Contestant(
         "SB3 PPO (8 × 256)", "peer", (CARTPOLE, HOPPER, CHEETAH), PPO_STEPS, "ppo", EIGHT_SHORT, "stable_baselines3"
     ),
+    "sb3_trpo_1x2048": Contestant(
+        "sb3-contrib TRPO (1 × 2,048)", "peer", (HOPPER, CHEETAH), PPO_STEPS, "trpo", ONE_LONG, "stable_baselines3"
+    ),
     "sb3_a2c_8x5": Contestant("SB3 A2C (8 × 5)", "peer", (CHEETAH,), STEP_BY_STEP, "a2c", measure="stable_baselines3"),
+    **OFF_POLICY_CONTESTANTS,
     "sbx_ppo_8x256": Contestant(
         "sbx PPO (8 × 256)", "peer", (CARTPOLE, HOPPER, CHEETAH), PPO_STEPS, "ppo", EIGHT_SHORT, "sbx"
     ),

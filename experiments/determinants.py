@@ -52,6 +52,7 @@ EXEMPT = {
     "events": "writes event files beside a run",
     "exact": "is an input where one of its problems is the task, and of probes",
     "external": "reads runs that were made elsewhere, and is an input of those",
+    "fits": "reads the grid, whose content is the parameter",
     "grid": "reads the grid, whose content is the parameter",
     "keys": "says what a grid may hold, whose content is the parameter",
     "libraries": "makes algorithms of other libraries' classes, and is an input of those",
@@ -60,11 +61,13 @@ EXEMPT = {
     "places": "says which tasks claims compare, which are judged later, from results",
     "process": "measures seconds and memory, and ends a process",
     "progress": "prints",
+    "published_table": "reads a paper's numbers, which the page shows",
     "random_score": "measures the zero of normalised scores, which is in a study's parameter",
     "record": "writes what a run has given",
     "schema": "names files and columns",
     "search": "reads search spaces, which are in a study's parameter; an input of studies all the same",
     "sources": "says what the inputs are",
+    "taken_over": "tells Snakemake what results are made of",
     "task_check": "tries tasks when a whole grid is read",
     "task_scores": "fills in scores of a task, which are in a study's parameter",
     "trained": "keeps what a cell has trained, unchanged, until it is complete",
@@ -88,6 +91,14 @@ class Determinants:
     def code(self) -> "Code":
         """The code that the numbers depend on, as it is on the disk now."""
         return Code({file: digest(file) for file in self.files}, self.versions)
+
+    def digest(self, code: "Code") -> str:
+        """The digest of all that determines it, with this code, as it stands in the record of the result."""
+        return short_digest(self.text(code.name))
+
+    def text(self, code: str) -> str:
+        """All that determines it, as one line; `code` is the name of the code."""
+        return f"{code} {self.parameter}"
 
     def check_code(self, code: "Code") -> None:
         """Raise GridError, which names the files, where files were edited since they were `code`.
@@ -114,8 +125,17 @@ class Code:
     @property
     def name(self) -> str:
         """The first DIGITS digits of the SHA-256 of all of it."""
-        text = json.dumps([self.contents, self.versions], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+        return short_digest(json.dumps([self.contents, self.versions], sort_keys=True))
+
+
+def short_digest(text: str) -> str:
+    """The first DIGITS digits of the SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def digest_of_files(record: Mapping[str, Any]) -> str:
+    """The digest of the files of a run, by its record: of its numbers, and not of when and where it was made."""
+    return short_digest(json.dumps(record.get("files", {}), sort_keys=True))
 
 
 def what_determines(grid: Grid, job: Cell | Study | Probe) -> Determinants:

@@ -41,8 +41,10 @@ from .cells import INITIALISATION, Grid, GridAlgorithm, GridTask, Probe, directo
 from .checks import MAPPING, GridError, is_name, read_yaml, seconds, section
 from .claims import CLAIMS, Claim, read_all_claims
 from .command import exit_with_sentence
+from .fits import check_fits
 from .keys import ALGORITHM_KEYS, GRID_KEYS, PROBE_KEYS, PROBE_TASK_KEYS, TASK_KEYS, page
 from .places import placed
+from .published_table import read_published_table
 from .record import write_record
 from .search import read_space, read_tuning
 from .sources import ROOT
@@ -86,7 +88,7 @@ def algorithm_class(name: str) -> type[Algorithm]:
     if own[0].train is Algorithm.train:
         raise GridError(
             f"algorithms/{name}.py: {own[0].__name__} needs a method train, or to inherit from PolicyGradient "
-            "(policy_gradient_ladder.core.policy_gradient), which has one"
+            "(policy_gradient_ladder.core.policy_gradient) or OffPolicy (policy_gradient_ladder.core.off_policy)"
         )
     parameters = vars(own[0]).get("__dataclass_params__")
     if parameters is None or not parameters.frozen:
@@ -179,6 +181,7 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
         *(checkpoints, top["compile"]),
         *(tasks, algorithms, probes, tuning, claims, time_limit),
         *(top["evaluate_every"], top["evaluate_episodes"], top["videos"]),
+        None if only else read_published_table(path, top["published_table"], algorithms, seeds),
     )
     cells = grid.cells()  # resolves, and so checks, every setting
     for cell in cells:
@@ -188,6 +191,7 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
             except UnsupportedTask as error:
                 raise GridError(f"{path}: algorithm {cell.algorithm}: {error}") from error
     _check_minibatches(grid)
+    check_fits(grid)
     _check_actions(grid)
     if only is None:
         others.check(grid)
@@ -231,7 +235,7 @@ def _task(path: str, name: str, entry: Any, shared: Mapping[str, Any], check: Ca
     if keys["steps"] is None:
         keys["steps"] = shared["steps"]
     given = {"kwargs": keys.pop("kwargs"), "variants": tuple(keys.pop("variants"))}
-    given |= {key: keys.pop(key) for key in ("allow_normalised", "reward_scale")}
+    given |= {key: keys.pop(key) for key in ("allow_normalised", "action_bins", "joint_actions", "reward_scale")}
     given |= {key: keys.pop(key) for key in preprocessing(Task(name))}
     task = _named(path, name, keys.pop("id"), given)
     if keys["steps"] is None:
@@ -337,11 +341,19 @@ def _algorithm(path: str, name: str, entry: Any, tasks: Mapping[str, GridTask], 
             raise GridError(f"{path}: algorithm {name} has settings for {task!r}; {nearest_first(task, list(tasks))}")
         if not MAPPING[0](settings):
             raise GridError(f"{path}: the settings of algorithm {name} for {task} must be a mapping, not {settings!r}")
+    for task in keys["only"] or ():
+        if task not in tasks:
+            raise GridError(f"{path}: only of algorithm {name} has {task!r}; {nearest_first(task, list(tasks))}")
     space = read_space(path, name, keys["search_space"], algorithm)
     if keys["tuned"] and not space:
         raise GridError(f"{path}: algorithm {name} is to be tuned and has no search_space")
     tuned = bool(space) if keys["tuned"] is None else keys["tuned"]
-    return GridAlgorithm(name, algorithm, keys["settings"], keys["tasks"], space, tuned, keys["title"])
+    if tuned and keys["only"]:
+        raise GridError(
+            f"{path}: algorithm {name} is tuned, for all tasks of a group, and has 'only'; remove one of them"
+        )
+    only = None if keys["only"] is None else tuple(keys["only"])
+    return GridAlgorithm(name, algorithm, keys["settings"], keys["tasks"], space, tuned, keys["title"], only)
 
 
 def _check_minibatches(grid: Grid) -> None:
@@ -353,7 +365,7 @@ def _check_minibatches(grid: Grid) -> None:
         if not issubclass(entry.algorithm, Hooks):
             continue
         tuned = {task for study in grid.studies() if study.algorithm == name for task in (*study.tasks, *study.serves)}
-        for task in grid.tasks:
+        for task in filter(entry.runs_on, grid.tasks):
             algorithm = grid.resolved(name, task)
             assert isinstance(algorithm, Hooks)
             if (doubt := doubt_about_minibatches(algorithm)) is not None:
@@ -410,6 +422,8 @@ def _probes(
     for task, entry in keys["tasks"].items():
         if task not in tasks:
             raise GridError(f"{path}: probes has {task!r}, no task of the grid; {nearest_first(task, list(tasks))}")
+        if not algorithms[source].runs_on(task):
+            raise GridError(f"{path}: tasks of probes has {task!r}, on which their source {source!r} does not run")
         if task in exact.PROBLEMS:
             raise GridError(
                 f"{path}: tasks of probes has {task!r}; exact problems are probed by 'exact: {{batch_size: …}}'"

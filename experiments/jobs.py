@@ -32,20 +32,26 @@ class Jobs:
     """Every cell, study and probe of a grid.
 
     The methods that take `wildcards` are what Snakemake calls for a job of the rules `train`, `tune` and `probe`.
-    `at_first` is called when Snakemake begins to look at what there is to do.
+    `at_first` is called with them when Snakemake begins to look at what there is to do.
     """
 
-    def __init__(self, grid: Grid, results: str, at_first: Callable[[], None] = lambda: None) -> None:
-        self.grid, self.results, self.at_first = grid, results, at_first
+    def __init__(self, grid: Grid, results: str, at_first: Callable[["Jobs"], None] | None = None) -> None:
+        self.grid, self.results, self._at_first = grid, results, at_first
         self.cells = {cell.directory: cell for cell in grid.cells()}
         self.studies = {study.directory: study for study in grid.studies()}
         self.probes = {probe.directory: probe for probe in grid.probes}
         self._codes: dict[Any, str] = {}  # the names of codes by files and versions, as Snakemake finds them first
-        self._all: dict[str, Job] = self.cells | self.studies | self.probes
+        self.all: dict[str, Job] = self.studies | self.cells | self.probes  # by their folders
+
+    def begin(self) -> None:
+        """Call `at_first`, once; it may itself ask for inputs."""
+        if self._at_first is not None:
+            at_first, self._at_first = self._at_first, None
+            at_first(self)
 
     def of(self, wildcards: Any) -> Job:
         """The job that the values of these wildcards name."""
-        return self._all[FOLDERS[frozenset(wildcards.keys())].format(**wildcards)]
+        return self.all[FOLDERS[frozenset(wildcards.keys())].format(**wildcards)]
 
     def determinants(self, wildcards: Any) -> Determinants:
         """What determines a job."""
@@ -55,10 +61,10 @@ class Jobs:
         """One of the files that a job's numbers depend on: of the algorithm, of a probe its command line.
 
         All of them are in the parameter by their digest; as inputs of ten thousand cells they would take a third of a
-        gigabyte. The one is there for results beside which Snakemake has kept no parameter, such as in a fresh clone:
-        what is older than it is made again.
+        gigabyte. The one is there for results of which neither Snakemake nor their own record says what they are made
+        of: what is older than it is made again.
         """
-        self.at_first()
+        self.begin()
         job, files = self.of(wildcards), self.determinants(wildcards).files
         own = OF_PROBES if isinstance(job, Probe) else self.grid.algorithms[job.algorithm].file
         return [own if own in files else files[0]]
@@ -69,11 +75,11 @@ class Jobs:
         key = determinants.files, *determinants.versions.items()
         if key not in self._codes:
             self._codes[key] = determinants.code().name
-        return f"{self._codes[key]} {determinants.parameter}"
+        return determinants.text(self._codes[key])
 
     def nothing(self, wildcards: Any) -> list[str]:
         """No input."""
-        self.at_first()
+        self.begin()
         return []
 
     def task(self, wildcards: Any) -> str:
@@ -100,7 +106,7 @@ class Jobs:
     def probed_run(self, wildcards: Any) -> list[str]:
         """The run whose checkpoint a probe measures; an exact problem has none."""
         probe = self.of(wildcards)
-        return [] if probe.exact else [f"{self.results}/{self._run_of(probe)}/run.json"]
+        return [] if probe.exact else [f"{self.results}/{self.run_of(probe)}/run.json"]
 
     def video_folders(self) -> list[str]:
         """A folder for each algorithm on each task, relative to the grid's results, where the grid asks for videos."""
@@ -123,9 +129,10 @@ class Jobs:
         options = f"--task {probe.task} --seed {probe.seed}"
         if probe.exact:
             return options
-        return f"{options} --fraction {probe.fraction:g} --run {self.results}/{self._run_of(probe)}"
+        return f"{options} --fraction {probe.fraction:g} --run {self.results}/{self.run_of(probe)}"
 
-    def _run_of(self, probe: Probe) -> str:
+    def run_of(self, probe: Probe) -> str:
+        """The folder of the run whose checkpoint a probe measures, relative to the grid's results."""
         return self.grid.cell(probe.source, probe.task, probe.seed).directory
 
     def minutes(self, wildcards: Any, threads: int, attempt: int) -> int:

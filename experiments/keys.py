@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from policy_gradient_ladder.core.choices import MOST_CHOICES
 from policy_gradient_ladder.core.run import EPISODES_MEANWHILE
 
 from .checks import (
@@ -150,6 +151,12 @@ GRID_KEYS: dict[str, Check] = {
         "my_claims.yaml",
         "experiments/claims.yaml alone",
     ),
+    "published_table": Check(
+        *OPTIONAL_MAPPING,
+        default=None,
+        meaning="A paper's table that the grid repeats: the page shows its numbers beside ours. See below.",
+        example="{title: Table 1, source: a paper, scores: {ppo: 0.8}, last_episodes: 100, seeds: 3}",
+    ),
 }
 TASK_KEYS: dict[str, Check] = {
     "steps": Check(
@@ -215,6 +222,21 @@ TASK_KEYS: dict[str, Check] = {
         "clip",
         "How continuous actions come within their bounds: cut off, or by tanh.",
         "squash",
+    ),
+    "action_bins": Check(
+        Whole(2, or_null=True),
+        "a whole number from 2, or null",
+        None,
+        "Make each dimension of a Box so many values at equal distances, both bounds included: a Discrete, or a "
+        "MultiDiscrete of several dimensions.",
+        "11",
+    ),
+    "joint_actions": Check(
+        *FLAG,
+        default=False,
+        meaning="Make the parts of an action (of a MultiDiscrete, of a Box in bins) one Discrete choice of all their "
+        f"combinations, at most {MOST_CHOICES:,}; DQN needs it.",
+        example="true",
     ),
     "allow_normalised": Check(
         *FLAG,
@@ -312,6 +334,14 @@ ALGORITHM_KEYS: dict[str, Check] = {
         meaning="Hyperparameters for single tasks. They come before `settings`.",
         example="{CartPole-v1: {clip: 0.3}}",
     ),
+    "only": Check(
+        lambda v: v is None or (all_different(v, lambda x: isinstance(x, str)) and len(v) > 0),
+        "a list of tasks of the grid",
+        None,
+        "The tasks on which it runs, where the others are none for it: DQN needs discrete actions, SAC a Box.",
+        "[CartPole-v1]",
+        "all tasks",
+    ),
     "search_space": Check(
         *MAPPING,
         default={},
@@ -385,6 +415,37 @@ PROBE_TASK_KEYS: dict[str, Check] = {
         "32",
     ),
 }
+PUBLISHED_KEYS: dict[str, Check] = {
+    "title": Check(is_line, "one line of text", REQUIRED, "What the table is called.", "PPO's Table 1"),
+    "source": Check(is_line, "one line of text", REQUIRED, "Where it stands.", "Schulman et al. (2017), Table 1"),
+    "scores": Check(
+        *MAPPING,
+        default=REQUIRED,
+        meaning="The paper's numbers, by the names of the grid's algorithms. A random policy has 0, the best result 1.",
+        example="{ppo: 0.82}",
+    ),
+    "last_episodes": Check(
+        Whole(1),
+        "a whole number above 0",
+        REQUIRED,
+        "The score of a run is the mean return of so many training episodes at its end.",
+        "100",
+    ),
+    "seeds": Check(
+        Whole(1),
+        "a whole number above 0",
+        REQUIRED,
+        "The seeds of the paper on each task. The first ones of the grid, as many, are also shown by themselves.",
+        "3",
+    ),
+    "differs": Check(
+        lambda v: all_different(v, is_line),
+        "a list of sentences",
+        [],
+        "In what the paper's runs are known to differ from these.",
+        "[The paper has other versions of the tasks.]",
+    ),
+}
 
 PARTS: dict[str, tuple[str, Mapping[str, Check]]] = {  # of a grid file: the keys of a mapping, and where it stands
     "The grid": ("The file itself.", GRID_KEYS),
@@ -392,6 +453,7 @@ PARTS: dict[str, tuple[str, Mapping[str, Check]]] = {  # of a grid file: the key
     "An algorithm": ("An entry of `algorithms`, under its name.", ALGORITHM_KEYS),
     "The laboratory": ("The entry `probes` of the grid.", PROBE_KEYS),
     "A task of the laboratory": ("An entry of `tasks` in `probes`, under the task's name.", PROBE_TASK_KEYS),
+    "A published table": ("The entry `published_table` of the grid.", PUBLISHED_KEYS),
     "Tuning": ("The entry `tuning` of the grid.", TUNING_KEYS),
     "A group of tasks": ("An entry of `groups` in `tuning`, under a name of its own.", GROUP_KEYS),
     "A pruner": ("The entry `pruner` of `tuning`. Further keys are arguments of Optuna's class.", PRUNER_KEYS),

@@ -106,7 +106,9 @@ def make_model(algorithm: Any, envs: "LibraryEnvs", task: Task, seed: int) -> "t
         raise
     except Exception as error:  # a library refuses by whatever exception, often an AssertionError
         what = " ".join(str(error).split()) or type(error).__name__
-        raise InvalidSetting(f"{name} cannot be made with these settings and spaces: {what}") from error
+        several = isinstance(envs.action_space, MultiDiscrete)
+        hint = "; where it needs a Discrete, joint_actions: true of the task makes its actions one" if several else ""
+        raise InvalidSetting(f"{name} cannot be made with these settings and spaces: {what}{hint}") from error
     policy = LibraryPolicy(model, envs, normalised)
     if envs.envs.action_masks is not None and not policy.takes_masks:
         raise InvalidSetting(

@@ -18,7 +18,7 @@ TASK, SEED = "{task}", "{seed}"  # in the pattern of an external entry
 FEWEST_FILES = 2  # of a task, where the grid has as many seeds: one run shows no spread
 
 
-OF_TRAINING = ("module", "library", "class", "settings", "tasks", "search_space", "tuned")
+OF_TRAINING = ("module", "library", "class", "settings", "tasks", "only", "search_space", "tuned")
 
 
 def class_of_entry(keys: Mapping[str, Any]) -> type[LibraryAlgorithm] | None:
@@ -43,6 +43,8 @@ def check(grid: Grid) -> None:
     """Raise GridError where a library refuses settings or a task's spaces, or a run made elsewhere cannot be read."""
     for name, entry in grid.algorithms.items():
         for task, of in grid.tasks.items():
+            if not entry.runs_on(task):
+                continue
             algorithm = grid.resolved(name, task)
             try:
                 if isinstance(algorithm, LibraryAlgorithm):

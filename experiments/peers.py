@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .measuring import CannotRun, Measurement, clock, gymnasium_env
-from .trainers import pufferlib, rltools, sbx, stable_baselines3
+from .trainers import OPTIONS, pufferlib, rltools, sbx, stable_baselines3
 
 DRAWN_ACTIONS = 10_000  # drawn before the measurement and then repeated, so that drawing them takes no measured time
 
@@ -101,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.peers", description=main.__doc__)
     parser.add_argument("--measure", required=True, choices=MEASURES)
     parser.add_argument("--task", required=True, type=json.loads, help="id and preprocessing, as JSON")
-    parser.add_argument("--algorithm", choices=("ppo", "a2c"), help="the algorithm that Stable-Baselines3 trains")
+    parser.add_argument("--algorithm", choices=OPTIONS, help="the algorithm that Stable-Baselines3 trains")
     parser.add_argument("--settings", type=json.loads, default={}, help="this project's hyperparameters, as JSON")
     parser.add_argument("--steps", required=True, type=int)
     parser.add_argument("--seed", required=True, type=int)

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from snakemake.io import IOFile
-
 from .checks import GridError
 from .events import LOG, LOGS, check_log
 from .forked import SERVER
+from .jobs import Jobs
 from .record import UnusableFolder, check_writable
 from .schema import PROBLEMS
+from .taken_over import take_over
 
 SNAKEMAKE_FOLDER = Path(".snakemake")  # relative to the project
 SHOWN_FAILURES = 10
@@ -32,11 +32,11 @@ def check_config(config: Mapping[str, Any]) -> None:
 
     Jobs find the log in their environment: no result depends on it, so it is no parameter of a rule.
     """
-    for key in sorted(set(config) - {"grid", "log", *BENCHMARK_KEYS}):
+    for key in sorted(set(config) - {"grid", "log", "only", *BENCHMARK_KEYS}):
         benchmark = ", ".join(BENCHMARK_KEYS)
         raise GridError(
-            f"--config takes grid=NAME or grid=FILE.yaml, log={' or '.join(LOGS)}, and for the benchmark {benchmark}; "
-            f"not {key}=…"
+            f"--config takes grid=NAME or grid=FILE.yaml, only=TASKS,ALGORITHMS,SEEDS, log={' or '.join(LOGS)}, and "
+            f"for the benchmark {benchmark}; not {key}=…"
         )
     if "log" in config:
         check_log(config["log"])
@@ -66,26 +66,29 @@ def in_project(workflow: Any, results: str) -> str:
     return results
 
 
-def go_on(workflow: Any, results: str) -> None:
+def go_on(workflow: Any, jobs: Jobs) -> None:
     """Let this Snakemake go on where an earlier one that was killed has stopped.
 
     It does what `--rerun-incomplete` and `--unlock` do. The lock of the killed Snakemake is removed only where no other
     Snakemake is at work on the same results. This is known by a lock of the system's, which is released when its holder
     is killed; it is known only on the machine where the last Snakemake was at work. Where the results cannot be
-    written, or another Snakemake is at work on them, this one ends with a sentence.
+    written, or another Snakemake is at work on them, this one ends with a sentence. Results that Snakemake has not
+    made here are taken over, by what they say of themselves.
 
-    workflow: Snakemake's. results: the grid's folder, relative to the project.
+    workflow: Snakemake's. jobs: of the grid, whose folder is relative to the project.
     """
+    results = jobs.results
     workflow.dag_settings.force_incomplete = True
+    if workflow.is_main_process and not workflow.touch and (silent := take_over(workflow, jobs)):
+        print(
+            f"{silent} of the results in {results} were not made by Snakemake in this folder and do not say what they "
+            "are made of (earlier versions did not), so those that look older than the code are made again; if they "
+            "are of this code, the same command with the option --touch takes them as they are.",
+            file=sys.stderr,
+        )
     executes = workflow.execution_settings is not None and workflow.is_main_process and not workflow.dryrun
     if not executes or not workflow.execution_settings.lock:
         return
-    if not workflow.touch and made_elsewhere(workflow, results):
-        print(
-            f"{results} was not made by Snakemake in this folder, so what looks older than the code is made again; if "
-            "it is of this code, the same command with the option --touch takes it as it is.",
-            file=sys.stderr,
-        )
     try:
         check_writable(Path(results).resolve(), Path(results))
     except UnusableFolder as error:
@@ -107,12 +110,6 @@ def go_on(workflow: Any, results: str) -> None:
     file.truncate(0)
     file.write(this)
     file.flush()
-
-
-def made_elsewhere(workflow: Any, results: str) -> bool:
-    """Whether there are runs of which Snakemake has no record here: they were copied from another place."""
-    made = next(Path(results).glob("runs/*/*/*/run.json"), None)
-    return made is not None and workflow.persistence.metadata(IOFile(made.as_posix())) is None
 
 
 def keep_going(workflow: Any) -> None:

@@ -33,7 +33,7 @@ from . import exact
 from .cells import Grid, Probe
 from .checks import GridError
 from .command import exit_with_sentence
-from .determinants import code_of, what_determines
+from .determinants import code_of, digest_of_files, what_determines
 from .gradients import (
     BASELINE_REFERENCE,
     PARALLEL_ENVS,
@@ -53,7 +53,7 @@ from .grid import load_grid
 from .process import age, end_at_once, peak_memory_mb, time_limit
 from .progress import Progress
 from .record import check_folder, provenance, whole_folder, write_record
-from .schema import PROBE_FILES, SCHEMA, STOPPED, TASK_CODE, WRITTEN_TO
+from .schema import DETERMINED_BY, OF_RUN, PROBE_FILES, SCHEMA, STOPPED, TASK_CODE, WRITTEN_TO
 from .sources import ROOT
 
 # Settings that size the networks, the discount of the critic, and how many environments may be open at once. They are
@@ -96,8 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         np.savez(unfinished / "grams.npz", **products)
         cost = {"seconds": clock.seconds(), "peak_memory_mb": round(peak_memory_mb(), 1)}
         task = Task(probe.task) if probe.exact else grid.tasks[probe.task].task
-        made_by = {TASK_CODE: code_of(task).record(), "code": code.name} | provenance(ROOT)
-        write_record(unfinished / "probe.json", record | made_by | cost, ["grams.npz"])
+        made_by = {TASK_CODE: code_of(task).record(), "code": code.name, DETERMINED_BY: determinants.digest(code)}
+        run = {} if probe.exact else json.loads((options.run / "run.json").read_text(encoding="utf-8"))
+        made_by[OF_RUN] = digest_of_files(run)
+        write_record(unfinished / "probe.json", record | made_by | provenance(ROOT) | cost, ["grams.npz"])
     done = f"{STOPPED}: {record['reason']}" if "reason" in record else f"{record['steps']:,} steps"
     print(f"{done}; seconds: {clock}{WRITTEN_TO}{options.output}")
 

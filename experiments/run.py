@@ -28,7 +28,7 @@ from .grid import load_grid
 from .process import age, end_at_once, time_limit
 from .progress import Progress, named_by
 from .record import PACKAGES, check_folder, cpu, provenance, write_run
-from .schema import BEST, EVALUATIONS, EXTERNAL, SCHEMA, STOPPED, TASK_CODE, TENSORBOARD, WRITTEN_TO
+from .schema import BEST, DETERMINED_BY, EVALUATIONS, EXTERNAL, SCHEMA, STOPPED, TASK_CODE, TENSORBOARD, WRITTEN_TO
 from .sources import ROOT
 from .trained import SECONDS_BETWEEN, Kept
 from .tuned import best_of_study
@@ -84,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     code = determinants.code()
     best = best_of_study(grid, cell, options.tuned)
     further = read_settings(options.set)
+    own_values = further or options.steps or options.evaluate_every or options.evaluate_episodes  # and not the grid's
     algorithm = grid.resolved(cell.algorithm, cell.task, (best["settings"] if best else {}) | further)
     task = grid.tasks[cell.task].task
     steps = options.steps or cell.steps
@@ -164,6 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "task_settings": preprocessing(task),
             TASK_CODE: code_of(task).record(),
             "code": code.name,
+            **({} if own_values else {DETERMINED_BY: determinants.digest(code)}),
             **grid.algorithms[cell.algorithm].of_library(),
             **external,
             **provenance(ROOT, (*PACKAGES, *sorted(determinants.versions.keys() - set(PACKAGES)))),

@@ -38,13 +38,12 @@ UPDATE_COLUMNS = ("step", "updates", *DIAGNOSTICS)  # of updates.csv; an algorit
 LOOP_PHASES = ("stepping", "acting", "learning", "compiling")  # parts of the training loop's seconds
 SECONDS = ("start_up", *LOOP_PHASES, "training", "evaluating", "total")  # of run.json; training is the whole loop
 PHASES = ("start_up", *LOOP_PHASES, "rest", "evaluating")  # that a run's time falls into; rest: of the loop
-OF_SOME_TASKS = (
-    "id",
-    "kwargs",
-    "variants",
-    "reward_scale",
-)  # keys of a task that are absent where a grid does not give them
+# Keys of a task that are absent where a grid does not give them.
+OF_SOME_TASKS = ("id", "kwargs", "variants", "action_bins", "joint_actions", "reward_scale")
 TASK_CODE = "task_code"  # of a task: its distributions → version, its other modules → their files → digest
+RECORDS = {"runs": "run.json", "tuning": "study.json", "probes": "probe.json"}  # the record of a result, by folder
+DETERMINED_BY = "determined_by"  # of run.json, study.json, probe.json: the digest of all that determines the numbers
+OF_RUN = "run_digest"  # of probe.json: the digest of the files of the run whose policy it measures
 DIGITS = 16  # of a SHA-256 in hexadecimal: what is kept of the digest of code
 
 # ------------------------------------------------------------------------------------ videos

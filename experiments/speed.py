@@ -33,7 +33,7 @@ from .sources import ROOT
 
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}  # environment variables
 CANNOT_RUN = 2  # the exit status of experiments.peers where a package or the task is missing
-PEER_PACKAGES = ("stable-baselines3", "sbx-rl", "jax", "rltools", "mkl", "pufferlib")
+PEER_PACKAGES = ("stable-baselines3", "sb3-contrib", "sbx-rl", "jax", "rltools", "mkl", "pufferlib")
 FIRST_STEPS = 2048  # of a discarded measurement, after which all code is compiled
 # A cell measures its seconds with perf_counter. Here that is the clock of the processor, which stands still while
 # another process has the core; so it is in a checkout of any age.

@@ -1,7 +1,7 @@
 """The libraries that the benchmark compares with this project, at its hyperparameters and on Gymnasium's environments.
 
 Each function measures one of them. It takes the task's id and preprocessing, the environment steps to take, the seed
-and this project's hyperparameters of PPO. It returns the record of a measurement, and raises CannotRun where the
+and this project's hyperparameters. It returns the record of a measurement, and raises CannotRun where the
 library is not installed or cannot train on the task. All have two networks of this project's sizes, Adam, and its
 minibatches and epochs. Where a library does something else, its function says what.
 """
@@ -37,25 +37,102 @@ ENDLESS = 10**9  # steps: a limit that must be given and is not reached
 def stable_baselines3(
     task: dict[str, Any], steps: int, seed: int, settings: dict[str, Any], *, algorithm: str
 ) -> dict[str, Any]:
-    """Measure `learn` of Stable-Baselines3's `algorithm`, "ppo" or "a2c".
+    """Measure `learn` of Stable-Baselines3's `algorithm`, a key of OPTIONS; TRPO is that of sb3-contrib.
 
     The optimiser is Adam, also for A2C, which in Stable-Baselines3 has RMSprop by default. VecNormalize is used exactly
-    where the task normalises. The seconds of acting are those of the policy's forward pass, which also gives values,
-    and those that VecNormalize adds to a step.
+    where the task normalises. The seconds of acting are those of the policy's forward pass, which on-policy also gives
+    values, and those that VecNormalize adds to a step.
     """
-    import_optional("stable_baselines3", INSTALL)
+    library = import_optional("sb3_contrib" if algorithm == "trpo" else "stable_baselines3", INSTALL)
     import torch
-    from stable_baselines3 import A2C, PPO
 
-    options = {
+    off_policy = OPTIONS[algorithm] in (off_policy_options, td3_options, sac_options)
+    critics = "qf" if off_policy else "vf"
+    options = OPTIONS[algorithm](settings) | {
         "policy_kwargs": {
-            "net_arch": {"pi": settings["hidden_sizes"], "vf": settings["hidden_sizes"]},
-            "activation_fn": torch.nn.Tanh,
+            "net_arch": {"pi": settings["hidden_sizes"], critics: settings["hidden_sizes"]},
+            "activation_fn": {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}[settings["activation"]],
             "optimizer_class": torch.optim.Adam,
             "optimizer_kwargs": {"eps": settings["adam_epsilon"]},
         }
     }
-    return _learn({"ppo": PPO, "a2c": A2C}[algorithm], options, "forward", task, steps, seed, settings)
+    acts = "_predict" if off_policy else "forward"
+    return _learn(getattr(library, algorithm.upper()), options, acts, task, steps, seed, settings)
+
+
+def a2c_options(settings: dict[str, Any]) -> dict[str, Any]:
+    """A2C's arguments in Stable-Baselines3, beside those that all algorithms have, from this project's settings."""
+    return {
+        "n_steps": settings["rollout_length"],
+        "learning_rate": settings["policy_learning_rate"],
+        "ent_coef": settings["entropy_coefficient"],
+        "max_grad_norm": settings["max_grad_norm"],
+        "normalize_advantage": settings["normalize_advantages"],
+    }
+
+
+def ppo_options(settings: dict[str, Any]) -> dict[str, Any]:
+    """As `a2c_options`, of PPO."""
+    return a2c_options(settings) | {
+        "batch_size": settings["minibatch_size"],
+        "n_epochs": settings["epochs"],
+        "gae_lambda": settings["gae_lambda"],
+        "clip_range": settings["clip"],
+    }
+
+
+def trpo_options(settings: dict[str, Any]) -> dict[str, Any]:
+    """As `a2c_options`, of TRPO in sb3-contrib; the learning rate is that of the critic."""
+    return {
+        "n_steps": settings["rollout_length"],
+        "learning_rate": settings["value_learning_rate"],
+        "batch_size": settings["value_minibatch_size"],
+        "n_critic_updates": settings["value_epochs"],
+        "gae_lambda": settings["gae_lambda"],
+        "normalize_advantage": settings["normalize_advantages"],
+        "target_kl": settings["target_kl"],
+        "cg_max_steps": settings["conjugate_gradient_steps"],
+        "cg_damping": settings["damping"],
+        "line_search_max_iter": settings["line_search_steps"],
+        "line_search_shrinking_factor": settings["line_search_shrinking"],
+    }
+
+
+def off_policy_options(settings: dict[str, Any]) -> dict[str, Any]:
+    """As `a2c_options`, of DDPG, and what all off-policy algorithms have; both learning rates are one there."""
+    return {
+        "learning_rate": settings["policy_learning_rate"],
+        "buffer_size": settings["buffer_size"],
+        "learning_starts": settings["learning_starts"],
+        "batch_size": settings["batch_size"],
+        "tau": settings["tau"],
+        "train_freq": settings["rollout_length"],
+        "gradient_steps": settings["gradient_steps"],
+    }
+
+
+def td3_options(settings: dict[str, Any]) -> dict[str, Any]:
+    """As `a2c_options`, of TD3."""
+    return off_policy_options(settings) | {
+        "policy_delay": settings["policy_delay"],
+        "target_policy_noise": settings["smoothing_noise"],
+        "target_noise_clip": settings["smoothing_clip"],
+    }
+
+
+def sac_options(settings: dict[str, Any]) -> dict[str, Any]:
+    """As `a2c_options`, of SAC with a temperature that is adapted at the policy's learning rate."""
+    return off_policy_options(settings) | {"ent_coef": f"auto_{settings['temperature']}"}
+
+
+OPTIONS = {
+    "a2c": a2c_options,
+    "ppo": ppo_options,
+    "trpo": trpo_options,
+    "ddpg": off_policy_options,
+    "td3": td3_options,
+    "sac": sac_options,
+}
 
 
 def sbx(task: dict[str, Any], steps: int, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +145,8 @@ def sbx(task: dict[str, Any], steps: int, seed: int, settings: dict[str, Any]) -
     from sbx import PPO
 
     networks = {"pi": settings["hidden_sizes"], "vf": settings["hidden_sizes"]}  # tanh is its default
-    options = {"policy_kwargs": {"net_arch": networks, "optimizer_kwargs": {"eps": settings["adam_epsilon"]}}}
+    options = ppo_options(settings)
+    options |= {"policy_kwargs": {"net_arch": networks, "optimizer_kwargs": {"eps": settings["adam_epsilon"]}}}
     return _learn(PPO, options, "predict_all", task, steps, seed, settings)
 
 
@@ -84,28 +162,15 @@ def _learn(
     """Measure `learn` of a class like those of Stable-Baselines3; `forward` is its policy's method that acts."""
     import torch
     from stable_baselines3.common.env_util import make_vec_env
+    from stable_baselines3.common.noise import NormalActionNoise
     from stable_baselines3.common.vec_env import VecNormalize
 
     torch.set_num_threads(1)
     measurement = Measurement()
-    rate = settings["policy_learning_rate"]
-    options |= {
-        "n_steps": settings["rollout_length"],
-        "learning_rate": (lambda remaining: remaining * rate) if settings["anneal_learning_rate"] else rate,
-        "gamma": settings["gamma"],
-        "ent_coef": settings["entropy_coefficient"],
-        "max_grad_norm": settings["max_grad_norm"],
-        "normalize_advantage": settings["normalize_advantages"],
-        "device": "cpu",
-        "seed": seed,
-    }
-    if "clip" in settings:  # PPO
-        options |= {
-            "batch_size": settings["minibatch_size"],
-            "n_epochs": settings["epochs"],
-            "gae_lambda": settings["gae_lambda"],
-            "clip_range": settings["clip"],
-        }
+    rate = options["learning_rate"]
+    options |= {"gamma": settings["gamma"], "device": "cpu", "seed": seed}
+    if settings["anneal_learning_rate"]:
+        options["learning_rate"] = lambda remaining: remaining * rate
 
     def new_envs():
         envs = make_vec_env(task["id"], n_envs=settings["num_envs"], seed=seed, env_kwargs=arguments(task))
@@ -113,10 +178,14 @@ def _learn(
             envs = VecNormalize(envs, norm_obs=task["normalize_observations"], norm_reward=task["normalize_rewards"])
         return envs
 
-    model = library_class("MlpPolicy", new_envs(), **options)
+    envs = new_envs()
+    if noise := settings.get("exploration_noise"):  # off-policy, in the units of actions in [−1, 1]
+        size = envs.action_space.shape
+        options["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, noise))
+    model = library_class("MlpPolicy", envs, **options)
     measurement.ready()
     # Imports and compiling on first use are not part of training.
-    model.learn(settings["num_envs"] * settings["rollout_length"])
+    model.learn(settings.get("learning_starts", 0) + settings["num_envs"] * settings["rollout_length"])
     model.set_env(new_envs())
     watch = Stopwatch()
     watch.time(model.env, "step_wait", "step_wait")

@@ -39,6 +39,7 @@ from .pruning import make_pruner
 from .record import PACKAGES, check_writable, csv_text, provenance, write_json, write_record, write_whole
 from .schema import (
     BEST,
+    DETERMINED_BY,
     JOURNAL,
     PART_COLUMNS,
     SCHEMA,
@@ -416,7 +417,8 @@ def write_study(directory: Path, worker: Worker) -> None:
         "importances": importances(study, worker.trials(TrialState.COMPLETE)),
         "importance_method": METHOD,
     }
-    made_by = {"code": worker.code.name} | provenance(ROOT, (*PACKAGES, "optuna"))
+    made_by = {"code": worker.code.name, DETERMINED_BY: worker.determinants.digest(worker.code)}
+    made_by |= provenance(ROOT, (*PACKAGES, "optuna"))
     # The journal goes on growing; what is described here is how it begins.
     files = ("trials.csv", "parts.csv", BEST, JOURNAL)
     write_record(directory / "study.json", {"schema": SCHEMA} | asked | result | made_by, files)

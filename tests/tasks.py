@@ -15,7 +15,9 @@ import algorithms
 from algorithms.core.algorithm import Algorithm
 from algorithms.core.batch import minibatches
 from algorithms.core.compiled import cpp_compiler
+from algorithms.core.off_policy import OffPolicy
 from algorithms.core.on_policy import Learner
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.rollout import Rollout
 from algorithms.core.task import Task
 from algorithms.core.vector_env import VectorEnv
@@ -305,8 +307,8 @@ _register("IntegerBoxActions", Unsupported, actions=Box(0, 5, (2,), np.int64))
 _register("UnboundedActions", Unsupported, actions=Box(-np.inf, np.inf, (2,), np.float32))
 
 
-def every_algorithm() -> dict[str, type[Algorithm]]:
-    """The algorithms of all files in algorithms/, by file name: a new file is tested without being named here."""
+def every_algorithm(kind: type[Algorithm]) -> dict[str, type[Algorithm]]:
+    """The algorithms of a kind of all files in algorithms/, by file name: a new file is tested without being named."""
     found = {}
     for module in pkgutil.iter_modules(algorithms.__path__):
         if not module.ispkg:
@@ -318,10 +320,11 @@ def every_algorithm() -> dict[str, type[Algorithm]]:
                 and issubclass(c, Algorithm)
                 and c.__module__ == f"policy_gradient_ladder.{module.name}"
             )
-    return found
+    return {name: algorithm for name, algorithm in found.items() if issubclass(algorithm, kind)}
 
 
-ALGORITHMS = every_algorithm()
+ALGORITHMS = every_algorithm(PolicyGradient)
+OFF_POLICY = every_algorithm(OffPolicy)
 needs_compiler = pytest.mark.skipif(shutil.which(cpp_compiler()) is None, reason="no C++ compiler")
 
 

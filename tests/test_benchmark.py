@@ -156,12 +156,39 @@ def test_stable_baselines3_takes_the_steps_and_its_parts_are_within_its_loop(tmp
     assert int(episodes[0]["length"]) == (steps[0] + 7) // 8  # the first to end began at the beginning, as one of eight
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "package", "settings"),
+    [
+        ("trpo", "sb3_contrib", {"rollout_length": 32, "num_envs": 1}),
+        *((name, "stable_baselines3", {"learning_starts": 20, "hidden_sizes": [8]}) for name in ("ddpg", "td3", "sac")),
+    ],
+)
+def test_peers_of_later_algorithms_take_the_steps(tmp_path, algorithm, package, settings):
+    pytest.importorskip(package)
+    settings = algorithm_class(algorithm).from_settings(settings).settings()
+    record = peer(tmp_path, "stable_baselines3", 64, "--algorithm", algorithm, **settings)
+    assert record["steps_taken"] == 64
+    parts = [record["seconds"][phase] for phase in ("stepping", "acting", "learning")]
+    assert all(part > 0 for part in parts)
+    assert sum(parts) < record["seconds"]["training"]
+
+
+def test_off_policy_contestants_are_compared_at_both_sizes_of_networks():
+    for name in ("ddpg", "td3", "sac"):
+        for width in (64, 256):
+            ours, theirs = CONTESTANTS[f"{name}_2x{width}"], CONTESTANTS[f"sb3_{name}_2x{width}"]
+            assert ours.resolved() == theirs.resolved()
+            assert ours.resolved()["hidden_sizes"] == [width, width]
+            assert rivals(f"{name}_2x{width}", CONTESTANTS) == {"peer": f"sb3_{name}_2x{width}"}
+    assert rivals("trpo_1x2048", CONTESTANTS) == {"peer": "sb3_trpo_1x2048"}
+
+
 def test_a_peer_is_told_which_algorithm_it_trains(tmp_path, bench):
     """It is not guessed from the names of the settings."""
     with pytest.raises(subprocess.CalledProcessError) as failed:
         peer(tmp_path, "stable_baselines3", 512, clip=0.2)
     assert b"--measure stable_baselines3 needs --algorithm" in failed.value.stderr
-    for name in ("sb3_ppo_8x256", "sb3_a2c_8x5"):
+    for name in ("sb3_ppo_8x256", "sb3_a2c_8x5", "sb3_trpo_1x2048", "sb3_td3_2x64"):
         words = bench.command("Hopper-v5", name, 512, 0, tmp_path)
         assert words[words.index("--algorithm") + 1] == CONTESTANTS[name].algorithm
 

@@ -228,7 +228,7 @@ TINY = """
 description: One cell for each algorithm that a document has its reader write.
 seeds: [0]
 tasks:
-  CartPole-v1: {steps: 4200, random_score: 20, reference_score: 475, reference_source: registered reward threshold}
+  Pendulum-v1: {steps: 4200, random_score: -1234, reference_score: -175, reference_source: a test}
 algorithms:
 """
 
@@ -245,7 +245,7 @@ def test_algorithms_that_documents_have_a_reader_write_run(fresh):
     assert checked.returncode == 0, checked.stdout + checked.stderr
     (fresh / "tiny.yaml").write_text(TINY + "".join(given.values()), encoding="utf-8")
     for name in names:
-        words = f"--grid tiny.yaml --algorithm {name} --task CartPole-v1 --seed 0 --output out/{name}".split()
+        words = f"--grid tiny.yaml --algorithm {name} --task Pendulum-v1 --seed 0 --output out/{name}".split()
         done = run(fresh, "experiments.run", *words)
         assert done.returncode == 0, done.stderr
         assert (fresh / "out" / name / "run.json").is_file()

@@ -147,7 +147,7 @@ def test_exponents_without_a_point_are_numbers(tmp_path):
 @pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "experiments" / "grids").glob("*.yaml")))
 def test_every_grid_that_is_shipped_is_valid(name):
     grid = load_grid(name)
-    if name != "ppo_ablation":
+    if name in ("default", "first", "paper", "smoke"):
         assert set(grid.algorithms) >= {"reinforce", "reinforce_baseline", "actor_critic", "a2c", "ppo"}
     for task in grid.tasks.values():
         assert task.reference_score > task.random_score
@@ -368,7 +368,7 @@ MISTAKES = {
         ["task CartPole-v1 has the key 'backend'", "remove it"],
     ),
     "unknown algorithm": (set_at("algorithms", "pppo", value={}), ["algorithms/pppo.py", "did you mean 'ppo'"]),
-    "unknown module": (set_at("algorithms", "new", value={"module": "a3c"}), ["algorithms/a3c.py", "'a2c'"]),
+    "unknown module": (set_at("algorithms", "new", value={"module": "a2k"}), ["algorithms/a2k.py", "'a2c'"]),
     "unknown setting": (
         set_at("algorithms", "ppo", "settings", value={"gama": 0.9}),
         ["PPO has no setting 'gama'", "did you mean 'gamma'"],

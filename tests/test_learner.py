@@ -677,8 +677,9 @@ def fingerprints(algorithm, general=True):
     batch = learner.prepare(collected(learner, task))
     for optimizer in learner.optimizers.values():
         optimizer.fuse(None)
-        traced = optimizer.fused.traced(algorithm, batch, general=general)
-        yield fingerprint(traced.function, traced.inputs, traced.rows)
+        if optimizer.fused is not None:  # otherwise the steps are the algorithm's own
+            traced = optimizer.fused.traced(algorithm, batch, general=general)
+            yield fingerprint(traced.function, traced.inputs, traced.rows)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -688,7 +689,10 @@ def test_every_algorithm_has_one_machine_code_for_all_values_of_its_floats(name)
     other = replace(algorithm, **{name: value * 0.9 for name, value in floats.items()})
     assert list(fingerprints(algorithm)) == list(fingerprints(other))
     own, others = (list(fingerprints(a, general=False)) for a in (algorithm, other))
-    assert own[0] != others[0]  # the policy's, which has a coefficient of the entropy; a critic's may have no number
+    if not algorithm.has_own("step", "policy"):
+        assert (
+            own[0] != others[0]
+        )  # the policy's, which has a coefficient of the entropy; a critic's may have no number
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,8 @@ def test_what_is_not_finite_stays_so_with_a_learning_rate_of_0():
 def test_a_training_at_a_learning_rate_of_0_ends_as_it_began(name, task):
     """A reward of 0 and a critic's targets of 0, masked actions, dead units (of tanh none, of relu some)."""
     rates = {"policy_learning_rate": 0.0, "value_learning_rate": 0.0}
+    if name == "natural_policy_gradient":
+        rates["target_kl"] = None  # with it, the length of a step follows from it; TRPO's always does
     known = ALGORITHMS[name]().settings()
     algorithm = ALGORITHMS[name].from_settings(
         {key: value for key, value in (rates | {"activation": "relu"}).items() if key in known}
@@ -118,7 +120,7 @@ def test_a_training_at_a_learning_rate_of_0_ends_as_it_began(name, task):
     assert run.updates_made > 0
     first, last = (checkpoint.state for checkpoint in run.checkpoints)
     for key in first:
-        if key.startswith(("policy/", "value_function/")):
+        if key.startswith("value_function/") or (key.startswith("policy/") and name != "trpo"):
             np.testing.assert_array_equal(last[key], first[key], err_msg=key)
 
 

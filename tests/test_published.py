@@ -27,13 +27,13 @@ from analysis.sections.published.tables import (
     SETTINGS,
     TIME_LIMITS,
     difference_interval,
-    mean_of_last,
     mean_of_window,
     read_published,
     read_settings,
     std_over_seeds,
     version_relation,
 )
+from analysis.statistics.scores import mean_of_last
 from experiments.grid import algorithm_class, load_grid
 from tests.analysis_fixtures import (
     CARTPOLE,

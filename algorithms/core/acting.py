@@ -5,6 +5,10 @@ from typing import Any
 import numpy as np
 
 Layers = list[tuple[np.ndarray, np.ndarray]]  # (weight [in, out], bias [out]) of each linear layer
+SMALLEST_LOG_STD, LARGEST_LOG_STD = (
+    -20.0,
+    2.0,
+)  # of a Gaussian whose log-std a network puts out; Haarnoja's softlearning
 
 
 def forward_in_numpy(layers: Layers, x: np.ndarray, activation: str = "tanh") -> np.ndarray:
@@ -89,9 +93,54 @@ class Actor:
         if self.discrete:
             return actions
         if self.squash:
-            actions = self.low + (np.tanh(actions) + 1) / 2 * (self.high - self.low)  # rounding may leave the bounds
+            actions = self._scaled(np.tanh(actions))
+        return self._bounded(actions)
+
+    def _scaled(self, actions: np.ndarray) -> np.ndarray:
+        """Actions in [−1, 1] between the Box's bounds; rounding may leave these."""
+        scaled: np.ndarray = self.low + (actions + 1) / 2 * (self.high - self.low)
+        return scaled
+
+    def _bounded(self, actions: np.ndarray) -> np.ndarray:
         bounded: np.ndarray = np.minimum(np.maximum(actions, self.low), self.high)
         return bounded.astype(self.dtype, copy=False)
+
+
+class BoundedActor(Actor):
+    """How the policies of off-policy algorithms act: an action is a = tanh(u), in [−1, 1]; the Box gets it scaled.
+
+    Of a deterministic policy u is what the network puts out, [B, A]. Of a stochastic one u is Gaussian, and the network
+    puts out its mean and then its log-std, [B, 2A].
+    """
+
+    parts = None
+    discrete = False
+    squash = False  # `act` returns actions in [−1, 1] already
+    stochastic: bool
+
+    def act(
+        self,
+        observations: np.ndarray,
+        rng: np.random.Generator,
+        action_masks: np.ndarray | None = None,
+        *,
+        mode: bool = False,
+    ) -> np.ndarray:
+        """Actions in [−1, 1], float32 [N, A]: the policy's own, or a sample where it is stochastic and not `mode`."""
+        outputs = self.outputs(observations)
+        if self.stochastic:
+            size = outputs.shape[-1] // 2
+            outputs, log_std = outputs[:, :size], outputs[:, size:]
+            if not mode:
+                noise = rng.standard_normal(outputs.shape, np.float32)
+                noise *= np.exp(np.minimum(np.maximum(log_std, SMALLEST_LOG_STD), LARGEST_LOG_STD))
+                outputs = outputs + noise
+        actions: np.ndarray = np.tanh(outputs)
+        return actions
+
+    def to_environment(self, actions: np.ndarray) -> np.ndarray:
+        """The actions [N, A], in [−1, 1], of the Box in its dtype and within its bounds."""
+        return self._bounded(self._scaled(actions))
 
 
 class NoisyActor:

@@ -36,9 +36,29 @@ ALIASES = {
     "n_epochs": ("epochs",),
     "update_epochs": ("epochs",),
     "batch_size": ("minibatch_size",),
-    "ent_coef": ("entropy_coefficient",),
+    "train_freq": ("rollout_length",),
+    "replay_size": ("buffer_size",),
+    "start_steps": ("learning_starts",),
+    "polyak": ("tau",),
+    "policy_freq": ("policy_delay",),
+    "target_policy_noise": ("smoothing_noise",),
+    "policy_noise": ("smoothing_noise",),
+    "target_noise_clip": ("smoothing_clip",),
+    "noise_clip": ("smoothing_clip",),
+    "action_noise": ("exploration_noise",),
+    "alpha": ("temperature",),
+    "ent_coef": ("entropy_coefficient", "temperature"),
     "clip_range": ("clip",),
     "clip_coef": ("clip",),
+    "beta": ("penalty",),
+    "kl_target": ("penalty_target", "target_kl"),
+    "max_kl": ("target_kl",),
+    "cg_max_steps": ("conjugate_gradient_steps",),
+    "cg_damping": ("damping",),
+    "sub_sampling_factor": ("fisher_every",),
+    "line_search_max_iter": ("line_search_steps",),
+    "line_search_shrinking_factor": ("line_search_shrinking",),
+    "n_critic_updates": ("value_epochs",),
     "clip_range_vf": ("clip_values",),
     "discount": ("gamma",),
     "lam": ("gae_lambda",),
@@ -57,13 +77,14 @@ class InvalidAlgorithm(ValueError):
     """A method of an algorithm returned something invalid; the message names the file, the class and the method."""
 
 
-def setting(default: T, *, low: float | None = None, high: float | None = None) -> T:
+def setting(default: T, *, low: float | None = None, high: float | None = None, above: float | None = None) -> T:
     """A field of an algorithm: its default and, for a number, the smallest and the largest value that is allowed.
 
-    `low` and `high` are allowed themselves; without them, every finite number is. For a tuple they bound each element.
-    None is allowed if the type of the field has it. A subclass that gives the field another default keeps its bounds.
+    `low` and `high` are allowed themselves, `above`, in place of `low`, is not; without them, every finite number is.
+    For a tuple they bound each element. None is allowed if the type of the field has it. A subclass that gives the
+    field another default keeps its bounds.
     """
-    return field(default=default, metadata={"low": low, "high": high})
+    return field(default=default, metadata={"low": low, "high": high, "above": above})
 
 
 @dataclass(frozen=True)
@@ -141,6 +162,19 @@ class Algorithm:
             object.__setattr__(result, name, number)
         return result
 
+    def changed(self, **numbers: float) -> Self:
+        """The same algorithm with other values of settings that are floats; for `after_update`.
+
+        Unlike `dataclasses.replace` it checks no bounds, and so takes a microsecond: it may be called after every
+        gradient step.
+        """
+        result = copy.copy(self)
+        for name, number in numbers.items():
+            if type(getattr(self, name)) is not float:
+                raise InvalidSetting(f"{name} of {type(self).__name__} is no float, and only these may change in a run")
+            object.__setattr__(result, name, float(number))
+        return result
+
     def _names_of_numbers(self) -> list[str]:
         return [f.name for f in fields(self) if type(getattr(self, f.name)) is float]
 
@@ -154,7 +188,7 @@ class Algorithm:
                 raise InvalidSetting(f"{name} of {cls.__name__} must be {_describe(hint)}, not {value!r}")
             value = _converted(value, hint)
             object.__setattr__(self, name, value)
-            rule = _broken_rule(value, *bounds[name])
+            rule = _broken_rule(value, **bounds[name])
             if rule is not None:
                 raise InvalidSetting(f"{name} of {cls.__name__} must be {rule}, not {value}")
 
@@ -198,21 +232,27 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 
 @functools.cache
-def _bounds(cls: Any) -> dict[str, tuple[float | None, float | None]]:
-    """The smallest and the largest value of each setting by its name, as the class or what it inherits from says."""
-    bounds: dict[str, tuple[float | None, float | None]] = {}
+def _bounds(cls: Any) -> dict[str, Mapping[str, float | None]]:
+    """The bounds of each setting by its name, as `setting` takes them; the class or what it inherits from says them."""
+    bounds: dict[str, Mapping[str, float | None]] = {}
     for base in reversed(cls.__mro__):
         for name, of_field in vars(base).get("__dataclass_fields__", {}).items():
-            said = of_field.metadata  # empty where a subclass gives another default and says no bounds
-            bounds[name] = (said["low"], said["high"]) if said else bounds.get(name, (None, None))
+            bounds[name] = of_field.metadata or bounds.get(name, {})  # empty where a subclass gives a default alone
     return bounds
 
 
-def _broken_rule(value: Any, low: float | None, high: float | None) -> str | None:
+def _broken_rule(
+    value: Any, low: float | None = None, high: float | None = None, above: float | None = None
+) -> str | None:
     """What a number, or each number of a tuple, should be and is not; None where nothing is wrong."""
     numbers = [x for x in (value if isinstance(value, tuple) else (value,)) if type(x) in (int, float)]
-    if all(math.isfinite(x) and (low is None or x >= low) and (high is None or x <= high) for x in numbers):
+    if all(
+        math.isfinite(x) and (low is None or x >= low) and (high is None or x <= high) and (above is None or x > above)
+        for x in numbers
+    ):
         return None
+    if above is not None:
+        return f"finite and above {above:g}" + (f" and at most {high:g}" if high is not None else "")
     if low is not None and high is not None:
         return f"between {low:g} and {high:g}"
     if low == 0:

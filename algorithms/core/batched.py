@@ -7,6 +7,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Space
 
+from .choices import Choices
 from .task import Snapshot, Transition, close, seed_spaces, time_limit_of
 
 
@@ -28,6 +29,7 @@ class BatchedBackend:
         self.num_envs = len(seeds)
         self.env: Any = env.unwrapped
         self._made = env
+        self._choices = env if isinstance(env, Choices) else None
         self._seeds: list[int | None] = list(seeds)  # each is used once: later episodes continue its random numbers
         self._generators: list[np.random.Generator | None] = [None] * len(seeds)
         self._ticks = 0  # calls of step
@@ -50,6 +52,8 @@ class BatchedBackend:
 
     def step(self, actions: np.ndarray, active: np.ndarray | None) -> Transition:
         """As Backend.step."""
+        if self._choices is not None:
+            actions = self._choices.members(actions)
         observations, rewards, terminated = self._advance(actions, active)
         self._ticks += 1
         if active is not None:

@@ -33,6 +33,15 @@ Rows: TypeAlias = Sequence[bool] | None  # of each input, whether its first axis
 SIZES = (11, 13)  # of batches for which operations are recorded; a size of 2 or more is as good as any
 
 
+COMPILE = ("auto", "always", "never")  # auto: only where runs are long enough to save time by it
+
+
+def check_compile(value: object) -> None:
+    """Raise ValueError, which names the valid ones, for another value of the argument `compile`."""
+    if value not in COMPILE:
+        raise ValueError(f"compile must be {', '.join(COMPILE[:-1])} or {COMPILE[-1]}, not {value!r}")
+
+
 class CannotCompile(RuntimeError):
     """Raised where a function cannot be compiled; the message gives the reason as part of a sentence."""
 
@@ -84,13 +93,14 @@ def ahead_of_time(function: Function, inputs: Sequence[Tensor], rows: Rows = Non
 def cpp(source: Path) -> ctypes.CDLL:
     """The functions of a C++ file that calls Torch's C interface, compiled for this processor.
 
-    Raises CannotCompile as `ahead_of_time` does.
+    It may include the headers (.hpp) of its folder; when one of them changes, it is compiled again. Raises
+    CannotCompile as `ahead_of_time` does.
     """
     torch_at = Path(torch.__file__).parent
     options = ["-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC"]
     linked = [f"-I{torch_at / 'include'}", f"-L{torch_at / 'lib'}", "-ltorch_cpu"]
-    text = source.read_text(encoding="utf-8")
-    name = _digest([*_machine(), *options, text])
+    texts = [path.read_text(encoding="utf-8") for path in (source, *sorted(source.parent.glob("*.hpp")))]
+    name = _digest([*_machine(), *options, *texts])
 
     def make(folder: Path) -> Path:
         _check_compiler()

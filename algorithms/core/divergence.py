@@ -1,5 +1,6 @@
-"""How far the policy has moved from the one that acted: KL(π_old ‖ π) in closed form."""
+"""How far the policy has moved from the one that acted: KL(π_old ‖ π), in closed form and estimated."""
 
+import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, Normal, kl_divergence, register_kl
 
@@ -56,3 +57,14 @@ def _gaussian(distribution: Distribution) -> Normal:
 def _kl_of_squashed(p: SquashedGaussian, q: SquashedGaussian) -> Tensor:
     """KL(p ‖ q) [B]: that of the Gaussians, because both are squashed by the same invertible function."""
     return kl_divergence(p.gaussian, q.gaussian).sum(-1)
+
+
+def approximate_kl(log_prob: Tensor, batch: Batch) -> float:
+    """An estimate of KL(π_old ‖ π) in nats: the mean of (ρ − 1) − log ρ, which is never negative (Schulman, 2020).
+
+    `log_prob` is log π of the batch's actions, [B]; for actions with K parts it is [B, K]. The parts are independent,
+    so their divergences are summed.
+    """
+    log_ratio = log_prob - batch.log_probs
+    divergence = torch.expm1(log_ratio) - log_ratio
+    return float((divergence if divergence.ndim == 1 else divergence.sum(1)).mean())

@@ -1,110 +1,11 @@
-// All gradient steps of an update in one call: forward, gradients, clipping and Adam of multilayer perceptrons.
-//
-//     x_0 = observations,   z_l = x_{l-1} W_lᵀ + b_l,   x_l = φ(z_l),   outputs = z_L                       forward
-//     δ_L = ∂loss/∂outputs,  ∂loss/∂W_l = δ_lᵀ x_{l-1},  ∂loss/∂b_l = Σ δ_l,  δ_{l-1} = (δ_l W_l) φ'(z_{l-1})  gradients
+// All gradient steps of an update in one call, of networks that learn from the same minibatches.
 //
 // ∂loss/∂outputs comes from the loss head: what the algorithm's file says in Torch, as a function of the outputs,
-// compiled by Torch. Steps are those of `Optimizer.step`, on the same memory. Matrices are stored by rows; a row has
-// room for a whole number of vectors of LANES floats, and what is beyond its end is zero.
+// compiled by Torch.
 
-#include <torch/csrc/inductor/aoti_torch/c/shim.h>
-
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <memory>
-#include <vector>
-
-namespace {
-
-#ifdef __AVX512F__
-constexpr int64_t LANES = 16, ROWS = 8;  // in registers are ROWS × VECTORS vectors of LANES floats
-#else
-constexpr int64_t LANES = 8, ROWS = 4;
-#endif
-constexpr int64_t VECTORS = 2;
-constexpr int64_t BLOCK = 256;  // rows of a batch whose gradients are summed before they are added: cache and rounding
-typedef float Vector __attribute__((vector_size(LANES * sizeof(float)), aligned(sizeof(float))));
-typedef int32_t Whole __attribute__((vector_size(LANES * sizeof(float)), aligned(sizeof(float))));
-
-int64_t padded(int64_t size) { return (size + LANES - 1) / LANES * LANES; }
-
-Vector& vector_at(float* x) { return *reinterpret_cast<Vector*>(x); }
-Vector vector_at(const float* x) { return *reinterpret_cast<const Vector*>(x); }
-
-// tanh x = (eᵗ − 1) / (eᵗ + 1) with t = 2x = n ln 2 + r and eᵗ − 1 = 2ⁿ (eʳ − 1) + (2ⁿ − 1). NaN stays NaN.
-Vector tanh_of(Vector x) {
-  constexpr float LARGEST = 9.02f;  // from there on, tanh is 1 in single precision
-  constexpr float LN2_HIGH = 0x1.62e4p-1f, LN2_LOW = float(0.693147180559945309417 - double(LN2_HIGH));
-  constexpr float ROUNDS = 0x1.8p23f;  // added and subtracted, it leaves a whole number
-  x = x > LARGEST ? Vector{} + LARGEST : x;
-  x = x < -LARGEST ? Vector{} - LARGEST : x;
-  Vector t = x + x, n = (t * 1.44269504f + ROUNDS) - ROUNDS;
-  Vector r = (t - n * LN2_HIGH) - n * LN2_LOW;
-  Vector series = r * (1.0f / 40320) + 1.0f / 5040;  // of (eʳ − 1) / r
-  for (float term : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 1.0f / 2, 1.0f}) series = series * r + term;
-  Whole exponent = (__builtin_convertvector(n, Whole) + 127) << 23;
-  Vector power;
-  std::memcpy(&power, &exponent, sizeof power);
-  Vector e = power * (series * r) + (power - 1);
-  return e / (e + 2);
-}
-
-// C = A B + start, where A [m, k] has strides, and `start` has rows like C's, or one for all (`start_row` 0).
-struct Product {
-  const float* a;
-  int64_t a_row, a_column;
-  const float* b;
-  int64_t b_row;
-  const float* start;
-  int64_t start_row;
-  float* c;
-  int64_t c_row;
-
-  // R rows of C from row i, and V vectors from column j.
-  template <int64_t R, int64_t V>
-  void tile(int64_t i, int64_t j, int64_t k) const {
-    Vector sum[R][V];
-    for (int64_t r = 0; r < R; ++r)
-      for (int64_t v = 0; v < V; ++v) sum[r][v] = vector_at(start + (i + r) * start_row + j + v * LANES);
-    for (int64_t p = 0; p < k; ++p)
-      for (int64_t r = 0; r < R; ++r) {
-        const Vector x = Vector{} + a[(i + r) * a_row + p * a_column];
-        for (int64_t v = 0; v < V; ++v) sum[r][v] += x * vector_at(b + p * b_row + j + v * LANES);
-      }
-    for (int64_t r = 0; r < R; ++r)
-      for (int64_t v = 0; v < V; ++v) vector_at(c + (i + r) * c_row + j + v * LANES) = sum[r][v];
-  }
-
-  template <int64_t R, int64_t V>
-  void columns(int64_t m, int64_t j, int64_t k) const {
-    int64_t i = 0;
-    for (; i + R <= m; i += R) tile<R, V>(i, j, k);
-    for (; i < m; ++i) tile<1, V>(i, j, k);
-  }
-
-  void compute(int64_t m, int64_t n, int64_t k) const {  // n is a whole number of vectors
-    int64_t j = 0;
-    for (; j + VECTORS * LANES <= n; j += VECTORS * LANES) columns<ROWS, VECTORS>(m, j, k);
-    for (; j < n; j += LANES) columns<2 * ROWS, 1>(m, j, k);
-  }
-};
-
-const float ONE = 1, *const ONES = &ONE;  // a matrix of ones, with strides of 0
-
-}  // namespace
+#include "networks.hpp"
 
 extern "C" {
-
-// A network and its Adam state. `vector` holds `extra` parameters of the loss head, then W_l [n_l, n_{l-1}] and b_l of
-// each layer. `sizes` are n_0, …, n_layers.
-struct Network {
-  int64_t layers, relu, extra;
-  const int64_t* sizes;
-  float *vector, *mean, *square, *step_count;
-  float learning_rate;
-};
 
 // A tensor of the batch that the loss head reads: [rows, …], or a scalar (`dimensions` 0), the count of episodes.
 struct Field {
@@ -112,10 +13,6 @@ struct Field {
   int64_t dimensions, sizes[3], row_bytes;
   int32_t type;  // as Torch numbers them
 };
-
-// Reads inputs, which it takes over, and writes outputs: see Torch's AOTInductorModelContainerRunSingleThreaded.
-typedef int32_t (*Head)(void* container, AtenTensorHandle* inputs, size_t count, AtenTensorHandle* outputs,
-                        size_t output_count, void* stream, void* proxy);
 
 struct Update {
   Head head;
@@ -127,167 +24,8 @@ struct Update {
   const float* observations;  // [rows, n_0]
   float largest_norm;         // negative: no clipping
   int64_t clip_together;
-  float beta_1, beta_2, epsilon;
+  Adam adam;
 };
-
-}  // extern "C"
-
-namespace {
-
-struct Buffer {  // memory that is kept from one call to the next
-  std::unique_ptr<char[]> memory;
-  size_t size = 0;
-  template <typename T>
-  T* of(int64_t count) {
-    constexpr size_t LINE = 64;  // bytes of a cache line, at which the memory begins
-    size_t bytes = count * sizeof(T) + 2 * LINE;
-    if (bytes > size) memory.reset(new char[size = bytes + bytes / 4]);
-    return reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(memory.get()) + LINE - 1) / LINE * LINE);
-  }
-};
-
-AtenTensorHandle tensor(const void* data, int64_t dimensions, const int64_t* sizes, int32_t type) {
-  int64_t strides[3] = {1, 1, 1};
-  for (int64_t i = dimensions - 2; i >= 0; --i) strides[i] = strides[i + 1] * sizes[i + 1];
-  AtenTensorHandle handle;
-  aoti_torch_create_tensor_from_blob(const_cast<void*>(data), dimensions, sizes, strides, 0, type,
-                                     aoti_torch_device_type_cpu(), 0, &handle);
-  return handle;
-}
-
-const float* data_of(AtenTensorHandle handle) {
-  void* data;
-  aoti_torch_get_data_ptr(handle, &data);
-  return static_cast<const float*>(data);
-}
-
-// The passes of one network over a minibatch. Everything lies in `memory`, which has five parts.
-struct Pass {
-  Network& network;
-  Buffer* memory;
-  int64_t rows = 0, parameters = 0;
-  std::vector<const float*> inputs;    // x_{l-1} of each layer
-  std::vector<int64_t> widths;         // floats from one row of x_{l-1} to the next
-  std::vector<const float*> straight;  // W_l [n_l, n_{l-1}] of the layers from the second, rows padded
-  float *outputs = nullptr, *gradient = nullptr;
-
-  Pass(Network& network, Buffer* memory) : network(network), memory(memory), parameters(network.extra) {
-    for (int64_t l = 0; l < network.layers; ++l) parameters += (size(l) + 1) * size(l + 1);
-  }
-
-  int64_t size(int64_t l) const { return network.sizes[l]; }
-
-  void forward(const float* observations, int64_t rows_) {
-    rows = rows_;
-    int64_t floats = 0, weights = 0;
-    for (int64_t l = 0; l < network.layers; ++l) {
-      floats += rows * padded(size(l + 1));
-      weights += (size(l) + 1) * padded(size(l + 1)) + size(l + 1) * padded(size(l));
-    }
-    float *x = memory[0].of<float>(floats), *w = memory[1].of<float>(weights);
-    inputs.assign(1, observations);
-    widths.assign(1, size(0));
-    straight.clear();
-    const float* given = network.vector + network.extra;
-    for (int64_t l = 0; l < network.layers; ++l) {
-      int64_t in = size(l), out = size(l + 1), width = padded(out), in_width = padded(in);
-      float *transposed = w, *bias = w + in * width;  // W_lᵀ [n_{l-1}, n_l] and b_l
-      w = bias + width;
-      if (width > out) std::memset(transposed, 0, (in + 1) * width * sizeof(float));
-      for (int64_t o = 0; o < out; ++o)
-        for (int64_t i = 0; i < in; ++i) transposed[i * width + o] = given[o * in + i];
-      std::memcpy(bias, given + in * out, out * sizeof(float));
-      straight.push_back(given);
-      if (l > 0 && in_width > in) {
-        straight[l] = w;
-        std::memset(w, 0, out * in_width * sizeof(float));
-        for (int64_t o = 0; o < out; ++o) std::memcpy(w + o * in_width, given + o * in, in * sizeof(float));
-        w += out * in_width;
-      }
-      Product{inputs[l], widths[l], 1, transposed, width, bias, 0, x, width}.compute(rows, width, in);
-      if (l + 1 < network.layers)
-        for (float* y = x; y < x + rows * width; y += LANES)
-          vector_at(y) = network.relu ? (vector_at(y) < 0 ? Vector{} : vector_at(y)) : tanh_of(vector_at(y));
-      inputs.push_back(x), widths.push_back(width);
-      x += rows * width, given += (in + 1) * out;
-    }
-    int64_t out = size(network.layers);
-    outputs = memory[2].of<float>(rows * out);
-    for (int64_t b = 0; b < rows; ++b)
-      std::memcpy(outputs + b * out, inputs.back() + b * padded(out), out * sizeof(float));
-  }
-
-  // `of_outputs` [rows, n_layers] and `of_extra` [extra] are the loss head's gradients.
-  void backward(const float* of_outputs, const float* of_extra) {
-    gradient = memory[3].of<float>(parameters);
-    if (network.extra) std::memcpy(gradient, of_extra, network.extra * sizeof(float));
-    int64_t widest = 0, largest = 0;
-    for (int64_t l = 0; l < network.layers; ++l) {
-      widest = std::max(widest, std::max(padded(size(l)), padded(size(l + 1))));
-      largest = std::max(largest, (size(l) + 1) * padded(size(l + 1)));
-    }
-    float* zeros = memory[4].of<float>((2 * BLOCK + 1) * widest + largest);
-    float *sums = zeros + widest, *delta = sums + largest, *next = delta + BLOCK * widest;  // sums are of W_lᵀ and b_l
-    std::memset(zeros, 0, widest * sizeof(float));
-    for (int64_t begin = 0; begin < rows; begin += BLOCK) {
-      int64_t count = std::min(BLOCK, rows - begin), out = size(network.layers), width = padded(out);
-      for (int64_t b = 0; b < count; ++b) {
-        std::memset(delta + b * width + width - LANES, 0, LANES * sizeof(float));
-        std::memcpy(delta + b * width, of_outputs + (begin + b) * out, out * sizeof(float));
-      }
-      float* part = gradient + parameters;
-      for (int64_t l = network.layers - 1; l >= 0; --l) {
-        int64_t in = size(l), in_width = padded(in);
-        out = size(l + 1), width = padded(out);
-        Product{inputs[l] + begin * widths[l], 1, widths[l], delta, width, zeros, 0, sums, width}.compute(in, width, count);
-        Product{ONES, 0, 0, delta, width, zeros, 0, sums + in * width, width}.compute(1, width, count);
-        part -= (in + 1) * out;
-        auto add = [&](float& to, float what) { to = begin ? to + what : what; };
-        for (int64_t o = 0; o < out; ++o)
-          for (int64_t i = 0; i < in; ++i) add(part[o * in + i], sums[i * width + o]);
-        for (int64_t o = 0; o < out; ++o) add(part[in * out + o], sums[in * width + o]);
-        if (l == 0) break;
-        Product{delta, width, 1, straight[l], in_width, zeros, 0, next, in_width}.compute(count, in_width, out);
-        const float* x = inputs[l] + begin * in_width;
-        for (int64_t e = 0; e < count * in_width; e += LANES) {
-          Vector y = vector_at(x + e), &d = vector_at(next + e);
-          d = network.relu ? (y <= 0 ? Vector{} : d) : d * (1 - y * y);
-        }
-        std::swap(delta, next);
-      }
-    }
-  }
-
-  float norm() const {
-    Vector sum{};
-    int64_t e = 0;
-    for (; e + LANES <= parameters; e += LANES) sum += vector_at(gradient + e) * vector_at(gradient + e);
-    float total = 0;
-    for (int64_t i = 0; i < LANES; ++i) total += sum[i];
-    for (; e < parameters; ++e) total += gradient[e] * gradient[e];
-    return std::sqrt(total);
-  }
-
-  // As `optimizer.take_adam_step`, along the gradient times `scale`.
-  void step(const Update& update, float scale) {
-    float t = ++*network.step_count, rate = -(network.learning_rate / (1 - std::pow(update.beta_1, t)));
-    float root_scale = std::sqrt(1 - std::pow(update.beta_2, t)) * rate;
-    bool still = !std::isfinite(1 / root_scale);  // a rate of 0, or so small that it moves nothing
-    float inverse = still ? -1 : 1 / root_scale, added = still ? -INFINITY : update.epsilon / rate;
-    float *vector = network.vector, *mean = network.mean, *square = network.square;
-    float left_1 = 1 - update.beta_1, left_2 = 1 - update.beta_2;
-    for (int64_t e = 0; e < parameters; ++e) {
-      float g = gradient[e] * scale;
-      mean[e] += left_1 * (g - mean[e]);
-      square[e] = update.beta_2 * square[e] + left_2 * g * g;
-      vector[e] += mean[e] / (std::sqrt(square[e]) * inverse + added);
-    }
-  }
-};
-
-}  // namespace
-
-extern "C" {
 
 // Takes `count` gradient steps; step s learns from the rows order[starts[s]], …, order[starts[s + 1] − 1] of the batch,
 // or, where `order` is null, from the whole batch as it is. Writes the head's scalars and the networks' gradient norms
@@ -316,7 +54,7 @@ int64_t pgl_update(const Update* update, const int64_t* order, const int64_t* st
     if (u.number_count >= 0) inputs.push_back(tensor(u.numbers, 1, &u.number_count, aoti_torch_dtype_float64()));
     results.assign(1, nullptr);
     for (Pass& pass : passes) {
-      pass.forward(observations, rows);
+      pass.forward(observations, width, rows);
       int64_t shape[2] = {rows, pass.size(pass.network.layers)};
       inputs.push_back(tensor(pass.outputs, 2, shape, single));
       if (pass.network.extra) inputs.push_back(tensor(pass.network.vector, 1, &pass.network.extra, single));
@@ -345,7 +83,7 @@ int64_t pgl_update(const Update* update, const int64_t* order, const int64_t* st
     for (int64_t n = 0; n < u.network_count; ++n) {
       float norm = u.clip_together ? std::sqrt(together) : records[scalars + n], scale = 1;
       if (u.largest_norm >= 0) scale = u.largest_norm / (norm + 1e-6f);
-      passes[n].step(u, scale > 1 ? 1 : scale);
+      passes[n].step(u.adam, scale > 1 ? 1 : scale);
     }
     for (AtenTensorHandle handle : results) aoti_torch_delete_tensor_object(handle);
   }

@@ -43,14 +43,11 @@ Count = ctypes.c_int64
 Single = ctypes.c_float
 
 
-class Trainable:
-    """A network's parameters as one vector [P], with their Adam state and the loss that they minimise.
+class Parameters:
+    """A network's parameters as one vector [P], with their Adam state."""
 
-    `loss(algorithm, module, batch)` returns the loss of the network `module`, a function of its inputs, on a batch.
-    """
-
-    def __init__(self, name: str, module: nn.Module, loss: LossFunction) -> None:
-        self.name, self.module, self.loss = name, module, loss
+    def __init__(self, name: str, module: nn.Module) -> None:
+        self.name, self.module = name, module
         self.vector: Tensor = module.parameter_vector  # type: ignore[assignment]
         self.mean, self.square = torch.zeros_like(self.vector), torch.zeros_like(self.vector)
         self.step_count, self.learning_rate = torch.zeros(()), torch.zeros(())
@@ -58,6 +55,7 @@ class Trainable:
         network: Any = module.network
         layers = [layer for layer in network if isinstance(layer, nn.Linear)]
         self.sizes = [layers[0].in_features, *(layer.out_features for layer in layers)]  # units of each layer
+        self.size_array = np.array(self.sizes, np.int64)
         self.relu = any(isinstance(layer, nn.ReLU) for layer in network)
         self.extra = sum(len(p) for name, p in module.named_parameters() if "." not in name)  # parameters beside layers
 
@@ -70,6 +68,27 @@ class Trainable:
         pieces = torch.split(vector, [shape.numel() for shape in self._shapes.values()])
         parameters = {n: x.view(shape) for (n, shape), x in zip(self._shapes.items(), pieces, strict=True)}
         return lambda *inputs: torch.func.functional_call(self.module, parameters, inputs)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The parameters by name."""
+        return {name: p.detach().numpy().copy() for name, p in self.module.named_parameters()}
+
+    def load(self, state: Mapping[str, np.ndarray]) -> None:
+        """Copy parameters by name into the module; the vector has the same memory, so it changes, too."""
+        with torch.no_grad():
+            for name, parameter in self.module.named_parameters():
+                parameter.copy_(torch.from_numpy(state[name]))
+
+
+class Trainable(Parameters):
+    """A network's parameters with the loss that they minimise.
+
+    `loss(algorithm, module, batch)` returns the loss of the network `module`, a function of its inputs, on a batch.
+    """
+
+    def __init__(self, name: str, module: nn.Module, loss: LossFunction) -> None:
+        super().__init__(name, module)
+        self.loss = loss
 
     def tensors_of_head(self, rows: int) -> list[Tensor]:
         """Tensors like those that the loss is a function of: outputs [rows, O], and parameters beside the layers'."""
@@ -85,25 +104,28 @@ class Trainable:
         """The module as a function of its inputs whose outputs are known: `tensors` as of `tensors_of_head`."""
         return lambda observations, *masks: self.module.of_outputs(tensors[0], *tensors[1:], *masks)  # type: ignore
 
-    def state(self) -> dict[str, np.ndarray]:
-        """The parameters by name."""
-        return {name: p.detach().numpy().copy() for name, p in self.module.named_parameters()}
 
-    def load(self, state: Mapping[str, np.ndarray]) -> None:
-        """Copy parameters by name into the module; the vector has the same memory, so it changes, too."""
-        with torch.no_grad():
-            for name, parameter in self.module.named_parameters():
-                parameter.copy_(torch.from_numpy(state[name]))
-
-
-class _Network(ctypes.Structure):
-    """`Network` in fused.cpp."""
+class NetworkStructure(ctypes.Structure):
+    """`Network` in networks.hpp."""
 
     _fields_ = [
         *((name, Count) for name in ("layers", "relu", "extra")),
         *((name, Address) for name in ("sizes", "vector", "mean", "square", "step_count")),
         ("learning_rate", Single),
     ]
+
+    def describe(self, network: Parameters) -> None:
+        """Say where the parameters and the Adam state of a network are; the learning rate is told at each step."""
+        self.layers, self.relu, self.extra = len(network.sizes) - 1, network.relu, network.extra
+        self.sizes = network.size_array.ctypes.data
+        for name in ("vector", "mean", "square", "step_count"):
+            setattr(self, name, getattr(network, name).data_ptr())
+
+
+class AdamStructure(ctypes.Structure):
+    """`Adam` in networks.hpp."""
+
+    _fields_ = [(name, Single) for name in ("beta_1", "beta_2", "epsilon")]
 
 
 class _Field(ctypes.Structure):
@@ -127,7 +149,7 @@ class _Update(ctypes.Structure):
         *((name, Address) for name in ("networks", "fields", "observations")),
         ("largest_norm", Single),
         ("clip_together", Count),
-        *((name, Single) for name in ("beta_1", "beta_2", "epsilon")),
+        ("adam", AdamStructure),
     ]
 
 
@@ -287,13 +309,9 @@ class _Code:
         self.library, self.head, self.networks, self.fields, self.size = library, head, networks, fields, size
         self._algorithm: Hooks | None = None  # whose numbers `_numbers` are
         self._numbers, self._general = torch.empty(0), traced.general
-        self._networks, self._fields = (_Network * len(networks))(), (_Field * len(fields))()
-        self._sizes = [np.array(network.sizes, np.int64) for network in networks]
-        for structure, network, sizes in zip(self._networks, networks, self._sizes, strict=True):
-            structure.layers, structure.relu, structure.extra = len(sizes) - 1, network.relu, network.extra
-            structure.sizes = sizes.ctypes.data
-            for name in ("vector", "mean", "square", "step_count"):
-                setattr(structure, name, getattr(network, name).data_ptr())
+        self._networks, self._fields = (NetworkStructure * len(networks))(), (_Field * len(fields))()
+        for structure, network in zip(self._networks, networks, strict=True):
+            structure.describe(network)
         self._update = _Update(
             head=head.run,
             container=head.container,
@@ -302,8 +320,7 @@ class _Code:
             record_count=traced.scalars + len(networks),
             networks=ctypes.addressof(self._networks),
             fields=ctypes.addressof(self._fields),
-            beta_1=ADAM_BETAS[0],
-            beta_2=ADAM_BETAS[1],
+            adam=AdamStructure(*ADAM_BETAS),
         )
         self._at = ctypes.byref(self._update)
         self._call = library.pgl_update
@@ -318,7 +335,7 @@ class _Code:
             if not self._general:
                 update.number_count = -1
             update.largest_norm = -1.0 if algorithm.max_grad_norm is None else algorithm.max_grad_norm
-            update.clip_together, update.epsilon = algorithm.clip_together, algorithm.adam_epsilon
+            update.clip_together, update.adam.epsilon = algorithm.clip_together, algorithm.adam_epsilon
         for structure, network in zip(self._networks, self.networks, strict=True):
             structure.learning_rate = float(network.learning_rate)
         tensors = batch.tensors()

@@ -36,6 +36,16 @@ def checked_loss(value: object, algorithm: Any, method: str, argument: str, of: 
     return loss
 
 
+def checked_tensor(value: object, algorithm: Any, method: str, shape: tuple[int, ...]) -> Tensor:
+    """The tensor that `method` returned, float32. Raises InvalidAlgorithm where it has another shape or type."""
+    if not isinstance(value, Tensor) or value.shape != shape or value.dtype != torch.float32:
+        raise InvalidAlgorithm(
+            f"{where(algorithm)}.{method} returned {_described(value)}; expected is a tensor of shape {tuple(shape)} "
+            "and type float32"
+        )
+    return value
+
+
 def checked_vector(value: object, algorithm: Any, method: str, network: str, size: int) -> Tensor:
     """The tensor [P] that `gradients` or `step` returned for a network of `size` parameters, detached, as float32.
 

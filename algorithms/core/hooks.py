@@ -2,9 +2,9 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +15,10 @@ from .algorithm import Algorithm, InvalidAlgorithm, InvalidSetting, setting, whe
 from .batch import VALUE, Batch, mean_over_parts
 from .rollout import Rollout
 
+Adapting = TypeVar("Adapting", bound=Algorithm)  # an algorithm that has `after_update`
 CriticKind = Literal["state", "actions"]  # V(s), or Q(s, ·) of all discrete actions
+Networks = Literal["all", "policy", "critics"]
+POLICY = "policy"  # the name of the policy among the networks
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,15 @@ class Objective:
     outputs: tuple[Tensor, ...]  # each [B, …]: what the network puts out at each step; the loss is a function of it
     loss_at: Callable[[Tensor], Tensor]  # the loss at other parameters [P]
     kl_at: Callable[[Tensor], Tensor]  # the batch's mean KL(π_old ‖ π) at other parameters [P]; a critic has none
+    # The loss and that KL at other parameters [P], from one pass of the network, which no gradient goes through.
+    loss_and_kl_at: Callable[[Tensor], tuple[float, float]]
+    # v ↦ F v, both [P], of the policy's Fisher information at its parameters, from every k-th step of the batch, k ≥ 1;
+    # a critic has none.
+    fisher: Callable[[int], Callable[[Tensor], Tensor]]
     adam: Callable[[Tensor], Tensor]  # takes Adam's step along a gradient [P] and returns the parameters [P] after it
+    learning_rate: float  # of the network in this update
+    # Scalars of the step to record, by the name of their column in updates.csv; `step` may add some, always the same.
+    record: dict[str, float] = field(default_factory=dict)
 
     @cached_property
     def per_step(self) -> Tensor:
@@ -77,6 +88,9 @@ class Hooks(Algorithm):
     # "value" is of states; its values are `values` in a rollout and in a batch. Those of every other critic are in
     # `critic_values`, by its name.
     critics: ClassVar[Mapping[str, CriticKind]] = {VALUE: "state"}
+    # The networks that the methods `gradients` and `step` are for, where the class has them. Any other network learns
+    # by Adam along the gradient of its loss, compiled where that pays.
+    own_steps: ClassVar[Networks] = "all"
 
     num_envs: int = setting(8, low=1)
     rollout_length: int = setting(128, low=1)  # per environment: steps, or complete episodes where `whole_episodes`
@@ -188,24 +202,27 @@ class Hooks(Algorithm):
     def gradients(self, objective: Objective, batch: Batch, generator: torch.Generator) -> Tensor:
         """The gradient [P] that a network learns from; by default that of its loss.
 
-        It is called for each network and minibatch. `objective.network` is "policy" or the name of a critic.
+        It is called for each network of `own_steps` and each minibatch. `objective.network` is "policy" or the name of
+        a critic.
         `objective.per_step` [B] is the loss in pieces, one for each step, and `batch.episode_ids` [B] numbers the
         episodes that the steps belong to: `objective.episode_gradients(batch.episode_ids)` [E, P] has the gradient of
         each episode. Noise is drawn from `generator`, which is seeded by the run, so that the run can be repeated.
 
         What is returned is float32 (float64 is rounded), clipped by `max_grad_norm` like any gradient, and `step`
-        moves along it. An algorithm with this method is not compiled.
+        moves along it. The steps of these networks are not compiled.
         """
         return torch.autograd.grad(objective.loss, objective.parameters, retain_graph=True)[0]
 
     def step(self, objective: Objective, gradient: Tensor, batch: Batch) -> Tensor:
         """The parameters [P] of a network after a step; by default after Adam's along `gradient` [P].
 
-        It is called for each network and minibatch. `objective.parameters` [P] is where the network stands.
-        `objective.loss_at(parameters)` is its loss on the batch at other parameters [P] (the policy's with the
+        It is called for each network of `own_steps` and each minibatch. `objective.parameters` [P] is where the network
+        stands. `objective.loss_at(parameters)` is its loss on the batch at other parameters [P] (the policy's with the
         regularizer), and `objective.kl_at(parameters)` is the mean KL(π_old ‖ π), of the policy alone. Both are scalars
-        that can be differentiated twice. `super().step(objective, gradient, batch)` is Adam's step, for a critic say.
-        The result is float32 (float64 is rounded). An algorithm with this method is not compiled.
+        that can be differentiated twice; `objective.loss_and_kl_at(parameters)` has both as numbers.
+        `objective.fisher(1)` multiplies vectors [P] with the policy's Fisher information. What the method writes to
+        `objective.record` becomes columns of updates.csv. `super().step(objective, gradient, batch)` is Adam's step,
+        for a critic say. The result is float32 (float64 is rounded). The steps of these networks are not compiled.
         """
         return objective.adam(gradient)
 
@@ -220,23 +237,30 @@ class Hooks(Algorithm):
         """Whether the class defines one of the methods `names`, in place of its default."""
         return any(getattr(cls, name) is not getattr(Hooks, name) for name in names)
 
+    @classmethod
+    def has_own(cls, method: Literal["gradients", "step"], network: str) -> bool:
+        """Whether the class defines `method` for a network, "policy" or the name of a critic: see `own_steps`."""
+        among = "policy" if network == POLICY else "critics"
+        return cls.overrides(method) and cls.own_steps in ("all", among)
 
-def next_algorithm(algorithm: Hooks, record: Mapping[str, float]) -> Hooks:
+
+def next_algorithm(algorithm: Adapting, record: Mapping[str, float]) -> Adapting:
     """What the `after_update` of `algorithm` makes of an update's record, checked.
 
     Raises InvalidAlgorithm, with a sentence that names the file, the class and the setting, if it is of another class,
     if a value is out of its bounds, or if another setting than a float has changed.
     """
     said = f"{where(algorithm)}.after_update"
+    adapting: Any = algorithm
     try:
-        following: object = algorithm.after_update(record)
+        following: object = adapting.after_update(record)
     except InvalidSetting as error:
         raise InvalidAlgorithm(f"{said}: {error}") from error
     if following is algorithm:
         return algorithm
     if type(following) is not type(algorithm):
         raise InvalidAlgorithm(f"{said} must return a {type(algorithm).__name__}, not a {type(following).__name__}")
-    assert isinstance(following, Hooks)
+    assert isinstance(following, type(algorithm))
     for f in dataclasses.fields(algorithm):
         before, after = getattr(algorithm, f.name), getattr(following, f.name)
         if before != after and not (type(before) is float and type(after) is float):

@@ -48,6 +48,11 @@ class MaskReader:
             given, said = self.method(), f"{METHOD}()"
         if given is None:
             return None
+        if self.task.joint_actions:
+            raise UnsupportedTask(
+                f"task {self.task.label!r} masks the parts of its actions ({said}), which joint_actions makes one "
+                "choice; leave joint_actions out"
+            )
         allowed, wrong = self._allowed(given)
         if wrong is not None:
             raise UnsupportedTask(

@@ -16,23 +16,28 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 def multilayer_perceptron(
     inputs: int,
     outputs: int,
-    last_gain: float,
+    last_gain: float | None,
     generator: torch.Generator,
     hidden_sizes: Sequence[int] = HIDDEN_SIZES,
     activation: str = "tanh",
 ) -> nn.Sequential:
     """A network of linear layers with an activation after each but the last; `hidden_sizes` may be empty.
 
-    Weights are orthogonal, of gain √2 and in the last layer `last_gain`; biases are zero. `activation` is one of
-    ACTIVATIONS.
+    Weights are orthogonal, of gain √2 and in the last layer `last_gain`; biases are zero. Without a `last_gain` weights
+    and biases are from U(−1/√n, 1/√n) with n the layer's inputs (Lillicrap et al., 2016, section 7; Torch's own, which
+    the code of TD3 and SAC has, too). `activation` is one of ACTIVATIONS.
     """
     sizes = [inputs, *hidden_sizes, outputs]
-    gains = [math.sqrt(2)] * len(hidden_sizes) + [last_gain]
+    gains = [None if last_gain is None else math.sqrt(2)] * len(hidden_sizes) + [last_gain]
     layers: list[nn.Module] = []
     for size_in, size_out, gain in zip(sizes[:-1], sizes[1:], gains, strict=True):
         linear = nn.Linear(size_in, size_out)
-        nn.init.orthogonal_(linear.weight, gain, generator=generator)
-        nn.init.zeros_(linear.bias)
+        if gain is None:
+            for parameters in (linear.weight, linear.bias):
+                nn.init.uniform_(parameters, -(size_in**-0.5), size_in**-0.5, generator=generator)
+        else:
+            nn.init.orthogonal_(linear.weight, gain, generator=generator)
+            nn.init.zeros_(linear.bias)
         layers += [linear, ACTIVATIONS[activation]()]
     return nn.Sequential(*layers[:-1])
 

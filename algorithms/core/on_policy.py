@@ -4,7 +4,7 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -12,14 +12,15 @@ from gymnasium.spaces import Discrete, Space
 from torch import Tensor
 from torch.distributions import Distribution
 
-from .acting import NoisyActor
+from .acting import Actor, NoisyActor
 from .action_checks import check_actions
 from .algorithm import InvalidAlgorithm, where
 from .batch import VALUE, Batch, minibatches, sum_over_parts
-from .divergence import outputs_of
+from .compiled import check_compile
+from .divergence import approximate_kl, outputs_of
 from .fused import Loss, LossFunction, Module, Trainable
 from .hook_checks import checked_diagnostics, checked_loss, checked_scalar
-from .hooks import Hooks, next_algorithm
+from .hooks import POLICY, Hooks, Networks, next_algorithm
 from .minibatches import check_minibatches, doubt_about_minibatches
 from .mlp import ValueFunction
 from .normalizer import RunningNormalizer
@@ -32,10 +33,8 @@ from .task import CannotResume, Snapshot, Task
 # With as many gradient steps, in all runs that share the compiled code, compiling saves time: it takes about ten
 # seconds once for all of these runs, and a gradient step is then a millisecond faster.
 STEPS_THAT_REPAY_COMPILING = 10_000
-COMPILE = ("auto", "always", "never")
 # What a row of the update table, or the argument of `after_update`, has beside what networks and `diagnose` record.
 RECORDED = ("step", "updates", "learning_rate", "mean_cost", "explained_variance", "kl", "progress")
-POLICY = "policy"  # the name of the policy in a checkpoint
 VALUE_FUNCTION = "value_function"  # the name of the critic "value" in a checkpoint
 LEARNED = ("vector", "mean", "square", "step_count")  # what a network's gradient steps change, as `tensors` has it
 STATISTICS = ("observation_statistics", "reward_statistics")  # the names of the statistics in a checkpoint
@@ -68,6 +67,8 @@ class Learner:
     rollout.
     """
 
+    trainable = Trainable  # what the networks are while they learn
+
     def __init__(
         self,
         algorithm: Hooks,
@@ -81,8 +82,7 @@ class Learner:
         compile: str = "never",
         runs: int = 5,
     ) -> None:
-        if compile not in COMPILE:
-            raise ValueError(f"compile must be {', '.join(COMPILE[:-1])} or {COMPILE[-1]}, not {compile!r}")
+        check_compile(compile)
         check_minibatches(algorithm)
         if (doubt := doubt_about_minibatches(algorithm)) is not None:
             warnings.warn(doubt, stacklevel=2)
@@ -94,6 +94,7 @@ class Learner:
         self.policy = Policy(
             observation_size, action_space, task.action_bounds, generator, *architecture, a.policy_gain
         )
+        self._actor: Actor = self.policy
         self.critics: dict[str, ValueFunction] = {}
         for name in a.critic_kinds():
             actions = _actions_of(a, name, action_space)
@@ -103,10 +104,11 @@ class Learner:
         self._regularized = a.entropy_coefficient != 0 or a.overrides("regularizer", "after_update")
         self.normalizer = RunningNormalizer(observation_size)
         self.reward_scaler = RewardScaler(a.num_envs)
-        self.networks = {POLICY: Trainable(POLICY, self.policy, self._policy_loss)}
+        self.networks = {POLICY: self.trainable(POLICY, self.policy, self._policy_loss)}
         for name, critic in self.critics.items():
-            self.networks[_key(name)] = Trainable(name, critic, self._critic_loss_of(name))
-        critics = [_key(name) for name in self.critics]
+            self.networks[key_of(name)] = self.trainable(name, critic, self._critic_loss_of(name))
+        critics = [key_of(name) for name in self.critics]
+        apart = _steps_apart(a)
         self.passes = {
             "policy": Pass(a.epochs, a.minibatch_size),
             "critics": Pass(a.value_epochs or a.epochs, a.value_minibatch_size or a.minibatch_size),
@@ -114,7 +116,7 @@ class Learner:
         if not critics:
             del self.passes["critics"]
             members = {"policy": [POLICY]}
-        elif self.passes["critics"] == self.passes["policy"] and a.target_kl is None:
+        elif self.passes["critics"] == self.passes["policy"] and a.target_kl is None and not apart:
             self.passes = {"policy and critics": self.passes["policy"]}
             members = {"policy and critics": [POLICY, *critics]}
         else:
@@ -147,7 +149,7 @@ class Learner:
     def behaviour(self) -> Acts:
         """What acts in a rollout: the policy that learns from it, or this policy with noise that it does not know."""
         noise = self.algorithm.exploration_noise
-        return NoisyActor(self.policy, noise) if noise > 0 else self.policy
+        return NoisyActor(self._actor, noise) if noise > 0 else self._actor
 
     @property
     def adapts(self) -> bool:
@@ -201,7 +203,7 @@ class Learner:
         read = any(update is None or update.reads("log_probs") for update in fused)
         if read or diagnosed or self.algorithm.target_kl is not None or self._needs_old_policy:
             with torch.no_grad():
-                acted = self._distribution(batch)
+                acted = self._acted(batch)
                 batch.log_probs = acted.log_prob(batch.actions)
                 if self._needs_old_policy:
                     batch.policy_outputs = torch.cat(outputs_of(acted), dim=-1)
@@ -267,7 +269,7 @@ class Learner:
             for together in [1] * epochs if stops_early else [epochs]:
                 order, starts = minibatches(len(batch), minibatch_size, together, self.rng)
                 records.append(optimizer.learn(batch, order, starts))
-                if a.target_kl is not None and stops_early and self.kl(batch) > a.target_kl:
+                if a.target_kl is not None and len(records) < epochs and stops_early and self.kl(batch) > a.target_kl:
                     break
             steps = records[0] if len(records) == 1 else np.concatenate(records)
             means = (steps[0] if len(steps) == 1 else steps.mean(axis=0)).tolist()
@@ -321,22 +323,7 @@ class Learner:
 
         Raises InvalidCheckpoint, with a sentence, where the arrays are of other networks or not finite.
         """
-        expected = self.state()
-        for name in [*expected, *state]:
-            if name not in state or name not in expected:
-                lacking = "the checkpoint" if name not in state else "this task's learner"
-                raise InvalidCheckpoint(f"{lacking} has no {name!r}: the networks differ")
-            if state[name].shape != expected[name].shape:
-                raise InvalidCheckpoint(
-                    f"{name!r} of the checkpoint has the shape {state[name].shape}, not {expected[name].shape}: "
-                    "the networks differ"
-                )
-            if not (np.issubdtype(state[name].dtype, np.floating) and np.isfinite(state[name]).all()):
-                raise InvalidCheckpoint(f"{name!r} of the checkpoint does not consist of finite numbers")
-        parts: dict[str, dict[str, np.ndarray]] = {}
-        for name, array in state.items():
-            part, _, key = name.partition("/")
-            parts.setdefault(part, {})[key] = array
+        parts = checked_parts(state, self.state())
         for name, network in self.networks.items():
             network.load(parts[name])
         self.normalizer.load(parts["observation_statistics"])
@@ -390,13 +377,13 @@ class Learner:
         return [o.fused is not None and o.fused.compiled for o in self.optimizers.values()]
 
     def _check_code(self, expected: list[bool]) -> None:
-        """Raise CannotResume where other gradient steps are machine code than before, whose last digits differ."""
+        """As `check_code`, once."""
         self._expects_code = None
-        if (found := self._have_code()) != expected:
-            raise CannotResume(
-                f"gradient steps {'were' if any(expected) else 'were not'} machine code when the training was "
-                f"interrupted, and {'are' if any(found) else 'are not'} now, so that numbers would differ"
-            )
+        check_code(expected, self._have_code())
+
+    def _acted(self, batch: Batch) -> Distribution:
+        """The policy that acted at the batch's steps, without a gradient; to be asked for before the update."""
+        return self._distribution(batch)
 
     def _distribution(self, batch: Batch) -> Distribution:
         """The current policy at the batch's steps, without a gradient for its networks."""
@@ -437,9 +424,55 @@ class Learner:
         return loss
 
 
-def _key(critic: str) -> str:
+def check_code(expected: list[bool], found: list[bool]) -> None:
+    """Raise CannotResume where other gradient steps are machine code than before, whose last digits differ."""
+    if found != expected:
+        raise CannotResume(
+            f"gradient steps {'were' if any(expected) else 'were not'} machine code when the training was "
+            f"interrupted, and {'are' if any(found) else 'are not'} now, so that numbers would differ"
+        )
+
+
+def checked_parts(
+    state: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, np.ndarray]]:
+    """The arrays of a checkpoint by part and name; `expected` is the state of the learner that is to have them.
+
+    Raises InvalidCheckpoint, with a sentence, where the arrays are of other networks or not finite.
+    """
+    for name in [*expected, *state]:
+        if name not in state or name not in expected:
+            lacking = "the checkpoint" if name not in state else "this task's learner"
+            raise InvalidCheckpoint(f"{lacking} has no {name!r}: the networks differ")
+        if state[name].shape != expected[name].shape:
+            raise InvalidCheckpoint(
+                f"{name!r} of the checkpoint has the shape {state[name].shape}, not {expected[name].shape}: "
+                "the networks differ"
+            )
+        if not (np.issubdtype(state[name].dtype, np.floating) and np.isfinite(state[name]).all()):
+            raise InvalidCheckpoint(f"{name!r} of the checkpoint does not consist of finite numbers")
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in state.items():
+        part, _, key = name.partition("/")
+        parts.setdefault(part, {})[key] = array
+    return parts
+
+
+def key_of(critic: str) -> str:
     """The name of a critic among the networks and in a checkpoint."""
     return VALUE_FUNCTION if critic == VALUE else critic
+
+
+def _steps_apart(algorithm: Hooks) -> bool:
+    """Whether the policy's gradient steps are the algorithm's own and the critics' are not, or the other way round.
+
+    Raises InvalidAlgorithm where `own_steps` is something else than which networks.
+    """
+    if algorithm.own_steps not in (valid := get_args(Networks)):
+        raise InvalidAlgorithm(
+            f"{where(algorithm)}: own_steps is {algorithm.own_steps!r}; valid are {', '.join(map(repr, valid))}"
+        )
+    return algorithm.own_steps != "all" and algorithm.overrides("gradients", "step")
 
 
 def _actions_of(algorithm: Hooks, critic: str, action_space: Space[Any]) -> int | None:
@@ -458,14 +491,3 @@ def _actions_of(algorithm: Hooks, critic: str, action_space: Space[Any]) -> int 
         valid = "'state'" if critic == VALUE else "'state' or 'actions'"
         raise InvalidAlgorithm(f"{said} of the kind {kind!r}; valid is {valid}")
     return int(action_space.n) if kind == "actions" and isinstance(action_space, Discrete) else None
-
-
-def approximate_kl(log_prob: Tensor, batch: Batch) -> float:
-    """An estimate of KL(π_old ‖ π) in nats: the mean of (ρ − 1) − log ρ, which is never negative (Schulman, 2020).
-
-    `log_prob` is log π of the batch's actions, [B]; for actions with K parts it is [B, K]. The parts are independent,
-    so their divergences are summed.
-    """
-    log_ratio = log_prob - batch.log_probs
-    divergence = torch.expm1(log_ratio) - log_ratio
-    return float((divergence if divergence.ndim == 1 else divergence.sum(1)).mean())

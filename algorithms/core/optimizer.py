@@ -1,6 +1,7 @@
 """Gradient steps: those of an update in one call of machine code, or one by one in Torch."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch.distributions import Distribution
 
 from .batch import Batch
 from .divergence import kl_from_old, outputs_of
+from .fisher import Fisher
 from .fused import ADAM_BETAS, FusedUpdate, State, Trainable
 from .hook_checks import checked_vector
 from .hooks import Hooks, Objective
@@ -20,11 +22,11 @@ class Optimizer:
 
     Gradients are clipped by the norm of each network's gradient, or by the norm over all networks. An algorithm may
     replace the gradient of the loss (`Hooks.gradients`, which draws its noise from `generator`) and Adam's step
-    (`Hooks.step`).
+    (`Hooks.step`): for all networks of an optimizer or for none.
 
     After `fuse`, all gradient steps of an update (forward, gradients, clipping, Adam) are one call of machine code. The
-    same code serves all values of the settings that are floats, and all sizes of minibatches. The steps of an algorithm
-    with its own `gradients` or `step` are taken operation by operation.
+    same code serves all values of the settings that are floats, and all sizes of minibatches. Steps with `gradients` or
+    `step` of the algorithm's own are taken operation by operation.
     """
 
     def __init__(
@@ -36,7 +38,8 @@ class Optimizer:
         self.networks, self.algorithm = networks, algorithm
         self.generator = generator or torch.Generator()
         self.recorded: tuple[str, ...] = ()
-        self._own_gradients, self._own_step = (algorithm.overrides(name) for name in ("gradients", "step"))
+        name = networks[0].name
+        self._own_gradients, self._own_step = algorithm.has_own("gradients", name), algorithm.has_own("step", name)
         self.fused: FusedUpdate | None = None
 
     def fuse(self, size: int | None) -> None:
@@ -107,6 +110,7 @@ class Optimizer:
             if self._own_step:
                 after = algorithm.step(objectives[i], gradient, batch)
                 network.vector.copy_(checked_vector(after, algorithm, "step", network.name, len(network.vector)))
+                record |= {name: torch.tensor(value) for name, value in objectives[i].record.items()}
             else:
                 take_adam_step(network.tensors(), gradient, algorithm.adam_epsilon)
         self.recorded = tuple(record)
@@ -136,17 +140,43 @@ def _objective(
     def loss_at(parameters: Tensor) -> Tensor:
         return network.loss(algorithm, network.module_with(parameters), batch)[0]
 
-    def kl_at(parameters: Tensor) -> Tensor:
+    def of_policy(wanted: str) -> Distribution:
         if isinstance(made, Tensor):
-            raise ValueError(f"the critic {network.name!r} is no policy, and only the policy has a KL divergence")
+            raise ValueError(f"the critic {network.name!r} is no policy, and only the policy has {wanted}")
+        return made
+
+    def kl_at(parameters: Tensor) -> Tensor:
+        of_policy("a KL divergence")
         distribution = network.module_with(parameters)(batch.observations, batch.action_masks)
         return kl_from_old(distribution, batch).mean()
+
+    @torch.no_grad()
+    def loss_and_kl_at(parameters: Tensor) -> tuple[float, float]:
+        of_policy("a KL divergence")
+        there, _, distribution = network.loss(algorithm, network.module_with(parameters), batch)
+        assert isinstance(distribution, Distribution)
+        return float(there), float(kl_from_old(distribution, batch).mean())
+
+    def fisher(every: int) -> Fisher:
+        distribution = of_policy("a Fisher information")
+        return Fisher(vector, network.sizes, network.relu, batch.observations, distribution, every)
 
     def take_step(gradient: Tensor) -> Tensor:
         take_adam_step(network.tensors(), gradient, algorithm.adam_epsilon)
         return network.vector
 
-    return Objective(network.name, vector, loss, outputs_of(made), loss_at, kl_at, take_step)
+    return Objective(
+        network.name,
+        vector,
+        loss,
+        outputs_of(made),
+        loss_at,
+        kl_at,
+        loss_and_kl_at,
+        fisher,
+        take_step,
+        float(network.learning_rate),
+    )
 
 
 @torch.no_grad()
@@ -168,3 +198,15 @@ def take_adam_step(state: State, gradient: Tensor, epsilon: float) -> None:
     still = scale == 0
     root = square.sqrt() / torch.where(still, -1.0, scale)
     vector.addcdiv_(mean, root.add_(torch.where(still, -torch.inf, epsilon / rate)))
+
+
+def adam_of_number(
+    gradient: float, mean: float, square: float, steps: float, epsilon: float
+) -> tuple[float, float, float, float]:
+    """m̂ / (√v̂ + ε) of a single number, as of `take_adam_step`, then its mean, square and number of steps."""
+    beta_1, beta_2 = ADAM_BETAS
+    steps += 1
+    mean = beta_1 * mean + (1 - beta_1) * gradient
+    square = beta_2 * square + (1 - beta_2) * gradient**2
+    direction = mean / (1 - beta_1**steps) / (math.sqrt(square / (1 - beta_2**steps)) + epsilon)
+    return direction, mean, square, steps

@@ -32,6 +32,8 @@ MOST_LAYERS = 100
 LARGEST_HEADER = 10_000  # bytes of the header of an array, as NumPy limits it
 ACTIVATIONS = ("tanh", "relu")
 ACTED_IN = ("Discrete", "MultiDiscrete", "MultiBinary", "Box")  # kinds of action spaces
+BOUNDED = "bounded"  # says of an actor whose actions are in [−1, 1] which of BOUNDED_ACTORS it is
+BOUNDED_ACTORS = ("deterministic", "stochastic")
 NOTHING: dict[str, np.ndarray] = {}
 DTYPES = {"b", "i", "u", "f"}
 
@@ -81,6 +83,8 @@ def shapes_of(about: Mapping[str, Any], source: str) -> dict[str, tuple[int, ...
         space, hidden = about["action_space"], about["hidden_sizes"]
         inputs, outputs = flat_size(about["observation_space"]), flat_size(space)
         outputs *= 2 if space["kind"] == "MultiBinary" else 1  # yes and no are two outputs
+        bounded, actions = about.get(BOUNDED), outputs
+        outputs *= 2 if bounded == "stochastic" else 1  # mean and log-std
         texts = all(isinstance(about[key], str) for key in ("algorithm", "task_name"))
         numbers = all(type(about[key]) is int and about[key] >= 1 for key in ("num_envs", "longest_episode"))
         sizes = (
@@ -88,6 +92,7 @@ def shapes_of(about: Mapping[str, Any], source: str) -> dict[str, tuple[int, ...
         )
         kinds = about["activation"] in ACTIVATIONS and about["action_bounds"] in ("clip", "squash")
         task = about["task"] is None or isinstance(about["task"]["id"], str)
+        kinds = kinds and (bounded is None or (bounded in BOUNDED_ACTORS and space["kind"] == "Box"))
         if (
             space["kind"] not in ACTED_IN
             or min(inputs, outputs) < 1
@@ -104,7 +109,9 @@ def shapes_of(about: Mapping[str, Any], source: str) -> dict[str, tuple[int, ...
         shapes[f"{NETWORK}/network.{2 * i}.bias"] = (size_out,)
     shapes |= {f"{STATISTICS}/mean": (inputs,), f"{STATISTICS}/variance": (inputs,), f"{STATISTICS}/count": ()}
     if space["kind"] == "Box":
-        shapes |= {f"{NETWORK}/log_std": (outputs,)} | dict.fromkeys(BOUNDS, member_shape(space))
+        shapes |= dict.fromkeys(BOUNDS, member_shape(space)) | (
+            {f"{NETWORK}/log_std": (actions,)} if not bounded else {}
+        )
     return shapes
 
 
@@ -162,7 +169,7 @@ def read_policy(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         if ABOUT in headers:
             about, bounds = _about_in(archive, headers, path), NOTHING
         else:
-            about, bounds = _about_near(path)
+            about, bounds = _about_near(path, headers)
         shapes = shapes_of(about, str(path))
         for name in shapes.keys() - bounds.keys():
             if name in headers and headers[name] != shapes[name]:
@@ -231,9 +238,9 @@ def _about_in(archive: zipfile.ZipFile, headers: Mapping[str, tuple[int, ...]], 
     return about
 
 
-def _about_near(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _about_near(path: Path, headers: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What the arrays of a checkpoint are of, and the bounds of its actions: what the policy of its run says, or else
-    the run's record and an environment of its task.
+    the run's record, an environment of its task, and the shapes of the arrays.
     """
     from .mlp import HIDDEN_SIZES
     from .run import LONGEST_EPISODE
@@ -264,6 +271,9 @@ def _about_near(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     env = make_env(task)
     close(env)
     about = describe(task, env.observation_space, env.action_space, longest) | networks | others
+    if about["action_space"]["kind"] == "Box" and f"{NETWORK}/log_std" not in headers:
+        outputs = headers.get(f"{NETWORK}/network.{2 * len(networks['hidden_sizes'])}.bias")
+        about[BOUNDED] = BOUNDED_ACTORS[outputs == (2 * flat_size(about["action_space"]),)]
     return about, bounds_of(env.action_space)
 
 

@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from .algorithm import OnUpdate, OnWait
 from .hooks import Hooks
 from .on_policy import Learner
-from .run import EPISODES_MEANWHILE, EVALUATIONS, LONGEST_EPISODE, OnBoundary, Run, Trained
-from .saved_policy import SavedPolicy
+from .run import EPISODES_MEANWHILE, EVALUATIONS, OnBoundary, Run, Trained
+from .run_with_policy import train_and_keep
 from .task import Task
-from .training import Seeds, train
+from .training import Seeds
 from .vector_env import VectorEnv
 
 
 @dataclass(frozen=True)
 class PolicyGradient(Hooks):
     """An algorithm with `advantages` and a `policy_loss`; `Hooks` lists its settings and what else it may define."""
+
+    def learner(self) -> type[Learner]:
+        """The class of what is trained."""
+        return Learner
 
     def train(
         self,
@@ -35,11 +39,10 @@ class PolicyGradient(Hooks):
         trained: Trained | None = None,
         on_trained: Callable[[Trained], None] | None = None,
     ) -> Run:
-        """As `Algorithm.train`, by the on-policy loop `training.train`, which documents its further arguments."""
-        made: list[tuple[Learner, VectorEnv]] = []
+        """As `Algorithm.train`, by the loop `training.train`, which documents its further arguments."""
 
         def make_learner(envs: VectorEnv, seeds: Seeds) -> Learner:
-            learner = Learner(
+            return self.learner()(
                 self,
                 task,
                 envs.observation_size,
@@ -50,10 +53,8 @@ class PolicyGradient(Hooks):
                 compile=compile,
                 runs=runs,
             )
-            made.append((learner, envs))
-            return learner
 
-        run = train(
+        return train_and_keep(
             self,
             make_learner,
             task,
@@ -69,8 +70,3 @@ class PolicyGradient(Hooks):
             trained=trained,
             on_trained=on_trained,
         )
-        if run.diverged_at is None or run.stopped_by_task:
-            ((learner, envs),) = made
-            spaces = envs.backend.observation_space, envs.action_space
-            run.policy = SavedPolicy.of(self, task, spaces, learner.state(), min(steps, LONGEST_EPISODE))
-        return run

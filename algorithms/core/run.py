@@ -1,7 +1,7 @@
 """What a training returns, whatever trained: episodes, the update table, checkpoints and the evaluation."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
@@ -146,6 +146,12 @@ class Run:
         self.diverged_because = at.reason
 
 
+def means(records: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of every scalar, by its name, over the records that have it."""
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: float(np.mean([record[name] for record in records if name in record])) for name in names}
+
+
 class UpdateTable:
     """The update table: a row per 1/200 of the budget, with means over the updates in it.
 
@@ -168,8 +174,7 @@ class UpdateTable:
 
     def close_row(self, step: int, diagnostics: dict[str, float]) -> None:
         """End the row at `step`, with the means of its updates and with the diagnostics of the latest update."""
-        means = {name: float(np.mean([r[name] for r in self._records])) for name in self._records[0]}
-        self.rows.append({"step": step, "updates": len(self._records), **means, **diagnostics})
+        self.rows.append({"step": step, "updates": len(self._records), **means(self._records), **diagnostics})
         self._records, self._closed_at = [], step
 
     def snapshot(self) -> Snapshot:

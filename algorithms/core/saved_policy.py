@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .acting import Actor, wide_bounds
+from .acting import Actor, BoundedActor, wide_bounds
 from .normalizer import RunningNormalizer
 from .policy_file import (
     ABOUT,
+    BOUNDED,
+    BOUNDED_ACTORS,
     BOUNDS,
     DTYPES,
     FILE,
@@ -74,7 +76,8 @@ class SavedPolicy:
             if name not in BOUNDS and not (arrays[name].dtype.kind == "f" and np.isfinite(arrays[name]).all()):
                 raise InvalidPolicy(f"{source}: {name!r} does not consist of finite numbers")
         self._arrays = {name: np.array(arrays[name], order="C") for name in shapes}
-        self.policy: Actor = _SavedActor(self._about, self._arrays, source)
+        made: type[_SavedActor] = _SavedBoundedActor if self._about.get(BOUNDED) else _SavedActor
+        self.policy: Actor = made(self._about, self._arrays, source)
         statistics = {name: self._arrays[f"{STATISTICS}/{name}"] for name in ("mean", "variance", "count")}
         if (statistics["variance"] < 0).any():
             raise InvalidPolicy(f"{source}: the variance of its observations is negative")
@@ -93,9 +96,11 @@ class SavedPolicy:
     ) -> "SavedPolicy":
         """The policy of a learner with this `state`.
 
-        algorithm: a Hooks, which was trained on `task`, a Task; spaces: of observations and actions.
+        algorithm: a Hooks or an OffPolicy, which was trained on `task`, a Task; spaces: of observations and actions.
         """
         about = describe(task, *spaces, longest_episode)
+        if hasattr(algorithm, "stochastic"):
+            about[BOUNDED] = BOUNDED_ACTORS[algorithm.stochastic]
         about |= {name: getattr(algorithm, name) for name in ("activation", "num_envs")}
         about |= {"hidden_sizes": list(algorithm.hidden_sizes)}
         about |= {"algorithm": type(algorithm).__module__.rpartition(".")[2]}
@@ -370,14 +375,21 @@ class _SavedActor(Actor):
         weights = [f"{NETWORK}/network.{2 * i}" for i in range(len(about["hidden_sizes"]) + 1)]
         self._layers = [(arrays[f"{name}.weight"].T, arrays[f"{name}.bias"]) for name in weights]
         self.squash = about["action_bounds"] == "squash" and not self.discrete
-        self._numpy_log_std = np.zeros(0)
+        self._numpy_log_std = arrays.get(f"{NETWORK}/log_std", np.zeros(0))
         if not self.discrete:
-            self._numpy_log_std = arrays[f"{NETWORK}/log_std"]
             low, high = (arrays[name] for name in BOUNDS)
             self.dtype = np.dtype(space["dtype"])
             if low.dtype != self.dtype or high.dtype != self.dtype or not (low <= high).all():
                 raise InvalidPolicy(f"{source}: the bounds of its actions are not those of {in_words(space)}")
             self.low, self.high = wide_bounds(low, high)
+
+
+class _SavedBoundedActor(BoundedActor, _SavedActor):
+    """The BoundedActor with a saved policy's arrays."""
+
+    def __init__(self, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str) -> None:
+        super().__init__(about, arrays, source)
+        self.squash, self.stochastic = False, about[BOUNDED] == "stochastic"  # `act` returns actions in [−1, 1] already
 
 
 def _count(about: Mapping[str, Any], observation: Any) -> int | None:

@@ -62,15 +62,32 @@ def squash_problem(space: Space[Any]) -> str | None:
     """Why actions in a space cannot be squashed into its bounds, as a clause; None where they can."""
     if not (isinstance(space, Box) and space.is_bounded()):
         return "but action_bounds 'squash' needs a Box with finite bounds; use 'clip'"
+    if not _has_widths(space):
+        return (
+            "but action_bounds 'squash' needs bounds whose distance is above 0 and finite in single precision; "
+            "use 'clip', or rescale the actions with gymnasium.wrappers.RescaleAction"
+        )
+    return None
+
+
+def scaling_problem(space: Space[Any]) -> str | None:
+    """Why actions in [−1, 1] cannot be scaled to a space, as a clause with what to do; None where they can."""
+    if not isinstance(space, Box):
+        return "but off-policy algorithms need actions in a Box; use another algorithm, or a task with a Box"
+    if not (space.is_bounded() and _has_widths(space)):
+        return (
+            "but off-policy algorithms need a Box with finite bounds, whose distance is above 0 and finite in single "
+            "precision; register the environment in a wrapper that gives its actions such bounds"
+        )
+    return None
+
+
+def _has_widths(space: Box) -> bool:
+    """Whether the distances of finite bounds are above 0 and finite in single precision, also halved."""
     low, high = wide_bounds(space.low, space.high)
     with np.errstate(over="ignore", under="ignore"):
         widths = (high - low).astype(np.float32)
-        if not (np.isfinite(widths) & (widths / 2 > 0)).all():  # the density of an action is divided by its half
-            return (
-                "but action_bounds 'squash' needs bounds whose distance is above 0 and finite in single precision; "
-                "use 'clip', or rescale the actions with gymnasium.wrappers.RescaleAction"
-            )
-    return None
+    return bool((np.isfinite(widths) & (widths / 2 > 0)).all())  # the density of an action is divided by its half
 
 
 def observation_problem(space: Space[Any]) -> str | None:

@@ -18,11 +18,13 @@ import torch
 from gymnasium.spaces import Space
 from gymnasium.utils.passive_env_checker import check_action_space, check_observation_space
 
+from .choices import Choices
 from .spaces import action_problem, observation_problem, structure
 
 # Gymnasium's wrappers with running statistics, also under older modules' names, and the task's setting in their place.
 SELF_NORMALISING = {"NormalizeReward": "normalize_rewards", "NormalizeObservation": "normalize_observations"}
 
+FLAGS = ("normalize_observations", "normalize_rewards", "allow_normalised", "joint_actions")  # of a Task
 Snapshot: TypeAlias = dict[str, Any]  # by name: arrays, what JSON holds, and mappings and lists of these
 
 
@@ -52,6 +54,8 @@ class Task:
     variants: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)  # mappings have no hash; the rest has
     allow_normalised: bool = False  # accept an environment with running statistics of its own; see SELF_NORMALISING
     kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    action_bins: int | None = None  # each dimension of a Box as so many values from low to high: see choices.Choices
+    joint_actions: bool = False  # the parts of an action as one choice of all their combinations
     name: str | None = None
 
     @property
@@ -62,7 +66,7 @@ class Task:
     def __post_init__(self) -> None:
         """Refuse what would pass for something else: other bounds for `clip`, say."""
         valid: dict[str, tuple[Any, ...]] = {"action_bounds": ("clip", "squash")}
-        valid |= {name: (True, False) for name in ("normalize_observations", "normalize_rewards", "allow_normalised")}
+        valid |= {name: (True, False) for name in FLAGS}
         for name, values in valid.items():
             if getattr(self, name) not in values:
                 expected = " or ".join(map(repr, values))
@@ -88,6 +92,9 @@ class Task:
             raise UnsupportedTask(
                 f"task {self.label!r}: max_episode_steps must be a whole number from 1, not {limit!r}"
             )
+        bins = self.action_bins
+        if bins is not None and (not isinstance(bins, int) or isinstance(bins, bool) or bins < 2):
+            raise UnsupportedTask(f"task {self.label!r}: action_bins must be a whole number from 2, not {bins!r}")
 
 
 class UnsupportedTask(ValueError):
@@ -198,6 +205,8 @@ def make_env(task: Task, variant: int = 0) -> gymnasium.Env[Any, Any]:
     env = None
     try:
         env = gymnasium.make(task.id, max_episode_steps=task.max_episode_steps, disable_env_checker=True, **arguments)
+        if task.action_bins is not None or task.joint_actions:
+            env = _with_choices(task, env)
         if isinstance(env.action_space, Space) and isinstance(env.observation_space, Space):
             _check_spaces(task, env.action_space, env.observation_space)
         with warnings.catch_warnings(action="ignore"):  # of a Box with equal bounds, which can be acted in
@@ -215,6 +224,14 @@ def make_env(task: Task, variant: int = 0) -> gymnasium.Env[Any, Any]:
         named = f" (its id is {task.id!r})" if task.name else ""
         raise UnsupportedTask(f"task {task.label!r}{said} cannot be made: {what}{named}") from error
     return env
+
+
+def _with_choices(task: Task, env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+    """The environment with actions as the task's `action_bins` and `joint_actions` say; raises UnsupportedTask."""
+    try:
+        return Choices(env, task.action_bins, task.joint_actions)
+    except ValueError as error:
+        raise UnsupportedTask(f"task {task.label!r} has actions in {env.action_space}, {error}") from error
 
 
 def make_envs(task: Task, count: int) -> list[gymnasium.Env[Any, Any]]:

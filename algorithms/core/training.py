@@ -1,4 +1,4 @@
-"""The only on-policy training loop: collect, learn, observe, until the step budget is used; then evaluate."""
+"""The only training loop: collect, learn, observe, until the step budget is used; then evaluate."""
 
 import math
 import time
@@ -6,18 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from .acting import Actor
 from .algorithm import OnUpdate, OnWait
-from .batch import Batch
 from .evaluation import check_evaluations, evaluate, finish_open_episodes
-from .hooks import Hooks
 from .normalizer import RunningNormalizer
-from .policies import Policy
 from .rollout import Acts, Rollout, collect
 from .run import (
     EPISODES_MEANWHILE,
@@ -60,11 +58,34 @@ class Seeds:
         return cls(*np.random.SeedSequence(seed).spawn(5))
 
 
-class Learner(Protocol):
-    """The attributes and methods of a learner that the training loop uses; `on_policy.Learner` documents them."""
+class Collecting(Protocol):
+    """The settings of an algorithm that say how much is collected for an update; `hooks.Hooks` documents them."""
 
-    policy: Policy
+    @property
+    def num_envs(self) -> int:
+        """Environments that are stepped together."""
+
+    @property
+    def rollout_length(self) -> int:
+        """Steps of each environment, or its complete episodes where `whole_episodes`."""
+
+    @property
+    def whole_episodes(self) -> bool:
+        """Whether complete episodes are collected."""
+
+
+class Learner(Protocol):
+    """The attributes and methods of a learner that the training loop uses.
+
+    `on_policy.Learner` and `off_policy_learner.OffPolicyLearner` document them. What `prepare` makes of a rollout is
+    the learner's own affair: a batch, or a replay.
+    """
+
     normalizer: RunningNormalizer
+
+    @property
+    def policy(self) -> Actor:
+        """What learns, and acts in an evaluation."""
 
     @property
     def behaviour(self) -> Acts:
@@ -82,13 +103,13 @@ class Learner(Protocol):
     def adapts(self) -> bool:
         """Whether `adapt` is to be called after every update."""
 
-    def prepare(self, rollout: Rollout, *, diagnosed: bool) -> Batch:
-        """Make a batch of a rollout; `diagnosed`: whether `diagnose` may be called."""
+    def prepare(self, rollout: Rollout, *, diagnosed: bool) -> Any:
+        """Make of a rollout what `update` learns from; `diagnosed`: whether `diagnose` may be called."""
 
-    def update(self, batch: Batch, progress: float) -> dict[str, float]:
-        """Learn from the batch; returns the update's scalars by name."""
+    def update(self, batch: Any, progress: float) -> dict[str, float]:
+        """Learn from what was prepared; returns the update's scalars by name, and none where nothing is learned yet."""
 
-    def diagnose(self, batch: Batch) -> dict[str, float]:
+    def diagnose(self, batch: Any) -> dict[str, float]:
         """Measure on the batch what the update did."""
 
     def adapt(self, record: Mapping[str, float]) -> None:
@@ -114,7 +135,7 @@ class Learner(Protocol):
 
 
 def train(
-    algorithm: Hooks,
+    algorithm: Collecting,
     make_learner: Callable[[VectorEnv, Seeds], Learner] | None = None,
     task: Task | None = None,
     seed: int | None = None,
@@ -236,7 +257,7 @@ class _Training:
     """
 
     def __init__(
-        self, algorithm: Hooks, learner: Learner, envs: VectorEnv, rng: np.random.Generator, steps: int
+        self, algorithm: Collecting, learner: Learner, envs: VectorEnv, rng: np.random.Generator, steps: int
     ) -> None:
         self.algorithm, self.learner, self.envs, self.rng, self.steps = algorithm, learner, envs, rng, steps
         if algorithm.whole_episodes:
@@ -355,17 +376,18 @@ def _learn(
         row_is_due = table.row_is_due(envs.steps)
         batch = learner.prepare(rollout, diagnosed=row_is_due or learner.adapts)
         record = learner.update(batch, progress)
-        if rollout.reported_costs is not None:
-            record["mean_cost"] = rollout.mean_cost
-        run.updates_made += 1
-        run.diverged_because = _what_is_not_finite(record, learner)
-        table.add(record)
-        if run.diverged_because is None and (row_is_due or learner.adapts):
-            diagnostics = learner.diagnose(batch)
-            if row_is_due:
-                table.close_row(envs.steps, diagnostics)
-            if learner.adapts:
-                learner.adapt(record | diagnostics | _of_update(rollout, diagnostics, envs.steps / steps))
+        if record:
+            if rollout.reported_costs is not None:
+                record["mean_cost"] = rollout.mean_cost
+            run.updates_made += 1
+            run.diverged_because = _what_is_not_finite(record, learner)
+            table.add(record)
+            if run.diverged_because is None and (row_is_due or learner.adapts):
+                diagnostics = learner.diagnose(batch)
+                if row_is_due:
+                    table.close_row(envs.steps, diagnostics)
+                if learner.adapts:
+                    learner.adapt(record | diagnostics | _of_update(rollout, diagnostics, envs.steps / steps))
         learner.observe(rollout)
         seconds["learning"] += time.perf_counter() - began
         seconds["acting"] += rollout.acting_seconds
@@ -396,7 +418,7 @@ def _of_update(rollout: Rollout, diagnostics: Mapping[str, float], progress: flo
     return {"kl": diagnostics["approx_kl"], "mean_cost": rollout.mean_cost, "progress": min(progress, 1.0)}
 
 
-def _length(algorithm: Hooks, steps_left: int) -> tuple[int | None, int | None]:
+def _length(algorithm: Collecting, steps_left: int) -> tuple[int | None, int | None]:
     """(steps, episodes) of each environment in the next rollout; one of the two is None."""
     if algorithm.whole_episodes:
         return None, algorithm.rollout_length

@@ -40,6 +40,7 @@ class Grid:
     probes: list[dict[str, Any]]
     studies: list[dict[str, Any]]
     claims: list[dict[str, Any]]
+    published_table: dict[str, Any] | None = None  # a paper's table that the grid repeats
 
     def title(self, algorithm: str) -> str:
         """The title of an algorithm."""
@@ -119,6 +120,12 @@ COMPARISON_KEYS = {
     "from_fraction": NUMBER,
     "differing_in": list,
 }
+PUBLISHED_TABLE_KEYS = {
+    **dict.fromkeys(("title", "source"), str),
+    "scores": dict,
+    **dict.fromkeys(("last_episodes", "seeds"), int),
+    "differs": list,
+}
 SIDE_KEYS = {"algorithm": (str, NoneType), "gae_lambda": (*NUMBER, NoneType), "critic": (str, NoneType)}
 OF_SOME_CLAIMS = {"checked": str}  # keys that an entry has where its claim says them
 OF_SOME_SIDES = {"on": dict, "tasks": dict, "score": str, "best_of": list}
@@ -186,7 +193,18 @@ def read_grid(results: Path) -> Grid:
         probes=content["probes"],
         studies=content["studies"],
         claims=content["claims"],
+        published_table=published_table(content, path),
     )
+
+
+def published_table(content: dict[str, Any], path: Path) -> dict[str, Any] | None:
+    """The table of a paper that grid.json holds, checked; None where it holds none."""
+    table = content.get("published_table")
+    if table is not None:
+        check_keys(table, PUBLISHED_TABLE_KEYS, path, "published_table")
+        check_keys(table["scores"], dict.fromkeys(table["scores"], NUMBER), path, "published_table.scores")
+        check_named([("scores", name, content["algorithms"]) for name in table["scores"]], path, "published_table")
+    return table
 
 
 def check_study_entry(study: Any, content: dict[str, Any], path: Path, where: str) -> None:

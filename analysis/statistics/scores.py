@@ -95,6 +95,15 @@ def moving_average(curve: Floats, window: int = MOVING_AVERAGE) -> Floats:
     return means
 
 
+def mean_of_last(steps: Floats, returns: Floats, end: float, n: int, before: float) -> float:
+    """The mean of the last `n` returns of the episodes that ended by step `end`; `before` where no episode did.
+
+    `steps` and `returns` are [E], an entry per episode. Where fewer than `n` episodes ended by then, all of them count.
+    """
+    last = returns[steps <= end][-n:]
+    return float(last.mean()) if len(last) else before
+
+
 def steps_to_threshold(smooth_curve: Floats, grid: Floats, threshold: float) -> tuple[float, bool]:
     """The first grid point at which a smoothed curve is at or above the threshold, and True; or the last grid point,
     where the curve is censored, and False.

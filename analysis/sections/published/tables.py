@@ -346,7 +346,7 @@ class Runs:
         episodes = self.episodes(cell, run)
         steps, returns = episodes["step"].to_numpy(), episodes["return"].to_numpy()
         if entry.metric == "last_episodes":
-            return mean_of_last(steps, returns, end, int(entry.window), random)
+            return statistics.mean_of_last(steps, returns, end, int(entry.window), random)
         return mean_of_window(steps, returns, end, entry.window, entry.bin, random)
 
     def episodes(self, cell: dict, run: dict) -> pd.DataFrame:
@@ -354,15 +354,6 @@ class Runs:
         if cell["directory"] not in self._episodes:
             self._episodes[cell["directory"]] = read_episodes(self.grid.folder / cell["directory"], run)
         return self._episodes[cell["directory"]]
-
-
-def mean_of_last(steps: np.ndarray, returns: np.ndarray, end: float, n: int, before: float) -> float:
-    """The mean of the last `n` returns of the episodes that ended by step `end`; `before` where no episode did.
-
-    `steps` and `returns` are [E], an entry per episode. Where fewer than `n` episodes ended by then, all of them count.
-    """
-    last = returns[steps <= end][-n:]
-    return float(last.mean()) if len(last) else before
 
 
 def mean_of_window(

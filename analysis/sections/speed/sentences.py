@@ -50,6 +50,11 @@ TARGETS = (
     Target("peer_ratio", 4.8, HOPPER, "ppo_8x256"),
     Target("peer_ratio", 8.5, CARTPOLE, "ppo_8x256"),
     Target("peer_ratio", 4.0, CHEETAH, "a2c_8x5"),
+    Target("peer_ratio", 4.0, CHEETAH, "trpo_1x2048"),
+    Target("peer_ratio", 4.0, HOPPER, "trpo_1x2048"),
+    *(Target("peer_ratio", 4.0, CHEETAH, f"{name}_2x64") for name in ("ddpg", "td3", "sac")),
+    # There, matrix products take nearly all of the time, and both sides are as fast as the processor computes them.
+    *(Target("peer_ratio", 1.5, CHEETAH, f"{name}_2x256") for name in ("ddpg", "td3", "sac")),
     Target("gymnasium_share", 0.6, CARTPOLE, "reinforce"),
     Target("gymnasium_share", 0.6, HOPPER, "reinforce"),
     Target("gymnasium_share", 1.2, CHEETAH, "reinforce"),

@@ -1,0 +1,52 @@
+"""Whether the off-policy algorithms of a grid fit its tasks, its budgets and each other's settings."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from policy_gradient_ladder.core.off_policy import OffPolicy
+from policy_gradient_ladder.core.task import close, make_env
+
+from .cells import Grid
+from .checks import GridError
+
+SIZES = ("buffer_size", "batch_size", "learning_starts")  # the settings that have to fit
+
+
+def check_fits(grid: Grid) -> None:
+    """Raise GridError where an off-policy algorithm cannot act on a task or would learn nothing within a budget.
+
+    What a study searches is checked as well: with every budget that it trains for, and with that of every task that it
+    serves.
+    """
+    spaces: dict[str, Any] = {}
+    for name, entry in grid.algorithms.items():
+        if not issubclass(entry.algorithm, OffPolicy):
+            continue
+        for task, of in grid.tasks.items():
+            algorithm = grid.resolved(name, task)
+            assert isinstance(algorithm, OffPolicy)
+            if task not in spaces:
+                env = make_env(of.task)
+                spaces[task] = env.action_space
+                close(env)
+            if (problem := algorithm.task_problem(spaces[task])) is not None:
+                raise GridError(f"{grid.path}: algorithm {name}: task {task} {problem}")
+            if (problem := algorithm.budget_problem(of.steps)) is not None:
+                raise GridError(f"{grid.path}: algorithm {name} on {task}: {problem}")
+            study = grid.study_of(name, task)
+            for steps in () if study is None else {of.steps, *study.tasks.values()}:
+                for sizes in _searched(study.space):
+                    if (problem := replace(algorithm, **sizes).budget_problem(steps)) is not None:
+                        raise GridError(f"{grid.path}: search_space of {name} on {task}: {problem}")
+
+
+def _searched(space: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The settings of SIZES at the ends of what is searched, in every combination."""
+    ends = {}
+    for name in SIZES:
+        if name in space:
+            values = space[name].values()
+            ends[name] = {min(values), max(values)}
+    return (dict(zip(ends, values, strict=True)) for values in itertools.product(*ends.values()))

@@ -1,0 +1,1 @@
+"""This project's own tasks: importing a module of this folder registers its tasks with Gymnasium."""
