@@ -127,6 +127,8 @@ class OffPolicyLearner:
 
     def prepare(self, rollout: Rollout, *, diagnosed: bool = True) -> Replay:
         """Add the rollout to the replay, and return that."""
+        if self.task.reward_scale != 1:
+            rollout.rewards = rollout.rewards * self.task.reward_scale
         if self.task.normalize_rewards:
             self.reward_scaler.update(rollout)
         self.replay.add(rollout)
