@@ -1,10 +1,13 @@
-"""Whether the off-policy algorithms of a grid fit its tasks, its budgets and each other's settings."""
+"""Whether the algorithms of a grid fit its tasks' actions, and the off-policy ones its budgets."""
 
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from policy_gradient_ladder.core.action_checks import check_actions, depends_on_actions
+from policy_gradient_ladder.core.algorithm import InvalidAlgorithm, InvalidSetting
+from policy_gradient_ladder.core.hooks import Hooks
 from policy_gradient_ladder.core.off_policy import OffPolicy
 from policy_gradient_ladder.core.task import close, make_env
 
@@ -15,24 +18,32 @@ SIZES = ("buffer_size", "batch_size", "learning_starts")  # the settings that ha
 
 
 def check_fits(grid: Grid) -> None:
-    """Raise GridError where an off-policy algorithm cannot act on a task or would learn nothing within a budget.
+    """Raise GridError where an algorithm cannot act on a task, or an off-policy one learns nothing within a budget.
 
-    What a study searches is checked as well: with every budget that it trains for, and with that of every task that it
-    serves.
+    What a study searches for an off-policy algorithm is checked as well: with every budget that it trains for, and with
+    that of every task that it serves.
     """
     spaces: dict[str, Any] = {}
     for name, entry in grid.algorithms.items():
-        if not issubclass(entry.algorithm, OffPolicy):
+        if not issubclass(entry.algorithm, OffPolicy | Hooks):
             continue
         for task, of in grid.tasks.items():
             if not entry.runs_on(task):
                 continue
             algorithm = grid.resolved(name, task)
-            assert isinstance(algorithm, OffPolicy)
+            if isinstance(algorithm, Hooks) and not depends_on_actions(algorithm):
+                continue
             if task not in spaces:
                 env = make_env(of.task)
                 spaces[task] = env.action_space
                 close(env)
+            if isinstance(algorithm, Hooks):
+                try:
+                    check_actions(algorithm, spaces[task])
+                except (InvalidSetting, InvalidAlgorithm) as error:
+                    raise GridError(f"{grid.path}: algorithm {name} on {task}: {error}") from error
+                continue
+            assert isinstance(algorithm, OffPolicy)
             if (problem := algorithm.task_problem(spaces[task])) is not None:
                 raise GridError(f"{grid.path}: algorithm {name}: task {task} {problem}")
             if (problem := algorithm.budget_problem(of.steps)) is not None:

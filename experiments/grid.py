@@ -20,14 +20,7 @@ from typing import Any
 
 import gymnasium
 
-from policy_gradient_ladder.core.action_checks import check_actions, depends_on_actions
-from policy_gradient_ladder.core.algorithm import (
-    Algorithm,
-    InvalidAlgorithm,
-    InvalidSetting,
-    nearest_first,
-    whole,
-)
+from policy_gradient_ladder.core.algorithm import Algorithm, nearest_first, whole
 from policy_gradient_ladder.core.checkout import PACKAGE, file_of
 from policy_gradient_ladder.core.hooks import Hooks
 from policy_gradient_ladder.core.minibatches import SIZES, doubt_about_minibatches, one_step_among
@@ -192,7 +185,6 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
                 raise GridError(f"{path}: algorithm {cell.algorithm}: {error}") from error
     _check_minibatches(grid)
     check_fits(grid)
-    _check_actions(grid)
     if only is None:
         others.check(grid)
     folders: dict[str, str] = {}
@@ -378,24 +370,6 @@ def _check_minibatches(grid: Grid) -> None:
                     f"{grid.path}: search_space of {name} has {given}, which on {task} leaves a minibatch of a single "
                     "step, whose advantage cannot be normalised; search minibatch sizes that divide every rollout"
                 )
-
-
-def _check_actions(grid: Grid) -> None:
-    """Raise GridError where an algorithm of the grid needs other actions than those of a task."""
-    spaces: dict[str, Any] = {}
-    for name in grid.algorithms:
-        for task, of in grid.tasks.items():
-            algorithm = grid.resolved(name, task)
-            if not isinstance(algorithm, Hooks) or not depends_on_actions(algorithm):
-                continue
-            if task not in spaces:
-                env = make_env(of.task)
-                spaces[task] = env.action_space
-                close(env)
-            try:
-                check_actions(algorithm, spaces[task])
-            except (InvalidSetting, InvalidAlgorithm) as error:
-                raise GridError(f"{grid.path}: algorithm {name} on {task}: {error}") from error
 
 
 def _probes(

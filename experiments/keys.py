@@ -239,10 +239,7 @@ TASK_KEYS: dict[str, Check] = {
         example="true",
     ),
     "allow_normalised": Check(
-        *FLAG,
-        default=False,
-        meaning="Accept an environment that has a normalising wrapper of its own.",
-        example="true",
+        *FLAG, default=False, meaning="Accept an environment that has a normalising wrapper of its own.", example="true"
     ),
     "random_score": Check(
         lambda v: v is None or is_number(v),

@@ -9,8 +9,11 @@ import torch
 
 from algorithms.a2c import A2C
 from algorithms.core.algorithm import InvalidAlgorithm, InvalidSetting
+from algorithms.core.off_policy_learner import OffPolicyLearner
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task, UnsupportedTask
+from algorithms.core.vector_env import VectorEnv
+from algorithms.ddpg import DDPG
 from algorithms.ppo import PPO
 from algorithms.q_actor_critic import QActorCritic
 from algorithms.reinforce import Reinforce
@@ -222,6 +225,20 @@ def test_rewards_are_scaled_for_learning_alone():
     assert runs[0][1] == runs[1][1]
 
 
+def test_a_replay_holds_scaled_rewards():
+    kept = []
+    for scale in (1.0, 1000.0):
+        algorithm, task = DDPG(num_envs=4, rollout_length=8), Task(BOX, reward_scale=scale)
+        seeds = np.random.SeedSequence(0).spawn(3)
+        envs = VectorEnv(task, 4, seeds[0])
+        spaces = envs.observation_size, envs.action_space
+        learner = OffPolicyLearner(algorithm, task, *spaces, initialisation=seeds[1], minibatches=seeds[2], steps=1000)
+        rollout = collect(envs, learner.behaviour, learner.normalizer, np.random.default_rng(0), steps=8)
+        replay = learner.prepare(rollout)
+        kept.append(np.array(replay.sample(16, np.random.default_rng(0)).rewards))
+    np.testing.assert_allclose(kept[1], 1000 * kept[0], rtol=1e-5)
+
+
 def test_reinforces_gradient_grows_with_the_scale_and_a_normalised_one_does_not():
     norms = {}
     for algorithm in (Reinforce(num_envs=4), Reinforce(num_envs=4, normalize_advantages=True)):
@@ -265,7 +282,6 @@ def test_a_grid_says_the_scale_of_the_tasks_that_have_one(tmp_path):
 
 def test_a_librarys_algorithm_sees_scaled_rewards():
     pytest.importorskip("stable_baselines3")
-    from algorithms.core.vector_env import VectorEnv
     from experiments.library_training import LibraryEnvs
 
     rewards = []

@@ -59,12 +59,14 @@ def origin(about: dict[str, Any]) -> str:
 
 
 def environments(grid: Grid) -> str:
-    """Of every task with an id or keyword arguments of its own, what environment it is, as sentences."""
+    """Of every task with an id, keyword arguments or a scale of its own, what environment it is, as sentences."""
     sentences = []
     for task, values in grid.tasks.items():
         words = ", ".join(f"{key}={value!r}" for key, value in values.get("kwargs", {}).items())
-        if words or "id" in values:
-            sentences.append(f"{task} is {values.get('id', task)}{f' made with {words}' if words else ''}.")
+        made = f" made with {words}" if words else ""
+        scaled = f" with rewards × {values['reward_scale']:,g} for learning" if "reward_scale" in values else ""
+        if "id" in values or made or scaled:
+            sentences.append(f"{task} is {values.get('id', task)}{made}{scaled}.")
     return " ".join(sentences)
 
 
