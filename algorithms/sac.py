@@ -22,16 +22,12 @@ class SAC(OffPolicy):
 
     title: ClassVar[str] = "SAC"
     equation: ClassVar[str] = "L = E[α log π(a|s) − min_c Q_c(s, a)],  y = r + γ (min_c Q'_c(s', a') − α log π(a'|s'))"
-
     stochastic: ClassVar[bool] = True
     critic_count: ClassVar[int] = 2
-    target_policy: ClassVar[bool] = False
-
     temperature: float = setting(1.0, low=0)  # α, at the start
     temperature_learning_rate: float = setting(3e-4, low=0)  # of log α; 0: α is fixed. Haarnoja et al. 2018b, Table 1
     target_entropy: float | None = None  # nats, of actions in [−1, 1]; None: −A. Haarnoja et al. 2018b, Table 1
-    # What Adam remembers of log α; a run begins with zeros.
-    temperature_mean: float = 0.0
+    temperature_mean: float = 0.0  # this and the next two: what Adam remembers of log α; a run begins with zeros
     temperature_square: float = setting(0.0, low=0)
     temperature_steps: float = setting(0.0, low=0)
 
@@ -55,12 +51,9 @@ class SAC(OffPolicy):
         target = -record["action_size"] if self.target_entropy is None else self.target_entropy
         moments = self.temperature_mean, self.temperature_square, self.temperature_steps
         direction, mean, square, steps = adam_of_number(record["entropy"] - target, *moments, self.adam_epsilon)
-        return self.changed(
-            temperature=self.temperature * math.exp(-self.temperature_learning_rate * direction),
-            temperature_mean=mean,
-            temperature_square=square,
-            temperature_steps=steps,
-        )
+        temperature = self.temperature * math.exp(-self.temperature_learning_rate * direction)
+        remembered = {"temperature_mean": mean, "temperature_square": square, "temperature_steps": steps}
+        return self.changed(temperature=temperature, **remembered)
 
     def diagnostics(self) -> dict[str, float]:
         """The temperature."""

@@ -29,7 +29,7 @@ class OffPolicyHooks(Algorithm):
 
     stochastic: ClassVar[bool]  # π is a tanh-Gaussian whose mean and log-std the network puts out, or deterministic
     critic_count: ClassVar[int]  # C critics Q_1(s, a), …, Q_C(s, a), each with a target that follows it
-    target_policy: ClassVar[bool]  # the next action is that of a policy that follows π, or of π itself
+    target_policy: ClassVar[bool] = False  # the next action is that of a policy that follows π, or of π itself
     whole_episodes: ClassVar[bool] = False
 
     # Stable-Baselines3's defaults, unless another source is given.
