@@ -28,6 +28,8 @@ def check_fits(grid: Grid) -> None:
         if not issubclass(entry.algorithm, OffPolicy | Hooks):
             continue
         for task, of in grid.tasks.items():
+            if not entry.runs_on(task):
+                continue
             algorithm = grid.resolved(name, task)
             if isinstance(algorithm, Hooks) and not depends_on_actions(algorithm):
                 continue

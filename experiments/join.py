@@ -85,7 +85,7 @@ def grid_of(into: Path, parts: Sequence[Path]) -> Grid:
             raise GridError(
                 f"{part} is the folder that gets the results; name the folders of the other parts behind it"
             )
-    name = into.resolve().name
+    name = into.absolute().name
     for folder, manifest in manifests.items():
         if manifest.get("grid") != name:
             raise GridError(f"{folder} has results of the grid {manifest.get('grid')!r}, not of {name!r} as {into}")

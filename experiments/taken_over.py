@@ -36,7 +36,7 @@ def take_over(workflow: Any, jobs: Jobs) -> int:
 
     workflow: Snakemake's.
     """
-    silent = 0
+    silent = written = 0
     for directory, job in jobs.all.items():
         path = Path(jobs.results, directory, RECORDS[directory.partition("/")[0]])
         if not path.is_file() or known(workflow.persistence, path):
@@ -44,9 +44,11 @@ def take_over(workflow: Any, jobs: Jobs) -> int:
         record = read(path)
         if DETERMINED_BY in record:
             write_records(workflow, jobs, job, up_to_date=is_up_to_date(jobs, job, record))
+            written += 1
         else:
             silent += 1
-    workflow.persistence.deactivate_cache()  # of what there was before
+    if written:
+        workflow.persistence.deactivate_cache()  # of what there was before
     return silent
 
 

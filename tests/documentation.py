@@ -30,6 +30,7 @@ from experiments.checks import GridError
 from experiments.command import MISTAKES
 from experiments.contestants import chosen
 from experiments.grid import load_grid
+from experiments.parts import part_of
 from experiments.speed import default_tasks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -249,6 +250,13 @@ def check_snakemake(arguments: list[str]) -> None:
         key, _, name = pair.partition("=")
         if key == "base":
             continue  # a checkout of the reader's
+        if key == "only":
+            grid = next((value for pair in given.config if (value := pair.removeprefix("grid=")) != pair), "default")
+            try:
+                part_of(load_grid(grid), name)
+            except GridError as error:
+                raise Wrong(f"--config {pair}: {error}") from error
+            continue
         if key in ("tasks", "contestants"):
             check = {"tasks": default_tasks, "contestants": partial(chosen, base=False)}[key]
             try:

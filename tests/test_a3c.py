@@ -86,7 +86,7 @@ def test_a_workers_gradient_is_that_of_a2c_at_its_own_parameters_on_its_own_step
     for network in learner.networks.values():  # workers far apart
         network.copies += 0.3 * torch.randn(network.copies.shape, generator=torch.Generator().manual_seed(1))
     copies = {name: network.copies.clone() for name, network in learner.networks.items()}
-    rollout = collect(envs, learner.actor, learner.normalizer, rng, steps=6)
+    rollout = collect(envs, learner.behaviour, learner.normalizer, rng, steps=6)
     batch = learner.prepare(rollout)
 
     expected = {name: torch.zeros_like(network.vector) for name, network in learner.networks.items()}
@@ -123,7 +123,7 @@ def test_a_worker_acts_by_its_own_parameters():
     network = learner.networks["policy"]
     network.copies += torch.randn(network.copies.shape, generator=torch.Generator().manual_seed(0))
     observations = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
-    found = learner.actor.act(observations, np.random.default_rng(0))
+    found = learner.behaviour.act(observations, np.random.default_rng(0))
     for worker in range(4):
         alone = with_parameters(
             network, network.copies[worker], lambda: learner.policy.act(observations, np.random.default_rng(0))
@@ -135,7 +135,7 @@ def test_workers_that_never_copy_keep_acting_by_the_first_parameters():
     envs, learner, rng = asynchronous(Never(staleness=1.0, **SMALL), Task("BoxRandomEnding-v0"))
     first = learner.policy.parameter_vector.clone()
     for k in range(3):
-        batch = learner.prepare(collect(envs, learner.actor, learner.normalizer, rng, steps=6))
+        batch = learner.prepare(collect(envs, learner.behaviour, learner.normalizer, rng, steps=6))
         assert learner.update(batch, 0.0)["lag"] == k
         assert torch.equal(learner.networks["policy"].copies, first.repeat(4, 1))
     assert not torch.equal(learner.policy.parameter_vector, first)

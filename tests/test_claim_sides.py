@@ -210,6 +210,31 @@ def test_the_best_of_several_is_that_with_the_best_mean(tmp_path):
     assert turned["made"]["claim_tasks"]["note"].tolist() == ["best: PPO"] * 3
 
 
+def test_the_best_of_one_algorithm_is_named_once(tmp_path):
+    best = {"algorithm": None, "gae_lambda": None, "critic": None, "best_of": [SQUASH, CLIP]}
+    row = only(tables(grid_with(tmp_path, comparison("final_score", side("reinforce"), best)), on_both()))
+    assert row["second"] == "the best of PPO (action_bounds: squash and clip)"
+    assert row["verdict"] == UNTESTABLE
+
+
+def test_values_that_all_sides_share_stand_with_the_runs(tmp_path):
+    of = [{**SQUASH, "algorithm": name, "on": {"action_bounds": "squash"}} for name in ("ppo", "reinforce")]
+    grid = grid_with(tmp_path, comparison("final_score", *of))
+    made = tables(grid, {(name, of): GOOD for name in ON.values() for of in ("ppo", "reinforce")})
+    assert (only(made)["first"], only(made)["second"]) == ("PPO", "REINFORCE")
+    page = page_of(grid, made, tmp_path)
+    assert "5 runs of each algorithm on each of 3 tasks (action_bounds: squash)" in page
+
+
+def test_a_task_on_which_the_grid_does_not_run_a_side_is_named(tmp_path):
+    grid = grid_with(tmp_path, comparison("final_score", "ppo", "reinforce"), {name: HOPPER for name in IDS})
+    cells = [cell for cell in grid.cells if (cell["task"], cell["algorithm"]) != ("A-v0", "reinforce")]
+    edit_json(grid.folder / "grid.json", cells=cells)
+    scores = {(name, "ppo"): GOOD for name in IDS} | {(name, "reinforce"): BAD for name in IDS[1:]}
+    made = tables(read_grid(grid.folder), scores)
+    assert made["claim_tasks"]["note"][0] == "the grid does not run REINFORCE on it"
+
+
 def test_of_one_other_the_best_is_that_one():
     rng = np.random.default_rng(5)
     first, other = rng.normal(size=(3, 8)), rng.normal(size=(3, 8)) + 1

@@ -239,6 +239,18 @@ def test_a_mistake_in_the_source_is_shown(empty_cache, tmp_path):
         cpp(source)
 
 
+@needs_compiler
+def test_a_changed_header_is_compiled_and_an_unchanged_one_is_found(empty_cache, tmp_path):
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    source = folder / "constant.cpp"
+    source.write_text('#include "constant.hpp"\nextern "C" int constant() { return CONSTANT; }')
+    for value, files in ((7, 1), (8, 2), (7, 2)):
+        (folder / "constant.hpp").write_text(f"const int CONSTANT = {value};")
+        assert cpp(source).constant() == value
+        assert len(list(empty_cache.glob("*.zip"))) == files
+
+
 def test_a_place_where_nothing_can_be_kept_is_named(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

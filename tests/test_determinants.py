@@ -72,6 +72,13 @@ def test_a_file_of_another_kind_with_a_modules_name_belongs_to_it(tmp_path):
     assert closure(tmp_path, "main.py") == {"main.py", "kernel.py", "kernel.cpp"}
 
 
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_the_machine_code_of_updates_belongs_to_the_algorithms_that_run_it(algorithm):
+    files = set(import_closure(f"algorithms/{algorithm}.py"))
+    assert {"algorithms/core/fused.cpp", "algorithms/core/fused.hpp"} <= files
+    assert ("algorithms/core/fused_off_policy.cpp" in files) == (algorithm == "sac")
+
+
 def test_a_file_with_a_syntax_error_is_in_the_closure_of_those_that_import_it_and_of_no_other(tmp_path):
     write(tmp_path, main="import broken, whole", broken="def (", whole="import os", other="import whole")
     assert closure(tmp_path, "main.py") == {"main.py", "broken.py", "whole.py"}
@@ -296,6 +303,10 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "time_limit": ("2 h", set()),
     "videos": (True, set()),
     "claims": (None, None),  # takes a file: see test_claims
+    "published_table": (
+        {"title": "Table 1", "source": "a paper", "scores": {"ppo": 1.0}, "last_episodes": 10, "seeds": 1},
+        set(),
+    ),
     "probes": (None, PROBE | EXACT),
     "probes source": ("a2c", PROBE),
     "probes seeds": (None, None),  # takes seeds of the grid, which has one
@@ -324,6 +335,8 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "tasks CartPole-v1 normalize_rewards": (True, OF_THE_TASK),
     "tasks CartPole-v1 reward_scale": (10, OF_THE_TASK),
     "tasks CartPole-v1 action_bounds": (None, None),  # squash needs actions that CartPole does not have
+    "tasks CartPole-v1 action_bins": (None, None),  # needs a Box, as joint_actions needs parts: see below
+    "tasks CartPole-v1 joint_actions": (None, None),
     "tasks CartPole-v1 allow_normalised": (True, set()),
     "tasks CartPole-v1 max_episode_steps": (100, OF_THE_TASK),
     "tasks CartPole-v1 id": (None, None),  # a name that is an id has no other: see test_named_tasks
@@ -339,6 +352,7 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "algorithms ppo title": ("Another", set()),
     "algorithms ppo settings": ({"clip": 0.1, "epochs": 3}, {"cell ppo"} | PROBE | EXACT),
     "algorithms ppo tasks": ({}, {"cell ppo"} | PROBE),  # exact problems are other tasks
+    "algorithms ppo only": (["CartPole-v1"], set()),
     "algorithms ppo tuned": (None, set()),  # by default what has no space is not tuned
     "algorithms ppo_tuned search_space": ({"clip": {"choices": [0.1, 0.3]}}, STUDY),
     "algorithms a2c": ({"settings": {"gamma": 0.9}}, {"cell a2c"} | PROBE | EXACT),
@@ -422,8 +436,10 @@ def test_a_change_of_a_grids_key_plans_what_is_stale_what_takes_results_of_it_an
     of_source = {"cell ppo"}  # the run that the probes measure
     expected = expected | ({"cell ppo_tuned"} if expected & STUDY else set())
     expected = expected | (PROBE if expected & of_source else set())
-    # The task has its own; what has no space is not tuned; what a task is accepted with says nothing about its runs.
-    own = ("steps", "time_limit", "evaluate_episodes", "algorithms ppo tuned", "tasks CartPole-v1 allow_normalised")
+    # The task has its own; what has no space is not tuned; what a task is accepted with says nothing about its runs;
+    # the grid has one task, on which all run.
+    own = ("steps", "time_limit", "evaluate_episodes", "algorithms ppo tuned", "algorithms ppo only")
+    own += ("tasks CartPole-v1 allow_normalised",)
     nothing = key in own
     assert planned(grid, other) == (set() if nothing else expected | {"tables"})
 
@@ -470,6 +486,31 @@ def test_variants_of_a_task_make_its_cells_and_studies_stale(tmp_path):
     other = grid_of(tmp_path, data | {"tasks": {"CartPole-v1": GRID["tasks"]["CartPole-v1"] | {"variants": variants}}})
     for job, changed_job in zip([*grid.cells(), *grid.studies()], [*other.cells(), *other.studies()], strict=True):
         assert what_determines(grid, job).parameter != what_determines(other, changed_job).parameter
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [({}, {"action_bins": 3}), ({"action_bins": 3}, {"action_bins": 2}), ({"action_bins": 3}, {"joint_actions": True})],
+)
+def test_bins_and_joint_actions_of_a_task_make_its_cells_and_studies_stale(before, after, tmp_path):
+    def made(keys):
+        tasks = {"CartPole-v1": GRID["tasks"]["CartPole-v1"] | {"id": None}}
+        reacher = {
+            "id": "Reacher-v5",
+            "steps": 300,
+            "random_score": -43,
+            "reference_score": -4,
+            "reference_source": "x",
+        }
+        return grid_of(tmp_path, GRID | {"probes": None, "tasks": tasks | {"reacher": reacher | keys}})
+
+    first, second = made(before), made(before | after)
+    stale = {
+        (cell.algorithm, cell.task)
+        for cell, other in zip(first.cells(), second.cells(), strict=True)
+        if what_determines(first, cell).parameter != what_determines(second, other).parameter
+    }
+    assert stale == {(cell.algorithm, "reacher") for cell in first.cells()}
 
 
 def test_a_package_that_an_algorithm_imports_determines_its_cells(monkeypatch, grid):

@@ -78,6 +78,8 @@ def test_every_command_of_a_document_exists(document, command, monkeypatch):
         "snakemake --cors 2",
         "snakemake --cores 2 --config grid=smok",
         "snakemake --cores 2 --config gird=smoke",
+        "snakemake --cores 2 --config grid=smoke only=Hopper-v5",
+        "python -m experiments.join results/smoke",
         "snakemake --cores 1 speed --config tasks=Humanoid-v5",
         "snakemake --cores 1 speed --config contestants=ppo_8x256,trpo",
         "snakemake --cores 2 partial_repotr",

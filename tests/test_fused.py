@@ -106,7 +106,10 @@ class TwoCritics(PPO):
 @pytest.mark.parametrize("task", [DISCRETE, BOX, MASKED, SQUASHED], ids=["discrete", "box", "masked", "squashed"])
 def test_every_algorithm_has_the_numbers_of_torchs_path(name, task):
     settings = {"num_envs": 4, "rollout_length": 1 if ALGORITHMS[name].whole_episodes else 16}
-    learner = assert_same_numbers(ALGORITHMS[name].from_settings(settings), task)
+    own_step = ALGORITHMS[name].has_own(
+        "step", "policy"
+    )  # a natural step magnifies how the critic's last digits differ
+    learner = assert_same_numbers(ALGORITHMS[name].from_settings(settings), task, updates=1 if own_step else 3)
     for optimizer in learner.optimizers.values():  # steps of the algorithm's own are not compiled, and all others are
         own = [ALGORITHMS[name].has_own("step", network.name) for network in optimizer.networks]
         assert all(own) if optimizer.fused is None else optimizer.fused.compiled and not any(own)

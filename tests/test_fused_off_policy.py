@@ -15,11 +15,14 @@ from algorithms.core.hooks import next_algorithm
 from algorithms.core.off_policy_learner import OffPolicyLearner
 from algorithms.core.off_policy_update import Networks, Noise, OffPolicyUpdate
 from algorithms.core.replay import Transitions
-from algorithms.core.task import Task
+from algorithms.core.run_check import checked_training
+from algorithms.core.task import CannotResume, Task
 from algorithms.ddpg import DDPG
 from algorithms.sac import SAC
 from algorithms.td3 import TD3
 from tests.tasks import needs_compiler
+from tests.test_resuming import interrupted
+from tests.test_resuming import numbers as run_numbers
 
 OBSERVED, ACTED = 5, 2
 SMALL = dict(batch_size=24, hidden_sizes=(16, 16))
@@ -94,7 +97,7 @@ class Huber(SAC):
 
 
 @dataclass(frozen=True)
-class BySize(TD3):
+class BySize(DDPG):
     """Computes with the size of the batch, and with a float that has to be one."""
 
     def targets(self, batch, next_values, next_log_probs):
@@ -202,6 +205,20 @@ def test_what_cannot_be_compiled_says_why_once(algorithm, reason, caplog):
     (said,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert said.startswith("gradient steps: not compiled, and slower for it: ")
     assert reason in said
+
+
+@needs_compiler
+def test_an_interrupted_training_goes_on_with_its_machine_code_or_not_at_all(tmp_path, monkeypatch):
+    algorithm, task = SAC(**SMALL, learning_starts=30), Task("Pendulum-v1")
+    options = {"compile": "always", "evaluations": ()}
+    whole = checked_training(algorithm, task, 3, 60, **options)
+    assert whole.compiled
+    paused = interrupted(algorithm, task, 60, tmp_path / "x", after=45, **options)
+    assert run_numbers(checked_training(algorithm, task, 3, 60, trained=paused, **options)) == run_numbers(whole)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr("algorithms.core.compiled._cache", lambda: tmp_path / "cache")
+    with pytest.raises(CannotResume, match="were machine code when the training was interrupted, and are not now"):
+        checked_training(algorithm, task, 3, 60, trained=paused, **options)
 
 
 @needs_compiler

@@ -89,12 +89,11 @@ def test_what_stands_on_a_command_line():
     assert directory_of_output(None, ["a/b/run.json"]) == "a/b"
 
 
-def test_it_is_said_when_snakemake_begins_to_look(jobs):
+def test_it_is_said_once_when_snakemake_begins_to_look_and_what_hears_it_may_look_itself(jobs):
     said = []
-    jobs = Jobs(jobs.grid, "results/smoke", at_first=lambda: said.append(None))
+    jobs = Jobs(jobs.grid, "results/smoke", at_first=lambda jobs: said.append(jobs.sources(RUN)))
     assert jobs.nothing({}) == []
-    jobs.sources(RUN)
-    assert len(said) == 2
+    assert said == [jobs.sources(RUN)]
 
 
 def test_a_stage_is_made_by_its_part_of_every_section_and_by_what_lies_beside():

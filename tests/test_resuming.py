@@ -15,7 +15,9 @@ from algorithms.core.run import Trained
 from algorithms.core.run_check import checked_training
 from algorithms.core.task import CannotResume, Task, global_generators, restore_global_generators
 from algorithms.ppo import PPO
+from algorithms.ppo_kl import PPOKL
 from algorithms.reinforce_baseline import ReinforceBaseline
+from algorithms.trpo import TRPO
 from experiments import run as command
 from experiments.checks import GridError
 from experiments.schema import TRAINED
@@ -119,7 +121,10 @@ def interrupted(algorithm, task, steps, path, *, after, **options):
         (Adapting(num_envs=3), "CartPole-v1", 9),
         (Noisy(num_envs=3), "CartPole-v1", 9),
         (ReinforceBaseline(num_envs=3), "Hopper-v5", 3),
+        (TRPO(num_envs=3, rollout_length=60), "Hopper-v5", 3),
+        (PPOKL(num_envs=3, rollout_length=60), "Pendulum-v1", 3),
         pytest.param(SMALL, "Hopper-v5", 3, marks=needs_compiler, id="compiled"),
+        pytest.param(TRPO(num_envs=3, rollout_length=60), "Hopper-v5", 3, marks=needs_compiler, id="compiled critic"),
     ],
 )
 def test_a_training_goes_on_with_the_numbers_of_one_that_was_not_interrupted(algorithm, task, after, tmp_path, request):

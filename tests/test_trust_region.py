@@ -1,12 +1,12 @@
 """PPO's KL penalty, the natural policy gradient and TRPO, against their definitions and against sb3-contrib."""
 
-import dataclasses
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from scipy.sparse.linalg import cg
 from torch import nn
 from torch.distributions import Categorical, Independent, Normal, kl_divergence
@@ -23,6 +23,7 @@ from algorithms.natural_policy_gradient import NaturalPolicyGradient
 from algorithms.ppo import PPO
 from algorithms.ppo_kl import PPOKL
 from algorithms.trpo import TRPO
+from experiments.grid import GridError, load_grid
 from tests.tasks import make_learner, needs_compiler
 
 BOX = Task("BoxRandomEnding-v0")
@@ -416,6 +417,29 @@ def test_settings_without_a_meaning_are_refused(make, message):
         make()
 
 
+@pytest.mark.parametrize(
+    ("module", "name"), [("ppo_kl", "penalty_target"), ("trpo", "target_kl"), ("ppo", "target_kl")]
+)
+def test_a_divergence_of_0_is_refused_when_the_grid_is_read(tmp_path, module, name):
+    task = {"random_score": 20, "reference_score": 475, "reference_source": "registered reward threshold"}
+    algorithms = {"mine": {"module": module, "settings": {name: 0}}}
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        yaml.safe_dump({"steps": 100, "seeds": [0], "tasks": {"CartPole-v1": task}, "algorithms": algorithms})
+    )
+    with pytest.raises(GridError, match=f"mine.*{name} of [A-Z]+ must be finite and above 0, not 0") as refused:
+        load_grid(str(path))
+    assert "\n" not in str(refused.value)
+
+
+def test_the_shipped_grid_has_what_its_claims_ask_for_and_nothing_else():
+    grid = load_grid("trust_regions")
+    own = [claim for claim in grid.claims if claim.file.endswith("trust_regions.yaml")]
+    asked = {side.algorithm for claim in own for comparison in claim.comparisons for side in comparison.sides}
+    assert len(own) == 7
+    assert asked == set(grid.algorithms)
+
+
 # ---- the whole update against sb3-contrib
 
 
@@ -429,12 +453,13 @@ def test_an_update_is_that_of_sb3_contrib(monkeypatch):
     """
     sb3_contrib = pytest.importorskip("sb3_contrib")
     from sb3_contrib.common import utils
+    from stable_baselines3.common.logger import Logger
 
     steps = 128
     algorithm = TRPO(num_envs=1, rollout_length=steps, value_minibatch_size=steps, value_epochs=3, adam_epsilon=5e-6)
     learner, batch = prepared(algorithm, Task("Pendulum-v1"), steps=steps)
     model = sb3_contrib.TRPO("MlpPolicy", "Pendulum-v1", n_steps=steps, batch_size=steps, n_critic_updates=3, seed=0)
-    model._logger = sb3_contrib.common.utils.th and __import__("stable_baselines3").common.logger.Logger(None, [])
+    model.set_logger(Logger(None, []))
     theirs = model.policy
     with torch.no_grad():
         theirs.log_std.copy_(learner.policy.log_std)
@@ -470,4 +495,3 @@ def test_an_update_is_that_of_sb3_contrib(monkeypatch):
     critic = learner.value_function.network
     torch.testing.assert_close(critic[0].weight, theirs.mlp_extractor.value_net[0].weight, atol=2e-6, rtol=1e-5)
     torch.testing.assert_close(critic[4].weight, theirs.value_net.weight, atol=2e-6, rtol=1e-5)
-    assert dataclasses.asdict(algorithm)["target_kl"] == model.target_kl

@@ -3,7 +3,7 @@
 // ∂loss/∂outputs comes from the loss head: what the algorithm's file says in Torch, as a function of the outputs,
 // compiled by Torch.
 
-#include "networks.hpp"
+#include "fused.hpp"
 
 extern "C" {
 
@@ -32,11 +32,12 @@ struct Update {
 // before clipping to `records` [count, record_count]. Returns 0, or the number of the step whose head failed, from 1.
 int64_t pgl_update(const Update* update, const int64_t* order, const int64_t* starts, int64_t count, float* records) {
   static thread_local std::vector<Buffer> gathered, memory;
+  static thread_local Buffer scratch;
   const Update& u = *update;
   gathered.resize(std::max(gathered.size(), size_t(u.field_count + 1)));
-  memory.resize(std::max(memory.size(), size_t(5 * u.network_count)));
+  memory.resize(std::max(memory.size(), size_t(PARTS * u.network_count)));
   std::vector<Pass> passes;
-  for (int64_t n = 0; n < u.network_count; ++n) passes.emplace_back(u.networks[n], &memory[5 * n]);
+  for (int64_t n = 0; n < u.network_count; ++n) passes.emplace_back(u.networks[n], &memory[PARTS * n], scratch);
   std::vector<AtenTensorHandle> inputs, results;
   int32_t single = aoti_torch_dtype_float32();
   for (int64_t s = 0; s < count; ++s, records += u.record_count) {
@@ -54,6 +55,7 @@ int64_t pgl_update(const Update* update, const int64_t* order, const int64_t* st
     if (u.number_count >= 0) inputs.push_back(tensor(u.numbers, 1, &u.number_count, aoti_torch_dtype_float64()));
     results.assign(1, nullptr);
     for (Pass& pass : passes) {
+      pass.prepare();
       pass.forward(observations, width, rows);
       int64_t shape[2] = {rows, pass.size(pass.network.layers)};
       inputs.push_back(tensor(pass.outputs, 2, shape, single));

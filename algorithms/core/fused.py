@@ -106,7 +106,7 @@ class Trainable(Parameters):
 
 
 class NetworkStructure(ctypes.Structure):
-    """`Network` in networks.hpp."""
+    """`Network` in fused.hpp."""
 
     _fields_ = [
         *((name, Count) for name in ("layers", "relu", "extra")),
@@ -123,7 +123,7 @@ class NetworkStructure(ctypes.Structure):
 
 
 class AdamStructure(ctypes.Structure):
-    """`Adam` in networks.hpp."""
+    """`Adam` in fused.hpp."""
 
     _fields_ = [(name, Single) for name in ("beta_1", "beta_2", "epsilon")]
 

@@ -3,7 +3,7 @@
 // What the networks put out goes through heads, which the algorithm's file says in Torch and Torch has compiled: target
 // actions, the losses of critics and policy. The steps are those of `OffPolicyUpdate.step`, on the same memory.
 
-#include "networks.hpp"
+#include "fused.hpp"
 
 namespace {
 
@@ -124,9 +124,10 @@ extern "C" {
 // to `records`. Returns 0, or the number of the head that failed, from 1.
 int64_t pgl_off_policy_step(const Step* step, int64_t moves_policy, float* records) {
   static thread_local std::vector<Buffer> memory, further;
+  static thread_local Buffer scratch;
   const Step& u = *step;
   const int64_t rows = u.rows, observed = u.observation_size, acted = u.action_size, width = observed + acted;
-  memory.resize(std::max(memory.size(), size_t(5 * (u.critic_count + 2))));
+  memory.resize(std::max(memory.size(), size_t(PARTS * (u.critic_count + 1))));
   further.resize(6);
   Tensor* slots = u.tensors;
   auto given = [&](Slot slot) { return static_cast<const float*>(slots[slot].data); };
@@ -156,26 +157,30 @@ int64_t pgl_off_policy_step(const Step* step, int64_t moves_policy, float* recor
     }
   };
   auto evaluate = [&](Pass& critic, float* to) {
+    critic.prepare();
     critic.forward(states_and_actions, width, rows);
     std::memcpy(to, critic.outputs, rows * sizeof(float));
   };
+  auto policy_outputs = [&] { return further[5].of<float>(rows * (u.stochastic ? 2 : 1) * acted); };
   slots[VALUES].data = values, slots[NEXT_VALUES].data = next_values;
 
-  Pass next(u.target_policy ? *u.target_policy : *u.policy, &memory[0]);
-  next.forward(given(NEXT_OBSERVATIONS), observed, rows);
+  Pass next(u.target_policy ? *u.target_policy : *u.policy, &memory[0], scratch);
+  next.prepare();
+  next.evaluate(given(NEXT_OBSERVATIONS), observed, rows, policy_outputs());
   PolicyActions acts(u, further[4]);
-  acts.make(next.outputs, given(NEXT_NOISE));
+  acts.make(policy_outputs(), given(NEXT_NOISE));
   slots[POLICY_ACTIONS].data = acts.actions, slots[LOG_PROBS].data = acts.log_probs;
   const bool others = u.calls[TARGET_ACTIONS].head;
   if (others && failed(TARGET_ACTIONS)) return 1 + TARGET_ACTIONS;
   join(given(NEXT_OBSERVATIONS), others ? data_of(made[0]) : acts.actions);
   for (int64_t c = 0; c < u.critic_count; ++c) {
-    Pass target(u.target_critics[c], &memory[5]);
-    evaluate(target, next_values + c * rows);
+    Pass target(u.target_critics[c], &memory[0], scratch);
+    target.prepare();
+    target.evaluate(states_and_actions, width, rows, next_values + c * rows);
   }
 
   std::vector<Pass> critics;
-  for (int64_t c = 0; c < u.critic_count; ++c) critics.emplace_back(u.critics[c], &memory[5 * (c + 2)]);
+  for (int64_t c = 0; c < u.critic_count; ++c) critics.emplace_back(u.critics[c], &memory[PARTS * (c + 1)], scratch);
   join(given(OBSERVATIONS), given(ACTIONS));
   for (int64_t c = 0; c < u.critic_count; ++c) evaluate(critics[c], values + c * rows);
   if (failed(CRITIC_LOSS)) return 1 + CRITIC_LOSS;
@@ -186,14 +191,15 @@ int64_t pgl_off_policy_step(const Step* step, int64_t moves_policy, float* recor
   }
   if (!moves_policy) return 0;
 
-  Pass policy(*u.policy, &memory[0]);
+  Pass policy(*u.policy, &memory[0], scratch);
+  policy.prepare();
   policy.forward(given(OBSERVATIONS), observed, rows);
   acts.make(policy.outputs, given(NOISE));
   join(given(OBSERVATIONS), acts.actions);
   for (int64_t c = 0; c < u.critic_count; ++c) evaluate(critics[c], values + c * rows);
   if (failed(POLICY_LOSS)) return 1 + POLICY_LOSS;
   std::memcpy(records + OF_CRITICS, data_of(made[0]), (u.stochastic ? 2 : 1) * sizeof(float));
-  float *slopes = further[3].of<float>(rows * acted), *of_outputs = further[5].of<float>(rows * 2 * acted);
+  float *slopes = further[3].of<float>(rows * acted), *of_outputs = policy_outputs();
   std::memset(slopes, 0, rows * acted * sizeof(float));
   for (int64_t c = 0; c < u.critic_count; ++c)
     critics[c].add_input_gradient(data_of(made[1]) + c * rows, observed, slopes);

@@ -1,14 +1,12 @@
 """The gradient steps of off-policy algorithms as machine code: networks in C++, losses compiled by Torch."""
 
-from __future__ import annotations
-
 import ctypes
 import enum
 import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -18,11 +16,9 @@ from .acting import LARGEST_LOG_STD, SMALLEST_LOG_STD
 from .compiled import CannotCompile, Function, MachineCode, ahead_of_time, cpp, read_by
 from .fused import ADAM_BETAS, AdamStructure, Address, Count, NetworkStructure, Single
 from .hook_checks import checked_loss, checked_tensor
+from .off_policy_hooks import OffPolicyHooks
 from .off_policy_update import Networks, Noise, OffPolicyUpdate
 from .replay import Transitions
-
-if TYPE_CHECKING:
-    from .off_policy_hooks import OffPolicyHooks
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 MOST_AXES = 2  # of what heads read
@@ -37,7 +33,7 @@ class Slot(enum.IntEnum):
 
 OF_BATCH = tuple(Slot(i) for i in range(Slot.OBSERVATIONS, Slot.TERMINATED + 1))  # in the order of Transitions
 Tensors: TypeAlias = Mapping[Slot, Tensor]
-Head: TypeAlias = Callable[["OffPolicyHooks", Tensors], tuple[Tensor, ...]]
+Head: TypeAlias = Callable[[OffPolicyHooks, Tensors], tuple[Tensor, ...]]
 
 
 class _Tensor(ctypes.Structure):

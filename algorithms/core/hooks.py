@@ -1,6 +1,5 @@
 """What the on-policy learner asks of an algorithm: settings, and methods that nearly all have a default."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -110,7 +109,7 @@ class Hooks(Algorithm):
     minibatch_size: int | None = setting(None, low=1)  # None: the whole rollout
     value_epochs: int | None = setting(None, low=1)  # passes of the critic; None: as many as the policy's
     value_minibatch_size: int | None = setting(None, low=1)  # None: as the policy's
-    target_kl: float | None = setting(None, low=0)  # no further epoch of the policy once KL(π_old, π) is above this
+    target_kl: float | None = setting(None, above=0)  # no further epoch of the policy once KL(π_old, π) is above this
     hidden_sizes: tuple[int, ...] = setting((64, 64), low=1)  # units of each hidden layer, of policy and critics
     activation: Literal["tanh", "relu"] = "tanh"  # after each hidden layer
     policy_gain: float = setting(0.01, low=0)  # of the policy's last layer at the start, whose weights are orthogonal
@@ -250,22 +249,24 @@ def next_algorithm(algorithm: Adapting, record: Mapping[str, float]) -> Adapting
     Raises InvalidAlgorithm, with a sentence that names the file, the class and the setting, if it is of another class,
     if a value is out of its bounds, or if another setting than a float has changed.
     """
-    said = f"{where(algorithm)}.after_update"
     adapting: Any = algorithm
     try:
         following: object = adapting.after_update(record)
     except InvalidSetting as error:
-        raise InvalidAlgorithm(f"{said}: {error}") from error
+        raise InvalidAlgorithm(f"{where(algorithm)}.after_update: {error}") from error
     if following is algorithm:
         return algorithm
     if type(following) is not type(algorithm):
-        raise InvalidAlgorithm(f"{said} must return a {type(algorithm).__name__}, not a {type(following).__name__}")
+        raise InvalidAlgorithm(
+            f"{where(algorithm)}.after_update must return a {type(algorithm).__name__}, not a "
+            f"{type(following).__name__}"
+        )
     assert isinstance(following, type(algorithm))
-    for f in dataclasses.fields(algorithm):
-        before, after = getattr(algorithm, f.name), getattr(following, f.name)
-        if before != after and not (type(before) is float and type(after) is float):
+    for name, after in vars(following).items():  # the settings; this may be after every gradient step
+        before = getattr(algorithm, name)
+        if after is not before and before != after and not (type(before) is float and type(after) is float):
             raise InvalidAlgorithm(
-                f"{said} changed {f.name} from {before!r} to {after!r}; while a run goes on, only a setting that is a "
-                "float may change, and only to another float"
+                f"{where(algorithm)}.after_update changed {name} from {before!r} to {after!r}; while a run goes on, "
+                "only a setting that is a float may change, and only to another float"
             )
     return following

@@ -63,8 +63,8 @@ class Explorer:
 class OffPolicyLearner:
     """The networks, statistics and replay of one run; the arguments are those of `on_policy.Learner`.
 
-    Observations and rewards are in the replay as the task gives them. Where the task says that they are normalised,
-    that is done when they are sampled, with the statistics of that time.
+    Observations and rewards are in the replay as the task gives them, rewards times its `reward_scale`. Where the task
+    says that they are normalised, that is done when they are sampled, with the statistics of that time.
 
     Raises UnsupportedTask and InvalidSetting, with a sentence, where the algorithm's `task_problem` and
     `budget_problem` have found one.
@@ -126,7 +126,7 @@ class OffPolicyLearner:
         """Nothing, since `adapts` is False."""
 
     def prepare(self, rollout: Rollout, *, diagnosed: bool = True) -> Replay:
-        """Add the rollout to the replay, and return that."""
+        """Add the rollout to the replay, with rewards times the task's `reward_scale`, and return that."""
         if self.task.reward_scale != 1:
             rollout.rewards = rollout.rewards * self.task.reward_scale
         if self.task.normalize_rewards:

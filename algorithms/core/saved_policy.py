@@ -390,6 +390,8 @@ class _SavedBoundedActor(BoundedActor, _SavedActor):
     def __init__(self, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str) -> None:
         super().__init__(about, arrays, source)
         self.squash, self.stochastic = False, about[BOUNDED] == "stochastic"  # `act` returns actions in [−1, 1] already
+        if not all(np.isfinite(arrays[name]).all() for name in BOUNDS):
+            raise InvalidPolicy(f"{source}: actions in [−1, 1] cannot be scaled to bounds that are not finite")
 
 
 def _count(about: Mapping[str, Any], observation: Any) -> int | None:

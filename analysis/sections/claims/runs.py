@@ -74,6 +74,13 @@ def run_place(grid: Grid, found: Tested, place: str, runs: pd.DataFrame) -> Plac
         runs[(runs["task"] == task) & (runs["algorithm"] == side["algorithm"])]
         for side, task in zip(sides, tasks, strict=True)
     ]
+    not_run = [
+        name
+        for name, side, task in zip(names, sides, tasks, strict=True)
+        if not grid.requested(task, side["algorithm"])
+    ]
+    if not_run:
+        return Place(place, note=f"the grid does not run {enumerate_text(not_run)} on it", lacking=True)
     if without := [name for name, of in zip(names, rows, strict=True) if of.empty]:
         return Place(place, note=f"no finished run of {enumerate_text(without)}", lacking=True)
     columns = [OF_MODE[found.metric.column] if evaluation_of(side) == "mode" else found.metric.column for side in sides]

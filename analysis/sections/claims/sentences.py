@@ -1,6 +1,5 @@
 """What the page shows of the claims: each verdict with its effect in words, and what it rests on."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from ...reading.grid import Grid
 from ...words import enumerate_text, number_of, percents, plural, short_name
 from .. import FIGURES
 from .gradients import wanted
-from .sides import differ_in_evaluation, of_each, singles
+from .sides import differ_in_evaluation, of_each, shared_values, singles, value_text
 from .verdicts import (
     CONTRADICTED,
     METRICS,
@@ -202,16 +201,7 @@ def badge(verdict: str) -> dict[str, str]:
 
 def variants(grid: Grid, claim: dict[str, Any]) -> list[str]:
     """Lines for the grid's algorithms that would make the claim testable, of entries that it lacks."""
-    return [f"{name}: {flow(entry)}" for name, entry in claim["variants"].items() if name not in grid.algorithms]
-
-
-def flow(value: Any) -> str:
-    """A value as YAML on one line."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {flow(entry)}" for key, entry in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(flow, value)) + "]"
-    return f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
+    return [f"{name}: {value_text(entry)}" for name, entry in claim["variants"].items() if name not in grid.algorithms]
 
 
 def comparison(grid: Grid, asked: dict[str, Any], row: pd.Series, places: pd.DataFrame) -> dict[str, Any]:
@@ -330,7 +320,8 @@ def basis(grid: Grid, asked: dict[str, Any], row: pd.Series, places: pd.DataFram
     n = pd.concat([present["n_first"], present["n_second"]]).dropna()
     runs = plural(int(n.min()), "run") if n.min() == n.max() else f"{int(n.min())} to {int(n.max())} runs"
     of = f" {of_each(asked)}" if pd.notna(row["second"]) and not differ_in_evaluation(asked) else ""
-    return f"{runs}{of} on {on_tasks(int(row['tasks']))}"
+    values = f" ({shared})" if (shared := shared_values(asked)) else ""
+    return f"{runs}{of} on {on_tasks(int(row['tasks']))}{values}"
 
 
 def on_tasks(n: int) -> str:

@@ -10,7 +10,6 @@ from .verdicts import side_title
 
 # Keys of a task in grid.json that are no part of what its runs are made with.
 JUDGING = ("id", "random_score", "reference_score", "reference_source", "threshold", "time_limit")
-WORDS = {True: "true", False: "false", None: "null"}  # as a grid file has them
 EVALUATION_WORDS = {"sampled": "sampled actions", "mode": "mode action"}
 
 
@@ -73,11 +72,19 @@ def of_each(comparison: dict[str, Any]) -> str:
 def titles(grid: Grid, comparison: dict[str, Any]) -> list[str]:
     """The titles of the sides, with what tells one from the others in brackets."""
     return [
-        f"the best of {enumerate_text(title_of(grid, comparison, one) for one in side['best_of'])}"
-        if "best_of" in side
-        else title_of(grid, comparison, side)
+        title_of_best(grid, comparison, side["best_of"]) if "best_of" in side else title_of(grid, comparison, side)
         for side in comparison["sides"]
     ]
+
+
+def title_of_best(grid: Grid, comparison: dict[str, Any], several: list[dict[str, Any]]) -> str:
+    """The title of the best of several sides: "the best of PPO and A2C", "the best of DQN (action_bins: 5 and 11)"."""
+    said = [list(what_differs(comparison, one)) for one in several]
+    keys = {part.partition(": ")[0] for parts in said for part in parts}
+    if len({one["algorithm"] for one in several}) == 1 and len(keys) == 1 and all(len(parts) == 1 for parts in said):
+        values = enumerate_text(parts[0].partition(": ")[2] for parts in said)
+        return f"the best of {side_title(grid, several[0], ())} ({keys.pop()}: {values})"
+    return f"the best of {enumerate_text(title_of(grid, comparison, one) for one in several)}"
 
 
 def title_of(grid: Grid, comparison: dict[str, Any], side: dict[str, Any]) -> str:
@@ -92,6 +99,22 @@ def what_differs(comparison: dict[str, Any], side: dict[str, Any]) -> Iterator[s
     others = singles(comparison)
     for key, value in side.get("on", {}).items():
         if any("on" not in other or other["on"][key] != value for other in others):
-            yield f"{key}: {WORDS[value] if value is None or isinstance(value, bool) else value}"
+            yield f"{key}: {value_text(value)}"
     if len({evaluation_of(other) for other in others}) > 1:
         yield EVALUATION_WORDS[evaluation_of(side)]
+
+
+def shared_values(comparison: dict[str, Any]) -> str:
+    """The values of their tasks that all sides have, as a grid file has them; empty where no side says any."""
+    first, *others = (side.get("on", {}) for side in singles(comparison))
+    same = {key: value for key, value in first.items() if all(key in on and on[key] == value for on in others)}
+    return ", ".join(f"{key}: {value_text(value)}" for key, value in same.items())
+
+
+def value_text(value: Any) -> str:
+    """A value as YAML on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {value_text(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(value_text, value)) + "]"
+    return f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)

@@ -73,8 +73,8 @@ def lacking(paper_scores: pd.DataFrame) -> list[str]:
         return []
     without = int(rows["score"].isna().sum())
     return [
-        f"{n} of {requested} runs are there, and what is 1 on a task may still move. {without} of {len(rows)} "
-        "algorithms have no score yet, because they have no run on one of the tasks."
+        f"{n} of {requested} runs are there, and what is 1 on a task may still move. An algorithm without a run on one "
+        f"of the tasks has no score yet: {without} of {len(rows)}."
     ]
 
 

@@ -159,60 +159,84 @@ const float* data_of(AtenTensorHandle handle) {
   return static_cast<const float*>(data);
 }
 
-// The passes of one network over a minibatch. Everything lies in `memory`, which has five parts.
+constexpr int64_t PARTS = 4;  // of a pass's memory
+
+// The passes of one network over a minibatch. What is kept lies in `memory`, which has PARTS; `scratch` is for all.
 struct Pass {
   Network& network;
-  Buffer* memory;
+  Buffer *memory, &scratch;
   int64_t rows = 0, parameters = 0;
   std::vector<const float*> inputs;    // x_{l-1} of each layer
   std::vector<int64_t> widths;         // floats from one row of x_{l-1} to the next
   std::vector<const float*> straight;  // W_l [n_l, n_{l-1}] of the layers from the second, rows padded
+  std::vector<const float*> turned;    // W_lᵀ [n_{l-1}, n_l], and then b_l, rows padded
   float *outputs = nullptr, *gradient = nullptr;
 
-  Pass(Network& network, Buffer* memory) : network(network), memory(memory), parameters(network.extra) {
+  Pass(Network& network, Buffer* memory, Buffer& scratch)
+      : network(network), memory(memory), scratch(scratch), parameters(network.extra) {
     for (int64_t l = 0; l < network.layers; ++l) parameters += (size(l) + 1) * size(l + 1);
   }
 
   int64_t size(int64_t l) const { return network.sizes[l]; }
 
-  // From one row of `x` to the next are `x_row` floats.
-  void forward(const float* x_0, int64_t x_row, int64_t rows_) {
-    rows = rows_;
-    int64_t floats = 0, weights = 0;
-    for (int64_t l = 0; l < network.layers; ++l) {
-      floats += rows * padded(size(l + 1));
+  // Lays the parameters out as products need them; to be called again when they have changed.
+  void prepare() {
+    int64_t weights = 0;
+    for (int64_t l = 0; l < network.layers; ++l)
       weights += (size(l) + 1) * padded(size(l + 1)) + size(l + 1) * padded(size(l));
-    }
-    float *x = memory[0].of<float>(floats), *w = memory[1].of<float>(weights);
-    inputs.assign(1, x_0);
-    widths.assign(1, x_row);
-    straight.clear();
+    float* w = memory[1].of<float>(weights);
+    straight.clear(), turned.clear();
     const float* given = network.vector + network.extra;
     for (int64_t l = 0; l < network.layers; ++l) {
       int64_t in = size(l), out = size(l + 1), width = padded(out), in_width = padded(in);
-      float *transposed = w, *bias = w + in * width;  // W_lᵀ [n_{l-1}, n_l] and b_l
-      w = bias + width;
-      if (width > out) std::memset(transposed, 0, (in + 1) * width * sizeof(float));
-      transpose(given, in, out, in, transposed, width, [](float& to, float what) { to = what; });
+      float* bias = w + in * width;
+      if (width > out) std::memset(w, 0, (in + 1) * width * sizeof(float));
+      transpose(given, in, out, in, w, width, [](float& to, float what) { to = what; });
       std::memcpy(bias, given + in * out, out * sizeof(float));
-      straight.push_back(given);
+      turned.push_back(w), straight.push_back(given);
+      w = bias + width;
       if (l > 0 && in_width > in) {
         straight[l] = w;
         std::memset(w, 0, out * in_width * sizeof(float));
         for (int64_t o = 0; o < out; ++o) std::memcpy(w + o * in_width, given + o * in, in * sizeof(float));
         w += out * in_width;
       }
-      Product{inputs[l], widths[l], 1, transposed, width, bias, 0, x, width}.compute(rows, width, in);
+      given += (in + 1) * out;
+    }
+  }
+
+  // After `prepare`. From one row of `x_0` to the next are `x_row` floats.
+  void forward(const float* x_0, int64_t x_row, int64_t rows_) {
+    rows = rows_;
+    int64_t floats = 0;
+    for (int64_t l = 0; l < network.layers; ++l) floats += rows * padded(size(l + 1));
+    float* x = memory[0].of<float>(floats);
+    inputs.assign(1, x_0);
+    widths.assign(1, x_row);
+    for (int64_t l = 0; l < network.layers; ++l) {
+      int64_t in = size(l), width = padded(size(l + 1));
+      const float* bias = turned[l] + in * width;
+      Product{inputs[l], widths[l], 1, turned[l], width, bias, 0, x, width}.compute(rows, width, in);
       if (l + 1 < network.layers)
         for (float* y = x; y < x + rows * width; y += LANES)
           vector_at(y) = network.relu ? (vector_at(y) < 0 ? Vector{} : vector_at(y)) : tanh_of(vector_at(y));
       inputs.push_back(x), widths.push_back(width);
-      x += rows * width, given += (in + 1) * out;
+      x += rows * width;
     }
     int64_t out = size(network.layers);
     outputs = memory[2].of<float>(rows * out);
     for (int64_t b = 0; b < rows; ++b)
       std::memcpy(outputs + b * out, inputs.back() + b * padded(out), out * sizeof(float));
+  }
+
+  // As `forward`, where no gradient is asked for; writes the outputs to `to` [rows, n_layers]. A few rows go through all
+  // layers before others do, so that what is between the layers stays in the cache.
+  void evaluate(const float* x_0, int64_t x_row, int64_t rows_, float* to) {
+    constexpr int64_t STRIP = 64;
+    for (int64_t begin = 0; begin < rows_; begin += STRIP) {
+      forward(x_0 + begin * x_row, x_row, std::min(STRIP, rows_ - begin));
+      std::memcpy(to + begin * size(network.layers), outputs, rows * size(network.layers) * sizeof(float));
+    }
   }
 
   // `of_outputs` [rows, n_layers] and `of_extra` [extra] are the loss head's gradients.
@@ -295,7 +319,7 @@ struct Pass {
       widest = std::max(widest, std::max(padded(size(l)), padded(size(l + 1))));
       largest = std::max(largest, (padded(size(l)) + 1) * padded(size(l + 1)));
     }
-    zeros = memory[4].of<float>((2 * BLOCK + 1) * widest + largest);
+    zeros = scratch.of<float>((2 * BLOCK + 1) * widest + largest);
     sums = zeros + widest, delta = sums + largest, next = delta + BLOCK * widest;
     std::memset(zeros, 0, widest * sizeof(float));
     int64_t count = std::min(BLOCK, rows - begin), out = size(network.layers), width = padded(out);
