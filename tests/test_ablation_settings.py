@@ -235,7 +235,7 @@ def test_a_replay_holds_scaled_rewards():
         learner = OffPolicyLearner(algorithm, task, *spaces, initialisation=seeds[1], minibatches=seeds[2], steps=1000)
         rollout = collect(envs, learner.behaviour, learner.normalizer, np.random.default_rng(0), steps=8)
         replay = learner.prepare(rollout)
-        kept.append(np.array(replay.sample(16, np.random.default_rng(0)).rewards))
+        kept.append(replay.sample(16, np.random.default_rng(0)).rewards.numpy())
     np.testing.assert_allclose(kept[1], 1000 * kept[0], rtol=1e-5)
 
 
