@@ -1,4 +1,4 @@
-"""Whether the algorithms of a grid fit its tasks' actions, and the off-policy ones its budgets."""
+"""Whether the algorithms of a grid fit its tasks' actions and its budgets."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from policy_gradient_ladder.core.action_checks import check_actions, depends_on_actions
-from policy_gradient_ladder.core.algorithm import InvalidAlgorithm, InvalidSetting
+from policy_gradient_ladder.core.algorithm import Algorithm, InvalidAlgorithm, InvalidSetting
 from policy_gradient_ladder.core.hooks import Hooks
-from policy_gradient_ladder.core.off_policy import OffPolicy
 from policy_gradient_ladder.core.task import close, make_env
 
 from .cells import Grid
@@ -18,14 +17,14 @@ SIZES = ("buffer_size", "batch_size", "learning_starts")  # the settings that ha
 
 
 def check_fits(grid: Grid) -> None:
-    """Raise GridError where an algorithm cannot act on a task, or an off-policy one learns nothing within a budget.
+    """Raise GridError where an algorithm cannot act on a task, or would learn nothing within a budget.
 
-    What a study searches for an off-policy algorithm is checked as well: with every budget that it trains for, and with
-    that of every task that it serves.
+    What a study searches is checked as well: with every budget that it trains for, and with that of every task that it
+    serves.
     """
     spaces: dict[str, Any] = {}
     for name, entry in grid.algorithms.items():
-        if not issubclass(entry.algorithm, OffPolicy | Hooks):
+        if not (issubclass(entry.algorithm, Hooks) or says_what_fits(entry.algorithm)):
             continue
         for task, of in grid.tasks.items():
             if not entry.runs_on(task):
@@ -43,7 +42,6 @@ def check_fits(grid: Grid) -> None:
                 except (InvalidSetting, InvalidAlgorithm) as error:
                     raise GridError(f"{grid.path}: algorithm {name} on {task}: {error}") from error
                 continue
-            assert isinstance(algorithm, OffPolicy)
             if (problem := algorithm.task_problem(spaces[task])) is not None:
                 raise GridError(f"{grid.path}: algorithm {name}: task {task} {problem}")
             if (problem := algorithm.budget_problem(of.steps)) is not None:
@@ -53,6 +51,11 @@ def check_fits(grid: Grid) -> None:
                 for sizes in _searched(study.space):
                     if (problem := replace(algorithm, **sizes).budget_problem(steps)) is not None:
                         raise GridError(f"{grid.path}: search_space of {name} on {task}: {problem}")
+
+
+def says_what_fits(algorithm: type[Algorithm]) -> bool:
+    """Whether an algorithm has a method about tasks or budgets of its own."""
+    return any(getattr(algorithm, name) is not getattr(Algorithm, name) for name in ("task_problem", "budget_problem"))
 
 
 def _searched(space: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

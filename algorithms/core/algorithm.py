@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_o
 
 import numpy as np
 import torch
+from gymnasium.spaces import Space
 from torch import Tensor
 
 from .checkout import file_of
@@ -127,6 +128,14 @@ class Algorithm:
         - `on_boundary`, `trained` and `on_trained`: see `training.train`
         """
         raise NotImplementedError(f"{where(self)} has no method train")
+
+    def task_problem(self, action_space: Space[Any]) -> str | None:
+        """Why it cannot act in a space, as the end of a sentence that begins with a task; None where it can."""
+        return None
+
+    def budget_problem(self, steps: int) -> str | None:
+        """A sentence about settings that do not fit each other or a budget of `steps`; None where they fit."""
+        return None
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:

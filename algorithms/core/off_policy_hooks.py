@@ -90,12 +90,12 @@ class OffPolicyHooks(Algorithm):
         return {}
 
     def task_problem(self, action_space: Space[Any]) -> str | None:
-        """Why it cannot act in a space, as the end of a sentence that begins with a task; None where it can."""
+        """As `Algorithm.task_problem`."""
         problem = scaling_problem(action_space)
         return problem and f"has actions in {in_words(action_space)}, {problem}"
 
     def budget_problem(self, steps: int) -> str | None:
-        """A sentence about settings that do not fit each other or a budget of `steps`; None where they fit."""
+        """As `Algorithm.budget_problem`."""
         cls = type(self).__name__
         if self.buffer_size < self.batch_size:
             return (
