@@ -8,7 +8,17 @@ import textwrap
 import pytest
 import torch
 
-from algorithms.core.compiled import CannotCompile, DependsOnSize, ahead_of_time, cpp, fingerprint, kept, read_by
+from algorithms.core.compiled import (
+    SMALLEST_SIZE,
+    CannotCompile,
+    DependsOnSize,
+    ahead_of_time,
+    cpp,
+    fingerprint,
+    kept,
+    read_by,
+    sizes_for,
+)
 from algorithms.core.fused import SOURCE
 from tests.tasks import needs_compiler
 
@@ -61,6 +71,21 @@ def test_code_for_batches_is_for_any_size_from_2(empty_cache):
         for ours, expected in zip(code(*given), rows_weighted(*given), strict=True):
             torch.testing.assert_close(ours, expected)
     assert len(list(empty_cache.glob("*.pt2"))) == 1
+
+
+@needs_compiler
+def test_an_axis_as_long_as_a_recorded_batch_is_not_taken_for_the_batch(empty_cache):
+    """As many settings that are floats as Torch records steps, say."""
+
+    def function(x, numbers):
+        return ((x * numbers[0]).sum() + numbers.sum() / x.shape[0],)
+
+    for length in (SMALLEST_SIZE, SMALLEST_SIZE + 2):
+        inputs, rows = (torch.ones(5), torch.ones(length)), (True, False)
+        assert length not in sizes_for(inputs, rows)
+        code = code_of(empty_cache, function, inputs, rows)
+        given = torch.randn(64), torch.randn(length)
+        torch.testing.assert_close(code(*given), function(*given))
 
 
 SIZED = [

@@ -23,9 +23,11 @@ from algorithms.core.reward_scaler import RewardScaler
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
 from algorithms.ppo import PPO
+from algorithms.ppo_kl import PPOKL
 from algorithms.reinforce import Reinforce
 from algorithms.sac import SAC
 from algorithms.td3 import TD3
+from algorithms.trpo import TRPO
 from tests.tasks import ALGORITHMS, make_learner, needs_compiler, parts_of, random_rollout
 
 # ---- settings
@@ -128,7 +130,7 @@ def test_the_name_that_another_library_gives_a_setting_is_refused_with_the_name_
 def test_an_alias_of_a_setting_that_the_algorithm_lacks_is_an_unknown_name():
     with pytest.raises(InvalidSetting, match="A2C has no setting 'clip_range'; did you mean 'clip_together'"):
         A2C.from_settings({"clip_range": 0.2})
-    known = {f.name for algorithm in (PPO, SAC, TD3) for f in fields(algorithm)}
+    known = {f.name for algorithm in (PPO, PPOKL, TRPO, SAC, TD3) for f in fields(algorithm)}
     assert {name for names in ALIASES.values() for name in names} <= known
 
 
@@ -675,7 +677,7 @@ def test_one_machine_code_serves_all_values_of_the_settings_that_are_floats():
 
 def fingerprints(algorithm, general=True):
     """Of the losses' machine code."""
-    task = Task("BoxRandomEnding-v0")
+    task = Task("RandomEnding-v0" if "actions" in algorithm.critic_kinds().values() else "BoxRandomEnding-v0")
     _, learner, _ = make_learner(algorithm, task)
     batch = learner.prepare(collected(learner, task))
     for optimizer in learner.optimizers.values():
@@ -693,9 +695,8 @@ def test_every_algorithm_has_one_machine_code_for_all_values_of_its_floats(name)
     assert list(fingerprints(algorithm)) == list(fingerprints(other))
     own, others = (list(fingerprints(a, general=False)) for a in (algorithm, other))
     if not algorithm.has_own("step", "policy"):
-        assert (
-            own[0] != others[0]
-        )  # the policy's, which has a coefficient of the entropy; a critic's may have no number
+        # The policy's, which has a coefficient of the entropy; a critic's may have no number.
+        assert own[0] != others[0]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """A learning rate of 0: Adam's step leaves the parameters as they are, also where the gradient was always 0."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from algorithms.core.optimizer import Optimizer, take_adam_step
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
 from algorithms.ppo import PPO
-from tests.tasks import ALGORITHMS, make_learner, needs_compiler
+from tests.tasks import ALGORITHMS, IN_ALL_SPACES, make_learner, needs_compiler
 
 EPSILON = 1e-5
 RATES = (0.0, 1e-2, 0.0, 3e-3, 1e-44, 1e-45, 1e-2, 0.0)  # 1e-44 and 1e-45 are rounded; their step is less than a bit
@@ -104,8 +106,13 @@ def test_what_is_not_finite_stays_so_with_a_learning_rate_of_0():
     assert state[0].isnan().tolist() == [True, False]
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-@pytest.mark.parametrize("task", ["AlwaysZero-v0", "Masked-v0", "BoxRandomEnding-v0"])
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        *itertools.product(ALGORITHMS, ["AlwaysZero-v0", "Masked-v0"]),
+        *((name, "BoxRandomEnding-v0") for name in IN_ALL_SPACES),
+    ],
+)
 def test_a_training_at_a_learning_rate_of_0_ends_as_it_began(name, task):
     """A reward of 0 and a critic's targets of 0, masked actions, dead units (of tanh none, of relu some)."""
     rates = {"policy_learning_rate": 0.0, "value_learning_rate": 0.0}

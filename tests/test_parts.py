@@ -15,7 +15,7 @@ from algorithms.core.estimators import generalized_advantages
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task
 from algorithms.ppo import PPO
-from tests.tasks import ALGORITHMS, make_learner, needs_compiler, parts_of
+from tests.tasks import IN_ALL_SPACES, make_learner, needs_compiler, parts_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +34,9 @@ def prepared(algorithm, task="Junctions-v0", **options):
 
 
 @pytest.mark.parametrize("of_parts", [False, True], ids=["a Ψ for all parts", "a Ψ for each part"])
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", IN_ALL_SPACES)
 def test_the_loss_is_the_sum_over_the_parts_of_the_formula(name, of_parts):
-    algorithm = ALGORITHMS[name](num_envs=4)
+    algorithm = IN_ALL_SPACES[name](num_envs=4)
     _, _, batch = prepared(algorithm)
     generator = torch.Generator().manual_seed(0)
     log_prob = batch.log_probs + 0.5 * torch.randn(batch.log_probs.shape, generator=generator)

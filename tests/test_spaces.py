@@ -19,7 +19,7 @@ from algorithms.ppo import PPO
 from experiments.gradients import draw_episodes
 from experiments.random_score import random_returns
 from experiments.task_check import check_task, try_task
-from tests.tasks import ALGORITHMS, make_learner, needs_compiler
+from tests.tasks import IN_ALL_SPACES, make_learner, needs_compiler
 
 
 class Strict(gymnasium.Env):
@@ -141,9 +141,9 @@ def test_observations_are_flattened_as_gymnasium_flattens_them(space):
     assert following[1].tolist() == flatten(space, twin.step(0)[0]).astype(np.float32).tolist()
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", IN_ALL_SPACES)
 def test_every_algorithm_trains_on_nested_observations_and_a_table_of_bits(algorithm):
-    run = ALGORITHMS[algorithm]().train(Task("Copy-v0", normalize_observations=True), 0, 400)
+    run = IN_ALL_SPACES[algorithm]().train(Task("Copy-v0", normalize_observations=True), 0, 400)
     assert run.evaluation is not None
     assert all(0 <= score <= 10 for score in run.evaluation["mode"].returns)
 

@@ -519,7 +519,7 @@ def test_anything_else_on_a_command_line_is_refused(text):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"clip": "a"}, "clip of PPO must be a number, not 'a'"),
+        ({"clip": "a"}, "clip of PPO must be a number or null, not 'a'"),
         ({"gamma": None}, "gamma of PPO must be a number, not None"),
         ({"hidden_sizes": "64"}, "hidden_sizes of PPO must be a list of whole numbers, not '64'"),
         ({"rollout_length": 1.5}, "rollout_length of PPO must be a whole number, not 1.5"),

@@ -14,7 +14,7 @@ from algorithms.core.run import RECORDED_ROWS, UpdateTable
 from algorithms.core.task import Task
 from algorithms.ppo import PPO
 from algorithms.reinforce import Reinforce
-from tests.tasks import ALGORITHMS, make_learner, needs_compiler
+from tests.tasks import ALGORITHMS, IN_ALL_SPACES, make_learner, needs_compiler
 
 SMALL = {
     "ppo": PPO(num_envs=4, rollout_length=32, minibatch_size=32, epochs=2),
@@ -34,7 +34,7 @@ def same(first, second):
             np.testing.assert_array_equal(a.state[name], b.state[name])
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", IN_ALL_SPACES)
 def test_the_same_arguments_give_the_same_run(name):
     algorithm = SMALL.get(name) or ALGORITHMS[name]()
     runs = []
@@ -176,8 +176,9 @@ def test_rewards_that_are_no_numbers_end_the_run_as_stopped_by_its_task(name):
     assert [c.fraction for c in run.checkpoints] == [0]
 
 
-@pytest.mark.parametrize("task", ["Match-v0", "Hit-v0"])
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize(
+    ("name", "task"), [*((name, "Match-v0") for name in ALGORITHMS), *((name, "Hit-v0") for name in IN_ALL_SPACES)]
+)
 def test_an_absurd_learning_rate_ends_the_run_as_diverged(name, task):
     algorithm = type(SMALL.get(name) or ALGORITHMS[name]()).from_settings(
         (SMALL.get(name) or ALGORITHMS[name]()).settings() | {"policy_learning_rate": 1e38, "value_learning_rate": 1e38}

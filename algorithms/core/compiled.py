@@ -9,6 +9,7 @@ that it does not get from its tensors stays as it was when the operations were r
 import ctypes
 import hashlib
 import inspect
+import itertools
 import os
 import platform
 import shutil
@@ -30,7 +31,7 @@ from torch.utils._pytree import tree_map
 
 Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
 Rows: TypeAlias = Sequence[bool] | None  # of each input, whether its first axis is of a batch's steps; None: of none
-SIZES = (11, 13)  # of batches for which operations are recorded; a size of 2 or more is as good as any
+SMALLEST_SIZE = 11  # of batches for which operations are recorded; a size of 2 or more is as good as any
 
 
 COMPILE = ("auto", "always", "never")  # auto: only where runs are long enough to save time by it
@@ -161,7 +162,7 @@ def fingerprint(function: Function, inputs: Sequence[Tensor], rows: Rows = None)
     the number of threads and the processor. With `rows`, the operations are those for batches of two sizes.
     """
     lines = [*_machine(), inspect.getsource(compile_to)]
-    for size in (None,) if rows is None else SIZES:
+    for size in (None,) if rows is None else sizes_for(inputs, rows):
         copies = [x.clone() for x in resized(inputs, rows, size)]
         with Operations(copies) as operations:
             operations.returns(function(*copies))
@@ -175,6 +176,13 @@ def read_by(function: Function, inputs: Sequence[Tensor]) -> list[bool]:
     with Operations(copies) as operations:
         operations.returns(function(*copies))
     return list(operations.inputs_read())
+
+
+def sizes_for(inputs: Sequence[Tensor], rows: Sequence[bool]) -> tuple[int, int]:
+    """Two sizes of batches that no other axis of an input has: Torch takes axes of one length for one axis."""
+    taken = {length for x, has in zip(inputs, rows, strict=True) for length in x.shape[1 if has else 0 :]}
+    first, second = itertools.islice((n for n in itertools.count(SMALLEST_SIZE, 2) if n not in taken), 2)
+    return first, second
 
 
 def resized(inputs: Sequence[Tensor], rows: Rows, size: int | None) -> list[Tensor]:
@@ -255,7 +263,8 @@ def compile_to(package: Path, function: Function, inputs: Sequence[Tensor], rows
     _check_compiler()
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    copies = tuple(x.clone() for x in resized(inputs, rows, SIZES[0]))
+    size = None if rows is None else sizes_for(inputs, rows)[0]
+    copies = tuple(x.clone() for x in resized(inputs, rows, size))
     steps = torch.export.Dim("steps", min=2)
     shapes = None if rows is None else tuple({0: steps} if has else {} for has in rows)
     with warnings.catch_warnings():
