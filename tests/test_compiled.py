@@ -7,6 +7,7 @@ import textwrap
 
 import pytest
 import torch
+from torch.distributions import Categorical, kl_divergence
 
 from algorithms.core.compiled import (
     SMALLEST_SIZE,
@@ -86,6 +87,28 @@ def test_an_axis_as_long_as_a_recorded_batch_is_not_taken_for_the_batch(empty_ca
         code = code_of(empty_cache, function, inputs, rows)
         given = torch.randn(64), torch.randn(length)
         torch.testing.assert_close(code(*given), function(*given))
+
+
+@needs_compiler
+def test_the_gradient_of_what_is_masked_twice_is_compiled_right(empty_cache):
+    """As in Torch's KL of categoricals: its own compiler gives the gradient 0 to some rows (torch 2.13)."""
+
+    def divergence(x, old, mask):
+        leaf = x.detach().requires_grad_()
+        lowest = torch.finfo(torch.float32).min
+        p, q = (Categorical(logits=torch.where(mask, y, lowest), validate_args=False) for y in (old, leaf))
+        kl = kl_divergence(p, q).mean()
+        return kl.detach(), *torch.autograd.grad(kl, leaf)
+
+    generator = torch.Generator().manual_seed(0)
+    x, old = torch.randn(2, 16, 3, generator=generator)
+    mask = torch.rand(16, 3, generator=generator) > 0.5
+    mask[:, 0] = True
+    code = code_of(empty_cache, divergence, (x, old, mask), (True, True, True))
+    for ours, expected in zip(code(x, old, mask), divergence(x, old, mask), strict=True):
+        torch.testing.assert_close(ours, expected)
+    masked = (torch.where(mask, y, -torch.inf).softmax(1) for y in (x, old))
+    torch.testing.assert_close(code(x, old, mask)[1], (next(masked) - next(masked)) / 16)
 
 
 SIZED = [

@@ -178,6 +178,16 @@ def read_by(function: Function, inputs: Sequence[Tensor]) -> list[bool]:
     return list(operations.inputs_read())
 
 
+def put_where(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
+    """A number put where a mask is True. Twice in a row, Torch 2.13 compiles it wrongly: the KL of masked categoricals
+    had gradients of 0 in some rows.
+    """
+    mask = indices[0]
+    if accumulate or len(indices) > 1 or mask is None or mask.dtype != torch.bool or values.ndim:
+        return NotImplemented  # type: ignore[no-any-return]  # it stays as it is
+    return torch.where(mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim)), values, x)
+
+
 def sizes_for(inputs: Sequence[Tensor], rows: Sequence[bool]) -> tuple[int, int]:
     """Two sizes of batches that no other axis of an input has: Torch takes axes of one length for one axis."""
     taken = {length for x, has in zip(inputs, rows, strict=True) for length in x.shape[1 if has else 0 :]}
@@ -271,7 +281,8 @@ def compile_to(package: Path, function: Function, inputs: Sequence[Tensor], rows
         warnings.simplefilter("ignore", FutureWarning)  # Torch's own, about itself
         try:
             mode: Literal["fake", "symbolic"] = "fake" if rows is None else "symbolic"
-            trace = make_fx(lambda *x: function(*x), tracing_mode=mode, _allow_non_fake_inputs=True)(*copies)
+            table = {torch.ops.aten.index_put.default: put_where}
+            trace = make_fx(lambda *x: function(*x), table, mode, _allow_non_fake_inputs=True)(*copies)
             for node, has in zip(trace.graph.find_nodes(op="placeholder"), rows or (), strict=False):
                 if has and isinstance(node.meta["val"].shape[0].node.maybe_as_int(), int):
                     raise DependsOnSize("it computes with the batch's size as a number of Python, by `len`, say")
