@@ -33,6 +33,8 @@ ALL = [
 class KnownValues:
     """A critic that knows V(s) of one-hot states."""
 
+    actions = None  # it is of states
+
     def __init__(self, values):
         self.table = np.asarray(values, np.float32)
 
