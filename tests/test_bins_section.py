@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 
+from analysis.drawing import theme
 from analysis.reading.grid import read_grid
 from analysis.sections.bins import figures, sentences
 from analysis.sections.bins.tables import COLUMNS, bins
@@ -57,9 +58,10 @@ def test_the_table_has_the_mean_of_each_number_of_bins_and_of_none(grid):
 
 
 def test_the_figure_has_a_line_for_what_has_no_bins_and_a_point_for_each_number(grid):
+    theme.apply()  # as the command does: titles are on the left
     figure = figures.action_bins(grid, bins(grid, SCORES))
-    (panel,) = (axes for axes in figure.axes if axes.get_title())
-    assert panel.get_title() == "Pendulum-v1"
+    (panel,) = (axes for axes in figure.axes if axes.get_title("left"))
+    assert panel.get_title("left") == "Pendulum-v1"
     dashed = [line for line in panel.lines if line.get_linestyle() == "--"]
     assert [line.get_ydata()[0] for line in dashed] == pytest.approx([0.95])
     (curve,) = (line for line in panel.lines if line.get_linestyle() == "-")
