@@ -89,26 +89,44 @@ def test_an_axis_as_long_as_a_recorded_batch_is_not_taken_for_the_batch(empty_ca
         torch.testing.assert_close(code(*given), function(*given))
 
 
-@needs_compiler
-def test_the_gradient_of_what_is_masked_twice_is_compiled_right(empty_cache):
-    """As in Torch's KL of categoricals: its own compiler gives the gradient 0 to some rows (torch 2.13)."""
+def divergence(x, old, mask):
+    """KL(p ‖ q) of masked categoricals, and its gradient by the logits of q."""
+    leaf = x.detach().requires_grad_()
+    lowest = torch.finfo(torch.float32).min
+    p, q = (Categorical(logits=torch.where(mask, y, lowest), validate_args=False) for y in (old, leaf))
+    kl = kl_divergence(p, q).mean()
+    return kl.detach(), *torch.autograd.grad(kl, leaf)
 
-    def divergence(x, old, mask):
-        leaf = x.detach().requires_grad_()
-        lowest = torch.finfo(torch.float32).min
-        p, q = (Categorical(logits=torch.where(mask, y, lowest), validate_args=False) for y in (old, leaf))
-        kl = kl_divergence(p, q).mean()
-        return kl.detach(), *torch.autograd.grad(kl, leaf)
 
+def masked():
+    """Logits of two distributions, and a mask."""
     generator = torch.Generator().manual_seed(0)
     x, old = torch.randn(2, 16, 3, generator=generator)
     mask = torch.rand(16, 3, generator=generator) > 0.5
     mask[:, 0] = True
+    return x, old, mask
+
+
+@needs_compiler
+def test_the_gradient_of_what_is_masked_twice_is_compiled_right(empty_cache):
+    """As in Torch's KL of categoricals: its own compiler gives the gradient 0 to some rows (torch 2.13)."""
+
+    x, old, mask = masked()
     code = code_of(empty_cache, divergence, (x, old, mask), (True, True, True))
     for ours, expected in zip(code(x, old, mask), divergence(x, old, mask), strict=True):
         torch.testing.assert_close(ours, expected)
-    masked = (torch.where(mask, y, -torch.inf).softmax(1) for y in (x, old))
-    torch.testing.assert_close(code(x, old, mask)[1], (next(masked) - next(masked)) / 16)
+    q, p = (torch.where(mask, y, -torch.inf).softmax(1) for y in (x, old))
+    torch.testing.assert_close(code(x, old, mask)[1], (q - p) / 16)
+
+
+@needs_compiler
+def test_code_that_returns_other_numbers_is_refused(empty_cache, monkeypatch):
+    """Also where the example hides it: the divergence of a policy from itself has the gradient 0."""
+    monkeypatch.setattr("algorithms.core.compiled.put_where", lambda *_: NotImplemented)
+    x, _, mask = masked()
+    with pytest.raises(CannotCompile, match="other numbers"):
+        ahead_of_time(divergence, (x, x, mask), (True, True, True))
+    assert not list(empty_cache.glob("*.pt2"))
 
 
 SIZED = [

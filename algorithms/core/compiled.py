@@ -31,6 +31,8 @@ from torch.utils._pytree import tree_map
 
 Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
 Rows: TypeAlias = Sequence[bool] | None  # of each input, whether its first axis is of a batch's steps; None: of none
+MOVED = 0.1  # deviation of what is added to a batch's tensors before the numbers of its code are checked
+DIFFERS = 0.01  # relative to a number and to the largest beside it; rounding is far below
 SMALLEST_SIZE = 11  # of batches for which operations are recorded; a size of 2 or more is as good as any
 
 
@@ -69,18 +71,20 @@ def ahead_of_time(function: Function, inputs: Sequence[Tensor], rows: Rows = Non
     `function` may read its tensors and returns tensors. With `rows`, which says for each input whether its first axis
     is of the steps of a batch, the code is for batches of any size from 2. `function` is run on copies of `inputs`.
     Raises DependsOnSize where the function's operations are others for another size, and CannotCompile where there is
-    no compiler, where compiling fails, where the code cannot be kept on disk, and where the function's operations
-    depend on the numbers in the tensors.
+    no compiler, where compiling fails, where the code cannot be kept on disk, where the function's operations depend on
+    the numbers in the tensors, and where the code does not return what the function returns.
     """
     name = fingerprint(function, inputs, rows)
     refusal = _cache() / f"{name}.txt"  # so that the compiler is not loaded again only to refuse again
 
     def make(folder: Path) -> Path:
         try:
-            return compile_to(folder / f"{name}.pt2", function, inputs, rows)
+            package = compile_to(folder / f"{name}.pt2", function, inputs, rows)
         except DependsOnSize as error:
             refusal.write_text(str(error), encoding="utf-8")
             raise
+        check_numbers(package, function, inputs, rows)
+        return package
 
     if refusal.exists():
         raise DependsOnSize(refusal.read_text(encoding="utf-8"))
@@ -176,6 +180,25 @@ def read_by(function: Function, inputs: Sequence[Tensor]) -> list[bool]:
     with Operations(copies) as operations:
         operations.returns(function(*copies))
     return list(operations.inputs_read())
+
+
+def check_numbers(package: Path, function: Function, inputs: Sequence[Tensor], rows: Rows) -> None:
+    """Raise CannotCompile where the code in a package does not return what `function` does.
+
+    What has steps is moved a little, because a gradient that is 0 at first shows nothing.
+    """
+    generator = torch.Generator().manual_seed(0)
+    size = None if rows is None else sizes_for(inputs, rows)[0]
+    given = [
+        x + MOVED * torch.randn(x.shape, generator=generator) if has and x.is_floating_point() else x.clone()
+        for x, has in zip(resized(inputs, rows, size), rows or [False] * len(inputs), strict=True)
+    ]
+    expected = function(*(x.clone() for x in given))
+    loader = torch._C._aoti.AOTIModelPackageLoader(str(package), "model", False, 1, -1)
+    for ours, theirs in zip(loader.boxed_run(given), expected, strict=True):
+        largest = float(theirs[theirs.isfinite()].abs().max()) if theirs.isfinite().any() else 0.0
+        if not torch.allclose(ours, theirs, rtol=DIFFERS, atol=DIFFERS * largest, equal_nan=True):
+            raise CannotCompile("Torch compiles it into code that returns other numbers")
 
 
 def put_where(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
