@@ -55,6 +55,6 @@ class NaturalPolicyGradient(PolicyGradient):
         """α x [P], with (F + damping) x = g, by conjugate gradients."""
         fisher = objective.fisher(self.fisher_every)
         x, image = conjugate_gradient(lambda v: fisher(v) + self.damping * v, -gradient, self.conjugate_gradient_steps)
-        if self.target_kl is None or not x.any():  # x = 0 where g = 0
+        if self.target_kl is None or x @ image < 1e-37:  # 0 where g = 0; float32 has no exact ones below
             return objective.learning_rate * x
         return (2 * self.target_kl / (x @ image)).sqrt() * x

@@ -25,7 +25,7 @@ class SAC(OffPolicy):
     stochastic: ClassVar[bool] = True
     critic_count: ClassVar[int] = 2
     temperature: float = setting(1.0, low=0)  # α, at the start
-    temperature_learning_rate: float = setting(3e-4, low=0)  # of log α; 0: α is fixed. Haarnoja et al. 2018b, Table 1
+    temperature_learning_rate: float = setting(3e-4, low=0, high=1)  # of log α; 0: α is fixed. Haarnoja 2018b, Table 1
     target_entropy: float | None = None  # nats, of actions in [−1, 1]; None: −A. Haarnoja et al. 2018b, Table 1
     temperature_mean: float = 0.0  # this and the next two: what Adam remembers of log α; a run begins with zeros
     temperature_square: float = setting(0.0, low=0)

@@ -130,7 +130,12 @@ def settled(grid: Grid, present: pd.DataFrame, pairs: pd.DataFrame, first: list[
     if present["n"].max() == 1:
         return "a single seed cannot show whether another would give the same order"
     rows = list(pairs[(pairs["measure"] == "score") & (pairs["task"] == ALL_TASKS)].itertuples())
-    over = "over all tasks " if present["task"].nunique() > 1 else ""
+    if len(first) == 1:
+        rows = [row for row in rows if first[0] in (row.algorithm, row.other)]
+    tasks = present["task"].nunique()
+    everywhere = all(row.tasks == tasks for row in rows)
+    over = "over all tasks " if everywhere else "over the tasks where both have runs "
+    over = over if tasks > 1 else ""
     if len(first) > 1:
         decided = sum(verdict_on(present, row) in OPPOSITE for row in rows)
         return f"{over}{decided} of {plural(len(rows), 'pair')} of algorithms differ by more than chance"
@@ -140,7 +145,6 @@ def settled(grid: Grid, present: pd.DataFrame, pairs: pd.DataFrame, first: list[
         verdict if row.algorithm == name else OPPOSITE.get(verdict)
         for row in rows
         for verdict in [verdict_on(present, row)]
-        if name in (row.algorithm, row.other)
     ]
     found = [
         f"{verdict} than {of_others(verdicts.count(verdict), len(verdicts))}"

@@ -169,12 +169,13 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
         claims = placed(_claims(file, path, top["claims"]), tasks, algorithms)
         if top["probes"] is not None:
             probes = _probes(path, top["probes"], seeds, checkpoints, tasks, algorithms)
+    runs_on = {name: entry.only for name, entry in algorithms.items()}
     grid = Grid(
         *(file.stem, path, top["description"] or _description(tasks, algorithms, seeds), seeds),
         *(checkpoints, top["compile"]),
         *(tasks, algorithms, probes, tuning, claims, time_limit),
         *(top["evaluate_every"], top["evaluate_episodes"], top["videos"]),
-        None if only else read_published_table(path, top["published_table"], algorithms, seeds),
+        None if only else read_published_table(path, top["published_table"], runs_on, seeds),
     )
     cells = grid.cells()  # resolves, and so checks, every setting
     for cell in cells:

@@ -1,6 +1,6 @@
 """A table of a paper that a grid repeats: the paper's numbers, which the page shows beside ours."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +23,13 @@ class PublishedTable:
 
 
 def read_published_table(
-    path: str, data: Any, algorithms: Iterable[str], seeds: tuple[int, ...]
+    path: str, data: Any, algorithms: Mapping[str, Collection[str] | None], seeds: tuple[int, ...]
 ) -> PublishedTable | None:
     """The entry `published_table` of a grid; None where it has none.
 
-    Raises GridError where a key is missing or wrong, a score is of no algorithm of the grid, or the grid has fewer
-    seeds than the paper.
+    algorithms: by name, the tasks on which each runs, or None where these are all. Raises GridError where a key is
+    missing or wrong, a score is of no algorithm of the grid or of one that does not run on all tasks, or the grid has
+    fewer seeds than the paper.
     """
     if data is None:
         return None
@@ -37,6 +38,11 @@ def read_published_table(
     for name, score in keys["scores"].items():
         if name not in known:
             raise GridError(f"{path}: scores of published_table has {name!r}; {nearest_first(name, known)}")
+        if algorithms[name] is not None:
+            raise GridError(
+                f"{path}: scores of published_table has {name!r}, which runs on some of the tasks alone (only), and a "
+                "score is the mean over all tasks; leave one of the two out"
+            )
         if not is_number(score):
             raise GridError(f"{path}: the score of {name} in published_table must be a number, not {score!r}")
     if not keys["scores"]:

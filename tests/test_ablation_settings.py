@@ -189,6 +189,23 @@ def test_probabilities_are_those_of_the_policy_and_zero_where_an_action_is_maske
     assert (found[:, 1] == 0).all()
 
 
+@pytest.mark.parametrize("steps", [3, 20])  # Locks10-v0 is cut after 20
+def test_q_of_a_masked_task_heeds_the_mask_after_the_last_step_where_the_episode_goes_on(steps):
+    envs, learner, rng = make_learner(QActorCritic(num_envs=4), "experiments.tasks.locks:Locks10-v0")
+    rollout = collect(envs, learner.policy, learner.normalizer, rng, steps=steps)
+    learner.prepare(rollout)
+    assert rollout.truncated[-1].all() == (steps == 20)
+    allowed = (rollout.next_probabilities > 0).sum(-1)
+    assert (allowed[:-1] == 2).all()
+    assert (allowed[-1] == (10 if steps == 20 else 2)).all()
+    if steps == 3:
+        assert ((rollout.next_probabilities[-1] > 0) == envs.action_masks).all()
+        masks = envs.action_masks.copy()
+        rollout.action_masks = None  # as where the first mask comes with the last step
+        learner.prepare(rollout)
+        assert ((rollout.next_probabilities[-1] > 0) == masks).all()
+
+
 def test_q_of_a_masked_task_heeds_no_action_that_is_not_allowed():
     envs, learner, rng = make_learner(QActorCritic(num_envs=4), "Masked-v0")
     rollout = collect(envs, learner.policy, learner.normalizer, rng, steps=6)

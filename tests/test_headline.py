@@ -33,15 +33,17 @@ def of(scores, *, seeds=5, n=5, diverged=0, better=(), permuted=np.nan):
     names = list(dict.fromkeys(summary["algorithm"]))
     pairs = [
         {"measure": "score", "task": ALL_TASKS, "algorithm": first, "other": second, "p_permutation_adjusted": permuted}
+        | {"tasks": sum({first, second} <= set(means) for means in scores.values())}
         | {"verdict": "better" if (first, second) in better else "worse" if (second, first) in better else "undecided"}
         for place, first in enumerate(names)
         for second in names[:place]
+        if any({first, second} <= set(means) for means in scores.values())
     ]
     aggregate = [
         {"measure": "score", "algorithm": name, "iqm": 0.5, "iqm_low": 0.4, "iqm_high": np.float64(0.6)}
         for name in names
     ]
-    columns = ["measure", "task", "algorithm", "other", "verdict", "p_permutation_adjusted"]
+    columns = ["measure", "task", "algorithm", "other", "tasks", "verdict", "p_permutation_adjusted"]
     return headline(Titled(), summary, pd.DataFrame(aggregate), pd.DataFrame(pairs, columns=columns))
 
 
@@ -108,7 +110,22 @@ TIE = {"ppo": 5.0, "a2c": 5.0}
         (
             of(tasks(A, {"ppo": 3.0}, B), n={"a2c": 5}),
             "On 3 tasks with 5 seeds each, PPO ended highest on 1 and A2C on 1 of the 2 where two can be compared; "
-            "over all tasks 0 of 1 pair of algorithms differ by more than chance.",
+            "over the tasks where both have runs 0 of 1 pair of algorithms differ by more than chance.",
+        ),
+        (
+            of(tasks({"ppo": 3.0, "sac": 9.0}, {"ppo": 9.0, "a2c": 5.0}), better=[("sac", "ppo")]),
+            "On 2 tasks with 5 seeds each, PPO ended highest on 1 and SAC on 1; over the tasks where both have runs 1 "
+            "of 2 pairs of algorithms differ by more than chance.",
+        ),
+        (
+            of(tasks({"ppo": 3.0, "sac": 9.0, "td3": 9.5}, {"ppo": 9.0}), better=[("td3", "ppo")]),
+            "On 2 tasks with 5 seeds each, TD3 ended highest on 1 of the 1 where two can be compared; over the tasks "
+            "where both have runs TD3 is better than 1 of the 2 others by more than chance.",
+        ),
+        (
+            of(tasks({"ppo": 8.0, "a2c": 5.0, "sac": 7.0}, {"ppo": 9.0, "a2c": 5.0}), better=[("ppo", "a2c")]),
+            "On 2 tasks with 5 seeds each, PPO ended highest on 2; over the tasks where both have runs PPO is better "
+            "than 1 of the 2 others by more than chance.",
         ),
         (
             of(tasks({"ppo": 9.0}, {"a2c": 3.0})),

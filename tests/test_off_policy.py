@@ -153,6 +153,15 @@ def test_the_temperature_takes_adams_steps_on_its_logarithm():
     assert algorithm.after_update({"critic_loss": 1.0}) is algorithm  # the policy did not move
 
 
+def test_a_temperature_that_grows_without_end_diverges_and_a_larger_rate_is_refused():
+    algorithm = SAC(temperature_learning_rate=1.0, target_entropy=1e6)
+    for _ in range(2_000):  # exp(1)^2000 is beyond what a float holds
+        algorithm = algorithm.after_update({"entropy": 0.0, "action_size": 1.0})
+    assert math.isinf(algorithm.temperature)
+    with pytest.raises(InvalidSetting, match="temperature_learning_rate of SAC must be between 0 and 1"):
+        SAC(temperature_learning_rate=1e3)
+
+
 def test_the_temperature_rises_where_entropy_is_below_minus_the_size_of_an_action():
     below = SAC().after_update({"entropy": -2.1, "action_size": 2.0})
     above = SAC().after_update({"entropy": -1.9, "action_size": 2.0})

@@ -95,14 +95,14 @@ def test_a_diverged_run_has_the_random_score(folder):
 def test_without_a_run_on_a_task_there_is_no_score_and_the_page_says_so(folder):
     for seed in range(3):
         (folder / f"runs/Hopper-v5/ppo/{seed}/run.json").unlink()
-    grid, _, _, scores = tables(folder)
+    grid, _, scale, scores = tables(folder)
     assert scores.set_index(["algorithm", "seeds"])["score"].isna().to_dict() == {
         ("reinforce", 2): False,
         ("ppo", 2): True,
         ("reinforce", 3): False,
         ("ppo", 3): True,
     }
-    assert any("9 of 12 runs are there" in said for said in sentences.sentences(grid, scores))
+    assert any("9 of 12 runs are there" in said for said in sentences.sentences(grid, scores, scale))
 
 
 def test_one_seed_a_task_has_a_score_without_an_interval(folder):
@@ -119,7 +119,10 @@ def test_no_run_at_all_and_a_best_result_that_is_no_better_than_random(folder):
         episodes = pd.read_csv(path)
         episodes["return"] = -1000.0
         episodes.to_csv(path, index=False)
-    assert tables(folder)[3]["score"].isna().all()
+    grid, _, scale, scores = tables(folder)
+    assert scores["score"].isna().all()
+    said = " ".join(sentences.sentences(grid, scores, scale))
+    assert "No run is better than a random policy on CartPole-v1 and Hopper-v5, so there is nothing to be 1" in said
     for path in folder.glob("runs/*/*/*/run.json"):
         path.unlink()
     grid, _, _, scores = tables(folder)
@@ -177,6 +180,20 @@ def test_a_mistake_in_a_grids_table_is_found_when_the_grid_is_read(tmp_path, cha
     path.write_text(GRID.replace("{TABLE}", json.dumps(TABLE | change)))
     with pytest.raises(GridError, match=said):
         load_grid(str(path))
+
+
+def test_a_score_of_an_algorithm_on_some_of_the_tasks_is_refused(tmp_path):
+    path = tmp_path / "mine.yaml"
+    text = GRID.replace("{TABLE}", json.dumps(TABLE)).replace("[CartPole-v1]", "[CartPole-v1, Acrobot-v1]")
+    path.write_text(text.replace("[reinforce, ppo]", "{reinforce: , ppo: {only: [CartPole-v1]}}"))
+    with pytest.raises(GridError, match=r"scores of published_table has 'ppo', which runs on some of the tasks alone"):
+        load_grid(str(path))
+
+
+def test_as_many_seeds_as_the_paper_are_said_once(folder):
+    edit_json(folder / "grid.json", published_table=TABLE | {"seeds": 3})
+    grid, _, scale, scores = tables(folder)
+    assert "and the seeds: 3 in the paper, and as many here." in sentences.sentences(grid, scores, scale)[0]
 
 
 def test_the_grid_of_ppos_table_1_has_the_papers_eleven_settings_and_numbers():

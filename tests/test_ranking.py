@@ -227,6 +227,10 @@ def test_the_order_its_steps_and_what_speaks_against_it_are_said(three):
     assert f"{second} above REINFORCE (" in said
     assert "pair alone): 2 of 3 pairs over all tasks" in said
     assert "confirms 2 of the 2 verdicts over all tasks." in said
+    tables["pairs"].loc[tables["pairs"]["task"] == "all tasks", "tasks"] -= 1  # as where one runs on fewer tasks
+    assert "pair alone): 2 of 3 pairs over the tasks where both have runs" in " ".join(
+        ranking_findings.sentences(grid, tables)
+    )
 
 
 def test_a_pair_is_seen_from_the_one_that_stands_first(three):

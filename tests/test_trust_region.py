@@ -230,6 +230,19 @@ def test_where_no_action_is_better_than_another_the_policy_stays(algorithm):
     assert torch.equal(learner.policy.parameter_vector, before)
 
 
+@pytest.mark.parametrize("size", [1e-18, 1e-22, 1e-30, 0.0])  # float32 holds no square of the last three
+def test_a_natural_step_of_a_vanishing_gradient_is_of_the_given_divergence_or_none(size):
+    learner, batch = prepared(NaturalPolicyGradient(num_envs=4), BOX)
+    batch.advantages = batch.advantages * np.float32(size)
+    learner.algorithm = replace(learner.algorithm, normalize_advantages=False)
+    for optimizer in learner.optimizers.values():
+        optimizer.use(learner.algorithm)
+    before = learner.policy.parameter_vector.clone()
+    learner.update(batch, 0.0)
+    moved = float((learner.policy.parameter_vector - before).norm())
+    assert (0.01 < moved < 1) if size == 1e-18 else moved == 0
+
+
 def test_trpo_stays_within_its_limit_and_improves_on_a_thousand_random_batches():
     """Policies of random parameters, large and small, on random states: below δ always, better nine times of ten."""
     algorithm = TRPO(num_envs=1, hidden_sizes=(8, 8), value_minibatch_size=None, value_epochs=1)

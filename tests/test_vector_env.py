@@ -291,8 +291,7 @@ def test_fewer_environments_than_variants_are_refused():
     with pytest.raises(UnsupportedTask) as refusal:
         VectorEnv(variants(*REWARDS), 2, np.random.SeedSequence(0))
     assert str(refusal.value) == (
-        "task 'AlwaysTheSame-v0' has 3 variants, but there are only 2 environments (num_envs); "
-        "each variant needs at least one"
+        "task 'AlwaysTheSame-v0' has 3 variants, and num_envs is 2; each variant needs at least one environment"
     )
 
 

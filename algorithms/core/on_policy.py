@@ -235,10 +235,14 @@ class Learner:
             return values, next_values
 
         if any(critic.actions is not None for critic in self.critics.values()):
-            masks = rollout.action_masks
+            masks, last = rollout.action_masks, rollout.last_masks
+            if masks is None and last is not None:  # the first mask came with the last step
+                masks = np.ones((*rollout.valid.shape, last.shape[1]), bool)
             if masks is not None:
-                of_steps = rollout.of_steps(masks)
-                masks = np.concatenate([of_steps, np.ones((len(successors), of_steps.shape[1]), bool)])
+                after = np.ones_like(masks)  # where an episode was cut there is no mask
+                if last is not None:
+                    after[-1] = last | rollout.done[-1][:, None]
+                masks = np.concatenate([rollout.of_steps(masks), after[apart]])
             probabilities = filled_in(self.policy.probabilities(states, masks))
             rollout.probabilities, rollout.next_probabilities = probabilities
         for name, critic in self.critics.items():

@@ -70,9 +70,10 @@ class Rollout:
     critic_values: dict[str, np.ndarray] = field(default_factory=dict)
     critic_next_values: dict[str, np.ndarray] = field(default_factory=dict)
     # Where there is a critic of the kind "actions": float64 [T, N, A], π(·|s_t) of the policy that acted, and the same
-    # at the true successor (where that is not the next row, as if every action were allowed there); zero as above.
+    # at the true successor (where an episode was cut, as if every action were allowed there); zero as above.
     probabilities: Floats = field(default_factory=_not_yet)
     next_probabilities: Floats = field(default_factory=_not_yet)
+    last_masks: np.ndarray | None = None  # bool [N, A], as `action_masks`, of the states after the last step
 
     def __post_init__(self) -> None:
         """Note whether no row is padding."""
@@ -177,6 +178,7 @@ def collect(
         next_observations,
         np.array(actives) if actives else np.ones(rewards.shape, bool),
         action_masks=_stack(masks, np.ones_like),  # everything is allowed until the first mask
+        last_masks=envs.action_masks,
         reported_costs=_stack(costs, np.zeros_like),  # nothing has a cost until the first one
         part_rewards=_stack(part_rewards, np.zeros_like),
         variants=envs.variants,

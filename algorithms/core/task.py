@@ -275,8 +275,8 @@ def check_variants(task: Task, num_envs: int) -> None:
     """Raise UnsupportedTask where the task has more variants than there are environments, `num_envs`."""
     if num_envs < len(task.variants):
         raise UnsupportedTask(
-            f"task {task.label!r} has {len(task.variants)} variants, but there are only {num_envs} environments "
-            "(num_envs); each variant needs at least one"
+            f"task {task.label!r} has {len(task.variants)} variants, and num_envs is {num_envs}; each variant needs at "
+            "least one environment"
         )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ...reading.grid import Grid
-from ...words import fixed, interval, plural
+from ...words import enumerate_text, fixed, interval, plural
 
 NO_VERDICT = (
     "The paper’s numbers get no verdict: they have no spread over seeds, and the paper’s runs differ from ours in what "
@@ -22,7 +22,7 @@ def page(grid: Grid, paper_scores: pd.DataFrame, paper_scale: pd.DataFrame) -> d
     counts = sorted({int(seeds) for seeds in paper_scores["seeds"]})
     return {
         "asked": asked,
-        "sentences": sentences(grid, paper_scores),
+        "sentences": sentences(grid, paper_scores, paper_scale),
         "counts": counts,
         "rows": [row_of(grid, name, paper_scores, counts) for name in asked["scores"]],
         "scale": scale_rows(grid, paper_scale),
@@ -51,18 +51,25 @@ def all_seeds(paper_scores: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["score"].notna()]
 
 
-def sentences(grid: Grid, paper_scores: pd.DataFrame) -> list[str]:
+def sentences(grid: Grid, paper_scores: pd.DataFrame, paper_scale: pd.DataFrame) -> list[str]:
     """How the score is made, what is lacking, and how the two orders compare."""
     asked = grid.published_table
-    tasks = plural(len(grid.tasks), "task")
+    tasks, further = plural(len(grid.tasks), "task"), len(grid.seeds) > asked["seeds"]
+    here = f"the first {asked['seeds']} and all {len(grid.seeds)} here" if further else "and as many here"
     said = [
         f"A run’s score is the mean return of its last {asked['last_episodes']} training episodes. On each task a "
         f"random policy has 0 and the best result 1, and the scores are averaged over {tasks} and the seeds: "
-        f"{asked['seeds']} in the paper, the first {asked['seeds']} and all {len(grid.seeds)} here.",
+        f"{asked['seeds']} in the paper, {here}.",
         "“The best result” is taken to be the best single run on the task, because the paper speaks of the scores of "
         "runs; the last column of the table has the best algorithm’s mean in its place.",
     ]
-    return [*said, *lacking(paper_scores), *of_the_lowest(grid, paper_scores), *of_the_order(paper_scores)]
+    return [
+        *said,
+        *lacking(paper_scores),
+        *without_scale(paper_scale),
+        *of_the_lowest(grid, paper_scores),
+        *of_the_order(paper_scores),
+    ]
 
 
 def lacking(paper_scores: pd.DataFrame) -> list[str]:
@@ -75,6 +82,17 @@ def lacking(paper_scores: pd.DataFrame) -> list[str]:
     return [
         f"{n} of {requested} runs are there, and what is 1 on a task may still move. An algorithm without a run on one "
         f"of the tasks has no score yet: {without} of {len(rows)}."
+    ]
+
+
+def without_scale(paper_scale: pd.DataFrame) -> list[str]:
+    """On which tasks no run is better than a random policy, so that no algorithm has a score."""
+    rows = paper_scale[paper_scale["seeds"] == paper_scale["seeds"].max()]
+    if not (tasks := list(rows["task"][rows["best"] <= rows["random"]])):
+        return []
+    return [
+        f"No run is better than a random policy on {enumerate_text(tasks)}, so there is nothing to be 1 there, and no "
+        "algorithm has a score."
     ]
 
 

@@ -328,7 +328,7 @@ def told_apart(grid: Grid, ordered: list[str], together: list[Pair], alone: list
     """How many pairs are decided, over all tasks and on single ones, and where a single task says the opposite."""
     if not any(pair.verdict for pair in together):
         return []
-    counts = [f"{settled(together)} of {plural(len(together), 'pair')} over all tasks"]
+    counts = [f"{settled(together)} of {plural(len(together), 'pair')} {over_tasks(grid, together)}"]
     if len(grid.tasks) > 1:
         counts.append(f"{settled(alone)} of {plural(len(alone), 'comparison')} on single tasks")
     text = "Shown to differ, corrected for the number of pairs (each 95 % interval is that of its pair alone): "
@@ -343,6 +343,12 @@ def told_apart(grid: Grid, ordered: list[str], together: list[Pair], alone: list
     if against:
         text += f" On a single task the order is the opposite for: {'; '.join(against)}."
     return [text, *permutation_text(grid, together)]
+
+
+def over_tasks(grid: Grid, together: list[Pair]) -> str:
+    """Over which tasks the pairs are compared, in words."""
+    everywhere = all(pair.tasks == len(grid.tasks) for pair in together)
+    return "over all tasks" if everywhere else "over the tasks where both have runs"
 
 
 def permutation_text(grid: Grid, together: list[Pair]) -> list[str]:
@@ -360,7 +366,7 @@ def permutation_text(grid: Grid, together: list[Pair]) -> list[str]:
         ],
     }
     said = f"A permutation test within tasks, which assumes no distribution of scores, confirms {len(confirmed)} of "
-    said += f"the {plural(len(decided), 'verdict')} over all tasks"
+    said += f"the {plural(len(decided), 'verdict')} {over_tasks(grid, together)}"
     for which, pairs in others.items():
         if pairs:
             named = enumerate_text(
