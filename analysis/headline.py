@@ -32,10 +32,18 @@ def headline(grid: Grid, summary: pd.DataFrame, aggregate: pd.DataFrame, pairs: 
         return f"{where(summary, present)}, {of_one(grid, present, aggregate)}."
     best = best_of_tasks(present)
     if not best:
-        return f"{where(summary, present)}, no task has runs of two algorithms yet: there is nothing to compare."
+        return f"{where(summary, present)}, {of_none(summary)}."
     first = ranked(best)
     said = of_one_task(grid, present, best) if present["task"].nunique() == 1 else of_tasks(grid, present, best, first)
     return f"{where(summary, present)}, {said}; {settled(grid, present, pairs, first)}."
+
+
+def of_none(summary: pd.DataFrame) -> str:
+    """Why no task has a highest algorithm: the others' runs are missing, or the grid asks for none on the same task."""
+    asked = summary[summary["requested"] > 0].groupby("task")["algorithm"].nunique()
+    if asked.max() > 1:
+        return "no task has runs of two algorithms yet: there is nothing to compare"
+    return "no task is for two algorithms: the claims compare runs on different tasks"
 
 
 def where(summary: pd.DataFrame, present: pd.DataFrame) -> str:

@@ -112,7 +112,7 @@ TIE = {"ppo": 5.0, "a2c": 5.0}
         ),
         (
             of(tasks({"ppo": 9.0}, {"a2c": 3.0})),
-            "On 2 tasks with 5 seeds each, no task has runs of two algorithms yet: there is nothing to compare.",
+            "On 2 tasks with 5 seeds each, no task is for two algorithms: the claims compare runs on different tasks.",
         ),
         (
             of(tasks(A), diverged=1),
