@@ -69,8 +69,8 @@ def of_one(grid: Grid, present: pd.DataFrame, aggregate: pd.DataFrame) -> str:
         return f"{grid.title(row.algorithm)} ended at a mean score of {interval(row.mean, row.low, row.high)}"
     over = next(aggregate[aggregate["measure"] == "score"].itertuples())
     return (
-        f"{grid.title(row.algorithm)} ended at {interval(over.iqm, over.iqm_low, over.iqm_high, fixed)} between a "
-        "random policy (0) and the reference score (1), in the interquartile mean"
+        f"{grid.title(row.algorithm)} ended at {interval(over.iqm, over.iqm_low, over.iqm_high, fixed)} between the "
+        "random score (0) and the reference score (1), in the interquartile mean"
     )
 
 

@@ -97,7 +97,7 @@ TIE = {"ppo": 5.0, "a2c": 5.0}
         ),
         (
             of(tasks({"ppo": 9.0}, {"ppo": 3.0})),
-            "On 2 tasks with 5 seeds each, PPO ended at 0.50 [0.40,\N{NO-BREAK SPACE}0.60] between a random policy (0) "
+            "On 2 tasks with 5 seeds each, PPO ended at 0.50 [0.40,\N{NO-BREAK SPACE}0.60] between the random score (0) "
             "and the reference score (1), in the interquartile mean.",
         ),
         (
