@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ...reading.grid import Grid
-from ...words import fixed, interval, plural
+from ...words import enumerate_text, fixed, interval, plural
 
 NO_VERDICT = (
     "The paper’s numbers get no verdict: they have no spread over seeds, and the paper’s runs differ from ours in what "
@@ -22,7 +22,7 @@ def page(grid: Grid, paper_scores: pd.DataFrame, paper_scale: pd.DataFrame) -> d
     counts = sorted({int(seeds) for seeds in paper_scores["seeds"]})
     return {
         "asked": asked,
-        "sentences": sentences(grid, paper_scores),
+        "sentences": [*sentences(grid, paper_scores), *without_scale(paper_scale)],
         "counts": counts,
         "rows": [row_of(grid, name, paper_scores, counts) for name in asked["scores"]],
         "scale": scale_rows(grid, paper_scale),
@@ -76,6 +76,15 @@ def lacking(paper_scores: pd.DataFrame) -> list[str]:
         f"{n} of {requested} runs are there, and what is 1 on a task may still move. An algorithm without a run on one "
         f"of the tasks has no score yet: {without} of {len(rows)}."
     ]
+
+
+def without_scale(paper_scale: pd.DataFrame) -> list[str]:
+    """Where no run is above the random policy, so that nothing can be 1."""
+    rows = paper_scale[paper_scale["seeds"] == paper_scale["seeds"].max()]
+    tasks = [row.task for row in rows.itertuples() if row.best <= row.random]
+    if not tasks:
+        return []
+    return [f"No run is above the random policy on {enumerate_text(tasks)}, so that there are no scores of ours."]
 
 
 def of_the_lowest(grid: Grid, paper_scores: pd.DataFrame) -> list[str]:
