@@ -125,8 +125,11 @@ def of_tasks(grid: Grid, present: pd.DataFrame, best: dict[str, list[str]], firs
     parts += [f"{plural(len(order) - len(named), 'other')} on {others}"] if others else []
     tied = "equally high" if named else "ended equally high"
     parts += [f"{titles(grid, names)} {tied} on {shared.count(names)}" for names in dict.fromkeys(shared)]
-    compared = f" of the {len(best)} where two can be compared" if len(best) < present["task"].nunique() else ""
-    return f"{enumerate_text(parts)}{compared}"
+    if len(best) == present["task"].nunique():
+        return enumerate_text(parts)
+    if len(best) == 1:  # every part is on that one
+        return enumerate_text(parts).replace(" on 1", f" on {next(iter(best))}") + ", where alone two can be compared"
+    return f"{enumerate_text(parts)} of the {len(best)} where two can be compared"
 
 
 def settled(grid: Grid, present: pd.DataFrame, pairs: pd.DataFrame, first: list[str]) -> str:
