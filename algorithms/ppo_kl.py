@@ -24,7 +24,7 @@ from .ppo import PPO
 class PPOKL(PPO):
     """Proximal policy optimisation with a fixed or an adaptive KL penalty (Schulman et al., 2017, eq. 8)."""
 
-    title: ClassVar[str] = "PPO, KL penalty"
+    title: ClassVar[str] = "PPO (KL penalty)"
     equation: ClassVar[str] = "L = E[ρ_t Â_t − β KL(π_old ‖ π)]"
 
     # Schulman et al. 2017, section 6.1: β starts at 1. Table 1: of the targets 0.003, 0.01 and 0.03, 0.01 scored best.

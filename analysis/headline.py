@@ -32,10 +32,18 @@ def headline(grid: Grid, summary: pd.DataFrame, aggregate: pd.DataFrame, pairs: 
         return f"{where(summary, present)}, {of_one(grid, present, aggregate)}."
     best = best_of_tasks(present)
     if not best:
-        return f"{where(summary, present)}, no task has runs of two algorithms yet: there is nothing to compare."
+        return f"{where(summary, present)}, {of_none(summary)}."
     first = ranked(best)
     said = of_one_task(grid, present, best) if present["task"].nunique() == 1 else of_tasks(grid, present, best, first)
     return f"{where(summary, present)}, {said}; {settled(grid, present, pairs, first)}."
+
+
+def of_none(summary: pd.DataFrame) -> str:
+    """Why no task has a highest algorithm: the others' runs are missing, or the grid asks for none on the same task."""
+    asked = summary[summary["requested"] > 0].groupby("task")["algorithm"].nunique()
+    if asked.max() > 1:
+        return "no task has runs of two algorithms yet: there is nothing to compare"
+    return "no task is for two algorithms: the claims compare runs on different tasks"
 
 
 def where(summary: pd.DataFrame, present: pd.DataFrame) -> str:
@@ -61,8 +69,8 @@ def of_one(grid: Grid, present: pd.DataFrame, aggregate: pd.DataFrame) -> str:
         return f"{grid.title(row.algorithm)} ended at a mean score of {interval(row.mean, row.low, row.high)}"
     over = next(aggregate[aggregate["measure"] == "score"].itertuples())
     return (
-        f"{grid.title(row.algorithm)} ended at {interval(over.iqm, over.iqm_low, over.iqm_high, fixed)} between a "
-        "random policy (0) and the reference score (1), in the interquartile mean"
+        f"{grid.title(row.algorithm)} ended at {interval(over.iqm, over.iqm_low, over.iqm_high, fixed)} between the "
+        "random score (0) and the reference score (1), in the interquartile mean"
     )
 
 
@@ -117,8 +125,11 @@ def of_tasks(grid: Grid, present: pd.DataFrame, best: dict[str, list[str]], firs
     parts += [f"{plural(len(order) - len(named), 'other')} on {others}"] if others else []
     tied = "equally high" if named else "ended equally high"
     parts += [f"{titles(grid, names)} {tied} on {shared.count(names)}" for names in dict.fromkeys(shared)]
-    compared = f" of the {len(best)} where two can be compared" if len(best) < present["task"].nunique() else ""
-    return f"{enumerate_text(parts)}{compared}"
+    if len(best) == present["task"].nunique():
+        return enumerate_text(parts)
+    if len(best) == 1:  # every part is on that one
+        return enumerate_text(parts).replace(" on 1", f" on {next(iter(best))}") + ", where alone two can be compared"
+    return f"{enumerate_text(parts)} of the {len(best)} where two can be compared"
 
 
 def settled(grid: Grid, present: pd.DataFrame, pairs: pd.DataFrame, first: list[str]) -> str:

@@ -43,7 +43,9 @@ def check_fits(grid: Grid) -> None:
                     raise GridError(f"{grid.path}: algorithm {name} on {task}: {error}") from error
                 continue
             if (problem := algorithm.task_problem(spaces[task])) is not None:
-                raise GridError(f"{grid.path}: algorithm {name}: task {task} {problem}")
+                raise GridError(
+                    f"{grid.path}: algorithm {name}: task {task} {problem}; or say with only: on which it runs"
+                )
             if (problem := algorithm.budget_problem(of.steps)) is not None:
                 raise GridError(f"{grid.path}: algorithm {name} on {task}: {problem}")
             study = grid.study_of(name, task)

@@ -99,8 +99,8 @@ TIE = {"ppo": 5.0, "a2c": 5.0}
         ),
         (
             of(tasks({"ppo": 9.0}, {"ppo": 3.0})),
-            "On 2 tasks with 5 seeds each, PPO ended at 0.50 [0.40,\N{NO-BREAK SPACE}0.60] between a random policy (0) "
-            "and the reference score (1), in the interquartile mean.",
+            "On 2 tasks with 5 seeds each, PPO ended at 0.50 [0.40,\N{NO-BREAK SPACE}0.60] between the random score "
+            "(0) and the reference score (1), in the interquartile mean.",
         ),
         (
             of(tasks(A, A), n={"a2c": 3}),
@@ -129,7 +129,7 @@ TIE = {"ppo": 5.0, "a2c": 5.0}
         ),
         (
             of(tasks({"ppo": 9.0}, {"a2c": 3.0})),
-            "On 2 tasks with 5 seeds each, no task has runs of two algorithms yet: there is nothing to compare.",
+            "On 2 tasks with 5 seeds each, no task is for two algorithms: the claims compare runs on different tasks.",
         ),
         (
             of(tasks(A), diverged=1),

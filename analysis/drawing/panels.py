@@ -158,7 +158,7 @@ def mark_scores(axes: Axes, task: dict, *, vertical: bool) -> None:
         if score <= high + 0.5 * (high - low):
             draw(score, color=theme.QUIET, zorder=0.9, **line)
         else:
-            far_off.append(f"{name} {score:,.0f} {'→' if vertical else '↑'}")
+            far_off.append(f"{name} {score:,.0f} {'→' if vertical else '↑'}".replace("-", "−"))
     x, side = (0.99, "right") if vertical else (0.02, "left")
     axes.text(
         x, 0.985, "\n".join(far_off), transform=axes.transAxes, ha=side, va="top", color=theme.QUIET, fontsize=7.5

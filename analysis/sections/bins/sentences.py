@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from ...reading.grid import Grid
-from ...words import enumerate_text
+from ...words import enumerate_text, fixed
 
 
 def page(grid: Grid, bins: pd.DataFrame) -> dict[str, Any] | None:
@@ -14,6 +14,7 @@ def page(grid: Grid, bins: pd.DataFrame) -> dict[str, Any] | None:
         return None
     said = []
     for (environment, algorithm), of in bins[bins["bins"] > 0].groupby(["environment", "algorithm"], sort=False):
-        scores = enumerate_text(f"{row.mean:.2f} with {row.bins:.0f}" for row in of.sort_values("bins").itertuples())
-        said.append(f"{grid.title(algorithm)} on {environment}, bins a dimension: {scores}.")
+        scores = enumerate_text(f"{fixed(row.mean)} with {row.bins:.0f}" for row in of.sort_values("bins").itertuples())
+        of_whom = f"{grid.title(algorithm)} on {environment}"
+        said.append(f"Normalised score of the mode action of {of_whom}, bins a dimension: {scores}.")
     return {"sentences": said}

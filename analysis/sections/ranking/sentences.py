@@ -15,11 +15,11 @@ from ...words import enumerate_text, fixed, interval, p_text, plural, seeds_text
 from .tables import ALL_TASKS
 
 ABOUT = (
-    "Scores are normalised, so that tasks can be averaged: 0 is a uniformly random policy, 1 is the task’s reference "
-    "score. Every task counts equally. An order alone says little, because other seeds might give another order. The "
-    "verdicts on pairs below say which differences of means are larger than seeds alone explain, over these tasks. "
-    "Intervals are over training seeds, with the settings fixed. They say nothing about the settings that another "
-    "tuning run would have chosen."
+    "Scores are normalised, so that tasks can be averaged: 0 is the task’s random score, that of uniformly random "
+    "actions unless the grid’s description says otherwise, and 1 its reference score. Every task counts equally. An "
+    "order alone says little, because other seeds might give another order. The verdicts on pairs below say which "
+    "differences of means are larger than seeds alone explain, over these tasks. Intervals are over training seeds, "
+    "with the settings fixed. They say nothing about the settings that another tuning run would have chosen."
 )
 OF_PAIRS = (
     "Final scores, over the tasks where both algorithms have runs. The interval of a difference is that of this pair "

@@ -32,7 +32,7 @@ def below_random(grid: Grid, summary: pd.DataFrame) -> list[str]:
     if rows.empty:
         return []
     places = (f"{grid.title(row.algorithm)} on {row.task} ({number(row.mean)})" for row in rows.itertuples())
-    return [f"On average below a uniformly random policy: {enumerate_text(places)}."]
+    return [f"On average below the task’s random score, the 0 of the scale: {enumerate_text(places)}."]
 
 
 def mode_gap(grid: Grid, scores: pd.DataFrame) -> list[str]:
