@@ -92,11 +92,11 @@ HOW = {
     ),
 }
 WHAT = {  # what a comparison measures, for somebody who has read one chapter on policy gradients
-    "final_score": "Score at the end of training (0: random actions, 1: the task’s reference score)",
-    "mode_score": "Score of the mode action at the end of training (0: random actions, 1: the task’s reference score)",
-    "auc": "Return averaged over the whole of training (0: random actions, 1: the task’s reference score)",
-    "learning_per_step": f"Score at the end of training per {LEARNING_STEPS:,} steps (0: random actions, 1: reference)",
-    "drop": "Fall of the training return from its highest point to its end (1: from reference to random actions)",
+    "final_score": "Score at the end of training (0: the task’s random score, 1: its reference score)",
+    "mode_score": "Score of the mode action at the end of training (0: the random score, 1: the reference score)",
+    "auc": "Return averaged over the whole of training (0: the task’s random score, 1: its reference score)",
+    "learning_per_step": f"Score at the end of training per {LEARNING_STEPS:,} steps (0: random score, 1: reference)",
+    "drop": "Fall of the training return from its highest point to its end (1: from reference to random score)",
     "steps_to_threshold": "Steps until the training return reaches the task’s threshold, in % of the budget (100 % for "
     "a run that never does, so differences are understated)",
     "spread": "Spread of the scores at the end of training: their standard deviation over seeds",

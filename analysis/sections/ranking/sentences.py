@@ -102,8 +102,8 @@ def headline(grid: Grid, aggregate: pd.DataFrame, summary: pd.DataFrame) -> list
     ]
     note = f" Not ranked, because they have runs on fewer tasks: {enumerate_text(left_out)}." if left_out else ""
     return [
-        f"The mean of the middle half of the runs’ final scores (interquartile mean; 0: random actions, 1: the task’s "
-        f"reference score), with its 95 % interval, is {order}.{note}"
+        f"The mean of the middle half of the runs’ final scores (interquartile mean; 0: the task’s random score, 1: "
+        f"its reference score), with its 95 % interval, is {order}.{note}"
     ]
 
 
