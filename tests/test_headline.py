@@ -119,7 +119,7 @@ TIE = {"ppo": 5.0, "a2c": 5.0}
         ),
         (
             of(tasks({"ppo": 3.0, "sac": 9.0, "td3": 9.5}, {"ppo": 9.0}), better=[("td3", "ppo")]),
-            "On 2 tasks with 5 seeds each, TD3 ended highest on 1 of the 1 where two can be compared; over the tasks "
+            "On 2 tasks with 5 seeds each, TD3 ended highest on Task0-v0, where alone two can be compared; over the tasks "
             "where both have runs TD3 is better than 1 of the 2 others by more than chance.",
         ),
         (
