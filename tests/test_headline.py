@@ -119,8 +119,8 @@ TIE = {"ppo": 5.0, "a2c": 5.0}
         ),
         (
             of(tasks({"ppo": 3.0, "sac": 9.0, "td3": 9.5}, {"ppo": 9.0}), better=[("td3", "ppo")]),
-            "On 2 tasks with 5 seeds each, TD3 ended highest on Task0-v0, where alone two can be compared; over the tasks "
-            "where both have runs TD3 is better than 1 of the 2 others by more than chance.",
+            "On 2 tasks with 5 seeds each, TD3 ended highest on Task0-v0, where alone two can be compared; over the "
+            "tasks where both have runs TD3 is better than 1 of the 2 others by more than chance.",
         ),
         (
             of(tasks({"ppo": 8.0, "a2c": 5.0, "sac": 7.0}, {"ppo": 9.0, "a2c": 5.0}), better=[("ppo", "a2c")]),
