@@ -5,10 +5,8 @@ from typing import Any
 import numpy as np
 
 Layers = list[tuple[np.ndarray, np.ndarray]]  # (weight [in, out], bias [out]) of each linear layer
-SMALLEST_LOG_STD, LARGEST_LOG_STD = (
-    -20.0,
-    2.0,
-)  # of a Gaussian whose log-std a network puts out; Haarnoja's softlearning
+# Of a Gaussian whose log-std a network puts out; Haarnoja's softlearning.
+SMALLEST_LOG_STD, LARGEST_LOG_STD = -20.0, 2.0
 
 
 def forward_in_numpy(layers: Layers, x: np.ndarray, activation: str = "tanh") -> np.ndarray:

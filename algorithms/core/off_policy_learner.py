@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Space
 
+from .acting import NoisyActor
 from .algorithm import InvalidSetting
 from .bounded_policy import BoundedPolicy
 from .compiled import check_compile
@@ -29,14 +30,15 @@ LARGEST_KEPT = 2**29  # bytes of a replay that is kept while a training goes on;
 OF_STEPS = ("critic_loss", "value_mean", "policy_loss", "entropy")  # what gradient steps record
 
 
-class Explorer:
+class Explorer(NoisyActor):
     """Acts while the replay is filled: uniformly at random at first, then by the policy, with noise added.
 
     Of a deterministic policy the noise is Gaussian with the deviation `noise`, in the units of actions in [−1, 1].
     """
 
     def __init__(self, policy: BoundedPolicy, noise: float, *, random: bool) -> None:
-        self.policy, self.noise, self.random = policy, noise, random
+        super().__init__(policy, noise)
+        self.action_size, self.random = policy.action_size, random
 
     def act(
         self,
@@ -48,16 +50,12 @@ class Explorer:
     ) -> np.ndarray:
         """Actions in [−1, 1], float32 [N, A]."""
         if self.random:
-            return rng.uniform(-1, 1, (len(observations), self.policy.action_size)).astype(np.float32)
-        actions = self.policy.act(observations, rng, mode=mode)
-        if self.noise > 0:
-            actions += self.noise * rng.standard_normal(actions.shape, np.float32)
-            np.minimum(np.maximum(actions, -1.0, out=actions), 1.0, out=actions)
+            return rng.uniform(-1, 1, (len(observations), self.action_size)).astype(np.float32)
+        if self.noise == 0:
+            return self.actor.act(observations, rng, mode=mode)
+        actions = super().act(observations, rng, mode=mode)
+        np.minimum(np.maximum(actions, -1.0, out=actions), 1.0, out=actions)
         return actions
-
-    def to_environment(self, actions: np.ndarray) -> np.ndarray:
-        """As the policy's."""
-        return self.policy.to_environment(actions)
 
 
 class OffPolicyLearner:
@@ -151,7 +149,7 @@ class OffPolicyLearner:
             check_code(self._expects_code, [self.compiled])
             self._expects_code = None
         result = records[0] if len(records) == 1 else means(records)
-        self.behaviour.noise = self.algorithm.exploration_noise
+        self.behaviour.noise = np.float32(self.algorithm.exploration_noise)
         result["learning_rate"] = rate * a.policy_learning_rate
         return result
 
