@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .checkout import file_of
 from .run import EVALUATIONS, Run
-from .task import Task
+from .task import Task, UnsupportedTask
 from .vector_env import Episode
 
 T = TypeVar("T")
@@ -132,6 +132,16 @@ class Algorithm:
     def task_problem(self, action_space: Space[Any]) -> str | None:
         """Why it cannot act in a space, as the end of a sentence that begins with a task; None where it can."""
         return None
+
+    @property
+    def depends_on_actions(self) -> bool:
+        """Whether `task_problem` may find one; where not, no environment is made to ask it."""
+        return type(self).task_problem is not Algorithm.task_problem
+
+    def check_actions(self, task: Task, action_space: Space[Any]) -> None:
+        """Raise UnsupportedTask, with a sentence, where `task_problem` finds one in the task's `action_space`."""
+        if (problem := self.task_problem(action_space)) is not None:
+            raise UnsupportedTask(f"task {task.label!r} {problem}")
 
     def budget_problem(self, steps: int) -> str | None:
         """A sentence about settings that do not fit each other or a budget of `steps`; None where they fit."""
