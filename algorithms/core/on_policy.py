@@ -357,7 +357,7 @@ class Learner:
         self.reward_scaler.restore(snapshot["reward_scaler"])
         self.rng.bit_generator.state = snapshot["minibatches"]
         self._noise.set_state(torch.from_numpy(snapshot["noise"]))
-        self.algorithm = dataclasses.replace(self.algorithm, **snapshot["numbers"])
+        self.algorithm = self.algorithm.changed(**snapshot["numbers"])
         for optimizer, size in zip(self.optimizers.values(), snapshot["sizes"], strict=True):
             optimizer.use(self.algorithm)
             if size is not None:
