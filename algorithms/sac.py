@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 
 from torch import Tensor
 
-from .core.algorithm import setting
+from .core.algorithm import memory, setting
 from .core.off_policy import OffPolicy
 from .core.optimizer import adam_of_number
 from .core.replay import Transitions
@@ -27,9 +27,9 @@ class SAC(OffPolicy):
     temperature: float = setting(1.0, low=0)  # α, at the start
     temperature_learning_rate: float = setting(3e-4, low=0, high=1)  # of log α; 0: α is fixed. Haarnoja 2018b, Table 1
     target_entropy: float | None = None  # nats, of actions in [−1, 1]; None: −A. Haarnoja et al. 2018b, Table 1
-    temperature_mean: float = 0.0  # this and the next two: what Adam remembers of log α; a run begins with zeros
-    temperature_square: float = setting(0.0, low=0)
-    temperature_steps: float = setting(0.0, low=0)
+    temperature_mean: float = memory(0.0)  # this and the next two: what Adam keeps of log α
+    temperature_square: float = memory(0.0)
+    temperature_steps: float = memory(0.0)
 
     def targets(self, batch: Transitions, next_values: Tensor, next_log_probs: Tensor) -> Tensor:
         """y = r + γ (1 − terminated) (min_c Q'_c(s', a') − α log π(a'|s')); eq. 3 and 5."""

@@ -13,7 +13,7 @@ from typing import NoReturn
 import gymnasium
 
 from policy_gradient_ladder.core.algorithm import InvalidAlgorithm, InvalidSetting
-from policy_gradient_ladder.core.on_policy import InvalidCheckpoint
+from policy_gradient_ladder.core.learner_state import InvalidCheckpoint
 from policy_gradient_ladder.core.saved_policy import InvalidPolicy
 from policy_gradient_ladder.core.task import StoppedByTask, UnsupportedTask
 

@@ -5,9 +5,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from policy_gradient_ladder.core.action_checks import check_actions, depends_on_actions
-from policy_gradient_ladder.core.algorithm import Algorithm, InvalidAlgorithm, InvalidSetting
-from policy_gradient_ladder.core.hooks import Hooks
 from policy_gradient_ladder.core.task import close, make_env
 
 from .cells import Grid
@@ -24,28 +21,19 @@ def check_fits(grid: Grid) -> None:
     """
     spaces: dict[str, Any] = {}
     for name, entry in grid.algorithms.items():
-        if not (issubclass(entry.algorithm, Hooks) or says_what_fits(entry.algorithm)):
-            continue
         for task, of in grid.tasks.items():
             if not entry.runs_on(task):
                 continue
             algorithm = grid.resolved(name, task)
-            if isinstance(algorithm, Hooks) and not depends_on_actions(algorithm):
-                continue
-            if task not in spaces:
-                env = make_env(of.task)
-                spaces[task] = env.action_space
-                close(env)
-            if isinstance(algorithm, Hooks):
-                try:
-                    check_actions(algorithm, spaces[task])
-                except (InvalidSetting, InvalidAlgorithm) as error:
-                    raise GridError(f"{grid.path}: algorithm {name} on {task}: {error}") from error
-                continue
-            if (problem := algorithm.task_problem(spaces[task])) is not None:
-                raise GridError(
-                    f"{grid.path}: algorithm {name}: task {task} {problem}; or say with only: on which it runs"
-                )
+            if algorithm.depends_on_actions:
+                if task not in spaces:
+                    env = make_env(of.task)
+                    spaces[task] = env.action_space
+                    close(env)
+                if (problem := algorithm.task_problem(spaces[task])) is not None:
+                    raise GridError(
+                        f"{grid.path}: algorithm {name}: task {task} {problem}; or say with only: on which it runs"
+                    )
             if (problem := algorithm.budget_problem(of.steps)) is not None:
                 raise GridError(f"{grid.path}: algorithm {name} on {task}: {problem}")
             study = grid.study_of(name, task)
@@ -53,11 +41,6 @@ def check_fits(grid: Grid) -> None:
                 for sizes in _searched(study.space):
                     if (problem := replace(algorithm, **sizes).budget_problem(steps)) is not None:
                         raise GridError(f"{grid.path}: search_space of {name} on {task}: {problem}")
-
-
-def says_what_fits(algorithm: type[Algorithm]) -> bool:
-    """Whether an algorithm has a method about tasks or budgets of its own."""
-    return any(getattr(algorithm, name) is not getattr(Algorithm, name) for name in ("task_problem", "budget_problem"))
 
 
 def _searched(space: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

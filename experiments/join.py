@@ -3,12 +3,15 @@
 import argparse
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .at_work import take_lock
 from .cells import Cell, Grid, preprocessing
 from .checks import GridError
 from .command import exit_with_sentence
@@ -61,12 +64,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     grid = grid_of(options.into, options.parts)
     check_writable(options.into.resolve(), options.into)
-    copied, same, strangers = join(grid, options.into, options.parts)
+    with nobody_at_work(options.into):
+        copied, same, strangers = join(grid, options.into, options.parts)
     there = sum((options.into / cell.directory / RECORDS["runs"]).is_file() for cell in grid.cells())
     print(f"{len(copied)} results copied into {options.into}, {same} were there already with the same numbers")
     if strangers:
         print(f"left where they are, because the grid does not ask for them: {', '.join(strangers)}")
     print(f"{there} of {len(grid.cells())} runs are there; the rest and the page:  snakemake --config grid={grid.path}")
+
+
+def nobody_at_work(into: Path) -> AbstractContextManager:
+    """A context in which no Snakemake begins to work on a results folder; raises GridError where one is at work."""
+    folder = Path(os.path.abspath(into))
+    try:
+        return take_lock(folder.parents[1], f"{folder.parent.name}/{folder.name}") or nullcontext()
+    except BlockingIOError as error:
+        raise GridError(f"a snakemake is at work on {into}; wait until it has ended. Nothing was copied") from error
 
 
 def grid_of(into: Path, parts: Sequence[Path]) -> Grid:

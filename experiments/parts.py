@@ -13,7 +13,7 @@ def part_of(grid: Grid, only: str | None) -> list[str]:
 
     only: names of tasks and of algorithms, and seeds, parted by commas; `*` stands for any text. A run belongs to the
     part where its task, its algorithm and its seed are named. Where no task is named, all tasks belong, and so for
-    algorithms and seeds. Raises GridError for a word that names nothing.
+    algorithms and seeds. Raises GridError for a word that names nothing, and where there is no word.
     """
     cells = grid.cells()
     words = [] if only is None else [word.strip() for word in only.split(",")]
@@ -22,7 +22,9 @@ def part_of(grid: Grid, only: str | None) -> list[str]:
     for word in words:
         if not any(matching(names, word) for names in known.values()):
             choices = nearest_first(word, [name for names in known.values() for name in names])
-            raise GridError(f"{grid.path}: only={only} has {word!r}, no task, algorithm or seed of the grid; {choices}")
+            nothing = "nothing before or behind a comma" if len(words) > 1 else "nothing"
+            has = repr(word) if word else nothing
+            raise GridError(f"{grid.path}: only={only} has {has}, no task, algorithm or seed of the grid; {choices}")
     named = {kind: {name for word in words for name in matching(names, word)} for kind, names in known.items()}
     belongs = {kind: named[kind] or set(names) for kind, names in known.items()}
     return [cell.directory for cell in cells if all(str(vars(cell)[kind]) in belongs[kind] for kind in known)]

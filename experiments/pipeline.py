@@ -1,6 +1,5 @@
 """What the Snakefile needs where something went wrong: a new start after a killed one, and words for failures."""
 
-import fcntl
 import os
 import secrets
 import shlex
@@ -12,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .at_work import SNAKEMAKE_FOLDER, take_lock
 from .checks import GridError
 from .events import LOG, LOGS, check_log
 from .forked import SERVER
@@ -20,7 +20,6 @@ from .record import UnusableFolder, check_writable
 from .schema import PROBLEMS
 from .taken_over import take_over
 
-SNAKEMAKE_FOLDER = Path(".snakemake")  # relative to the project
 SHOWN_FAILURES = 10
 LEAST_FREE_MB = 10  # a run takes less than one
 BENCHMARK_KEYS = ("tasks", "contestants", "base")  # of --config: options of experiments.speed
@@ -93,12 +92,11 @@ def go_on(workflow: Any, jobs: Jobs) -> None:
         check_writable(Path(results).resolve(), Path(results))
     except UnusableFolder as error:
         sys.exit(f"error: {error}; nothing was done")
-    file = (SNAKEMAKE_FOLDER / f"{results.replace('/', '-')}.machine").open("a+", encoding="utf-8")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file = take_lock(Path(), results)
     except BlockingIOError:
         sys.exit(f"error: another snakemake is at work on {results}; wait until it has ended. Nothing was done")
-    except OSError:  # no such locks here; Snakemake's own remain
+    if file is None:  # no such locks here; Snakemake's own remain
         return
     held.append(file)
     file.seek(0)

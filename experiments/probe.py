@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from policy_gradient_ladder.core.batch import VALUE
+from policy_gradient_ladder.core.learner_state import InvalidCheckpoint
 from policy_gradient_ladder.core.mlp import ValueFunction
 from policy_gradient_ladder.core.normalizer import RunningNormalizer
-from policy_gradient_ladder.core.on_policy import InvalidCheckpoint, Learner
+from policy_gradient_ladder.core.on_policy import Learner
 from policy_gradient_ladder.core.policies import Policy
 from policy_gradient_ladder.core.policy_gradient import PolicyGradient
 from policy_gradient_ladder.core.run import LONGEST_EPISODE

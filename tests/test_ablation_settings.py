@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from algorithms.a2c import A2C
-from algorithms.core.algorithm import InvalidAlgorithm, InvalidSetting
+from algorithms.core.algorithm import InvalidSetting
 from algorithms.core.off_policy_learner import OffPolicyLearner
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task, UnsupportedTask
@@ -81,12 +81,11 @@ def test_after_update_may_change_the_exploration_noise():
 
 
 def test_exploration_noise_is_refused_where_actions_are_not_continuous(tmp_path):
-    with pytest.raises(
-        InvalidSetting, match=r"exploration_noise of PPO is 0\.1, and the task's actions are in Discrete"
-    ):
+    sentence = r"has actions in Discrete.*, and exploration_noise of PPO is 0\.1; .* set it to 0"
+    with pytest.raises(UnsupportedTask, match=rf"^task '{DISCRETE}' {sentence}$"):
         make_learner(PPO(exploration_noise=0.1), DISCRETE)
     grid = written(tmp_path, "[CartPole-v1]", "{ppo: {settings: {exploration_noise: 0.1}}}")
-    with pytest.raises(GridError, match=r"algorithm ppo on CartPole-v1: exploration_noise of PPO is 0\.1"):
+    with pytest.raises(GridError, match=rf"algorithm ppo: task CartPole-v1 {sentence}; or say with only: on which"):
         load_grid(grid)
     with pytest.raises(InvalidSetting, match="exploration_noise of PPO must be finite and not negative"):
         PPO(exploration_noise=-0.1)
@@ -218,10 +217,11 @@ def test_q_of_a_masked_task_heeds_no_action_that_is_not_allowed():
 
 
 def test_a_critic_of_actions_is_refused_where_actions_are_not_discrete(tmp_path):
-    with pytest.raises(InvalidAlgorithm, match="this kind needs a task with discrete actions"):
+    sentence = r"has actions in Box.*, and the critic .* of QActorCritic is of the kind 'actions'; .* discrete actions"
+    with pytest.raises(UnsupportedTask, match=rf"^task '{BOX}' {sentence}$"):
         make_learner(QActorCritic(), BOX)
     grid = written(tmp_path, "[Hopper-v5]", "[q_actor_critic]")
-    with pytest.raises(GridError, match=r"algorithm q_actor_critic on Hopper-v5: .*discrete actions"):
+    with pytest.raises(GridError, match=rf"algorithm q_actor_critic: task Hopper-v5 {sentence}; or say with only:"):
         load_grid(grid)
 
 

@@ -9,8 +9,8 @@ import yaml
 from gymnasium.spaces import Box, Discrete
 
 from algorithms.core.algorithm import InvalidSetting
+from algorithms.core.learner_state import InvalidCheckpoint
 from algorithms.core.mlp import ValueFunction
-from algorithms.core.on_policy import InvalidCheckpoint
 from algorithms.core.policies import Policy
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task

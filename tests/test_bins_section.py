@@ -73,6 +73,9 @@ def test_the_page_says_the_numbers_and_is_left_out_without_bins(grid, tmp_path):
     said = sentences.page(grid, bins(grid, SCORES))["sentences"]
     assert len(said) == 1
     assert said[0].endswith("on Pendulum-v1, bins a dimension: 0.40 with 3 and 0.70 with 11.")
+    below = SCORES.assign(normalized_mode=-SCORES["normalized_mode"])
+    (said,) = sentences.page(grid, bins(grid, below))["sentences"]
+    assert said.endswith("bins a dimension: −0.40 with 3 and −0.70 with 11.")  # minus signs, as on the whole page
     assert sentences.page(grid, bins(grid, SCORES).iloc[:0]) is None
     for about in grid.tasks.values():
         about.pop("action_bins", None)

@@ -217,6 +217,16 @@ def test_the_best_of_one_algorithm_is_named_once(tmp_path):
     assert row["verdict"] == UNTESTABLE
 
 
+def test_a_task_without_bins_is_said_in_words(tmp_path):
+    on = {"action_bins": None}
+    sides = [{**SQUASH, "on": on}, {**CLIP, "on": {"action_bins": 5}}]
+    row = only(tables(grid_with(tmp_path, comparison("final_score", *sides)), on_both()))
+    assert (row["first"], row["second"]) == ("PPO (without action bins)", "PPO (action_bins: 5)")
+    best = {"algorithm": None, "gae_lambda": None, "critic": None, "best_of": [sides[0], {**sides[1]}]}
+    row = only(tables(grid_with(tmp_path / "best", comparison("final_score", side("reinforce"), best)), on_both()))
+    assert row["second"] == "the best of PPO (without action bins) and PPO (action_bins: 5)"
+
+
 def test_values_that_all_sides_share_stand_with_the_runs(tmp_path):
     of = [{**SQUASH, "algorithm": name, "on": {"action_bounds": "squash"}} for name in ("ppo", "reinforce")]
     grid = grid_with(tmp_path, comparison("final_score", *of))
@@ -232,7 +242,11 @@ def test_a_task_on_which_the_grid_does_not_run_a_side_is_named(tmp_path):
     edit_json(grid.folder / "grid.json", cells=cells)
     scores = {(name, "ppo"): GOOD for name in IDS} | {(name, "reinforce"): BAD for name in IDS[1:]}
     made = tables(read_grid(grid.folder), scores)
-    assert made["claim_tasks"]["note"][0] == "the grid does not run REINFORCE on it"
+    assert made["claim_tasks"]["note"][0] == "the grid does not run REINFORCE there"
+    left = [cell for cell in cells if (cell["task"], cell["algorithm"]) != ("B-v0", "reinforce")]
+    edit_json(grid.folder / "grid.json", cells=left)
+    row = only(tables(read_grid(grid.folder), {place: of for place, of in scores.items() if place[0] != "B-v0"}))
+    assert row["left_out"] == "A-v0 and B-v0 (the grid does not run REINFORCE there)"
 
 
 def test_of_one_other_the_best_is_that_one():

@@ -293,7 +293,7 @@ def test_runs_that_do_not_reach_the_threshold_count_as_the_whole_budget(tmp_path
     row = only(thresholds(grid, [0.2, 0.3, 0.2, 0.3, 0.25], [0.9, None, 0.8, None, None]))
     assert row["effect"] == pytest.approx(0.25 - 0.94)
     assert row["verdict"] == SUPPORTED
-    assert row["left_out"] == "Hopper-v5 (the grid gives it no threshold)"
+    assert row["left_out"] == "Hopper-v5 (the grid gives no threshold there)"
 
 
 def test_no_interval_of_shares_of_a_budget_is_wider_than_their_difference_can_be(tmp_path):
@@ -350,7 +350,7 @@ def test_a_single_run_has_no_interval_and_decides_nothing(tmp_path):
         (comparison("auc", "trpo", "npg"), "the grid has no algorithms trpo and npg"),
         (comparison("auc", "ppo", "reinforce", tasks=["Ant-v5"]), "Ant-v5 (not a task of the grid)"),
         (comparison("auc", "ppo", "reinforce_baseline"), "no finished run of REINFORCE with baseline"),
-        (comparison("steps_to_threshold", "ppo", "reinforce", tasks=["Hopper-v5"]), "gives it no threshold"),
+        (comparison("steps_to_threshold", "ppo", "reinforce", tasks=["Hopper-v5"]), "gives no threshold there"),
         (comparison("auc", "ppo", "reinforce", differing_in=["clip"]), "the two sides do not differ in clip"),
         (comparison("variance", "ppo", "reinforce"), "the grid has no frozen policies (probes) of its tasks"),
         (comparison("variance", "ppo", "reinforce", tasks="exact"), "no frozen policies (probes) of exact problems"),

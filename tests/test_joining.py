@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from experiments.at_work import take_lock
 from experiments.checks import GridError
 from experiments.grid import load_grid
+from experiments.join import nobody_at_work
 from experiments.parts import part_of
 from experiments.record import write_record
 from tests.pipeline_fixtures import copy_of_the_project, run, snakemake
@@ -187,8 +189,33 @@ def test_a_part_that_names_nothing_is_refused_with_the_names(tmp_path, only):
         part_of(load_grid(str(tmp_path / "tiny.yaml")), only)
 
 
+@pytest.mark.parametrize("only", ["ppo,", ",ppo", "ppo,,0", "ppo, "])
+def test_a_comma_too_many_is_refused_in_one_sentence(tmp_path, only):
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    with pytest.raises(GridError) as refusal:
+        part_of(load_grid(str(tmp_path / "tiny.yaml")), only)
+    said = str(refusal.value).partition(": ")[2]
+    assert said.startswith(
+        f"only={only} has nothing before or behind a comma, no task, algorithm or seed of the grid; "
+    )
+    assert said.endswith("valid are: CartPole-v1, reinforce, ppo, 0, 1")
+
+
 def test_a_link_in_a_part_is_refused(copies, tmp_path):
     here, there = copies
     (tmp_path / "secret").write_text("secret")
     (there / RESULTS / cell("ppo", 1) / "link").symlink_to(tmp_path / "secret")
     assert "link is not as it was written" in refused(here, there)
+
+
+def test_nothing_is_joined_where_a_snakemake_is_at_work(tmp_path, monkeypatch):
+    """The lock that a Snakemake holds is seen by its file, and nothing is copied; none begins while results are."""
+    (tmp_path / ".snakemake").mkdir()
+    monkeypatch.chdir(tmp_path)
+    said = rf"^a snakemake is at work on {RESULTS}; wait .* Nothing was copied$"
+    with take_lock(Path(), str(RESULTS)), pytest.raises(GridError, match=said):
+        nobody_at_work(RESULTS)
+    with nobody_at_work(RESULTS), pytest.raises(BlockingIOError):
+        take_lock(tmp_path, str(RESULTS))
+    with nobody_at_work(Path("elsewhere/results/tiny")):  # where no Snakemake has ever worked
+        assert not Path("elsewhere").exists()

@@ -14,9 +14,9 @@ from algorithms.core.algorithm import ALIASES, InvalidAlgorithm, InvalidSetting,
 from algorithms.core.batch import Batch
 from algorithms.core.compiled import CannotCompile, fingerprint
 from algorithms.core.fused import Trainable
+from algorithms.core.learner_state import InvalidCheckpoint
 from algorithms.core.mlp import ValueFunction
 from algorithms.core.normalizer import RunningNormalizer
-from algorithms.core.on_policy import InvalidCheckpoint
 from algorithms.core.optimizer import Optimizer
 from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.reward_scaler import RewardScaler

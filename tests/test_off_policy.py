@@ -153,6 +153,18 @@ def test_the_temperature_takes_adams_steps_on_its_logarithm():
     assert algorithm.after_update({"critic_loss": 1.0}) is algorithm  # the policy did not move
 
 
+def test_what_adam_keeps_of_the_temperature_is_no_setting():
+    before = SAC(temperature=0.5)
+    after = before.after_update({"entropy": 1.0, "action_size": 2.0})
+    assert after.temperature_steps == 1.0
+    assert after.temperature_mean != 0 != after.temperature_square
+    assert after.settings().keys() == before.settings().keys()
+    assert {x for x in before.settings() if x.startswith("temperature")} == {"temperature", "temperature_learning_rate"}
+    with pytest.raises(InvalidSetting, match=r"^SAC has no setting 'temperature_mean'; "):
+        SAC.from_settings({"temperature_mean": 1.0})
+    assert SAC(**before.settings()) == before != after
+
+
 def test_a_temperature_that_grows_without_end_diverges_and_a_larger_rate_is_refused():
     algorithm = SAC(temperature_learning_rate=1.0, target_entropy=1e6)
     for _ in range(2_000):  # exp(1)^2000 is beyond what a float holds

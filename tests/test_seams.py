@@ -576,7 +576,7 @@ def test_several_critics_are_compiled_and_give_the_numbers_of_the_eager_path():
         ({"a/b": "state"}, "Match-v0", "critics has 'a/b'; a critic needs another name"),
         ({"cost": "pairs"}, "Match-v0", "critics has 'cost' of the kind 'pairs'; valid is 'state' or 'actions'"),
         ({"value": "actions"}, "Match-v0", "critics has 'value' of the kind 'actions'; valid is 'state'"),
-        ({"q": "actions"}, BOX, "critics has 'q' of the kind 'actions', and the task's actions are in Box"),
+        ({"value": "actions"}, BOX, "critics has 'value' of the kind 'actions'; valid is 'state'"),
         (
             {"value": "state", "cost": "state"},
             "Match-v0",

@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 
 from analysis import status
+from analysis.drawing.panels import score_handles
 from analysis.page.images import read_figure
 from analysis.page.templates import environment
 from analysis.reading.checks import ResultsError, command
 from analysis.reading.grid import read_grid
 from analysis.reading.tables import read_table
+from analysis.sections.ranking.figures import scale_handles
 from analysis.sections.ranking.sentences import judgement
 from analysis.sections.scores.sentences import mode_gap
 from analysis.statistics.comparison import why_untested
@@ -23,6 +25,17 @@ from experiments.pipeline import in_project, words_for_failures
 from experiments.sources import ROOT
 from tests.analysis_fixtures import section_tables, study, write_grid
 from tests.test_status import NOW, STEPS, TASKS, Results
+
+
+def test_the_zero_of_the_scale_is_called_the_random_score_in_legends_and_captions(tmp_path):
+    """A grid may count another policy as 0, such as a player that always makes the same move."""
+    write_grid(tmp_path)
+    for handles in (scale_handles(), score_handles(read_grid(tmp_path))):
+        assert [handle.get_label() for handle in handles][-1] == "random score"
+    elsewhere = ROOT / "analysis/sections/paper_table"  # a paper's own scale
+    texts = [path for path in (ROOT / "analysis").rglob("*.rst") if elsewhere not in path.parents]
+    assert texts
+    assert not [path for path in texts if "random policy" in path.read_text(encoding="utf-8")]
 
 
 def piped(*arguments) -> subprocess.CompletedProcess:

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from algorithms.a2c import A2C
+from algorithms.core.compiled import STEPS_THAT_REPAY_COMPILING
 from algorithms.core.evaluation import evaluate
-from algorithms.core.on_policy import STEPS_THAT_REPAY_COMPILING, Learner
+from algorithms.core.on_policy import Learner
 from algorithms.core.run import RECORDED_ROWS, UpdateTable
 from algorithms.core.task import Task
 from algorithms.ppo import PPO

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .checkout import file_of
 from .run import EVALUATIONS, Run
-from .task import Task
+from .task import Task, UnsupportedTask
 from .vector_env import Episode
 
 T = TypeVar("T")
@@ -88,12 +88,21 @@ def setting(default: T, *, low: float | None = None, high: float | None = None, 
     return field(default=default, metadata={"low": low, "high": high, "above": above})
 
 
+def memory(default: float) -> float:
+    """A field that is no setting: what `after_update` keeps for its next call; a run begins with `default`.
+
+    `changed` gives it another value. `dataclasses.replace` makes an algorithm that has not begun to learn, and so puts
+    it back to `default`.
+    """
+    return field(default=default, init=False)
+
+
 @dataclass(frozen=True)
 class Algorithm:
     """A frozen set of settings that can be trained on a task.
 
-    A subclass is a frozen dataclass: its fields are its settings, each with a type and a default. `title`, `equation`
-    and the first line of its docstring appear in the report.
+    A subclass is a frozen dataclass: its fields are its settings, each with a type and a default, but for what is
+    `memory`. `title`, `equation` and the first line of its docstring appear in the report.
     """
 
     title: ClassVar[str]
@@ -133,6 +142,16 @@ class Algorithm:
         """Why it cannot act in a space, as the end of a sentence that begins with a task; None where it can."""
         return None
 
+    @property
+    def depends_on_actions(self) -> bool:
+        """Whether `task_problem` may find one; where not, no environment is made to ask it."""
+        return type(self).task_problem is not Algorithm.task_problem
+
+    def check_actions(self, task: Task, action_space: Space[Any]) -> None:
+        """Raise UnsupportedTask, with a sentence, where `task_problem` finds one in the task's `action_space`."""
+        if (problem := self.task_problem(action_space)) is not None:
+            raise UnsupportedTask(f"task {task.label!r} {problem}")
+
     def budget_problem(self, steps: int) -> str | None:
         """A sentence about settings that do not fit each other or a budget of `steps`; None where they fit."""
         return None
@@ -149,7 +168,7 @@ class Algorithm:
 
     def __new__(cls, *values: Any, **settings: Any) -> Self:
         """Refuse a name that is no setting with the name that is meant, before `__init__` refuses it without."""
-        names = [f.name for f in fields(cls)]
+        names = [f.name for f in fields(cls) if f.init]
         for name in settings:
             if name not in names:
                 raise InvalidSetting(f"{cls.__name__} has no setting {name!r}; {_meant(name, names)}")
@@ -158,10 +177,11 @@ class Algorithm:
     def settings(self) -> dict[str, Any]:
         """Every setting by name, as JSON and YAML have it: a tuple is a list."""
         values = dataclasses.asdict(self)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        of_settings = {f.name: values[f.name] for f in fields(self) if f.init}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in of_settings.items()}
 
     def numbers(self) -> Tensor:
-        """The settings whose values are floats, in the order of the fields; float64 [K]."""
+        """The settings and the memory whose values are floats, in the order of the fields; float64 [K]."""
         return torch.tensor([getattr(self, name) for name in self._names_of_numbers()], dtype=torch.float64)
 
     def with_numbers(self, numbers: Tensor) -> Self:
@@ -172,7 +192,7 @@ class Algorithm:
         return result
 
     def changed(self, **numbers: float) -> Self:
-        """The same algorithm with other values of settings that are floats; for `after_update`.
+        """The same algorithm with other values of settings that are floats, or of its memory; for `after_update`.
 
         Unlike `dataclasses.replace` it checks no bounds, and so takes a microsecond: it may be called after every
         gradient step.

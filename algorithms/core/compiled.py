@@ -33,6 +33,9 @@ Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
 Rows: TypeAlias = Sequence[bool] | None  # of each input, whether its first axis is of a batch's steps; None: of none
 MOVED = 0.1  # deviation of what is added to a batch's tensors before the numbers of its code are checked
 DIFFERS = 0.01  # relative to a number and to the largest beside it; rounding is far below
+# With as many gradient steps, in all runs that share the compiled code, compiling saves time: it takes about ten
+# seconds once for all of these runs, and a gradient step is then a millisecond faster.
+STEPS_THAT_REPAY_COMPILING = 10_000
 SMALLEST_SIZE = 11  # of batches for which operations are recorded; a size of 2 or more is as good as any
 
 

@@ -7,11 +7,13 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box, Discrete, Space
 from torch import Tensor
 from torch.distributions import Distribution
 
 from .algorithm import Algorithm, InvalidAlgorithm, InvalidSetting, setting, where
 from .batch import VALUE, Batch, mean_over_parts
+from .policy_file import in_words
 from .rollout import Rollout
 
 Adapting = TypeVar("Adapting", bound=Algorithm)  # an algorithm that has `after_update`
@@ -224,6 +226,28 @@ class Hooks(Algorithm):
         for a critic say. The result is float32 (float64 is rounded). The steps of these networks are not compiled.
         """
         return objective.adam(gradient)
+
+    def task_problem(self, action_space: Space[Any]) -> str | None:
+        """As `Algorithm.task_problem`: noise is for a Box alone, and a critic of the kind "actions" for a Discrete."""
+        said, cls = f"has actions in {in_words(action_space)}", type(self).__name__
+        if self.exploration_noise > 0 and not isinstance(action_space, Box):
+            return (
+                f"{said}, and exploration_noise of {cls} is {self.exploration_noise:g}; noise is added to continuous "
+                "actions alone, so set it to 0"
+            )
+        for critic, kind in self.critic_kinds().items():
+            if kind == "actions" and not isinstance(action_space, Discrete):
+                return (
+                    f"{said}, and the critic {critic!r} of {cls} is of the kind 'actions'; this kind needs a task with "
+                    "discrete actions"
+                )
+        return None
+
+    @property
+    def depends_on_actions(self) -> bool:
+        """As `Algorithm.depends_on_actions`: nearly always False."""
+        needs_some = self.exploration_noise > 0 or "actions" in self.critic_kinds().values()
+        return needs_some or self.overrides("task_problem")
 
     @classmethod
     def critic_kinds(cls) -> dict[str, CriticKind]:

@@ -81,7 +81,7 @@ class OffPolicyHooks(Algorithm):
 
         `record` has `critic_loss` and `value_mean`, the mean of Q(s, a); where the policy moved in this step also
         `policy_loss` and, of a stochastic one, `entropy`, the mean of −log π(a|s); and `action_size`, A. The result
-        may differ in settings that are floats: `self.changed(temperature=…)`.
+        may differ in settings that are floats, and in what is `memory`: `self.changed(temperature=…)`.
         """
         return self
 

@@ -12,19 +12,19 @@ from gymnasium.spaces import Space
 from .acting import NoisyActor
 from .algorithm import InvalidSetting
 from .bounded_policy import BoundedPolicy
-from .compiled import check_compile
+from .compiled import STEPS_THAT_REPAY_COMPILING, check_compile
 from .fused_off_policy import FusedOffPolicyUpdate
-from .hook_checks import checked_diagnostics
+from .hook_checks import RECORDED, checked_diagnostics
 from .hooks import next_algorithm
+from .learner_state import LEARNED, STATISTICS, check_code, checked_parts
 from .normalizer import RunningNormalizer
 from .off_policy_hooks import OffPolicyHooks
 from .off_policy_update import Networks, Noise, OffPolicyUpdate
-from .on_policy import LEARNED, RECORDED, STATISTICS, STEPS_THAT_REPAY_COMPILING, check_code, checked_parts
 from .replay import Replay, Transitions
 from .reward_scaler import RewardScaler
 from .rollout import Rollout
 from .run import means
-from .task import CannotResume, Snapshot, Task, UnsupportedTask
+from .task import CannotResume, Snapshot, Task
 
 LARGEST_KEPT = 2**29  # bytes of a replay that is kept while a training goes on; larger ones would take too long
 OF_STEPS = ("critic_loss", "value_mean", "policy_loss", "entropy")  # what gradient steps record
@@ -82,8 +82,7 @@ class OffPolicyLearner:
         runs: int = 5,
     ) -> None:
         check_compile(compile)
-        if (problem := algorithm.task_problem(action_space)) is not None:
-            raise UnsupportedTask(f"task {task.label!r} {problem}")
+        algorithm.check_actions(task, action_space)
         if (problem := algorithm.budget_problem(steps)) is not None:
             raise InvalidSetting(problem)
         self.algorithm, self.task = algorithm, task

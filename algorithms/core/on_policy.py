@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from .acting import Actor, NoisyActor
-from .action_checks import check_actions
 from .algorithm import InvalidAlgorithm, where
 from .batch import VALUE, Batch, minibatches, sum_over_parts
-from .compiled import check_compile
+from .compiled import STEPS_THAT_REPAY_COMPILING, check_compile
 from .divergence import approximate_kl, outputs_of
 from .fused import Loss, LossFunction, Module, Trainable
-from .hook_checks import checked_diagnostics, checked_loss, checked_scalar
+from .hook_checks import RECORDED, checked_diagnostics, checked_loss, checked_scalar
 from .hooks import POLICY, Hooks, Networks, next_algorithm
+from .learner_state import LEARNED, STATISTICS, check_code, checked_parts
 from .minibatches import check_minibatches, doubt_about_minibatches
 from .mlp import ValueFunction
 from .normalizer import RunningNormalizer
@@ -28,20 +28,9 @@ from .optimizer import Optimizer
 from .policies import Policy
 from .reward_scaler import RewardScaler
 from .rollout import Acts, Rollout
-from .task import CannotResume, Snapshot, Task
+from .task import Snapshot, Task
 
-# With as many gradient steps, in all runs that share the compiled code, compiling saves time: it takes about ten
-# seconds once for all of these runs, and a gradient step is then a millisecond faster.
-STEPS_THAT_REPAY_COMPILING = 10_000
-# What a row of the update table, or the argument of `after_update`, has beside what networks and `diagnose` record.
-RECORDED = ("step", "updates", "learning_rate", "mean_cost", "explained_variance", "kl", "progress")
 VALUE_FUNCTION = "value_function"  # the name of the critic "value" in a checkpoint
-LEARNED = ("vector", "mean", "square", "step_count")  # what a network's gradient steps change, as `tensors` has it
-STATISTICS = ("observation_statistics", "reward_statistics")  # the names of the statistics in a checkpoint
-
-
-class InvalidCheckpoint(ValueError):
-    """Raised where the arrays of a checkpoint do not fit a learner's networks or are not finite."""
 
 
 class Pass(NamedTuple):
@@ -62,9 +51,9 @@ class Learner:
     - `runs`: how many runs of this length will share the compiled code, such as the seeds of an algorithm on a task, or
       the trials of a study
 
-    Raises InvalidAlgorithm where the algorithm declares its critics wrongly, InvalidSetting where advantages would be
-    normalised over a single step, and ValueError for another `compile`. Warns where a minibatch is larger than the
-    rollout.
+    Raises InvalidAlgorithm where the algorithm declares its critics wrongly, UnsupportedTask where it cannot act in the
+    task's actions, InvalidSetting where advantages would be normalised over a single step, and ValueError for another
+    `compile`. Warns where a minibatch is larger than the rollout.
     """
 
     trainable = Trainable  # what the networks are while they learn
@@ -99,7 +88,7 @@ class Learner:
         for name in a.critic_kinds():
             actions = _actions_of(a, name, action_space)
             self.critics[name] = ValueFunction(observation_size, generator, *architecture, actions=actions)
-        check_actions(a, action_space)
+        a.check_actions(task, action_space)
         # Whether the loss has more terms than the policy loss; otherwise the entropy needs no gradient.
         self._regularized = a.entropy_coefficient != 0 or a.overrides("regularizer", "after_update")
         self.normalizer = RunningNormalizer(observation_size)
@@ -368,7 +357,7 @@ class Learner:
         self.reward_scaler.restore(snapshot["reward_scaler"])
         self.rng.bit_generator.state = snapshot["minibatches"]
         self._noise.set_state(torch.from_numpy(snapshot["noise"]))
-        self.algorithm = dataclasses.replace(self.algorithm, **snapshot["numbers"])
+        self.algorithm = self.algorithm.changed(**snapshot["numbers"])
         for optimizer, size in zip(self.optimizers.values(), snapshot["sizes"], strict=True):
             optimizer.use(self.algorithm)
             if size is not None:
@@ -426,40 +415,6 @@ class Learner:
             return checked_loss(found, a, method, "values", values), {f"{critic}_loss": found}, values
 
         return loss
-
-
-def check_code(expected: list[bool], found: list[bool]) -> None:
-    """Raise CannotResume where other gradient steps are machine code than before, whose last digits differ."""
-    if found != expected:
-        raise CannotResume(
-            f"gradient steps {'were' if any(expected) else 'were not'} machine code when the training was "
-            f"interrupted, and {'are' if any(found) else 'are not'} now, so that numbers would differ"
-        )
-
-
-def checked_parts(
-    state: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
-) -> dict[str, dict[str, np.ndarray]]:
-    """The arrays of a checkpoint by part and name; `expected` is the state of the learner that is to have them.
-
-    Raises InvalidCheckpoint, with a sentence, where the arrays are of other networks or not finite.
-    """
-    for name in [*expected, *state]:
-        if name not in state or name not in expected:
-            lacking = "the checkpoint" if name not in state else "this task's learner"
-            raise InvalidCheckpoint(f"{lacking} has no {name!r}: the networks differ")
-        if state[name].shape != expected[name].shape:
-            raise InvalidCheckpoint(
-                f"{name!r} of the checkpoint has the shape {state[name].shape}, not {expected[name].shape}: "
-                "the networks differ"
-            )
-        if not (np.issubdtype(state[name].dtype, np.floating) and np.isfinite(state[name]).all()):
-            raise InvalidCheckpoint(f"{name!r} of the checkpoint does not consist of finite numbers")
-    parts: dict[str, dict[str, np.ndarray]] = {}
-    for name, array in state.items():
-        part, _, key = name.partition("/")
-        parts.setdefault(part, {})[key] = array
-    return parts
 
 
 def key_of(critic: str) -> str:

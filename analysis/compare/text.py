@@ -273,7 +273,7 @@ def scores_notes(found: Comparison, shown: list[ScorePair], identical: int) -> l
         )
         stopped = any(folder[STOPPED] for folder in found.folders.values())
         also = " Runs that were stopped by their task count among them." if stopped else ""
-        notes.append(f"Diverged runs, which are scored as the random policy: {counts}.{also}")
+        notes.append(f"Diverged runs, which have the random score: {counts}.{also}")
     if any(pair.asked for pair in shown):
         notes.append("† a and b ask for different things: see above.")
     scales = dict.fromkeys(change.name for change in found.changes if change.kind == "task" and change.key in SCALE)

@@ -172,7 +172,7 @@ def score_handles(grid: Grid) -> list[Line2D]:
     """
     own = any(task["threshold"] not in (None, task["reference_score"]) for task in grid.tasks.values())
     threshold = {"threshold": THRESHOLD} if own else {}
-    return line_handles({"reference score": REFERENCE, **threshold, "random policy": RANDOM})
+    return line_handles({"reference score": REFERENCE, **threshold, "random score": RANDOM})
 
 
 def line_handles(lines: dict[str, dict]) -> list[Line2D]:

@@ -66,7 +66,7 @@ def run_place(grid: Grid, found: Tested, place: str, runs: pd.DataFrame) -> Plac
     if absent := [side for side, task in zip(sides, tasks, strict=True) if task is None]:
         return Place(place, note=no_task(grid, comparison, absent), lacking=True)
     if of_threshold and any(grid.tasks[task]["threshold"] is None for task in tasks):
-        return Place(place, note="the grid gives it no threshold", lacking=True)
+        return Place(place, note="the grid gives no threshold there", lacking=True)
     if note := not_on_one_scale(grid, comparison, tasks) or not_controlled(grid, comparison, tasks):
         return Place(place, note=note, lacking=True)
     names = [title_of(grid, comparison, side) for side in sides]
@@ -80,7 +80,7 @@ def run_place(grid: Grid, found: Tested, place: str, runs: pd.DataFrame) -> Plac
         if not grid.requested(task, side["algorithm"])
     ]
     if not_run:
-        return Place(place, note=f"the grid does not run {enumerate_text(not_run)} on it", lacking=True)
+        return Place(place, note=f"the grid does not run {enumerate_text(not_run)} there", lacking=True)
     if without := [name for name, of in zip(names, rows, strict=True) if of.empty]:
         return Place(place, note=f"no finished run of {enumerate_text(without)}", lacking=True)
     columns = [OF_MODE[found.metric.column] if evaluation_of(side) == "mode" else found.metric.column for side in sides]

@@ -81,7 +81,8 @@ def title_of_best(grid: Grid, comparison: dict[str, Any], several: list[dict[str
     """The title of the best of several sides: "the best of PPO and A2C", "the best of DQN (action_bins: 5 and 11)"."""
     said = [list(what_differs(comparison, one)) for one in several]
     keys = {part.partition(": ")[0] for parts in said for part in parts}
-    if len({one["algorithm"] for one in several}) == 1 and len(keys) == 1 and all(len(parts) == 1 for parts in said):
+    of_one = len({one["algorithm"] for one in several}) == 1 and len(keys) == 1
+    if of_one and all(len(parts) == 1 and ": " in parts[0] for parts in said):
         values = enumerate_text(parts[0].partition(": ")[2] for parts in said)
         return f"the best of {side_title(grid, several[0], ())} ({keys.pop()}: {values})"
     return f"the best of {enumerate_text(title_of(grid, comparison, one) for one in several)}"
@@ -99,16 +100,21 @@ def what_differs(comparison: dict[str, Any], side: dict[str, Any]) -> Iterator[s
     others = singles(comparison)
     for key, value in side.get("on", {}).items():
         if any("on" not in other or other["on"][key] != value for other in others):
-            yield f"{key}: {value_text(value)}"
+            yield entry_text(key, value)
     if len({evaluation_of(other) for other in others}) > 1:
         yield EVALUATION_WORDS[evaluation_of(side)]
 
 
 def shared_values(comparison: dict[str, Any]) -> str:
-    """The values of their tasks that all sides have, as a grid file has them; empty where no side says any."""
+    """The values of their tasks that all sides have; empty where no side says any."""
     first, *others = (side.get("on", {}) for side in singles(comparison))
     same = {key: value for key, value in first.items() if all(key in on and on[key] == value for on in others)}
-    return ", ".join(f"{key}: {value_text(value)}" for key, value in same.items())
+    return ", ".join(entry_text(key, value) for key, value in same.items())
+
+
+def entry_text(key: str, value: Any) -> str:
+    """A key of a task with its value as a grid file has them; in words where there is none: "without action bins"."""
+    return f"without {key.replace('_', ' ')}" if value is None else f"{key}: {value_text(value)}"
 
 
 def value_text(value: Any) -> str:

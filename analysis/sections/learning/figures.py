@@ -137,7 +137,7 @@ def sample_efficiency(grid: Grid, efficiency: pd.DataFrame, scores: pd.DataFrame
     left.set_title("All tasks", loc="left")
     right.set_title("Steps to threshold, every run", loc="left")
     threshold_panel(right, tasks, looks, scores)
-    legend(figure, grid, line_handles({"reference score": REFERENCE, "random policy": RANDOM}))
+    legend(figure, grid, line_handles({"reference score": REFERENCE, "random score": RANDOM}))
     return figure
 
 

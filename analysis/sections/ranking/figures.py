@@ -140,4 +140,4 @@ def interval_rows(
 
 def scale_handles() -> list:
     """Handles for a legend of the lines on an axis of normalised scores."""
-    return line_handles({"reference score": REFERENCE, "random policy": RANDOM})
+    return line_handles({"reference score": REFERENCE, "random score": RANDOM})

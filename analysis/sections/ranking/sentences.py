@@ -82,7 +82,7 @@ def first(aggregate: pd.DataFrame, summary: pd.DataFrame) -> dict[str, Any] | No
         spread=spread, at=places["iqm"], left=places["iqm_low"], width=places["iqm_high"] - places["iqm_low"]
     ).round({"at": 2, "left": 2, "width": 2})
     more = f"All {len(ranked)} algorithms" if len(ranked) > len(shown) else ""
-    return {"what": "Final score, IQM (0: random policy, 1: reference)", "rows": list(rows.itertuples()), "more": more}
+    return {"what": "Final score, IQM (0: random score, 1: reference)", "rows": list(rows.itertuples()), "more": more}
 
 
 def headline(grid: Grid, aggregate: pd.DataFrame, summary: pd.DataFrame) -> list[str]:

@@ -283,7 +283,7 @@ def diverged(shrinkage: pd.DataFrame) -> list[str]:
     if trials:
         said.append(
             f"In {trials} of {count(shrinkage['trials'].sum())} trials a part diverged or was stopped by its "
-            f"task; it counts as 0, the random policy’s score."
+            f"task; it counts as 0, the random score."
         )
     if parts:
         said.append(
