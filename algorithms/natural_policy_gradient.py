@@ -1,7 +1,7 @@
 """The natural policy gradient (Kakade, 2001): the steepest ascent where distance is the policy's KL divergence.
 
     θ ← θ + α x,   F x = g,   g = E[∇ log π(a_t|s_t) Â_t],   F = E[∇ log π ∇ log πᵀ],   α = √(2 δ / xᵀ F x)
-With this α, KL(π_old ‖ π) is δ to second order (Schulman et al., 2015, app. C). Kakade's own α is a constant.
+With this α, KL(π_old ‖ π) is δ to second order (Schulman et al., 2015, app. C). Kakade's α is a learning rate.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class NaturalPolicyGradient(PolicyGradient):
     rollout_length: int = 256  # 8 environments × 256 = 2,048 steps
     gae_lambda: float = setting(0.95, low=0, high=1)
     target_kl: float | None = setting(0.01, above=0)  # δ in nats; null: α is policy_learning_rate
-    policy_learning_rate: float = 0.1  # α where target_kl is null; the value is Tianshou's
+    policy_learning_rate: float = 0.1  # α where target_kl is null; the value is that of Tianshou's MuJoCo script
     conjugate_gradient_steps: int = setting(15, low=1)  # products with F, at most
     damping: float = setting(0.1, low=0)  # is added to the diagonal of F
     fisher_every: int = setting(1, low=1)  # k: F is of every k-th step of the rollout

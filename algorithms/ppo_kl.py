@@ -27,7 +27,7 @@ class PPOKL(PPO):
     title: ClassVar[str] = "PPO (KL penalty)"
     equation: ClassVar[str] = "L = E[ρ_t Â_t − β KL(π_old ‖ π)]"
 
-    # Schulman et al. 2017, section 6.1: β starts at 1. Table 1: of the targets 0.003, 0.01 and 0.03, 0.01 scored best.
+    # Schulman et al. 2017, Table 1: β starts at 1; of the targets 0.003, 0.01 and 0.03, 0.01 scored best.
     clip: float | None = None
     penalty: float = setting(1.0, low=0)  # β, at the start where it adapts; 0 stays 0
     penalty_target: float | None = setting(0.01, above=0)  # d_targ in nats; null: β is fixed

@@ -45,7 +45,7 @@ class SAC(OffPolicy):
         return (self.temperature * log_probs - values.amin(0)).mean()
 
     def after_update(self, record: Mapping[str, float]) -> Self:
-        """∇_{log α} = E[ −log π(a|s) ] − H̄, a step of Adam as in the authors' code; eq. 18 has the gradient by α."""
+        """∇_{log α} = E[ −log π(a|s) ] − H̄, a step of Adam as in the authors' code; by α, the gradient of eq. 18."""
         if "entropy" not in record:  # the policy was not moved in this step
             return self
         target = -record["action_size"] if self.target_entropy is None else self.target_entropy

@@ -1,4 +1,4 @@
-"""Twin delayed deep deterministic policy gradient (Fujimoto et al., 2018, algorithm 1): DDPG and three changes.
+"""Twin delayed deep deterministic policy gradient (Fujimoto et al., 2018, alg. 1, app. D): DDPG and three changes.
 
 y = r + γ (1 − terminated) min_c Q'_c(s', ã),   ã = clip(μ'(s') + clip(ε, ±c), ±1),  ε ~ N(0, σ²)
 """

@@ -1,4 +1,4 @@
-"""The Fisher information of a policy on a batch, by its products with vectors (Martens, 2020, section 8)."""
+"""The Fisher information of a policy on a batch, by its products with vectors (Schulman et al., 2015, app. C.1)."""
 
 from collections.abc import Callable, Sequence
 
