@@ -5,6 +5,7 @@ import functools
 import hashlib
 import importlib
 import importlib.metadata
+import os
 import site
 import sys
 import sysconfig
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from modulefinder import Module, ModuleFinder
 from pathlib import Path
+from types import CodeType
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -32,11 +34,13 @@ OFFERED = {  # by `policy_gradient_ladder` itself: name → module
     for name in node.names
 }
 NAMES = f"{ALGORITHMS}.core.checkout"  # says by which names modules are imported; no number depends on it
-PACKAGE_DIRECTORY = 5  # what ModuleFinder calls a folder of modules
+PY_SOURCE, PACKAGE_DIRECTORY = 1, 5  # what ModuleFinder calls a module's file and a folder of modules
 
 
 class SourceFinder(ModuleFinder):
-    """Python's ModuleFinder, which also takes a file with a syntax error and a package without `__init__.py`."""
+    """Python's ModuleFinder for sources, each of which is compiled once for all finders of this process. It also takes
+    a file with a syntax error and a package without `__init__.py`.
+    """
 
     def import_hook(self, name: str, caller: Any = None, fromlist: Any = None, level: int = -1) -> Any:
         """Imports a module by the name of its folder; what the package itself offers, from where that is."""
@@ -47,16 +51,21 @@ class SourceFinder(ModuleFinder):
 
     def find_module(self, name: str, path: Any, parent: Any = None) -> tuple:
         """Where a module lies, as ModuleFinder says it; raises ImportError where it is in none of the folders."""
-        for folder in map(Path, path if path is not None else self.path):
-            if (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file():
-                return super().find_module(name, path, parent)
-            if (folder / name).is_dir():
-                return None, str(folder / name), ("", "", PACKAGE_DIRECTORY)
+        if (f"{parent.__name__}.{name}" if parent else name) in self.excludes:
+            raise ImportError(name)
+        for folder in path if path is not None else self.path:
+            place = os.path.join(folder, name)
+            if os.path.isfile(os.path.join(place, "__init__.py")):
+                return None, place, ("", "", PACKAGE_DIRECTORY)
+            if os.path.isfile(f"{place}.py"):
+                return None, f"{place}.py", (".py", "rb", PY_SOURCE)
+            if os.path.isdir(place):
+                return None, place, ("", "", PACKAGE_DIRECTORY)
         raise ImportError(name)
 
     def load_package(self, fqname: str, pathname: str) -> Module:
         """The package, whose `__init__.py` may be missing."""
-        if (Path(pathname) / "__init__.py").is_file():
+        if os.path.isfile(os.path.join(pathname, "__init__.py")):
             return super().load_package(fqname, pathname)
         package = self.add_module(fqname)
         package.__path__ = [pathname]
@@ -64,12 +73,32 @@ class SourceFinder(ModuleFinder):
 
     def load_module(self, fqname: str, fp: Any, pathname: str, file_info: tuple) -> Module:
         """The module; of a file with a syntax error, its place alone."""
-        try:
+        if file_info[2] == PACKAGE_DIRECTORY:
             return super().load_module(fqname, fp, pathname, file_info)
-        except SyntaxError:
-            module = self.add_module(fqname)
-            module.__file__ = pathname
-            return module
+        module = self.add_module(fqname)
+        module.__file__ = pathname
+        if code := compiled(pathname):
+            self.scan_code(code, module)
+        return module
+
+    def scan_opcodes(self, co: CodeType) -> list[tuple]:
+        """What a code object stores and imports."""
+        return opcodes(co)
+
+
+@functools.cache
+def compiled(file: str) -> CodeType | None:
+    """The code of a source; None where it has a syntax error."""
+    try:
+        return compile(Path(file).read_bytes(), file, "exec")
+    except SyntaxError:
+        return None
+
+
+@functools.cache
+def opcodes(code: CodeType) -> list[tuple]:
+    """What a code object stores and imports, as ModuleFinder finds it."""
+    return list(ModuleFinder.scan_opcodes(None, code))
 
 
 def import_closure(
