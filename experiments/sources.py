@@ -120,20 +120,30 @@ def import_closure(
 
 
 class Imports(NamedTuple):
-    """What a module imports, directly or not."""
+    """What modules import, directly or not."""
 
     files: tuple[str, ...]  # as `import_closure` returns them
     packages: tuple[str, ...]  # top-level names of what is neither in the folders nor of the standard library
 
 
-@functools.cache
+def import_closure_of_all(files: Iterable[Path]) -> set[str]:
+    """The closures of several files of the project in one; what they share is looked at once."""
+    return set(_imports_of(tuple(files), (ROOT,), frozenset()).files)
+
+
 def imports_of(path: Path, folders: tuple[Path, ...] = (ROOT,), without: frozenset[str] = frozenset()) -> Imports:
     """What the module in a file imports; the arguments are those of `import_closure`, but for the whole path."""
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    name = path.relative_to(folders[0]).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+    return _imports_of((path,), folders, without)
+
+
+@functools.cache
+def _imports_of(paths: tuple[Path, ...], folders: tuple[Path, ...], without: frozenset[str]) -> Imports:
     finder = SourceFinder([str(folder) for folder in folders], excludes=sorted({*without, NAMES}))
-    finder.import_hook(name)
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no file {path}")
+        name = path.relative_to(folders[0]).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+        finder.import_hook(name)
     found = {Path(module.__file__) for module in finder.modules.values() if module.__file__}
     beside = {other for source in found for other in source.parent.glob(f"{source.stem}.*") if other.is_file()}
     beside = {other for other in beside if other.suffix != STUB}
