@@ -2,7 +2,6 @@
 
 import html
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -244,8 +243,6 @@ def test_algorithms_that_documents_have_a_reader_write_run(fresh):
     assert names == set(given) != set()
     for name in names:
         (fresh / "algorithms" / f"{name}.py").write_text(files[f"algorithms/{name}.py"], encoding="utf-8")
-    if (ROOT / ".mypy_cache").is_dir():  # what that command has left; of the other packages it holds here, too
-        shutil.copytree(ROOT / ".mypy_cache", fresh / ".mypy_cache")
     checked = run(fresh, "mypy", *(f"algorithms/{name}.py" for name in names))
     assert checked.returncode == 0, checked.stdout + checked.stderr
     (fresh / "tiny.yaml").write_text(TINY + "".join(given.values()), encoding="utf-8")
