@@ -25,7 +25,11 @@ from experiments.trained import Kept
 from tests.tasks import needs_compiler
 from tests.test_interrupted_evaluation import Interrupted, files
 
-NORMALISED = {"normalize_observations": True, "normalize_rewards": True}
+NORMALISED = {
+    "normalize_observations": True,
+    "normalize_rewards": True,
+    "max_episode_steps": 100,  # so that episodes end within the training, and those of evaluations soon
+}
 SMALL = PPO(num_envs=3, rollout_length=64, minibatch_size=32, epochs=2, anneal_learning_rate=True)
 GRID = """
 description: A grid.
@@ -42,6 +46,7 @@ tasks:
     reference_source: a test
     normalize_observations: true
     normalize_rewards: true
+    max_episode_steps: 100
   Hopper-v5: *task
   CartPole-v1: *task
   tests.tasks:RandomEnding-v0: *task
