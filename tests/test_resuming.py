@@ -285,6 +285,7 @@ def test_a_process_that_is_killed_leaves_what_the_next_one_goes_on_with(grid, tm
     import subprocess
     import sys
 
+    grid.write_text(GRID.replace("    max_episode_steps: 100\n", ""))  # long evaluations leave time to kill it
     command.main(words(grid, tmp_path / "whole"))
     line = [sys.executable, "-m", "experiments.run", *words(grid, tmp_path / "cell", "--keep-every", "0")]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
