@@ -199,7 +199,10 @@ def images(
     Raises SectionError where it cannot be drawn, by a formula that is none, say.
     """
     try:
-        made = {kind: theme.image_bytes(figure, kind) for kind in kinds}
+        made = {}
+        for kind in kinds:
+            made[kind] = theme.image_bytes(figure, kind)
+            figure.set_layout_engine(None)  # what the first kind has laid out stays
         if pdf and made not in others:
             pdf.savefig(figure)
     except MemoryError:

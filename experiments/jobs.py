@@ -8,7 +8,7 @@ from .cells import Cell, Grid, Probe
 from .determinants import Determinants, what_determines
 from .schema import BEST, FINISHED, VIDEOS
 from .search import Study
-from .sources import ROOT, import_closure
+from .sources import ROOT, import_closure_of_all
 
 FOLDERS = {  # of a job, by the names of its rule's wildcards; relative to the grid's results
     frozenset(("task", "algorithm", "seed")): "runs/{task}/{algorithm}/{seed}",
@@ -186,6 +186,6 @@ def stage_files(stage: str) -> list[str]:
     modules = [ROOT / f"analysis/{stage}.py"]
     for name in ("__init__.py", *OF_SECTIONS[stage]):
         modules += ROOT.glob(f"analysis/sections/*/{name}")
-    found = {file for module in modules for file in import_closure(module)}
+    found = import_closure_of_all(modules)
     data = (file for pattern in DATA[stage] for file in ROOT.glob(f"analysis/**/{pattern}"))
     return sorted(found | {str(file.relative_to(ROOT)) for file in data if file.suffix not in (".py", ".pyc")})

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import importlib
 import importlib.metadata
+import os
 import site
 import sys
 import sysconfig
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from modulefinder import Module, ModuleFinder
 from pathlib import Path
+from types import CodeType
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -32,11 +34,13 @@ OFFERED = {  # by `policy_gradient_ladder` itself: name → module
     for name in node.names
 }
 NAMES = f"{ALGORITHMS}.core.checkout"  # says by which names modules are imported; no number depends on it
-PACKAGE_DIRECTORY = 5  # what ModuleFinder calls a folder of modules
+PY_SOURCE, PACKAGE_DIRECTORY = 1, 5  # what ModuleFinder calls a module's file and a folder of modules
 
 
 class SourceFinder(ModuleFinder):
-    """Python's ModuleFinder, which also takes a file with a syntax error and a package without `__init__.py`."""
+    """Python's ModuleFinder for sources, each of which is compiled once for all finders of this process. It also takes
+    a file with a syntax error and a package without `__init__.py`.
+    """
 
     def import_hook(self, name: str, caller: Any = None, fromlist: Any = None, level: int = -1) -> Any:
         """Imports a module by the name of its folder; what the package itself offers, from where that is."""
@@ -47,16 +51,21 @@ class SourceFinder(ModuleFinder):
 
     def find_module(self, name: str, path: Any, parent: Any = None) -> tuple:
         """Where a module lies, as ModuleFinder says it; raises ImportError where it is in none of the folders."""
-        for folder in map(Path, path if path is not None else self.path):
-            if (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file():
-                return super().find_module(name, path, parent)
-            if (folder / name).is_dir():
-                return None, str(folder / name), ("", "", PACKAGE_DIRECTORY)
+        if (f"{parent.__name__}.{name}" if parent else name) in self.excludes:
+            raise ImportError(name)
+        for folder in path if path is not None else self.path:
+            place = os.path.join(folder, name)
+            if os.path.isfile(os.path.join(place, "__init__.py")):
+                return None, place, ("", "", PACKAGE_DIRECTORY)
+            if os.path.isfile(f"{place}.py"):
+                return None, f"{place}.py", (".py", "rb", PY_SOURCE)
+            if os.path.isdir(place):
+                return None, place, ("", "", PACKAGE_DIRECTORY)
         raise ImportError(name)
 
     def load_package(self, fqname: str, pathname: str) -> Module:
         """The package, whose `__init__.py` may be missing."""
-        if (Path(pathname) / "__init__.py").is_file():
+        if os.path.isfile(os.path.join(pathname, "__init__.py")):
             return super().load_package(fqname, pathname)
         package = self.add_module(fqname)
         package.__path__ = [pathname]
@@ -64,12 +73,32 @@ class SourceFinder(ModuleFinder):
 
     def load_module(self, fqname: str, fp: Any, pathname: str, file_info: tuple) -> Module:
         """The module; of a file with a syntax error, its place alone."""
-        try:
+        if file_info[2] == PACKAGE_DIRECTORY:
             return super().load_module(fqname, fp, pathname, file_info)
-        except SyntaxError:
-            module = self.add_module(fqname)
-            module.__file__ = pathname
-            return module
+        module = self.add_module(fqname)
+        module.__file__ = pathname
+        if code := compiled(pathname):
+            self.scan_code(code, module)
+        return module
+
+    def scan_opcodes(self, co: CodeType) -> list[tuple]:
+        """What a code object stores and imports."""
+        return opcodes(co)
+
+
+@functools.cache
+def compiled(file: str) -> CodeType | None:
+    """The code of a source; None where it has a syntax error."""
+    try:
+        return compile(Path(file).read_bytes(), file, "exec")
+    except SyntaxError:
+        return None
+
+
+@functools.cache
+def opcodes(code: CodeType) -> list[tuple]:
+    """What a code object stores and imports, as ModuleFinder finds it."""
+    return list(ModuleFinder.scan_opcodes(None, code))
 
 
 def import_closure(
@@ -91,20 +120,30 @@ def import_closure(
 
 
 class Imports(NamedTuple):
-    """What a module imports, directly or not."""
+    """What modules import, directly or not."""
 
     files: tuple[str, ...]  # as `import_closure` returns them
     packages: tuple[str, ...]  # top-level names of what is neither in the folders nor of the standard library
 
 
-@functools.cache
+def import_closure_of_all(files: Iterable[Path]) -> set[str]:
+    """The closures of several files of the project in one; what they share is looked at once."""
+    return set(_imports_of(tuple(files), (ROOT,), frozenset()).files)
+
+
 def imports_of(path: Path, folders: tuple[Path, ...] = (ROOT,), without: frozenset[str] = frozenset()) -> Imports:
     """What the module in a file imports; the arguments are those of `import_closure`, but for the whole path."""
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    name = path.relative_to(folders[0]).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+    return _imports_of((path,), folders, without)
+
+
+@functools.cache
+def _imports_of(paths: tuple[Path, ...], folders: tuple[Path, ...], without: frozenset[str]) -> Imports:
     finder = SourceFinder([str(folder) for folder in folders], excludes=sorted({*without, NAMES}))
-    finder.import_hook(name)
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no file {path}")
+        name = path.relative_to(folders[0]).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+        finder.import_hook(name)
     found = {Path(module.__file__) for module in finder.modules.values() if module.__file__}
     beside = {other for source in found for other in source.parent.glob(f"{source.stem}.*") if other.is_file()}
     beside = {other for other in beside if other.suffix != STUB}

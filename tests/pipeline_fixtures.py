@@ -41,15 +41,18 @@ def snakemake(folder, *words, grid="smoke"):
     return run(folder, "snakemake", "--cores", "2", *words, "--config", *f"grid={grid}".split())
 
 
-# Every file of a project that a process opens, by Python's audit events. Compiled files are neither read nor written.
+# Every file of a project that a process opens, by Python's audit events; a module is its source, also where Python
+# reads what was compiled of it.
 WATCHED = """
-import json, os, runpy, sys
+import importlib.util, json, os, runpy, sys
 project, report, prelude, module = sys.argv[1:5]
 opened = set()
 def hook(event, arguments):
     if event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
         path = os.path.realpath(os.fsdecode(arguments[0]))
         if path.startswith(project + os.sep) and os.path.isfile(path):
+            if path.endswith(f".{sys.implementation.cache_tag}.pyc"):
+                path = importlib.util.source_from_cache(path)
             opened.add(os.path.relpath(path, project))
 sys.addaudithook(hook)
 leave = os._exit
@@ -75,7 +78,7 @@ def files_opened(project, folder, module, *words, prelude="", **variables):
     """
     report = folder / "opened.json"
     command = [sys.executable, "-c", WATCHED, str(project), str(report), prelude, module, *map(str, words)]
-    variables |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": str(folder / "none")}
+    variables |= {"PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         command, cwd=project, env=environment() | variables, capture_output=True, text=True, check=False
     )
@@ -85,12 +88,16 @@ def files_opened(project, folder, module, *words, prelude="", **variables):
     return {file for file in json.loads(report.read_text()) if not file.startswith(others)}
 
 
+def shared_folder(tmp_path_factory):
+    """The temporary folder of all processes of this run of the tests."""
+    place = tmp_path_factory.getbasetemp()
+    return place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A copy of the project in which the smoke grid has been run: once, also for tests in several processes."""
-    place = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        place = place.parent  # of all of them
+    place = shared_folder(tmp_path_factory)
     made = place / "smoke"
     with FileLock(place / "smoke.lock"):
         if not made.exists():

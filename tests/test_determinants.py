@@ -41,7 +41,6 @@ def write(folder, **files):
 
 def closure(folder, file, **options):
     """The names of the files of a closure."""
-    imports_of.cache_clear()
     return {Path(path).relative_to(folder).as_posix() for path in import_closure(file, (folder,), **options)}
 
 

@@ -661,18 +661,19 @@ def compiled_and_eager(algorithm, task):
 
 
 @needs_compiler
-def test_one_machine_code_serves_all_values_of_the_settings_that_are_floats():
+def test_one_machine_code_serves_all_values_of_the_settings_that_are_floats(monkeypatch):
     task = Task("BoxRandomEnding-v0")
     usual = compiled_and_eager(SMALL_PPO, task)
-    compiled = set(user_cache_path("policy-gradient-ladder").glob("*.pt2"))
-    assert compiled
+    assert list(user_cache_path("policy-gradient-ladder").glob("*.pt2"))
+    compiled = []  # from now on; other processes of the tests keep their code in the same place
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", lambda *program, **_: compiled.append(program))
     changes = dict(clip=0.01, clip_values=0.01, entropy_coefficient=0.5, max_grad_norm=0.01, adam_epsilon=1e-2)
     changes |= dict(clip_together=False, activation="relu", hidden_sizes=(30,), minibatch_size=17)  # not in the losses
     for name, value in changes.items():
         changed = compiled_and_eager(replace(SMALL_PPO, **{name: value}), task)
         if changed.shape == usual.shape and name != "clip_values":  # which the critic alone knows
             assert (changed - usual).abs().max() > 1e-4
-    assert set(user_cache_path("policy-gradient-ladder").glob("*.pt2")) == compiled
+    assert not compiled
 
 
 def fingerprints(algorithm, general=True):

@@ -25,7 +25,11 @@ from experiments.trained import Kept
 from tests.tasks import needs_compiler
 from tests.test_interrupted_evaluation import Interrupted, files
 
-NORMALISED = {"normalize_observations": True, "normalize_rewards": True}
+NORMALISED = {
+    "normalize_observations": True,
+    "normalize_rewards": True,
+    "max_episode_steps": 100,  # so that episodes end within the training, and those of evaluations soon
+}
 SMALL = PPO(num_envs=3, rollout_length=64, minibatch_size=32, epochs=2, anneal_learning_rate=True)
 GRID = """
 description: A grid.
@@ -42,6 +46,7 @@ tasks:
     reference_source: a test
     normalize_observations: true
     normalize_rewards: true
+    max_episode_steps: 100
   Hopper-v5: *task
   CartPole-v1: *task
   tests.tasks:RandomEnding-v0: *task
@@ -280,6 +285,7 @@ def test_a_process_that_is_killed_leaves_what_the_next_one_goes_on_with(grid, tm
     import subprocess
     import sys
 
+    grid.write_text(GRID.replace("    max_episode_steps: 100\n", ""))  # long evaluations leave time to kill it
     command.main(words(grid, tmp_path / "whole"))
     line = [sys.executable, "-m", "experiments.run", *words(grid, tmp_path / "cell", "--keep-every", "0")]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
