@@ -227,6 +227,12 @@ def test_a_task_without_bins_is_said_in_words(tmp_path):
     assert row["second"] == "the best of PPO (without action bins) and PPO (action_bins: 5)"
 
 
+def test_a_task_without_keyword_arguments_is_said_in_words(tmp_path):
+    sides = [{**SQUASH, "on": {"kwargs": {}}}, {**CLIP, "on": {"kwargs": {"penalty": 0.1}}}]
+    row = only(tables(grid_with(tmp_path, comparison("final_score", *sides)), on_both()))
+    assert (row["first"], row["second"]) == ("PPO (without kwargs)", "PPO (kwargs: {penalty: 0.1})")
+
+
 def test_values_that_all_sides_share_stand_with_the_runs(tmp_path):
     of = [{**SQUASH, "algorithm": name, "on": {"action_bounds": "squash"}} for name in ("ppo", "reinforce")]
     grid = grid_with(tmp_path, comparison("final_score", *of))

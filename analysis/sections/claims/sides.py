@@ -114,7 +114,7 @@ def shared_values(comparison: dict[str, Any]) -> str:
 
 def entry_text(key: str, value: Any) -> str:
     """A key of a task with its value as a grid file has them; in words where there is none: "without action bins"."""
-    return f"without {key.replace('_', ' ')}" if value is None else f"{key}: {value_text(value)}"
+    return f"without {key.replace('_', ' ')}" if value in (None, {}) else f"{key}: {value_text(value)}"
 
 
 def value_text(value: Any) -> str:
