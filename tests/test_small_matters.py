@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from analysis import status
-from analysis.drawing.panels import score_handles
+from analysis.drawing.panels import panel_title, score_handles
 from analysis.page.images import read_figure
 from analysis.page.templates import environment
 from analysis.reading.checks import ResultsError, command
@@ -25,6 +25,13 @@ from experiments.pipeline import in_project, words_for_failures
 from experiments.sources import ROOT
 from tests.analysis_fixtures import section_tables, study, write_grid
 from tests.test_status import NOW, STEPS, TASKS, Results
+
+
+def test_a_panel_s_title_is_a_short_name_in_lines_that_fit():
+    assert panel_title("experiments.tasks.game:RockPaperScissors3-v0", 3) == "RockPaperScissors3-v0"
+    assert panel_title("InvertedDoublePendulum-v5", 4) == "InvertedDoublePendulum-v5"
+    assert panel_title("HalfCheetah_raw_observations", 4) == "HalfCheetah_raw_\nobservations"
+    assert panel_title("HalfCheetah_raw_observations", 3) == "HalfCheetah_raw_observations"
 
 
 def test_the_zero_of_the_scale_is_called_the_random_score_in_legends_and_captions(tmp_path):

@@ -1,5 +1,6 @@
 """Panels, axes, lines, marks and legends that figures of several sections share."""
 
+import re
 import textwrap
 from collections.abc import Iterable
 
@@ -14,9 +15,11 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from ..reading.grid import Grid
+from ..words import short_name
 from . import theme
 
 NARROW, BROAD = 18, 36  # characters in a line beside rows
+TITLE_LINE = 100  # characters in a figure's width of panel titles
 LINE = 0.16  # the height in inches of a line of text beside rows
 LEGEND_LINE = 60  # characters in a line of a legend, at most
 LEGEND_ROOM = 0.55  # inches of a figure's height that are meant for its legend
@@ -58,9 +61,19 @@ def task_panels(grid: Grid, panel_height: float | None = None, **subplots) -> tu
         axes.remove()
     titled = dict(zip(grid.tasks, panels.flat, strict=False))
     for task, axes in titled.items():
-        axes.set_title(task)
+        axes.set_title(panel_title(task, columns))
         axes.xaxis.set_major_locator(step_ticks(4 if columns > 2 else 8))
     return figure, titled
+
+
+def panel_title(task: str, columns: int) -> str:
+    """A task's short name, in lines that fit a panel of which `columns` stand side by side."""
+    lines = [""]
+    for part in re.split(r"(?<=[_-])", short_name(task)):
+        if lines[-1] and len(lines[-1] + part) > TITLE_LINE // columns:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def step_ticks(n: int) -> MaxNLocator:
@@ -160,9 +173,14 @@ def mark_scores(axes: Axes, task: dict, *, vertical: bool) -> None:
         else:
             far_off.append(f"{name} {score:,.0f} {'→' if vertical else '↑'}".replace("-", "−"))
     x, side = (0.99, "right") if vertical else (0.02, "left")
-    axes.text(
-        x, 0.985, "\n".join(far_off), transform=axes.transAxes, ha=side, va="top", color=theme.QUIET, fontsize=7.5
-    )
+    if far_off:
+        look = {
+            "color": theme.QUIET,
+            "fontsize": 7.5,
+            "zorder": 1,
+            "bbox": {"facecolor": "white", "linewidth": 0, "pad": 1},
+        }
+        axes.text(x, 0.985, "\n".join(far_off), transform=axes.transAxes, ha=side, va="top", **look)
 
 
 def score_handles(grid: Grid) -> list[Line2D]:
