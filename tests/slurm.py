@@ -14,6 +14,7 @@ import psutil
 NODES = ("node1", "node2")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sinfo", "squeue", "sbatch", "srun", "scontrol")
 SECONDS_TO_START = 30
+SECONDS_TO_APPEAR = 0.2  # until what has just been started has its environment, or writes its log
 PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])  # where Debian has the daemons; not on every user's path
 
 CONFIGURATION = """
@@ -163,16 +164,30 @@ class Slurm:
         self._daemon("slurmd", "-D", "-N", node)
 
     def kill_node(self, node: str) -> None:
-        """As if it lost its power: its daemon and everything that runs on it is gone at once."""
+        """As if it lost its power: its daemon and everything that runs on it is gone at once.
+
+        All of it stands still before the first is killed. A daemon that still ran would report what has become of its job,
+        and a process that was just being started would be missed.
+        """
+        still: set[psutil.Process] = set()
+        while new := self._on(node) - still:
+            for process in new:
+                with contextlib.suppress(psutil.Error):
+                    process.suspend()
+            still |= new
+            time.sleep(SECONDS_TO_APPEAR)
+        kill(still)
+
+    def _on(self, node: str) -> set[psutil.Process]:
+        """A node's daemons, which write its log, and what they have started."""
         log = str(self.folder / f"slurmd-{node}.log")
-        daemons, others = [], []
+        found = set()
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
-                if any(file.path == log for file in process.open_files()):
-                    daemons.append(process)
-                elif process.environ().get("SLURMD_NODENAME") == node:
-                    others.append(process)
-        kill([*daemons, *others])  # in this order: a daemon that is alive reports what has become of its job
+                writes = any(file.path == log for file in process.open_files())
+                if writes or process.environ().get("SLURMD_NODENAME") == node:
+                    found.add(process)
+        return found
 
     def stop(self) -> None:
         """Everything of it is gone; again and again, because something may be starting meanwhile."""
