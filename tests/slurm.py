@@ -166,8 +166,8 @@ class Slurm:
     def kill_node(self, node: str) -> None:
         """As if it lost its power: its daemon and everything that runs on it is gone at once.
 
-        All of it stands still before the first is killed. A daemon that still ran would report what has become of its job,
-        and a process that was just being started would be missed.
+        All of it stands still before the first is killed. A daemon that still ran would report what has become of its
+        job, and a process that was just being started would be missed.
         """
         still: set[psutil.Process] = set()
         while new := self._on(node) - still:
