@@ -38,7 +38,10 @@ class Estimator:
     def variants(self, settings: Mapping[str, tuple] | None = None) -> tuple["Variant", ...]:
         """One for each combination of settings; `settings` replace those of the file, by name."""
         values = {**self.settings, **(settings or {})}
-        plain = [Variant(self.name, tuple(zip(values, chosen, strict=True))) for chosen in itertools.product(*values.values())]
+        plain = [
+            Variant(self.name, tuple(zip(values, chosen, strict=True)))
+            for chosen in itertools.product(*values.values())
+        ]
         common = [Variant(v.estimator, (*v.settings, (COMMON_NOISE, True))) for v in plain if self.common_noise]
         return (*plain, *common)
 

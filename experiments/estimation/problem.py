@@ -1,10 +1,11 @@
 """What a problem of known gradient is, and the batch of samples of it that an estimator gets.
 
-In the shapes below, N is the number of samples (whole episodes), T of steps of the longest of them, and P of parameters.
+In the shapes below, N is the number of samples (whole episodes), T of steps of the longest one, and P of parameters.
 All arrays are float64.
 """
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -21,11 +22,18 @@ SYMBOLS = {  # of the numbers that tell the places of a problem apart
     "offset": "offset",
 }
 NEEDS = {  # what an estimator needs, where a problem lacks an attribute of its batch
+    "chosen": "an action of each step",
+    "means": "a mean action",
+    "noise": "a policy with Gaussian noise",
     "pathwise": "a reward that can be differentiated by the action",
     "value_gradient": "an action value that can be differentiated by the action",
     "action_features": "an action value that can be differentiated by the action",
     "through_actions": "an action value that can be differentiated by the action",
+    "choices": "a choice that can be relaxed to a mixture of its arms",
+    "mixture_gradient": "a choice that can be relaxed to a mixture of its arms",
     "relaxed": "a choice that can be relaxed to a mixture of its arms",
+    "joint": "several agents, each with its own action",
+    "agent_policies": "several agents, each with its own action",
     "agent_scores": "several agents, each with its own action",
     "counterfactual_rewards": "several agents, each with its own action",
     "wrong_action_values": "a critic that is known to be wrong",
@@ -80,6 +88,15 @@ class Problem:
         """F⁺ ∇J, [P]: the natural gradient (Amari, 1998; Kakade, 2001)."""
         return np.linalg.pinv(self.fisher, hermitian=True) @ self.truth
 
+    @property
+    def scales(self) -> np.ndarray:
+        """∂θ/∂φ, [P], where the parameters are φ in place of θ."""
+        return np.ones(len(self.truth))
+
+    def reparameterised(self) -> "Problem | None":
+        """The same policy with other parameters φ, where the problem has such: its episodes are the same."""
+        return None
+
     def draw(self, size: int, rng: np.random.Generator, common_noise: bool = False) -> "Batch":
         """Draw `size` episodes; with `common_noise` all of them have the same randomness of the task."""
         raise NotImplementedError
@@ -92,22 +109,23 @@ class Problem:
 
 
 class Fits:
-    """What estimators have fitted at one place, on samples of their own: each once."""
+    """What one estimator has fitted at one place, on samples of its own: each once."""
 
     def __init__(self, draw: Callable[[], "Batch"]) -> None:
         self._draw, self._found = draw, {}
+        self.seconds = 0.0  # of the processor, that drawing and fitting took
+
+    def __call__(self, fit: Callable[["Batch"], Any]) -> Any:
+        """What `fit` makes of the samples."""
+        if fit not in self._found:
+            began = time.process_time()
+            self._found[fit] = fit(self._samples)
+            self.seconds += time.process_time() - began
+        return self._found[fit]
 
     @cached_property
-    def samples(self) -> "Batch":
-        """The samples, which are independent of all batches that gradients are estimated on."""
+    def _samples(self) -> "Batch":
         return self._draw()
-
-    def __call__(self, fit: Callable[["Batch"], Any], settings: Mapping[str, Any]) -> Any:
-        """What `fit` makes of the samples under these settings."""
-        key = fit, tuple(settings.items())
-        if key not in self._found:
-            self._found[key] = fit(self.samples.under(settings))
-        return self._found[key]
 
 
 @dataclass(eq=False)
@@ -120,7 +138,7 @@ class Batch:
     problem: Problem
     rewards: np.ndarray  # [N, T]; 0 after the end of an episode
     settings: Mapping[str, Any] = field(default_factory=dict, kw_only=True)  # of the estimator
-    rng: np.random.Generator = field(default_factory=np.random.default_rng, kw_only=True)  # of the estimator
+    entropy: Sequence[int] = field(default=(0,), kw_only=True)  # of the estimator's random numbers
     fits: Fits | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
@@ -138,7 +156,12 @@ class Batch:
     def fitted(self, fit: Callable[["Batch"], Any]) -> Any:
         """What `fit` makes of a larger batch that is independent of this one; computed once at each place."""
         assert self.fits is not None
-        return self.fits(fit, self.settings)
+        return self.fits(fit)
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        """Random numbers of the estimator's own."""
+        return np.random.default_rng(self.entropy)
 
     @cached_property
     def step_scores(self) -> np.ndarray:

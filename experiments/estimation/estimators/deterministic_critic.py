@@ -10,12 +10,15 @@ SETTINGS = {"degree": (1, 2, 4)}
 
 
 def fit_critic(batch):
-    """w [F], from samples of its own."""
-    features, _ = batch.action_features(batch.chosen, batch.settings["degree"])
-    return np.linalg.lstsq(features.reshape(-1, features.shape[-1]), batch.returns_to_go.ravel())[0]
+    """w = (Φᵀ Φ)⁺ Φᵀ G of each step, [T, F], from samples of its own."""
+    features = batch.action_features(batch.chosen, batch.settings["degree"])[0].swapaxes(0, 1)  # Φ, [T, N, F]
+    products = features.swapaxes(1, 2) @ features
+    return np.einsum(
+        "tfg,tng,nt->tf", np.linalg.pinv(products, hermitian=True), features, batch.returns_to_go, optimize=True
+    )
 
 
 def gradients(batch):
     """[N, P]."""
     _, slopes = batch.action_features(batch.means, batch.settings["degree"])
-    return batch.through_actions(np.einsum("ntfm,f->ntm", slopes, batch.fitted(fit_critic)))
+    return batch.through_actions(np.einsum("ntfm,tf->ntm", slopes, batch.fitted(fit_critic)))

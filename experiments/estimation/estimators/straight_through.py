@@ -1,4 +1,4 @@
-"""Straight-through Gumbel-softmax (Jang et al., 2017): the reward's slope at the arm that was pulled, passed through y."""
+"""Straight-through Gumbel-softmax (Jang et al., 2017): the reward's slope at the pulled arm, passed through y."""
 
 TITLE = "straight-through"
 SETTINGS = {"temperature": (0.1, 0.5, 1.0)}

@@ -1,4 +1,4 @@
-"""A wrong critic in place of the return: Σ_t γ^t ∇log π(a_t|s_t) Q'(s_t, a_t) where Q' looks ahead with wrong values."""
+"""A wrong critic in place of the return: Σ_t γ^t ∇log π(a_t|s_t) Q'(s_t, a_t), where Q' has wrong values of states."""
 
 TITLE = "wrong critic"
 

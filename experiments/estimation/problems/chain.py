@@ -4,7 +4,7 @@ An algorithm's loss leaves out the factor γ^t; here it is part of the gradient,
 The task is `experiments.exact:TabularMDP-v0`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -44,6 +44,10 @@ class Chain(Problem):
     def scales(self) -> np.ndarray:
         """∂θ/∂parameter, [P]."""
         return SCALES if self.rescaled else np.ones_like(SCALES)
+
+    def reparameterised(self) -> "Chain":
+        """With φ, each of which has another scale."""
+        return replace(self, rescaled=True)
 
     @cached_property
     def policy(self) -> np.ndarray:
@@ -133,6 +137,14 @@ class Walks(Batch):
     def state_features(self) -> np.ndarray:
         """1[s = s_t], [N, T, S]."""
         return np.eye(STATES)[self.states] * self.valid[..., None]
+
+    def weighted_scores(self, weights: np.ndarray) -> np.ndarray:
+        """Σ_t γ^t ∇log π(a_t|s_t) w_t, [N, P], of weights [N, T]: summed by state and action, without step_scores."""
+        place = (np.arange(len(self))[:, None] * STATES + self.states) * ACTIONS + self.chosen
+        sizes = (self.discounts * weights)[self.valid]
+        taken = np.bincount(place[self.valid], sizes, len(self) * STATES * ACTIONS).reshape(-1, STATES, ACTIONS)
+        gradients = taken - taken.sum(2, keepdims=True) * self.problem.policy
+        return gradients[..., :FREE].reshape(len(self), -1) * self.problem.scales
 
     @cached_property
     def wrong_action_values(self) -> np.ndarray:

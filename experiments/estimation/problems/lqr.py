@@ -142,8 +142,10 @@ class Episodes(Batch):
 
     @cached_property
     def state_features(self) -> np.ndarray:
-        """The products of 1 and the components of x_t, for each t by itself."""
-        return by_step(quadratic(self.states))
+        """The products of 1 and the components of x_t in the t-th place of T, and 0 in the others."""
+        steps = self.problem.horizon
+        apart = quadratic(self.states)[:, :, None] * np.eye(steps)[:, :, None]
+        return apart.reshape(len(self), steps, -1)
 
     @cached_property
     def pathwise(self) -> np.ndarray:
@@ -161,7 +163,7 @@ class Episodes(Batch):
         return -2 * (actions @ R + np.einsum("nti,tij,jk->ntk", following, self.problem.cost_to_go[1:], B))
 
     def action_features(self, actions: np.ndarray, degree: int) -> tuple[np.ndarray, np.ndarray]:
-        """The products of 1 and the components of x, times the powers of u up to `degree`, for each t by itself.
+        """The products of 1 and the components of x, times the powers of u up to `degree`: of a critic of each step.
 
         actions: [N, T, 1]. Returns the features [N, T, F] and their gradients by the action [N, T, F, 1].
         """
@@ -170,7 +172,7 @@ class Episodes(Batch):
         features = (of_state * actions[..., None] ** powers).reshape(*actions.shape[:2], -1)
         slopes = powers * actions[..., None] ** np.maximum(powers - 1, 0)
         gradients = (of_state * slopes).reshape(*actions.shape[:2], -1)
-        return by_step(features), by_step(gradients)[..., None]
+        return features, gradients[..., None]
 
     def through_actions(self, gradients: np.ndarray) -> np.ndarray:
         """Gradients by the actions at fixed states, [N, T, 1], as gradients by K, [N, P]: Σ_t −g_t x_tᵀ."""
@@ -181,13 +183,6 @@ def quadratic(x: np.ndarray) -> np.ndarray:
     """1, x_1, x_2, x_1², x_1 x_2 and x_2²: [N, T, 6] of states [N, T, 2]."""
     first, second = x[..., 0], x[..., 1]
     return np.stack([np.ones_like(first), first, second, first**2, first * second, second**2], axis=-1)
-
-
-def by_step(features: np.ndarray) -> np.ndarray:
-    """Features [N, T, F] as [N, T, T · F]: those of step t in the t-th place, and 0 in the others."""
-    steps = features.shape[1]
-    apart = features[:, :, None] * np.eye(steps)[:, :, None]
-    return apart.reshape(*features.shape[:2], -1)
 
 
 class RegulatorEnv(gymnasium.Env):
