@@ -97,14 +97,14 @@ class GaussianBatch(Batch):
         return self.problem.reward_gradient(actions)
 
     def action_features(self, actions: np.ndarray, degree: int) -> tuple[np.ndarray, np.ndarray]:
-        """Powers 1 to `degree` of each dimension of ε = (a − μ)/σ: features for a critic of actions [N, 1, d].
+        """Powers 1 to `degree` of each dimension of a − μ: features for a critic of actions [N, 1, d].
 
         Returns the features [N, 1, F], the first of which is 1, and their gradients by the action [N, 1, F, d].
         """
         powers = np.arange(1, degree + 1)
-        scaled = ((actions - self.problem.mean) / self.problem.sigma)[..., None]  # [N, 1, d, 1]
-        features = (scaled**powers).reshape(*actions.shape[:2], -1)
-        slopes = powers * scaled ** (powers - 1) / self.problem.sigma  # [N, 1, d, degree]
+        apart = (actions - self.problem.mean)[..., None]  # [N, 1, d, 1]
+        features = (apart**powers).reshape(*actions.shape[:2], -1)
+        slopes = powers * apart ** (powers - 1)  # [N, 1, d, degree]
         gradients = slopes[..., None] * np.eye(self.problem.dimensions)[:, None]
         gradients = gradients.reshape(*features.shape, self.problem.dimensions)
         one = np.ones((*actions.shape[:2], 1))

@@ -48,7 +48,8 @@ class Subject:
     @cached_property
     def fits(self) -> Fits:
         """What it has fitted."""
-        return Fits(lambda: self._own(self.place.draw(FIT_SAMPLES, [FITTING])[0]))
+        entropy = self.place.entropy(FITTING, OF_ESTIMATOR)
+        return Fits(lambda: self._own(self.place.draw(FIT_SAMPLES, [FITTING])[0], entropy=entropy))
 
     def _own(self, drawn: Batch, **others: Any) -> Batch:
         """What was drawn at the place, in the parameters and with the settings of this subject."""

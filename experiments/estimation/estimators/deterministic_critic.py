@@ -1,21 +1,24 @@
 """The deterministic policy gradient with a fitted critic (Lillicrap et al., 2016): ∇_a Q_w(s_t, μ(s_t)) ∂μ(s_t)/∂θ.
 
-Q_w is a polynomial of the action, fitted to returns by least squares.
+Q_w is a polynomial of the action, fitted to returns under a policy that is `width` times as wide: as with replay.
 """
+
+from dataclasses import replace
 
 import numpy as np
 
 TITLE = "deterministic, fitted critic"
-SETTINGS = {"degree": (1, 2, 4)}
+SETTINGS = {"degree": (1, 4), "width": (1, 3)}
 
 
 def fit_critic(batch):
     """w = (Φᵀ Φ)⁺ Φᵀ G of each step, [T, F], from samples of its own."""
-    features = batch.action_features(batch.chosen, batch.settings["degree"])[0].swapaxes(0, 1)  # Φ, [T, N, F]
-    products = features.swapaxes(1, 2) @ features
-    return np.einsum(
-        "tfg,tng,nt->tf", np.linalg.pinv(products, hermitian=True), features, batch.returns_to_go, optimize=True
-    )
+    wider = replace(batch.problem, sigma=batch.settings["width"] * batch.problem.sigma)
+    samples = wider.draw(len(batch), batch.rng)
+    features = samples.action_features(samples.chosen, batch.settings["degree"])[0].swapaxes(0, 1)  # Φ, [T, N, F]
+    moments = np.einsum("tnf,nt->tf", features, samples.returns_to_go)
+    inverse = np.linalg.pinv(features.swapaxes(1, 2) @ features, hermitian=True)
+    return np.einsum("tfg,tg->tf", inverse, moments)
 
 
 def gradients(batch):
