@@ -120,7 +120,7 @@ class GaussianBanditEnv(gymnasium.Env):
 
     def __init__(self, problem: type[GaussianBandit], dimensions: int = 8) -> None:
         self.problem = problem
-        self.observation_space = Box(1.0, 1.0, (1,), np.float32)
+        self.observation_space = Box(0.0, 1.0, (1,), np.float32)
         self.action_space = Box(-FURTHEST, FURTHEST, (dimensions,), np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:

@@ -114,7 +114,7 @@ class ArmsEnv(gymnasium.Env):
 
     def __init__(self, arms: int = 5, offset: float = 10.0) -> None:
         self.problem = Arms(arms, offset)
-        self.observation_space = Box(1.0, 1.0, (1,), np.float32)
+        self.observation_space = Box(0.0, 1.0, (1,), np.float32)
         self.action_space = Discrete(arms)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:

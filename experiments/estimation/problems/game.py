@@ -155,7 +155,7 @@ class GameEnv(gymnasium.Env):
 
     def __init__(self, agents: int = 4) -> None:
         self.game = Game(agents)
-        self.observation_space = Box(1.0, 1.0, (1,), np.float32)
+        self.observation_space = Box(0.0, 1.0, (1,), np.float32)
         self.action_space = MultiDiscrete([ACTIONS] * agents)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
