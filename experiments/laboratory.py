@@ -120,8 +120,8 @@ def read_quality(policies: Policies, data: Any, others: tuple[Probe, ...]) -> tu
         )
     if keys["reference_pairs"] > MOST_BLOCKS * pairs[-1]:
         raise GridError(
-            f"{path}: reference_pairs of quality is {keys['reference_pairs']:,}; it may be at most {MOST_BLOCKS} times the "
-            f"largest of its pairs, {pairs[-1]:,}"
+            f"{path}: reference_pairs of quality is {keys['reference_pairs']:,}; it may be at most {MOST_BLOCKS} times "
+            f"the largest of its pairs, {pairs[-1]:,}"
         )
     shared = {"pairs": pairs} | {name: whole(keys[name]) for name in ("estimates", "reference_pairs", "fit_pairs")}
     probes = tuple(

@@ -502,7 +502,7 @@ def test_so_does_every_key_of_a_search_space(key, tmp_path):
 
 
 def test_variants_of_a_task_make_its_cells_and_studies_stale(tmp_path):
-    data = GRID | {"probes": None}
+    data = GRID | {"probes": None, "quality": None}
     grid = grid_of(tmp_path, data)
     variants = [{"sutton_barto_reward": True}, {"sutton_barto_reward": False}]
     other = grid_of(tmp_path, data | {"tasks": {"CartPole-v1": GRID["tasks"]["CartPole-v1"] | {"variants": variants}}})
@@ -524,7 +524,7 @@ def test_bins_and_joint_actions_of_a_task_make_its_cells_and_studies_stale(befor
             "reference_score": -4,
             "reference_source": "x",
         }
-        return grid_of(tmp_path, GRID | {"probes": None, "tasks": tasks | {"reacher": reacher | keys}})
+        return grid_of(tmp_path, GRID | {"probes": None, "quality": None, "tasks": tasks | {"reacher": reacher | keys}})
 
     first, second = made(before), made(before | after)
     stale = {

@@ -1,21 +1,28 @@
 """The quality of gradient estimates: what a probe streams, estimates and judges, and mistakes in a grid's `quality`."""
 
+import copy
 import dataclasses
+import json
 import tracemalloc
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from algorithms.core.batch import Batch
 from algorithms.core.mlp import ValueFunction
 from algorithms.core.normalizer import RunningNormalizer
 from algorithms.core.policies import Policy
-from algorithms.core.task import Task
+from algorithms.core.task import StoppedByTask, Task
 from algorithms.core.vector_env import VectorEnv
 from algorithms.ppo import PPO
 from algorithms.trpo import TRPO
+from experiments import quality
+from experiments.checks import GridError
 from experiments.gradients import draw_episodes, returns_of
+from experiments.grid import load_grid
+from experiments.jobs import Jobs
 from experiments.pairs import (
     CHUNK,
     Means,
@@ -29,6 +36,7 @@ from experiments.pairs import (
     values_along,
     with_known_returns,
 )
+from experiments.run import main as run_main
 
 SIZES = Sizes(pairs=(1000, 2000), estimates=4, reference_pairs=4000)
 
@@ -219,8 +227,8 @@ def test_a_return_counts_as_known_where_what_is_missing_weighs_a_hundredth():
 def test_leaving_out_cut_ends_changes_no_other_return():
     policy, normalizer, _ = frozen("Pendulum-v1", 3)
     drawn = [
-        draw_episodes(Task(task), policy_of, normalizer_of, lambda r: r, 4, np.random.SeedSequence(seed))
-        for seed, (task, policy_of, normalizer_of) in enumerate([(Task("Pendulum-v1").id, policy, normalizer)] * 2)
+        draw_episodes(Task("Pendulum-v1"), policy, normalizer, lambda rewards: rewards, 4, np.random.SeedSequence(seed))
+        for seed in (0, 1)
     ]
     episodes = joined(drawn)
     assert len(episodes) == 8
@@ -365,11 +373,12 @@ def test_a_probe_says_what_was_measured(trained):
 def test_a_probe_is_the_same_to_the_byte_when_it_is_made_again(trained):
     first, second = (trained / name for name in ("first", "second"))
     assert (first / "grams.npz").read_bytes() == (second / "grams.npz").read_bytes()
-    records = [json.loads((folder / "probe.json").read_text(encoding="utf-8")) for folder in (first, second)]
     cost = ("seconds", "peak_memory_mb", "sha256")
-    assert [{k: v for k, v in record.items() if k not in cost} for record in records][0] == {
-        k: v for k, v in records[1].items() if k not in cost
-    }
+    one, other = (
+        {key: value for key, value in json.loads((folder / "probe.json").read_text()).items() if key not in cost}
+        for folder in (first, second)
+    )
+    assert one == other
 
 
 def test_another_policy_has_other_random_numbers_and_estimates(trained, tmp_path):
@@ -513,7 +522,10 @@ MISTAKES = {
     "too many estimates": (quality_with(estimates=101), ["estimates of quality", "from 2 to 100", "101"]),
     "nothing to fit to": (quality_with(fit_pairs=10), ["fit_pairs of quality", "from 1,000 to 1,000,000", "10"]),
     "more than fits in memory": (quality_with(fit_pairs=2_000_000), ["fit_pairs of quality", "2000000"]),
-    "an unknown key": (quality_with(batches=8), ["quality has no key 'batches'", "'pairs'"]),
+    "an unknown key": (
+        quality_with(batches=8),
+        ["quality has no key 'batches'; valid are: sources, seeds, fractions, pairs"],
+    ),
     "no mapping": (GRID | {"quality": [1]}, ["quality of the grid must be a mapping, or null", "[1]"]),
     "a policy that the laboratory measures, too": (
         GRID | {"probes": OF_PROBES | {"tasks": {"CartPole-v1": {"batch_size": 1, "fit_episodes": 4}}}},
