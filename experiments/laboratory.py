@@ -13,7 +13,7 @@ from policy_gradient_ladder.core.task import Task, close, make_env
 from . import exact
 from .cells import INITIALISATION, GradientProbe, GridAlgorithm, GridTask, Probe, QualityProbe
 from .checks import GridError, section
-from .laboratory_keys import PROBE_KEYS, PROBE_TASK_KEYS, QUALITY_KEYS
+from .laboratory_keys import MOST_BLOCKS, PROBE_KEYS, PROBE_TASK_KEYS, QUALITY_KEYS
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,11 @@ def read_quality(policies: Policies, data: Any, others: tuple[Probe, ...]) -> tu
         raise GridError(
             f"{path}: reference_pairs of quality is {keys['reference_pairs']:,}; it must be a multiple of the largest "
             f"of its pairs, {pairs[-1]:,}"
+        )
+    if keys["reference_pairs"] > MOST_BLOCKS * pairs[-1]:
+        raise GridError(
+            f"{path}: reference_pairs of quality is {keys['reference_pairs']:,}; it may be at most {MOST_BLOCKS} times "
+            f"the largest of its pairs, {pairs[-1]:,}"
         )
     shared = {"pairs": pairs} | {name: whole(keys[name]) for name in ("estimates", "reference_pairs", "fit_pairs")}
     probes = tuple(

@@ -7,6 +7,7 @@ from .metrics import CHUNK, FEWEST_BATCHES
 
 EPISODES = "a whole number of complete episodes, at least"
 MOST_ESTIMATES = 100  # of each size: all of them are in memory
+MOST_BLOCKS = 100  # of a reference: the mean gradients of all of them are in memory
 MOST_FIT_PAIRS = 1_000_000  # all of them are in memory, too
 
 
