@@ -11,9 +11,9 @@ jackknife (Tukey, 1958): every block is left out in turn, with all that is in it
 the interval is T ± t √((K − 1) / K Σ (T_without k − mean)²) with Student's t for K − 1 degrees of freedom.
 
 How often the 95 % intervals cover, in simulations with 11 blocks and 11 or 30 estimates, with normal noise in many and
-few directions: both cosines 90 to 99 % (a missing interval counts as covering), the fewest where 11 estimates are almost
-parallel. With the same estimates, `gradients.pairwise_cosine` covers in 87 to 99 %, again the fewest there, and
-`gradients.variance` in 90 to 97 %.
+few directions: both cosines in 90 to 99 % of cases (a missing interval counts as covering), the fewest where 11
+estimates are almost parallel. With the same estimates, `gradients.pairwise_cosine` covers in 87 to 99 %, again the
+fewest there, and `gradients.variance` in 90 to 97 %.
 """
 
 from collections.abc import Callable

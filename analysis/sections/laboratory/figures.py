@@ -243,9 +243,7 @@ def at(table: pd.DataFrame, place: tuple[str, str], fraction: float | None = Non
     return here if fraction is None else here[here["fraction"] == fraction]
 
 
-def place_panels(
-    grid: Grid, table: pd.DataFrame, most: int = 3
-) -> tuple[Figure, dict[tuple[str, str], Axes]]:
+def place_panels(grid: Grid, table: pd.DataFrame, most: int = 3) -> tuple[Figure, dict[tuple[str, str], Axes]]:
     """A figure with a titled panel per task and source of policies, at most `most` side by side.
 
     Returns the figure and the panels by (task, source).

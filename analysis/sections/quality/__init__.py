@@ -20,4 +20,4 @@ FIGURES = {
     "quality_variance": "What a value function leaves of the variance",
     "quality_values": "What the value function has learned",
 }
-AVERAGES = "probes"
+AVERAGES = "quality probes"
