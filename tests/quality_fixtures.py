@@ -9,7 +9,7 @@ from analysis.reading.checks import SCHEMA
 
 DIMENSIONS, CHUNK = 40, 1000  # parameters, and pairs of a chunk
 NOISE = {"trained": 0.8, "fitted": 0.6, "none": 1.0}  # standard deviation, by value function
-ERRORS = {("trained", "gae"): 0.3, ("trained", "returns"): 0.8, ("fitted", "gae"): 0.6, ("fitted", "returns"): 0.4}
+ERRORS = {("trained", "gae"): 0.1, ("trained", "returns"): 0.8, ("fitted", "gae"): 0.6, ("fitted", "returns"): 0.4}
 
 
 def quality_probe(task: str, fraction: float, source: str = "ppo", seed: int = 0) -> dict:

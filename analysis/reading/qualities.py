@@ -29,8 +29,8 @@ VALUE_KEYS = {
     "against": str,
     "explained_variance": (*NUMBER, NoneType),
     "relative_error": (*NUMBER, NoneType),
-    "rmse": NUMBER,
-    "std": NUMBER,
+    "rmse": (*NUMBER, NoneType),
+    "std": (*NUMBER, NoneType),
     "steps": int,
 }
 

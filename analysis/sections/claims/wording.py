@@ -121,5 +121,5 @@ WHAT = {  # what a comparison measures, for somebody who has read one chapter on
     "direction, 0: nothing in common)",
     "gradient_variance": "Variance of the gradient estimate with one value function, as a share of that with another, "
     "on the same data",
-    "value_error": "Error of the value function, in % of its target’s spread",
+    "value_error": "Error of the value function: mean distance from its target, in % of the mean size of the target",
 }

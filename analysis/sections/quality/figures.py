@@ -122,7 +122,7 @@ def quality_values(grid: Grid, value_quality: pd.DataFrame) -> Figure:
         axes.set_ylim(bottom=0)
         training_axis(axes, here)
     figure.supxlabel("share of training (%)", fontsize=9)
-    figure.supylabel("error, as a share of the target’s spread", fontsize=9)
+    figure.supylabel("error, as a share of the target’s size", fontsize=9)
     styles = line_handles({f"against {TARGETS[name]}": {"linestyle": STYLES[name]} for name in STYLES})
     top_legend(figure, [*of_value_functions(table), *styles], 4)
     return figure

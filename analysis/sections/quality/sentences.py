@@ -38,16 +38,23 @@ MEASURED = {
     ),
     "Value functions": (
         "The one “as trained” belongs to the frozen policy. The “fitted” one was fitted to the returns of separate "
-        "episodes of that policy, and stands for the true one. “None” is 0 everywhere. All are measured on the same "
-        "data. The fitted one has far fewer pairs than the paper’s true value function (5,000,000), so it may fall "
-        "short of it."
+        "episodes of that policy, and stands for the true one. It has far fewer pairs than the paper’s true value "
+        "function (5,000,000), so it may fall short of it. “None” is 0 everywhere. All are measured on the same data. "
+        "Advantages bootstrap on the value function where λ is below 1, so it also changes the mean of the estimates "
+        "and its length. A cosine does not depend on length, a variance does."
+    ),
+    "Error of a value function": (
+        "The mean distance from a target, as a share of the mean size of the target. One target is what the algorithm "
+        "trains it on: advantage plus value, in which the value function itself bootstraps. The other is the true "
+        "discounted return, where so much of the episode is known that the rest is discounted to 1 % or less."
     ),
     "Intervals": (
         "95 % intervals over the estimates (agreement and variance; bootstrap-t on the scale of the logarithm with "
         f"{BATCH_RESAMPLES:,} resamples for the variance) or over the blocks (cosines with the reference; "
-        f"delete-one-block jackknife). With fewer than {FEWEST_BATCHES} of them there is none. In simulations they "
-        "cover the truth in 87 to 99 % of cases, the fewest where the estimates are almost parallel. Errors of value "
-        "functions have no interval at a single policy."
+        "delete-one-block jackknife; neighbouring blocks share an episode and are treated as independent). With fewer "
+        f"than {FEWEST_BATCHES} of them there is none. In simulations they cover the truth in 87 to 99 % of cases, "
+        "the fewest where the estimates are almost parallel. Errors of value functions have no interval at a single "
+        "policy."
     ),
     "What is ours": (
         "The paper’s tasks are of another version (v2), its runs are longer, and its figures 1 and 2 are of Humanoid; "
@@ -229,5 +236,4 @@ def sample_text(figure: str, quality: pd.DataFrame) -> str:
     sizes = quality.groupby("pairs")["estimates"].min()
     if sizes.min() == sizes.max():
         return f"n = {plural(int(sizes.max()), 'estimate')} of each number of pairs per frozen policy."
-    most = ", ".join(f"{n} of {pairs:,} pairs" for pairs, n in sizes.items())
-    return f"n = {most} per frozen policy."
+    return f"n = {sizes.min()} to {sizes.max()} estimates of each number of pairs per frozen policy."
