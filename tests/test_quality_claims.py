@@ -1,5 +1,7 @@
 """Claims about the quality of gradient estimates: how they are read, and their verdicts on made-up measurements."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -282,6 +284,15 @@ def test_a_mistake_is_said_in_one_sentence(tmp_path, mistake):
     assert said in str(error.value)
     assert str(error.value).startswith("mine.yaml: ")
     assert "\n" not in str(error.value)
+
+
+def test_the_example_in_the_document_is_a_claim(tmp_path):
+    text = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
+    example = re.search(r"<!-- quality -->\n```yaml\n(.*?)```", text, re.DOTALL)[1]
+    (tmp_path / "mine.yaml").write_text(example)
+    (found,) = read_claims(tmp_path / "mine.yaml", "mine.yaml")
+    assert [one.than for one in found.comparisons] == [0.25, None, None]
+    assert {one.metric for one in found.comparisons} == {"pairwise_cosine", "value_error"}
 
 
 def test_the_shipped_claims_name_their_paper_and_can_be_tested_by_a_grid_that_has_all(tmp_path):
