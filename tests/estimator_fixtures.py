@@ -50,12 +50,10 @@ def write_estimation(
     """
     rng = np.random.default_rng(len(problem))
     arrays = {}
-    truths = {}
     for index, about in enumerate(places):
         p = about["parameters"]
-        truths[index] = np.ones(p) / np.sqrt(p)
-        arrays[f"{index}/truth"] = truths[index]
-        arrays[f"{index}/natural_truth"] = turned(truths[index])
+        arrays[f"{index}/truth"] = np.ones(p) / np.sqrt(p)
+        arrays[f"{index}/natural_truth"] = turned(arrays[f"{index}/truth"])
     for one in estimators:
         index = one["place"]
         p = places[index]["parameters"]
@@ -64,11 +62,8 @@ def write_estimation(
         for size in one["sizes"]:
             vectors = (1 - bias) * truth + rng.normal(size=(batches, p)) * deviation / np.sqrt(size)
             name = f"{one['id']}/{size}"
-            arrays[name] = vectors @ vectors.T
-            arrays[f"{name}/truth"] = vectors @ truth
-            if one["truth"] == "natural":
-                arrays[f"{name}/plain"] = vectors @ truths[index]
-            if problem == "chain":
+            arrays[name] = vectors
+            if problem == "chain" and size == MAIN:
                 arrays[f"{name}/reparameterised"] = np.full(batches, 1.0 if one["truth"] == "natural" else 0.6)
     probe = estimator_probe(problem)
     about = {
@@ -141,7 +136,7 @@ def of_noise(about: dict, one: dict) -> tuple[float, float]:
 def write_all(folder: Path) -> list[dict]:
     """Probes of five problems, with an estimator `mine` of a user on each; returns the grid's entries of them."""
     always = ("score_function", "leave_one_out", "mine")
-    critics = [("pathwise_critic", {"degree": d}) for d in (1, 2, 4)]
+    critics = [("pathwise_critic", {"degree": degree}) for degree in (1, 2, 4)]
     gumbel = [("gumbel_softmax", {"temperature": t}) for t in (0.1, 0.5, 1.0)]
     left_out = (
         {"place": CHAIN[0]["place"], "estimator": "pathwise", "reason": "pathwise needs a reward that has a slope"},

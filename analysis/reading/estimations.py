@@ -1,4 +1,4 @@
-"""Reads a probe of estimators: what was estimated of a problem whose true gradient is known, and the inner products."""
+"""Reads a probe of estimators: the estimates of every batch, and the true gradients, which are known."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,10 +38,9 @@ REPARAMETERISED = "reparameterised"  # ends the name of the cosines of steps und
 class Estimation:
     """What `experiments.estimate` wrote: `about`, which is probe.json, and arrays by name.
 
-    For each place p, `p/truth` [P] is the true gradient, and `p/natural_truth` [P] the natural one where something
-    estimates it. For each estimator and batch size, ID/SIZE [n, n] has the inner products of n estimates,
-    ID/SIZE/truth [n] those with what it estimates, and, of a natural gradient, ID/SIZE/plain [n] those with the plain
-    one. ID/SIZE/reparameterised [n] is there where steps under two choices of parameters were compared.
+    For each place p, `p/truth` [P] is the true gradient, and `p/natural_truth` [P] the natural one. For each estimator
+    and batch size, ID/SIZE [n, P] has the estimates of n batches. ID/SIZE/reparameterised [n] is there where the steps
+    of two choices of parameters were compared: the cosines between them.
     """
 
     about: dict[str, Any]
@@ -85,30 +84,18 @@ def check_entry(entry: Any, about: dict[str, Any], path: Path, where: str) -> No
 def read_estimates(path: Path, about: dict[str, Any]) -> dict[str, np.ndarray]:
     """The arrays that probe.json asks for, checked, and those under two choices of parameters that there are."""
     shapes: dict[str, tuple[int, ...] | None] = {}
-    vectors = []
-    for entry in about["estimators"]:
-        place = entry["place"]
-        natural = entry["truth"] == "natural"
-        for name in ("truth", "natural_truth") if natural else ("truth",):
-            shapes[f"{place}/{name}"] = (about["places"][place]["parameters"],)
-        for size in entry["sizes"]:
-            name = f"{entry['id']}/{size}"
-            kinds = ("truth", "plain") if natural else ("truth",)
-            vectors += [(name, f"{name}/{kind}") for kind in kinds]
-            shapes |= dict.fromkeys([name, *(f"{name}/{kind}" for kind in kinds)])
-    arrays = read_grams(path, shapes)
+    for index, place in enumerate(about["places"]):
+        shapes |= dict.fromkeys((f"{index}/truth", f"{index}/natural_truth"), (place["parameters"],))
+    names = {f"{e['id']}/{size}": about["places"][e["place"]] for e in about["estimators"] for size in e["sizes"]}
+    arrays = read_grams(path, shapes | dict.fromkeys(names))
     there = {name.removesuffix(".npy") for name in archive_names(path)}
-    for entry in about["estimators"]:
-        for size in entry["sizes"]:
-            name = f"{entry['id']}/{size}/{REPARAMETERISED}"
-            if name in there:
-                vectors.append((f"{entry['id']}/{size}", name))
-                arrays |= read_grams(path, {name: None})
-    for gram, vector in vectors:
-        n = len(arrays[vector]) if arrays[vector].ndim else 0
-        if arrays[vector].shape != (n,) or arrays[gram].shape != (n, n):
+    for name, place in names.items():
+        shape = arrays[name].shape
+        if len(shape) != 2 or shape[0] < 2 or shape[1] != place["parameters"]:
             raise ResultsError(
-                f"{path}: {gram!r} has the shape {arrays[gram].shape} and {vector!r} {arrays[vector].shape}; expected "
-                f"(n, n) and (n,); delete its folder to make it again."
+                f"{path}: {name!r} has the shape {shape}; expected at least 2 estimates of {place['parameters']} "
+                f"numbers each; delete its folder to make it again."
             )
+        if (further := f"{name}/{REPARAMETERISED}") in there:
+            arrays |= read_grams(path, {further: shape[:1]})
     return arrays

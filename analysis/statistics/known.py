@@ -1,8 +1,4 @@
-"""What estimates say of a gradient that is known exactly, from their inner products with it.
-
-Names are as in `gradients.py`: n estimates g_i have the Gram matrix [n, n], and `products` [n] holds g_i · t with the
-known gradient t.
-"""
+"""What n estimates g_i of a gradient [P] say of one that is known exactly, t."""
 
 import numpy as np
 
@@ -12,24 +8,26 @@ from .arrays import Floats
 from .gradients import Estimate, around, off_diagonal_mean, squared_norm
 
 
-def against(products: Floats, squared_length: float) -> tuple[Floats, Floats]:
-    """The matrices `cross` and `reference_gram`, [n, n] each, of a reference that is t in every batch."""
-    n = len(products)
-    return np.repeat(products[:, None], n, axis=1), np.full((n, n), squared_length)
+def against(estimates: Floats, truth: Floats) -> tuple[Floats, Floats]:
+    """The matrices `cross` and `reference_gram` of `gradients.py`, [n, n] each, of a reference that is always t.
+
+    estimates: [n, P], truth: [P].
+    """
+    n = len(estimates)
+    return np.repeat((estimates @ truth)[:, None], n, axis=1), np.full((n, n), truth @ truth)
 
 
-def direction_of_mean(gram: Floats, products: Floats, squared_length: float) -> Estimate:
+def direction_of_mean(estimates: Floats, truth: Floats) -> Estimate:
     """The cosine between E g and t: the mean of g_i · t over √(the mean over i ≠ j of g_i · g_j) and the length of t.
 
-    The interval is that of the jackknife over batches, with Student's t. NaN where the interval of ‖E g‖² holds 0, or
-    where t has no length.
+    estimates: [n, P], truth: [P]. The interval is that of the jackknife over batches, with Student's t. NaN where the
+    interval of ‖E g‖² holds 0, or where t has no length.
     """
-    n = len(gram)
-    if n < 3 or not squared_length > 0:
-        return Estimate()
+    n, squared_length, gram = len(estimates), float(truth @ truth), estimates @ estimates.T
     found = squared_norm(gram)
-    if not found.value > 0 or found.low <= 0:
+    if not squared_length > 0 or not found.value > 0 or found.low <= 0:
         return Estimate()
+    products = estimates @ truth
     value = float(products.mean() / np.sqrt(found.value * squared_length))
     if n < FEWEST_BATCHES:
         return Estimate(value)
@@ -45,5 +43,5 @@ def mean(values: Floats) -> Estimate:
     """The mean of n values [n] with Student's t interval; without one for fewer than FEWEST_BATCHES."""
     n = len(values)
     if n < FEWEST_BATCHES:
-        return Estimate(float(values.mean()) if n else np.nan)
+        return Estimate(float(values.mean()))
     return around(float(values.mean()), float(values.var(ddof=1)) / n, n)

@@ -49,18 +49,20 @@ def rows_of(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> list[dict[s
 
     @cache
     def spread(name: str) -> statistics.Spread:
-        return statistics.spread(arrays[name], weights(len(arrays[name])))
+        estimates = arrays[name]
+        return statistics.spread(estimates @ estimates.T, weights(len(estimates)))
 
     main = about["batch_size"]
     references = {entry["place"]: f"{entry['id']}/{main}" for entry in reversed(about["estimators"]) if is_plain(entry)}
     rows = []
     for entry in about["estimators"]:
-        place, own_truth = about["places"][entry["place"]], "natural_truth" if entry["truth"] == "natural" else "truth"
-        truth = float(np.sum(arrays[f"{entry['place']}/{own_truth}"] ** 2))
+        place, plain = about["places"][entry["place"]], arrays[f"{entry['place']}/truth"]
+        truth = arrays[f"{entry['place']}/natural_truth"] if entry["truth"] == "natural" else plain
         for size in entry["sizes"]:
             name = f"{entry['id']}/{size}"
-            gram, products = arrays[name], arrays[f"{name}/truth"]
-            cross, reference = known.against(products, truth)
+            estimates = arrays[name]
+            gram = estimates @ estimates.T
+            cross, reference = known.against(estimates, truth)
             difference = statistics.difference_gram(gram, cross, reference)
             found = {
                 "bias_squared": statistics.squared_norm(difference),
@@ -69,8 +71,7 @@ def rows_of(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> list[dict[s
             }
             if size == main:
                 found |= of_variance(spread(name), references.get(entry["place"]), spread, entry["milliseconds"])
-                plain = float(np.sum(arrays[f"{entry['place']}/truth"] ** 2))
-                found["plain_cosine"] = known.direction_of_mean(gram, arrays.get(f"{name}/plain", products), plain)
+                found["plain_cosine"] = known.direction_of_mean(estimates, plain)
                 if f"{name}/{REPARAMETERISED}" in arrays:
                     found["reparameterised"] = known.mean(arrays[f"{name}/{REPARAMETERISED}"])
             rows.append(
@@ -82,7 +83,7 @@ def rows_of(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> list[dict[s
                     "batches": len(gram),
                     **{key: entry[key] for key in ("estimator", "title", "truth")},
                     "settings": text_of(entry["settings"]),
-                    "truth_norm_squared": truth,
+                    "truth_norm_squared": float(truth @ truth),
                     "variance": statistics.trace_of_covariance(gram),
                     **{f"{measure}{end}": value for measure, of in found.items() for end, value in ends(of)},
                     "milliseconds": entry["milliseconds"] if size == main else np.nan,
@@ -97,8 +98,8 @@ def rows_of(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> list[dict[s
 def of_variance(own: statistics.Spread, reference: str | None, spread, milliseconds: float) -> dict[str, Estimate]:
     """The variance, as it is, as a multiple of the score function's, and times the time of an estimate.
 
-    `reference` is the name of the score function's Gram matrix, None where that was not measured at the place; `spread`
-    gives the spread of a Gram matrix by its name.
+    `reference` is the name of the score function's estimates, None where it was not measured at the place; `spread`
+    gives the spread of estimates by their name.
     """
     variance = statistics.variance(own)
     ratio = statistics.variance_ratio(own, spread(reference)) if reference else Estimate()
