@@ -161,7 +161,7 @@ rule train:
 
 
 rule probe:
-    """One probe: the gradient estimates of every algorithm at one policy that is not trained further."""
+    """One probe: gradient estimates at one policy that is not trained further."""
     input:
         JOBS.sources,
         JOBS.probed_run,
@@ -169,13 +169,15 @@ rule probe:
         expand(f"{RESULTS}/probes/{{{{task}}}}/{{{{source}}}}/{{{{seed}}}}/{{{{fraction}}}}/{{file}}", file=PROBE_FILES),
     params:
         grid=GRID.path,
+        command=JOBS.probe_command,
         options=JOBS.probe_options,
         determines=JOBS.parameter,
         directory=directory_of_output,
     resources: runtime=JOBS.minutes, mem_mb=memory
     log: f"{RESULTS}/logs/probes/{{task}}/{{source}}/{{seed}}/{{fraction}}.log"
     shell:
-        "python -m experiments.forked probe --grid {params.grid:q} {params.options} --output {params.directory:q} > {log:q} 2>&1"
+        "python -m experiments.forked {params.command} --grid {params.grid:q} {params.options} --output {params.directory:q}"
+        " > {log:q} 2>&1"
 
 
 rule video:

@@ -118,7 +118,7 @@ def choose(grid: Grid, algorithms: Sequence[str] | None, tasks: Sequence[str] | 
         algorithms=kept,
         tasks=places,
         cells=cells,
-        probes=[probe for probe in grid.probes if probe["task"] not in left_out],
+        all_probes=[probe for probe in grid.all_probes if probe["task"] not in left_out],
         studies=[study for study in grid.studies if study["algorithm"] in kept],
     )
 
@@ -272,10 +272,14 @@ def lacking(grid: Grid, name: str, table: Callable[[str], pd.DataFrame]) -> str:
     if over == "runs":
         return shortfall_text(grid, table("summary"))
     if over == "studies":
-        return without_jobs(grid, table("ledger_jobs"), "study")
-    if over in ("probes", "exact problems"):
-        return without_jobs(grid, table("ledger_jobs"), "probe", exact=over == "exact problems")
-    return ""
+        return without_jobs(grid, table("ledger_jobs"), grid.studies)
+    asked = {
+        "probes": [probe for probe in grid.probes if not probe["exact"]],
+        "exact problems": [probe for probe in grid.probes if probe["exact"]],
+        "estimator problems": grid.estimator_probes,
+        "quality probes": grid.quality_probes,
+    }
+    return without_jobs(grid, table("ledger_jobs"), asked[over]) if over in asked else ""
 
 
 def marked(grid: Grid, algorithms: set[str]) -> Grid:

@@ -1,5 +1,6 @@
 """Says which runs, studies or probes a table, a figure or an average lacks."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -21,20 +22,18 @@ def job_title(grid: Grid, directory: str) -> str:
     for study in grid.studies:
         if study["directory"] == directory:
             return f"{grid.title(study['algorithm'])} on {study['group']}"
-    probe = next(probe for probe in grid.probes if probe["directory"] == directory)
+    probe = next(probe for probe in grid.all_probes if probe["directory"] == directory)
     if probe["exact"]:
         return probe["task"]
     return f"{probe['task']} at {100 * probe['fraction']:g} % of training (seed {probe['seed']})"
 
 
-def without_jobs(grid: Grid, jobs: pd.DataFrame, kind: str, exact: bool | None = None) -> str:
+def without_jobs(grid: Grid, jobs: pd.DataFrame, over: Iterable[dict[str, Any]]) -> str:
     """The note on a figure that lacks some studies or probes: "Without …: no result". Empty where it lacks none or all.
 
-    jobs: the table ledger_jobs. kind: "study" or "probe". exact: only probes of exact problems (True), only others
-    (False), or all (None).
+    jobs: the table ledger_jobs. over: the grid's entries of the studies or probes that the figure is made from.
     """
-    problems = {probe["directory"] for probe in grid.probes if probe["exact"]}
-    asked = jobs[(jobs["kind"] == kind) & (exact is None or jobs["directory"].isin(problems) == exact)]
+    asked = jobs[jobs["directory"].isin([entry["directory"] for entry in over])]
     absent = unfinished(asked)
     if len(absent) in (0, len(asked)):
         return ""

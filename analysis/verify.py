@@ -24,6 +24,7 @@ from policy_gradient_ladder.experiments.schema import (
     CHECKPOINTS,
     EVALUATIONS_FILE,
     EXTERNAL,
+    GRADIENTS,
     JOURNAL,
     MADE_OF,
     NO_DIGEST,
@@ -60,6 +61,7 @@ from .words import plural
 
 SHOWN = 5  # names of a list that a sentence shows
 HALF_A_MILLISECOND = 5e-4  # seconds are recorded to the millisecond
+READERS = {GRADIENTS: read_probe}  # of probes, by what they measure
 Record = dict[str, Any]
 Records = dict[Path, Record]
 
@@ -107,7 +109,7 @@ def verify(results: Path, *, recompute: bool = False) -> list[Check]:
         Check("grid", f"{grid.name}, {plural(len(grid.cells), 'cell')}", faults),
         runs(grid, records),
         asked_for("studies", grid, grid.studies, "study.json", read_study_record, records),
-        asked_for("probes", grid, grid.probes, "probe.json", read_probe_record, records),
+        asked_for("probes", grid, grid.all_probes, "probe.json", read_probe_record, records),
         Check("tasks", "what each is made of, in all results and now", faults_of(records)),
         benchmark(grid, records),
         tables(grid, records),
@@ -305,7 +307,7 @@ def read_study_record(grid: Grid, asked: Record) -> Record | None:
 
 def read_probe_record(grid: Grid, asked: Record) -> Record | None:
     """probe.json of a probe whose arrays were checked as well; None where it has not been made."""
-    probe = read_probe(grid, asked)
+    probe = READERS[asked["measures"]](grid, asked)
     return probe and probe.about
 
 

@@ -4,7 +4,7 @@ import inspect
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from policy_gradient_ladder.core.algorithm import Algorithm, InvalidSetting, nearest_first
 from policy_gradient_ladder.core.hooks import Hooks
@@ -12,13 +12,12 @@ from policy_gradient_ladder.core.minibatches import check_minibatches
 from policy_gradient_ladder.core.run import EPISODES_MEANWHILE
 from policy_gradient_ladder.core.task import Task
 
-from . import exact
 from .checks import GridError
 from .claims import Claim
 from .external import External
 from .libraries import LibraryAlgorithm
 from .published_table import PublishedTable
-from .schema import EXTERNAL, OF_SOME_TASKS, SCHEMA
+from .schema import EXTERNAL, GRADIENTS, OF_SOME_TASKS, SCHEMA
 from .search import SearchSpace, Study, Tuning
 
 INITIALISATION = "initialisation"  # instead of a source: a policy of random parameters
@@ -119,26 +118,38 @@ class Cell:
 
 @dataclass(frozen=True)
 class Probe:
-    """One policy that is not trained further, at which the gradient of every algorithm is measured, and how."""
+    """One policy that is not trained further, at which gradients are measured; what is measured, a subclass says."""
+
+    measures: ClassVar[str]  # what is measured: one of schema.MEASURES
+    command: ClassVar[str]  # the module of experiments that makes it
 
     task: str
-    source: str  # the algorithm whose checkpoint it is, or INITIALISATION on an exact problem
+    source: str  # the algorithm whose checkpoint it is, or INITIALISATION where the true gradient is known
     seed: int
     fraction: float  # of the source's run
-    batches: int
-    batch_size: int  # complete episodes in a batch
-    fit_episodes: int  # on which a critic is fitted; exact problems need none
-    gae_lambdas: tuple[float, ...]
 
     @property
     def exact(self) -> bool:
-        """Whether the true gradient is known."""
-        return self.task in exact.PROBLEMS
+        """Whether the true gradient is known; the policy is then no run's."""
+        return self.source == INITIALISATION
 
     @property
     def directory(self) -> str:
         """Where its measurements lie, relative to the grid's results."""
         return f"probes/{directory_name(self.task)}/{self.source}/{self.seed}/{self.fraction:g}"
+
+
+@dataclass(frozen=True)
+class GradientProbe(Probe):
+    """The gradient of every algorithm of the grid, on the same episodes."""
+
+    measures: ClassVar[str] = GRADIENTS
+    command: ClassVar[str] = "probe"
+
+    batches: int
+    batch_size: int  # complete episodes in a batch
+    fit_episodes: int  # on which a critic is fitted; exact problems need none
+    gae_lambdas: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -287,7 +298,7 @@ class Grid:
             "cells": [vars(cell) for cell in self.cells()],
             "probes": [
                 {"task": p.task, "source": p.source, "seed": p.seed, "fraction": p.fraction}
-                | {"exact": p.exact, "directory": p.directory}
+                | {"exact": p.exact, "measures": p.measures, "directory": p.directory}
                 for p in self.probes
             ],
             "studies": [study.description() | {"determines": identity(self, study)} for study in self.studies()],

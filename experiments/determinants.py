@@ -160,6 +160,10 @@ def what_determines(grid: Grid, job: Cell | Study | Probe) -> Determinants:
         tasks = tuple(grid.tasks[task].task.id for task in job.tasks)
         files, versions = _with_library(grid, job, *sources("tune", (grid.algorithms[job.algorithm].file,), tasks))
         return Determinants(files, job.description() | identity(grid, job), versions | versions_of(["optuna"]))
+    return _of_gradient_probe(grid, job)
+
+
+def _of_gradient_probe(grid: Grid, job: Probe) -> Determinants:
     task = Task(job.task) if job.exact else grid.tasks[job.task].task
     measured = {name: entry.file for name, entry in grid.algorithms.items() if not entry.origin()}
     files, versions = sources("probe", tuple(measured.values()), (task.id,))

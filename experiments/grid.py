@@ -30,7 +30,7 @@ from policy_gradient_ladder.core.spaces import action_parts
 from policy_gradient_ladder.core.task import Task, UnsupportedTask, check_variants, close, make_env, time_limit_of
 
 from . import exact, others
-from .cells import INITIALISATION, Grid, GridAlgorithm, GridTask, Probe, directory_name, preprocessing
+from .cells import INITIALISATION, GradientProbe, Grid, GridAlgorithm, GridTask, Probe, directory_name, preprocessing
 from .checks import MAPPING, GridError, is_name, read_yaml, seconds, section
 from .claims import CLAIMS, Claim, read_all_claims
 from .command import exit_with_sentence
@@ -407,11 +407,11 @@ def _probes(
         sizes[task] = section(path, f"probes on {task}", entry, PROBE_TASK_KEYS)
     shared = {"batches": keys["batches"], "gae_lambdas": tuple(keys["gae_lambdas"])}
     places = [(seed, fraction) for seed in keys["seeds"] for fraction in keys["fractions"]]
-    probes = [Probe(task, source, *place, **sizes[task], **shared) for task in sizes for place in places]
+    probes = [GradientProbe(task, source, *place, **sizes[task], **shared) for task in sizes for place in places]
     if keys["exact"] is not None:
         size = section(path, "exact of probes", keys["exact"], {"batch_size": PROBE_TASK_KEYS["batch_size"]})
         probes += [
-            Probe(problem, INITIALISATION, seed, 0.0, **size, fit_episodes=0, **shared)
+            GradientProbe(problem, INITIALISATION, seed, 0.0, **size, fit_episodes=0, **shared)
             for problem in exact.PROBLEMS
             for seed in keys["seeds"]
         ]

@@ -24,7 +24,6 @@ MINUTES_BESIDE = 5  # start-up, compiling for the first time, evaluation
 PROBE_MINUTES = 20
 ANALYSIS_MINUTES = 30
 MEMORY_MB = 2_000
-OF_PROBES = "experiments/probe.py"
 Job = Cell | Study | Probe
 
 
@@ -66,7 +65,8 @@ class Jobs:
         """
         self.begin()
         job, files = self.of(wildcards), self.determinants(wildcards).files
-        own = OF_PROBES if isinstance(job, Probe) else self.grid.algorithms[job.algorithm].file
+        command = f"experiments/{job.command}.py" if isinstance(job, Probe) else None
+        own = command or self.grid.algorithms[job.algorithm].file
         return [own if own in files else files[0]]
 
     def parameter(self, wildcards: Any) -> str:
@@ -122,6 +122,10 @@ class Jobs:
     def recorded_folders(self, wildcards: Any) -> list[str]:
         """The folders of these runs."""
         return [os.path.dirname(file) for file in self.recorded_runs(wildcards)]
+
+    def probe_command(self, wildcards: Any) -> str:
+        """The module of experiments that makes a probe."""
+        return self.of(wildcards).command
 
     def probe_options(self, wildcards: Any) -> str:
         """What is said of a probe on its command line."""

@@ -31,7 +31,7 @@ from policy_gradient_ladder.core.training import use_one_thread
 from policy_gradient_ladder.core.vector_env import VectorEnv
 
 from . import exact
-from .cells import Grid, Probe
+from .cells import GradientProbe, Grid, Probe
 from .checks import GridError
 from .command import exit_with_sentence
 from .determinants import code_of, digest_of_files, what_determines
@@ -154,7 +154,7 @@ class Frozen:
             raise at.within("of the probe's episodes") from None
 
 
-def initialised(probe: Probe) -> Frozen:
+def initialised(probe: GradientProbe) -> Frozen:
     """A random policy for the probe's exact problem, with the discount that algorithms have by default."""
     problem = exact.PROBLEMS[probe.task]
     policy, normalizer = exact.random_policy(problem, probe.seed), RunningNormalizer(problem.observations)
@@ -231,7 +231,7 @@ def find_checkpoint(run: Path, probe: Probe) -> tuple[Path, int, dict[str, Any]]
     return path, step, settings
 
 
-def without_result(grid: Grid, probe: Probe, at: StoppedByTask) -> dict[str, Any]:
+def without_result(grid: Grid, probe: GradientProbe, at: StoppedByTask) -> dict[str, Any]:
     """The content of `probe.json`, without the provenance, where the task stopped the probe."""
     return {
         "schema": SCHEMA,
@@ -247,7 +247,7 @@ def without_result(grid: Grid, probe: Probe, at: StoppedByTask) -> dict[str, Any
     }
 
 
-def measure(grid: Grid, probe: Probe, frozen: Frozen, clock: Clock) -> tuple[dict[str, Any], Products]:
+def measure(grid: Grid, probe: GradientProbe, frozen: Frozen, clock: Clock) -> tuple[dict[str, Any], Products]:
     """Measure the probe: draw episodes, fit critics, and estimate the gradients.
 
     Returns the probe's record (the content of `probe.json` without the provenance) and the inner products. `clock`
@@ -345,7 +345,7 @@ def known_critics(
     yield "compatible", Critic(compatible, np.zeros(len(states)))
 
 
-def estimator_entry(estimator: Estimator, probe: Probe, sizes: list[int]) -> dict[str, Any]:
+def estimator_entry(estimator: Estimator, probe: GradientProbe, sizes: list[int]) -> dict[str, Any]:
     """The entry of an estimator in `probe.json`; `sizes` are the batch sizes, in episodes, at which it was measured."""
     monte_carlo = estimator.kind == "algorithm" and estimator.algorithm.whole_episodes
     less_noise, plain = BASELINE_REFERENCE, PLAIN_REFERENCE

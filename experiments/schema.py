@@ -72,6 +72,7 @@ SCALES = ("linear", "log", "log_one_minus")  # of a search space; the last is fo
 # ------------------------------------------------------------------------------------ probes
 
 PROBE_FILES = ("probe.json", "grams.npz")
+MEASURES = (GRADIENTS, ESTIMATORS, QUALITY) = ("gradients", "estimators", "quality")  # what probes measure
 
 # ------------------------------------------------------------------------------------ benchmark
 

@@ -22,8 +22,8 @@ from .schema import DETERMINED_BY, FINISHED, OF_RUN, PROBE_FILES, RECORDS, RUN_F
 from .search import InvalidStudy, Study
 from .tuned import read_best
 
-RULES = {Study: "tune", Cell: "train", Probe: "probe"}
-FILES = {Study: STUDY_FILES, Cell: RUN_FILES, Probe: PROBE_FILES}
+# The rule of Snakemake that makes a job, and the files that it has, by the job's class.
+RULES = {Study: ("tune", STUDY_FILES), Cell: ("train", RUN_FILES), Probe: ("probe", PROBE_FILES)}
 OTHERWISE = "made of something else"  # stands in Snakemake's record for what determines a result that is out of date
 DERIVED = {"input", "output"}  # arguments of a parameter's function that keep it out of Snakemake's record
 
@@ -98,11 +98,12 @@ def wildcards_of(job: Job) -> dict[str, str]:
 
 def write_records(workflow: Any, jobs: Jobs, job: Job, *, up_to_date: bool) -> None:
     """Write Snakemake's record of each file of a result: rule, parameters, and inputs with their digests."""
-    rule, wildcards = workflow.get_rule(RULES[type(job)]), wildcards_of(job)
+    name, names = next(made for kind, made in RULES.items() if isinstance(job, kind))
+    rule, wildcards = workflow.get_rule(name), wildcards_of(job)
     inputs = sorted({file for function in rule.input for file in function(wildcards)})
     parameters = [value(wildcards) if callable(value) else value for value in rule.params if not is_derived(value)]
     folder = Path(jobs.results, job.directory)
-    files = [folder / file for file in FILES[type(job)]]
+    files = [folder / file for file in names]
     if isinstance(job, Study):
         files.append(folder.with_name(folder.name + FINISHED))
     for file in files:

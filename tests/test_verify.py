@@ -20,7 +20,7 @@ from analysis.reading import checks as results
 from analysis.reading.grid import read_grid
 from analysis.reading.tables import write_table
 from analysis.sections import FIGURES, TABLES
-from experiments import probe, schema, tune
+from experiments import cells, probe, schema, tune
 from experiments.checks import GridError, read_yaml
 from experiments.record import write_record
 from tests import analysis_fixtures
@@ -342,7 +342,7 @@ def stranger(folder, checkpoint="checkpoints/1.npz"):
     (folder / "checkpoints").mkdir(parents=True)
     about = {"cell": cell, "settings": {}, "checkpoints": [{"fraction": 1, "step": 1, "file": checkpoint}]}
     (folder / "run.json").write_text(json.dumps(about))
-    return probe.Probe("CartPole-v1", "ppo", 0, 1, batch_size=1, fit_episodes=2, batches=16, gae_lambdas=())
+    return cells.GradientProbe("CartPole-v1", "ppo", 0, 1, batch_size=1, fit_episodes=2, batches=16, gae_lambdas=())
 
 
 def test_a_checkpoint_that_would_execute_something_does_not(tmp_path):

@@ -32,7 +32,7 @@ def known_files(grid: Grid, runs: Mapping[str, dict[str, Any] | None]) -> tuple[
     exact = {"grid.json", LIVE, f"tables/{PROBLEMS}", *(f"speed/{name}" for name in BENCHMARK_FILES)}
     exact |= {f"report/{name}" for name in (*REPORT_FILES, MADE_OF)}
     exact |= {f"tables/{name}.csv" for name in TABLES}
-    exact |= {f"{probe['directory']}/{file}" for probe in grid.probes for file in PROBE_FILES}
+    exact |= {f"{probe['directory']}/{file}" for probe in grid.all_probes for file in PROBE_FILES}
     exact |= {f"{study['directory']}/{file}" for study in grid.studies for file in (*STUDY_FILES, JOURNAL)}
     patterns = ["figures/*", "logs/*", f"{VIDEOS}/*", f"tuning/*{FINISHED}", f"runs/*/{TENSORBOARD}/*"]
     patterns += [

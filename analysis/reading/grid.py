@@ -7,7 +7,7 @@ from types import NoneType
 from typing import Any
 
 from policy_gradient_ladder.experiments.metrics import DIRECTIONS, RULES
-from policy_gradient_ladder.experiments.schema import BEST, EVALUATIONS
+from policy_gradient_ladder.experiments.schema import BEST, ESTIMATORS, EVALUATIONS, GRADIENTS, MEASURES, QUALITY
 
 from .checks import (
     NUMBER,
@@ -37,10 +37,28 @@ class Grid:
     tasks: dict[str, dict[str, Any]]
     algorithms: dict[str, dict[str, Any]]
     cells: list[dict[str, Any]]
-    probes: list[dict[str, Any]]
+    all_probes: list[dict[str, Any]]  # of every kind
     studies: list[dict[str, Any]]
     claims: list[dict[str, Any]]
     published_table: dict[str, Any] | None = None  # a paper's table that the grid repeats
+
+    @property
+    def probes(self) -> list[dict[str, Any]]:
+        """The probes of the gradient laboratory, which measure the gradient of every algorithm."""
+        return self._that_measure(GRADIENTS)
+
+    @property
+    def estimator_probes(self) -> list[dict[str, Any]]:
+        """The probes that hold gradient estimators against the truth, one per problem."""
+        return self._that_measure(ESTIMATORS)
+
+    @property
+    def quality_probes(self) -> list[dict[str, Any]]:
+        """The probes that ask how good an algorithm's gradient estimates are."""
+        return self._that_measure(QUALITY)
+
+    def _that_measure(self, what: str) -> list[dict[str, Any]]:
+        return [probe for probe in self.all_probes if probe["measures"] == what]
 
     def title(self, algorithm: str) -> str:
         """The title of an algorithm."""
@@ -172,7 +190,9 @@ def read_grid(results: Path) -> Grid:
             raise ResultsError(f"{path}: cells[{index}] repeats an earlier cell: {key[0]}, {key[1]}, seed {key[2]}.")
         seen.add(key)
     for index, probe in enumerate(content["probes"]):
+        probe.setdefault("measures", GRADIENTS)  # grids of earlier versions had no other probes
         check_keys(probe, PROBE_KEYS, path, f"probes[{index}]")
+        check_named([("measures", probe["measures"], MEASURES)], path, f"probes[{index}]")
     for index, study in enumerate(content["studies"]):
         check_study_entry(study, content, path, f"studies[{index}]")
     for index, claim in enumerate(content["claims"]):
@@ -190,7 +210,7 @@ def read_grid(results: Path) -> Grid:
         tasks=content["tasks"],
         algorithms=content["algorithms"],
         cells=tuned_cells(results, content),
-        probes=content["probes"],
+        all_probes=content["probes"],
         studies=content["studies"],
         claims=content["claims"],
         published_table=published_table(content, path),

@@ -6,7 +6,7 @@ from policy_gradient_ladder.experiments.schema import RUN_STATES
 
 from .checks import read_record_if_there
 from .grid import Grid
-from .probes import PROBE_FILE_KEYS
+from .probes import record_keys
 from .runs import read_run
 from .studies import STUDY_FILE_KEYS
 
@@ -41,11 +41,12 @@ def read_jobs(grid: Grid) -> list[Job]:
     missing. The record of one that failed or is missing is empty. Raises ResultsError.
     """
     jobs = []
-    for kind, asked, keys in (("study", grid.studies, STUDY_FILE_KEYS), ("probe", grid.probes, PROBE_FILE_KEYS)):
-        for directory in [entry["directory"] for entry in asked]:
-            record = read_record_if_there(grid.folder / directory / f"{kind}.json", keys)
-            state = state_without_result(grid, directory) if record is None else record.get("status", "done")
-            jobs.append((kind, directory, state, record or {}))
+    studies = [("study", study["directory"], STUDY_FILE_KEYS) for study in grid.studies]
+    probes = [("probe", probe["directory"], record_keys(probe)) for probe in grid.all_probes]
+    for kind, directory, keys in (*studies, *probes):
+        record = read_record_if_there(grid.folder / directory / f"{kind}.json", keys)
+        state = state_without_result(grid, directory) if record is None else record.get("status", "done")
+        jobs.append((kind, directory, state, record or {}))
     return jobs
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from policy_gradient_ladder.experiments.schema import STOPPED
+from policy_gradient_ladder.experiments.schema import GRADIENTS, STOPPED
 
 from .checks import NUMBER, ResultsError, check_keys, check_named, read_record_if_there
 from .grid import Grid
@@ -40,6 +40,7 @@ ESTIMATOR_KEYS = {
     "cosine_reference": str,
     "sizes": list,
 }
+RECORD_KEYS = {"schema": int, "probe": dict, "exact": bool}  # of probe.json of any probe
 CRITIC_KEYS = {
     "critic": str,
     "gamma": NUMBER,
@@ -58,6 +59,11 @@ class Probe:
 
     about: dict[str, Any]
     grams: dict[str, np.ndarray]
+
+
+def record_keys(asked: dict[str, Any]) -> dict[str, Any]:
+    """The keys of probe.json that an entry of the grid's probes must have, with their types."""
+    return PROBE_FILE_KEYS if asked["measures"] == GRADIENTS else RECORD_KEYS
 
 
 def stopped(about: dict[str, Any]) -> bool:

@@ -6,8 +6,8 @@ The face of a section, its `__init__.py`, holds constants alone:
     TABLES     table: its columns, in one text; an ellipsis at the end allows further columns behind these
     TEXT       the columns of these tables that hold text, in one text; all others hold numbers
     FIGURES    figure: its title
-    AVERAGES   what the averages of the figures are over (runs, studies, probes or exact problems), in one word for all
-               figures or as a mapping of those that show averages
+    AVERAGES   what the averages of the figures are over, as AVERAGES_ARE_OVER has it, in one word for all figures or as
+               a mapping of those that show averages
 
 `tables.py` has a function for every table, `figures.py` one for every figure, `captions/` a text for every figure.
 `sentences.py` may have
@@ -45,7 +45,7 @@ HERE = "analysis/sections/__init__.py"
 FURTHER = "…"
 FIGURE_KINDS = ("svg", "png", "pdf")  # the files of a figure
 KINDS = {"TABLES": "table → columns", "FIGURES": "figure → title"}
-AVERAGES_ARE_OVER = ("runs", "studies", "probes", "exact problems")
+AVERAGES_ARE_OVER = ("runs", "studies", "probes", "exact problems", "estimator problems", "quality probes")
 
 
 class SectionError(Exception):

@@ -1,7 +1,7 @@
 """The tables of claims: the verdict of every claim and comparison, and what each task says by itself."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,13 @@ from .verdicts import (
 )
 
 
+class Measured(NamedTuple):
+    """What comparisons are tested on, a table for each kind of them."""
+
+    runs: pd.DataFrame  # what `run_values` returns
+    gradients: pd.DataFrame  # the table of that name
+
+
 def judged(
     grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame, gradients: pd.DataFrame
 ) -> list[tuple[dict[str, Any], list[Tested]]]:
@@ -39,10 +46,9 @@ def judged(
     `scores`, `curves` and `gradients` are the tables of these names. Raises ResultsError for an unknown metric.
     """
     check_metrics(grid)
-    runs = run_values(grid, scores, curves)
+    measured = Measured(run_values(grid, scores, curves), gradients)
     return [
-        (claim, [compare(grid, comparison, runs, gradients) for comparison in claim["comparisons"]])
-        for claim in grid.claims
+        (claim, [compare(grid, comparison, measured) for comparison in claim["comparisons"]]) for claim in grid.claims
     ]
 
 
@@ -128,11 +134,8 @@ def place_row(found: Tested, place: Place) -> dict[str, Any]:
     return {**row, **ends(effect), **without, **counts, "verdict": verdict}
 
 
-def compare(grid: Grid, comparison: dict[str, Any], runs: pd.DataFrame, gradients: pd.DataFrame) -> Tested:
-    """Test one comparison on the runs that have finished, or on the gradients that have been measured.
-
-    `runs` is the table that `run_values` returns, `gradients` the table of that name.
-    """
+def compare(grid: Grid, comparison: dict[str, Any], measured: Measured) -> Tested:
+    """Test one comparison on what has been measured."""
     named = [side["algorithm"] for side in singles(comparison)]
     absent = list(dict.fromkeys(name for name in named if name is not None and name not in grid.algorithms))
     if absent:
@@ -141,9 +144,9 @@ def compare(grid: Grid, comparison: dict[str, Any], runs: pd.DataFrame, gradient
             comparison, titles(grid, comparison), reason=f"the grid has no algorithm{several} {enumerate_text(absent)}"
         )
     if METRICS[comparison["metric"]].of_runs:
-        found = compare_runs(grid, comparison, runs)
+        found = compare_runs(grid, comparison, measured.runs)
     else:
-        found = compare_gradients(grid, comparison, gradients)
+        found = compare_gradients(grid, comparison, measured.gradients)
     judge(found)
     if found.verdict != UNTESTABLE and (missing := missing_evidence(found)):
         return replace(found, verdict=TOO_LITTLE, reason=missing, against=[], rests_on=[], without={})
