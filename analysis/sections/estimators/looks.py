@@ -9,7 +9,8 @@ from ...drawing import theme
 from .tables import parsed
 
 STYLES = ("-", "--", ":", "-.")  # of the lines of one estimator with several settings
-WORDS = {  # of the numbers of a place
+SYMBOLS = {"dimensions": "d", "sigma": "σ", "agents": "n", "gamma": "γ"}  # of the numbers of a place
+WORDS = {  # of the same, along an axis
     "dimensions": "dimensions d",
     "sigma": "standard deviation σ of the policy",
     "agents": "agents n",
