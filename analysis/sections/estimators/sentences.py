@@ -252,8 +252,8 @@ def natural(main: pd.DataFrame) -> list[str]:
         beside = f", the score function’s {fixed(plain['reparameterised'].iloc[0])}" if len(plain) else ""
         cosine = interval(*(row[f"plain_cosine{end}"] for end in ("", "_low", "_high")), fixed)
         said.append(
-            f"{at(of)}: the mean step of {row['name']} has cosine {cosine} with the plain gradient; its steps under two "
-            f"choices of parameters have cosine {fixed(row['reparameterised'])}{beside}."
+            f"{at(of)}: the mean step of {row['name']} has cosine {cosine} with the plain gradient; its steps under "
+            f"two choices of parameters have cosine {fixed(row['reparameterised'])}{beside}."
         )
     return said
 
