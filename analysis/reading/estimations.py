@@ -29,7 +29,7 @@ ENTRY_KEYS = {
     "milliseconds": NUMBER,
     "fit_milliseconds": NUMBER,
 }
-NOT_APPLICABLE_KEYS = dict.fromkeys(("place", "estimator", "reason"), str)
+NOT_APPLICABLE_KEYS = {"place": int, "estimator": str, "reason": str}
 TRUTHS = ("plain", "natural")  # what an estimator estimates: the gradient, or the natural gradient
 REPARAMETERISED = "reparameterised"  # ends the name of the cosines of steps under two choices of parameters
 
@@ -67,6 +67,7 @@ def read_estimation(grid: Grid, asked: dict[str, Any]) -> Estimation | None:
         check_entry(entry, about, path, f"estimators[{index}]")
     for index, entry in enumerate(about["not_applicable"]):
         check_keys(entry, NOT_APPLICABLE_KEYS, path, f"not_applicable[{index}]")
+        check_place(entry, about, path, f"not_applicable[{index}]")
     return Estimation(about, read_estimates(folder / "grams.npz", about))
 
 
@@ -74,11 +75,16 @@ def check_entry(entry: Any, about: dict[str, Any], path: Path, where: str) -> No
     """Check an entry of probe.json's estimators: its keys, and that its place and its main batch size are there."""
     check_keys(entry, ENTRY_KEYS, path, where)
     check_choice(entry["truth"], TRUTHS, path, f"{where}.truth")
-    if not 0 <= entry["place"] < len(about["places"]):
-        raise ResultsError(f"{path}: {where}.place is {entry['place']}; there are {len(about['places'])} places.")
+    check_place(entry, about, path, where)
     if about["batch_size"] not in entry["sizes"]:
         sizes = ", ".join(map(str, entry["sizes"]))
         raise ResultsError(f"{path}: {where}.sizes is {sizes}; batch_size, {about['batch_size']}, is not among them.")
+
+
+def check_place(entry: dict[str, Any], about: dict[str, Any], path: Path, where: str) -> None:
+    """Check that an entry of probe.json is about one of its places, which it names by their number from 0."""
+    if not 0 <= entry["place"] < len(about["places"]):
+        raise ResultsError(f"{path}: {where}.place is {entry['place']}; there are {len(about['places'])} places.")
 
 
 def read_estimates(path: Path, about: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -11,14 +11,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
 from ...drawing import theme
 from ...drawing.panels import beside_rows, line_handles, log_axis, named_rows, row_height, sentence, top_legend
 from .looks import WORDS, Look, Sweep, looks, setting_sweeps, sweeps
-from .tables import at_main_size
+from .tables import SCORE_FUNCTION, at_main_size
 
-NAME = 26  # characters in a line of an estimator's name
+NAME = 40  # characters in a line of an estimator's name
 SAME = {"linestyle": ":", "linewidth": 1}  # the line at as much variance as the score function
 BIASED = "#d55e00"  # the colour of an estimate whose mean is not the true gradient
 COLUMNS, FOREST_COLUMNS = 4, 3  # panels side by side, without and with names beside them
@@ -201,7 +201,7 @@ def natural_gradient(estimators: pd.DataFrame) -> Figure:
     figure, panels = plt.subplots(
         1,
         2,
-        figsize=(theme.WIDTH, 1.4 + row_height(names.values(), 0.27, NAME) * len(names)),
+        figsize=(theme.WIDTH, 1.4 + row_height(names.values(), 0.25, NAME) * len(names)),
         layout="constrained",
         sharey=True,
     )
@@ -230,7 +230,7 @@ def forest(table: pd.DataFrame, measure: str, label: str) -> Figure:
     problems = {str(problem): of for problem, of in table.groupby("problem", sort=False)}
     names = {problem: row_names(of) for problem, of in problems.items()}
     columns = min(FOREST_COLUMNS, len(problems))
-    tall = [0.7 + row_height(of.values(), 0.22, NAME) * len(of) for of in names.values()]
+    tall = [0.7 + row_height(of.values(), 0.21, NAME) * len(of) for of in names.values()]
     heights = [max(tall[start : start + columns]) for start in range(0, len(tall), columns)]
     figure, panels = plt.subplots(
         len(heights),
@@ -255,6 +255,7 @@ def forest(table: pd.DataFrame, measure: str, label: str) -> Figure:
             axes.set_xticks(*BIAS_TICKS)
             axes.axvline(0, color=theme.QUIET, linewidth=0.8, zorder=0.9)
         named_rows(axes, beside_rows(names[problem].values(), NAME))
+        axes.tick_params(axis="y", labelsize=7.5)
     figure.supxlabel(label, fontsize=9)
     if measure == "relative_bias":
         kinds = {"biased": BIASED, "not told from 0": theme.INK}
@@ -263,8 +264,8 @@ def forest(table: pd.DataFrame, measure: str, label: str) -> Figure:
 
 
 def row_names(table: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """The estimators with their settings in the table's order, and their names."""
-    return {key: look.label for key, look in looks(table).items()}
+    """The estimators with their settings, the score function first and then in the table's order, and their names."""
+    return {key: look.label for key, look in sorted(looks(table).items(), key=lambda of: of[0][0] != SCORE_FUNCTION)}
 
 
 def rows_at_places(
@@ -333,7 +334,9 @@ def ticks(axes: Axes, values: Iterable[float]) -> None:
 
 def plain_x(axes: Axes) -> None:
     """Plain numbers on a logarithmic horizontal axis."""
-    axes.xaxis.set_major_locator(LogLocator(numticks=5))
+    low, high = axes.get_xlim()
+    wide = LogLocator(subs=(1, 3) if high < 300 * low else (1,), numticks=5)
+    axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]) if high < 10 * low else wide)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_locator(NullLocator())
 
@@ -359,7 +362,7 @@ def middle_place(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of one problem at the middle one of the places that have the most estimators."""
     counts = table.groupby("place", sort=False)["estimator"].nunique()
     places = list(counts.index[counts == counts.max()])
-    return table[table["place"] == places[len(places) // 2]]
+    return table[table["place"] == places[(len(places) - 1) // 2]]
 
 
 def titled(table: pd.DataFrame) -> str:

@@ -94,7 +94,7 @@ def sweeps(table: pd.DataFrame, number: str) -> list[Sweep]:
         if most < 2:
             continue
         choices = [other for other, of in values.items() if len(of) == most]
-        chosen = choices[len(choices) // 2]
+        chosen = choices[(len(choices) - 1) // 2]
         here = rows[[other == chosen for other in others]]
         words = ", ".join(
             f"{key} = {value:g}" if isinstance(value, (int, float)) else f"{key} = {value}" for key, value in chosen
@@ -118,7 +118,7 @@ def setting_sweeps(table: pd.DataFrame) -> list[tuple[str, Sweep]]:
             if values.max() < 2 if len(values) else True:
                 continue
             places = list(values.index[values == values.max()])
-            chosen = places[len(places) // 2]
+            chosen = places[(len(places) - 1) // 2]
             here = rows["place"] == chosen
             found.append((key, Sweep(str(problem), str(chosen), rows[here].assign(x=x[here]))))
     return found

@@ -231,8 +231,8 @@ def directions(of_problem: pd.DataFrame) -> str:
     best = min(needed, key=lambda name: needed[name] or float("inf"))
     score = here.loc[is_score_function(here), "name"]
     parts = dict.fromkeys([best, *score.head(1)])
-    most = f"more than {here['size'].max():,}"
-    text = enumerate_text(f"{needed[name] or most} samples with {name}" for name in parts)
+    most = f"more than {plural(here['size'].max(), 'sample')}"
+    text = enumerate_text(f"{plural(needed[name], 'sample') if needed[name] else most} with {name}" for name in parts)
     return f"{at(here)}: a mean cosine of {GOOD_COSINE:g} takes {text}."
 
 

@@ -39,7 +39,9 @@ def estimators(estimations: list[tuple[dict[str, Any], Estimation]]) -> pd.DataF
 def estimators_left_out(estimations: list[tuple[dict[str, Any], Estimation]]) -> pd.DataFrame:
     """The table `estimators_left_out`: which estimators a problem does not have, and why."""
     rows = [
-        {"problem": asked["task"], **entry} for asked, found in estimations for entry in found.about["not_applicable"]
+        {"problem": asked["task"], **entry, "place": found.about["places"][entry["place"]]["place"]}
+        for asked, found in estimations
+        for entry in found.about["not_applicable"]
     ]
     return frame(rows, "estimators_left_out")
 
@@ -63,14 +65,12 @@ def rows_of(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> list[dict[s
             estimates = arrays[name]
             gram = estimates @ estimates.T
             cross, reference = known.against(estimates, truth)
-            difference = statistics.difference_gram(gram, cross, reference)
-            found = {
-                "bias_squared": statistics.squared_norm(difference),
-                "relative_bias": statistics.relative_bias(difference, reference),
-                "true_cosine": statistics.true_cosine(gram, cross, reference),
-            }
+            found = {"true_cosine": statistics.true_cosine(gram, cross, reference)}
             if size == main:
-                found |= of_variance(spread(name), references.get(entry["place"]), spread, entry["milliseconds"])
+                difference = statistics.difference_gram(gram, cross, reference)
+                found["bias_squared"] = statistics.squared_norm(difference)
+                found["relative_bias"] = statistics.relative_bias(difference, reference)
+                found |= of_variance(spread(name), entry, spread, references.get(entry["place"]))
                 found["plain_cosine"] = known.direction_of_mean(estimates, plain)
                 if f"{name}/{REPARAMETERISED}" in arrays:
                     found["reparameterised"] = known.mean(arrays[f"{name}/{REPARAMETERISED}"])
@@ -89,21 +89,24 @@ def rows_of(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> list[dict[s
                     "milliseconds": entry["milliseconds"] if size == main else np.nan,
                     "fit_milliseconds": entry["fit_milliseconds"] if size == main else np.nan,
                     "verdict": verdict(found),
-                    "note": note(gram, found),
+                    "note": note(gram, entry, found),
                 }
             )
     return rows
 
 
-def of_variance(own: statistics.Spread, reference: str | None, spread, milliseconds: float) -> dict[str, Estimate]:
+def of_variance(own: statistics.Spread, entry: dict[str, Any], spread, reference: str | None) -> dict[str, Estimate]:
     """The variance, as it is, as a multiple of the score function's, and times the time of an estimate.
 
-    `reference` is the name of the score function's estimates, None where it was not measured at the place; `spread`
-    gives the spread of estimates by their name.
+    `entry` is that of probe.json, `reference` the name of the score function's estimates, None where it was not
+    measured at the place; `spread` gives the spread of estimates by their name. A natural gradient has another scale
+    than the plain one, so that its variance alone can be said.
     """
     variance = statistics.variance(own)
+    if entry["truth"] == "natural":
+        return {"variance": variance}
     ratio = statistics.variance_ratio(own, spread(reference)) if reference else Estimate()
-    cost = Estimate(*(end * milliseconds for end in (variance.value, variance.low, variance.high)))
+    cost = Estimate(*(end * entry["milliseconds"] for end in (variance.value, variance.low, variance.high)))
     return {"variance": variance, "ratio": ratio, "cost": cost}
 
 
@@ -117,16 +120,18 @@ def text_of(values: dict[str, Any]) -> str:
     return json.dumps(values, sort_keys=True)
 
 
-def note(gram: np.ndarray, found: dict[str, Estimate]) -> str | None:
+def note(gram: np.ndarray, entry: dict[str, Any], found: dict[str, Estimate]) -> str | None:
     """The reasons, in words, why measures of an estimator are absent or unusual; None where there are none."""
     n, notes = len(gram), []
     if n < FEWEST_BATCHES:
         notes.append(f"fewer than {FEWEST_BATCHES} batches: no intervals")
     if zeros := int((np.diag(gram) <= 0).sum()):
         notes.append(f"{zeros} of {n} estimates are 0: their cosines count as 0")
-    if not np.isfinite(found["relative_bias"].value):
+    if not np.isfinite(found["true_cosine"].value):
         notes.append("the true gradient has no length to be compared with")
-    if "ratio" in found and not np.isfinite(found["ratio"].value):
+    if entry["truth"] == "natural":
+        notes.append("another scale than the plain gradient’s: no ratio to the score function’s variance")
+    elif "ratio" in found and not np.isfinite(found["ratio"].value):
         notes.append("the score function was not measured there: no ratio to it")
     return "; ".join(notes) or None
 
