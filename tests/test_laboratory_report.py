@@ -259,9 +259,9 @@ def test_the_policies_are_those_of_a_training_run_and_no_sample_of_them(made):
     assert "kept from 1 training run per task (PPO; seed 0), and “the critic as trained” is that run’s" in page
     probes = [probe(task, 0.5, seed=seed) for task in TASKS for seed in range(2 + (task == "Hopper-v5"))]
     grid = read_grid(made[0])
-    several = laboratory_findings.policies_text(replace(grid, probes=probes))
+    several = laboratory_findings.policies_text(replace(grid, all_probes=probes))
     assert "from 2 to 3 training runs per task (PPO; seeds 0, 1, 2)" in several
-    assert laboratory_findings.policies_text(replace(grid, probes=[])) == ""
+    assert laboratory_findings.policies_text(replace(grid, all_probes=[])) == ""
 
 
 def test_n_is_that_of_the_policies_in_a_figure_task_by_task(made):
