@@ -169,7 +169,10 @@ def test_a_sweep_is_along_one_number_with_all_others_fixed(made):
         ("degree", "quadratic"),
         ("temperature", "arms"),
     ]
-    (_, gumbel) = setting_sweeps(main)[1]
+    _, gumbel = setting_sweeps(main)[1]
+    other = main["estimator"].eq("gumbel_softmax") & main["place"].eq("arms = 4")
+    moved = main.assign(relative_bias=main["relative_bias"].where(~other, main["relative_bias"] * 3))
+    assert (gumbel.fixed, setting_sweeps(moved)[1][1].fixed) == ("arms = 4, offset = 1000", "arms = 4")
     assert gumbel.rows["x"].dropna().tolist() == [0.1, 0.5, 1]
     assert gumbel.rows["x"].isna().sum() == 3  # those that have no temperature
 

@@ -85,7 +85,7 @@ def estimator_sigma(estimators: pd.DataFrame) -> Figure:
 
 
 def estimator_settings(estimators: pd.DataFrame) -> Figure:
-    """A column per setting with several numbers on a problem: bias and variance against the setting.
+    """A column per setting with several numbers: bias and variance against it, where it moves a bias most.
 
     An estimator without the setting is a line across, without markers.
     """

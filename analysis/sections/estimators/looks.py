@@ -104,23 +104,22 @@ def sweeps(table: pd.DataFrame, number: str) -> list[Sweep]:
 
 
 def setting_sweeps(table: pd.DataFrame) -> list[tuple[str, Sweep]]:
-    """Each setting that has at least two numbers on a problem, at the place of the problem that has most estimators.
+    """Each setting that has at least two numbers at a place, at the place of a problem where it moves a bias most.
 
     The column x is the setting's number, and NaN for estimators that have no such setting.
     """
+    settings = parsed(table, "settings")
     found = []
-    for problem, rows in table.groupby("problem", sort=False):
-        settings = parsed(rows, "settings")
-        for key in dict.fromkeys(key for of in settings for key in of):
-            x = pd.Series([number_of(of.get(key)) for of in settings], index=rows.index, dtype=float)
-            swept = rows[x.notna()]
-            values = x[x.notna()].groupby(swept["place"], sort=False).nunique()
-            if values.max() < 2 if len(values) else True:
-                continue
-            places = list(values.index[values == values.max()])
-            chosen = places[(len(places) - 1) // 2]
-            here = rows["place"] == chosen
-            found.append((key, Sweep(str(problem), str(chosen), rows[here].assign(x=x[here]))))
+    for key in dict.fromkeys(key for of in settings for key in of):
+        x = pd.Series([number_of(of.get(key)) for of in settings], index=table.index, dtype=float)
+        rest = [str({name: value for name, value in of.items() if name != key}) for of in settings]
+        swept = table.assign(x=x, rest=rest)[x.notna()]
+        lines = swept.groupby(["problem", "place", "estimator", "rest"], sort=False)
+        moved = (lines["relative_bias"].max() - lines["relative_bias"].min())[lines["x"].nunique() > 1].dropna()
+        if len(moved):
+            problem, place, *_ = moved.idxmax()
+            here = (table["problem"] == problem) & (table["place"] == place)
+            found.append((key, Sweep(problem, place, table[here].assign(x=x[here]))))
     return found
 
 

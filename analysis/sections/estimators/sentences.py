@@ -209,10 +209,12 @@ def along_setting(key: str, sweep: Sweep) -> list[str]:
     """Bias and variance of each estimator at both ends of a setting."""
     said = []
     rows = sweep.rows.sort_values("x", kind="stable")
-    for _, of in rows[rows["x"].notna()].groupby("estimator", sort=False):
+    others = [{name: value for name, value in of.items() if name != key} for of in parsed(rows, "settings")]
+    rows = rows.assign(name=[variant_title(t, of) for t, of in zip(rows["title"], others, strict=True)])
+    for name, of in rows[rows["x"].notna()].groupby("name", sort=False):
         first, last = of.iloc[0], of.iloc[-1]
         said.append(
-            f"{first['title']} on {sweep.problem} ({sweep.fixed}), {key.replace('_', ' ')} {first['x']:g} → "
+            f"{name} on {sweep.problem} ({sweep.fixed}), {key.replace('_', ' ')} {first['x']:g} → "
             f"{last['x']:g}: bias {percents(first['relative_bias'])} → {percents(last['relative_bias'])}, variance "
             f"{percents(first['ratio'])} → {percents(last['ratio'])} of the score function’s."
         )
