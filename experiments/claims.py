@@ -31,8 +31,10 @@ from .metrics import (
     COMMON_CLAIMS,
     CRITICS,
     DIRECTIONS,
+    ESTIMATOR_METRICS,
     EVALUATED_METRICS,
     GRADIENT_METRICS,
+    OF_ESTIMATORS,
     PAIRED_METRICS,
     QUALITY_METRICS,
     RATIO_METRICS,
@@ -51,7 +53,8 @@ SHIPPED = Path(__file__).with_name("grids")
 
 @dataclass(frozen=True)
 class Side:
-    """What is compared: an entry of the grid's algorithms, generalised advantages at a λ, or the best of several sides.
+    """What is compared: an entry of the grid's algorithms, generalised advantages at a λ, or the best of several sides;
+    or an estimator of the gradient, on problems whose true gradient is known.
 
     With `on`, places are Gymnasium ids, and the side is on the grid's task that has the place's id and these values of
     its keys. `experiments.places` says which task that is. Without it, the side is on the task with the place's name.
@@ -69,6 +72,9 @@ class Side:
     value_function: str | None = None  # None: as trained
     fraction: float | None = None  # of the frozen policy's training; None: all that there are
     against: str | None = None  # what the value function is compared with
+    estimator: str | None = None
+    settings: dict[str, Any] | None = None  # of the estimator; a switch that is not here is off
+    at: dict[str, Any] | None = None  # numbers of the places at which the estimator is compared; None: all places
 
     def single(self) -> tuple["Side", ...]:
         """The sides of which this is the best; or this one alone."""
@@ -76,12 +82,14 @@ class Side:
 
 
 OF_QUALITY = ("pairs", "value_function", "fraction", "against")  # keys of sides
+OF_ESTIMATOR = ("estimator", "settings", "at")  # likewise
 OF_SOME_SIDES = (
     "on",
     "score",
     "best_of",
     "tasks",
     *OF_QUALITY,
+    *OF_ESTIMATOR,
 )  # left out of a manifest where a side does not have them
 
 
@@ -186,7 +194,8 @@ def _claim(path: str, name: str, entry: Any) -> Claim:
 def _comparison(path: str, where: str, entry: Any) -> Comparison:
     keys = section(path, where, entry, COMPARISON_KEYS)
     metric, tasks, of_runs = keys["metric"], keys["tasks"], keys["metric"] in RUN_METRICS
-    for key, valid in (("metric", (*RUN_METRICS, *GRADIENT_METRICS, *QUALITY_METRICS)), ("direction", DIRECTIONS)):
+    of_gradients = (*GRADIENT_METRICS, *ESTIMATOR_METRICS, *QUALITY_METRICS)
+    for key, valid in (("metric", (*RUN_METRICS, *of_gradients)), ("direction", DIRECTIONS)):
         if keys[key] not in valid:
             raise GridError(f"{path}: {key} of {where} is {keys[key]!r}; {nearest_first(keys[key], list(valid))}")
     if isinstance(tasks, str) and tasks not in TASK_GROUPS:
@@ -213,6 +222,7 @@ def _comparison(path: str, where: str, entry: Any) -> Comparison:
     _check_best(path, where, metric, sides)
     if metric in QUALITY_METRICS:
         _check_quality(path, where, metric, sides, "from_fraction" in entry)
+    _check_estimators(path, where, sides)
     names = {key: tuple(keys[key]) for key in ("differing_in",)}
     return Comparison(**keys | names | {"sides": sides, "tasks": tasks if isinstance(tasks, str) else tuple(tasks)})
 
@@ -229,6 +239,13 @@ def _side(path: str, where: str, entry: Any, metric: str) -> Side:
         return Side(None, None, None, best_of=tuple(_side(path, where, one, metric) for one in several))
     if metric in QUALITY_METRICS:
         return _quality_side(path, where, keys, metric)
+    if keys["estimator"] is not None:
+        return _estimator(path, where, keys, metric)
+    for key in ("settings", "at"):
+        if keys[key] is not None:
+            raise GridError(f"{path}: a side of {where} has {key} without the estimator that it is about")
+    if metric in ESTIMATOR_METRICS:
+        raise GridError(f"{path}: a side of {where} must have an estimator; {metric} is measured of estimators alone")
     if (keys["algorithm"] is None) == (keys["gae_lambda"] is None):
         raise GridError(f"{path}: a side of {where} must have one of algorithm and gae_lambda")
     if of_runs and (keys["algorithm"] is None or keys["critic"] is not None):
@@ -269,6 +286,26 @@ def _check_quality(path: str, where: str, metric: str, sides: tuple[Side, ...], 
         raise GridError(f"{path}: {where} has from_fraction, and its sides have fraction; say one of them")
     if metric == "gradient_variance" and len({(side.pairs, side.fraction) for side in sides}) > 1:
         raise GridError(f"{path}: the sides of {where} differ in pairs or fraction; {metric} compares value functions")
+
+
+def _estimator(path: str, where: str, keys: dict[str, Any], metric: str) -> Side:
+    if beside := [key for key, value in keys.items() if value is not None and key not in OF_ESTIMATOR]:
+        raise GridError(f"{path}: a side of {where} has {beside[0]} beside estimator; it may have settings and at")
+    if metric not in OF_ESTIMATORS:
+        raise GridError(
+            f"{path}: a side of {where} has estimator, which is for {', '.join(OF_ESTIMATORS)}, not for {metric}"
+        )
+    return Side(None, None, None, **{key: keys[key] for key in OF_ESTIMATOR})
+
+
+def _check_estimators(path: str, where: str, sides: tuple[Side, ...]) -> None:
+    """Raise GridError where an estimator is compared with something else, or at places that cannot be paired."""
+    if len({side.estimator is None for side in sides}) > 1:
+        raise GridError(f"{path}: {where} compares an estimator with something else; both sides must be estimators")
+    if len({frozenset(side.at or ()) for side in sides}) > 1:
+        raise GridError(
+            f"{path}: the sides of {where} have at with different numbers; give both sides a value of the same ones"
+        )
 
 
 def _with_defaults(sides: tuple[Side, ...]) -> tuple[Side, ...]:
@@ -339,6 +376,13 @@ SIDE_KEYS: dict[str, Check] = {
     "fraction": (lambda v: v is None or (is_number(v) and 0 <= v <= 1), "a fraction of a run between 0 and 1", None),
     "against": (lambda v: v is None or v in VALUE_TARGETS, f"one of {', '.join(VALUE_TARGETS)}", None),
     "best_of": (lambda v: v is None or (isinstance(v, list) and len(v) > 1), "a list of at least two sides", None),
+    "estimator": (lambda v: v is None or isinstance(v, str), "the name of an estimator", None),
+    "settings": (lambda v: v is None or MAPPING[0](v), "a mapping of the estimator's settings to values", None),
+    "at": (
+        lambda v: v is None or (MAPPING[0](v) and all(map(is_number, v.values()))),
+        "a mapping of a place's numbers to values",
+        None,
+    ),
 }
 # The keys that `on` may have: those of a task's preprocessing.
 ON_KEYS = {

@@ -149,6 +149,7 @@ OF_SOME_CLAIMS = {"checked": str}  # keys that an entry has where its claim says
 OF_SOME_COMPARISONS = {"than": NUMBER}
 OF_SOME_SIDES = {"on": dict, "tasks": dict, "score": str, "best_of": list}
 OF_SOME_SIDES |= {"pairs": int, "value_function": str, "fraction": NUMBER, "against": str}
+OF_SOME_SIDES |= {"estimator": str, "settings": dict, "at": dict}
 
 
 def check_there(results: Path) -> None:

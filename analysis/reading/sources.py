@@ -3,6 +3,7 @@
 from typing import Any
 
 from .benchmark import Benchmark, read_benchmark
+from .estimations import Estimation, read_estimation
 from .grid import Grid
 from .jobs import Job, Run, State, read_jobs, state_of
 from .probes import Probe, read_probe, stopped
@@ -57,6 +58,12 @@ def qualities(grid: Grid) -> list[tuple[dict[str, Any], Quality]]:
     """Every probe of the quality of gradient estimates that has a result, behind what the grid asks of it."""
     read = [(asked, read_quality(grid, asked)) for asked in grid.quality_probes]
     return [(asked, quality) for asked, quality in read if quality is not None and not stopped(quality.about)]
+
+
+def estimations(grid: Grid) -> list[tuple[dict[str, Any], Estimation]]:
+    """Every probe of estimators that has a result, behind what the grid asks of it."""
+    read = [(asked, read_estimation(grid, asked)) for asked in grid.estimator_probes]
+    return [(asked, estimation) for asked, estimation in read if estimation is not None]
 
 
 def measurements(grid: Grid) -> Benchmark | None:

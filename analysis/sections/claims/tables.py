@@ -12,6 +12,7 @@ from ...reading.checks import ResultsError, valid_choices
 from ...reading.grid import Grid
 from ...reading.tables import frame
 from ...words import enumerate_text
+from .estimators import are_estimators, compare_estimators
 from .evidence import enough_alone, missing_evidence
 from .gradients import compare_gradients
 from .quality import compare_quality
@@ -39,6 +40,7 @@ class Measured(NamedTuple):
 
     runs: pd.DataFrame  # what `run_values` returns
     gradients: pd.DataFrame  # the table of that name
+    estimators: pd.DataFrame  # likewise
     quality: pd.DataFrame  # likewise
     value_quality: pd.DataFrame  # likewise
 
@@ -48,6 +50,7 @@ def judged(
     scores: pd.DataFrame,
     curves: pd.DataFrame,
     gradients: pd.DataFrame,
+    estimators: pd.DataFrame,
     quality: pd.DataFrame,
     value_quality: pd.DataFrame,
 ) -> list[tuple[dict[str, Any], list[Tested]]]:
@@ -56,7 +59,7 @@ def judged(
     All but `grid` are the tables of these names. Raises ResultsError for an unknown metric.
     """
     check_metrics(grid)
-    measured = Measured(run_values(grid, scores, curves), gradients, quality, value_quality)
+    measured = Measured(run_values(grid, scores, curves), gradients, estimators, quality, value_quality)
     return [
         (claim, [compare(grid, comparison, measured) for comparison in claim["comparisons"]]) for claim in grid.claims
     ]
@@ -114,7 +117,7 @@ def comparison_row(found: Tested) -> dict[str, Any]:
         "least": min(policies, default=np.nan),
         "most": max(policies, default=np.nan),
         "tasks": len(found.present),
-        "unit": "runs" if found.metric.of_runs else "policies",
+        "unit": "runs" if found.metric.of_runs else "places" if are_estimators(found.comparison) else "policies",
         **dict(zip(("n_first", "n_second"), counts, strict=False)),
         "asked": np.nan if found.metric.of_runs else sum(place.asked for place in found.places),
         "verdict": found.verdict,
@@ -153,7 +156,9 @@ def compare(grid: Grid, comparison: dict[str, Any], measured: Measured) -> Teste
         return Tested(
             comparison, titles(grid, comparison), reason=f"the grid has no algorithm{several} {enumerate_text(absent)}"
         )
-    if METRICS[comparison["metric"]].of_runs:
+    if are_estimators(comparison):
+        found = compare_estimators(grid, comparison, measured.estimators)
+    elif METRICS[comparison["metric"]].of_runs:
         found = compare_runs(grid, comparison, measured.runs)
     elif comparison["metric"] in QUALITY_METRICS:
         of_values = comparison["metric"] == "value_error"
