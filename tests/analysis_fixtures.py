@@ -281,7 +281,14 @@ CRITICS = {"trained": 0.3, "fitted": 0.9, "exact": 0.95, "wrong": -0.4}  # how m
 def probe(task: str, fraction: float = 0.1, source: str = "ppo", seed: int = 0) -> dict:
     """An entry of a grid's probes."""
     folder = task.replace("/", "-").replace(":", "-")
-    entry = {"task": task, "source": source, "seed": seed, "fraction": fraction, "exact": ":" in task}
+    entry = {
+        "task": task,
+        "source": source,
+        "seed": seed,
+        "fraction": fraction,
+        "exact": ":" in task,
+        "measures": "gradients",
+    }
     return {**entry, "directory": f"probes/{folder}/{source}/{seed}/{fraction:g}"}
 
 
