@@ -17,7 +17,7 @@ from .claims import Claim
 from .external import External
 from .libraries import LibraryAlgorithm
 from .published_table import PublishedTable
-from .schema import EXTERNAL, GRADIENTS, OF_SOME_TASKS, SCHEMA
+from .schema import EXTERNAL, GRADIENTS, OF_SOME_TASKS, QUALITY, SCHEMA
 from .search import SearchSpace, Study, Tuning
 
 INITIALISATION = "initialisation"  # instead of a source: a policy of random parameters
@@ -153,6 +153,19 @@ class GradientProbe(Probe):
 
 
 @dataclass(frozen=True)
+class QualityProbe(Probe):
+    """The gradient that the source itself learns from, estimated from several numbers of state-action pairs."""
+
+    measures: ClassVar[str] = QUALITY
+    command: ClassVar[str] = "quality"
+
+    pairs: tuple[int, ...]  # of an estimate, ascending
+    estimates: int  # of each size, at most
+    reference_pairs: int  # of the mean gradient that an estimate is compared with
+    fit_pairs: int  # on which a value function is fitted, and of the others that value functions are judged on
+
+
+@dataclass(frozen=True)
 class Grid:
     """A grid: tasks × algorithms × seeds."""
 
@@ -253,18 +266,22 @@ class Grid:
         except InvalidSetting as error:
             raise GridError(f"{self.path}: algorithm {algorithm} on {task}: {error}") from error
 
-    def probe(self, task: str, seed: int, fraction: float) -> Probe:
-        """One of the grid's probes.
+    def probe(
+        self, task: str, seed: int, fraction: float, *, measures: str = GRADIENTS, source: str | None = None
+    ) -> Probe:
+        """One of the grid's probes of a kind; without a `source` the first of the task, the seed and the fraction.
 
         Raises GridError where there is none.
         """
-        for probe in self.probes:
-            if (probe.task, probe.seed, probe.fraction) == (task, seed, fraction):
+        kind = [probe for probe in self.probes if probe.measures == measures]
+        for probe in kind:
+            if (probe.task, probe.seed, probe.fraction) == (task, seed, fraction) and source in (None, probe.source):
                 return probe
-        known = [f"{p.task} with seed {p.seed} at {p.fraction:g}" for p in self.probes]
-        wanted = f"{task} with seed {seed} at {fraction:g}"
+        of_source = "" if source is None else "{} on "
+        known = [f"{of_source.format(p.source)}{p.task} with seed {p.seed} at {p.fraction:g}" for p in kind]
+        wanted = f"{of_source.format(source)}{task} with seed {seed} at {fraction:g}"
         if not known:
-            raise GridError(f"{self.path} has no probes")
+            raise GridError(f"{self.path} has no probes" + ("" if measures == GRADIENTS else f" of {measures}"))
         raise GridError(f"{self.path}: no probe of {wanted}; {nearest_first(wanted, known)}")
 
     def limit(self, task: str) -> float | None:

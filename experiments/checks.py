@@ -126,6 +126,7 @@ def all_different(values: Any, test: Callable[[Any], bool]) -> bool:
 
 
 MAPPING = (lambda v: isinstance(v, dict) and all(isinstance(key, str) for key in v), "a mapping whose keys are text")
+OPTIONAL_MAPPING = (lambda v: v is None or MAPPING[0](v), "a mapping, or null for none")
 TEXT = (lambda v: isinstance(v, str), "text")
 FLAG = (lambda v: isinstance(v, bool), "true or false")
 DURATION = (

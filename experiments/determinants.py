@@ -14,7 +14,7 @@ from typing import Any
 
 from policy_gradient_ladder.core.task import Task
 
-from .cells import Cell, Grid, Probe, identity, preprocessing
+from .cells import Cell, Grid, Probe, QualityProbe, identity, preprocessing
 from .checks import GridError
 from .external import data_files
 from .libraries import LibraryAlgorithm
@@ -55,6 +55,8 @@ EXEMPT = {
     "fits": "reads the grid, whose content is the parameter",
     "grid": "reads the grid, whose content is the parameter",
     "keys": "says what a grid may hold, whose content is the parameter",
+    "laboratory": "reads the grid, whose content is the parameter",
+    "laboratory_keys": "says what a grid may hold, whose content is the parameter",
     "libraries": "makes algorithms of other libraries' classes, and is an input of those",
     "metrics": "is an input of probes; to cells it means nothing",
     "others": "reads the grid, whose content is the parameter",
@@ -160,7 +162,14 @@ def what_determines(grid: Grid, job: Cell | Study | Probe) -> Determinants:
         tasks = tuple(grid.tasks[task].task.id for task in job.tasks)
         files, versions = _with_library(grid, job, *sources("tune", (grid.algorithms[job.algorithm].file,), tasks))
         return Determinants(files, job.description() | identity(grid, job), versions | versions_of(["optuna"]))
-    return _of_gradient_probe(grid, job)
+    return _of_quality_probe(grid, job) if isinstance(job, QualityProbe) else _of_gradient_probe(grid, job)
+
+
+def _of_quality_probe(grid: Grid, probe: QualityProbe) -> Determinants:
+    task = grid.tasks[probe.task].task
+    files, versions = sources(probe.command, (grid.algorithms[probe.source].file,), (task.id,))
+    settings = grid.resolved(probe.source, probe.task).settings()
+    return Determinants(files, asdict(probe) | {"task_settings": preprocessing(task), "settings": settings}, versions)
 
 
 def _of_gradient_probe(grid: Grid, job: Probe) -> Determinants:
@@ -193,7 +202,12 @@ def _with_library(
     return tuple(sorted({*files, *code.files})), versions | code.versions
 
 
-INPUTS_ALL_THE_SAME = {"run": (), "tune": ("search",), "probe": ("exact", "metrics")}  # although EXEMPT has them
+INPUTS_ALL_THE_SAME = {
+    "run": (),
+    "tune": ("search",),
+    "probe": ("exact", "metrics"),
+    "quality": ("metrics",),
+}  # although EXEMPT has them
 
 
 @functools.cache
@@ -202,7 +216,7 @@ def sources(
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """The source files and the versions that a command line's numbers depend on.
 
-    command: run, tune or probe. algorithms: their files, relative to the project. tasks: their ids.
+    command: run, tune, or that of a probe. algorithms: their files, relative to the project. tasks: their ids.
     """
     without = frozenset(f"experiments.{name}" for name in EXEMPT.keys() - set(INPUTS_ALL_THE_SAME[command]))
     files = set(import_closure(f"experiments/{command}.py", without=without))

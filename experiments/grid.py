@@ -24,18 +24,17 @@ from policy_gradient_ladder.core.algorithm import Algorithm, nearest_first, whol
 from policy_gradient_ladder.core.checkout import PACKAGE, file_of
 from policy_gradient_ladder.core.hooks import Hooks
 from policy_gradient_ladder.core.minibatches import SIZES, doubt_about_minibatches, one_step_among
-from policy_gradient_ladder.core.policy_gradient import PolicyGradient
 from policy_gradient_ladder.core.run import LONGEST_EPISODE
-from policy_gradient_ladder.core.spaces import action_parts
 from policy_gradient_ladder.core.task import Task, UnsupportedTask, check_variants, close, make_env, time_limit_of
 
 from . import exact, others
-from .cells import INITIALISATION, GradientProbe, Grid, GridAlgorithm, GridTask, Probe, directory_name, preprocessing
+from .cells import Grid, GridAlgorithm, GridTask, directory_name, preprocessing
 from .checks import MAPPING, GridError, is_name, read_yaml, seconds, section
 from .claims import CLAIMS, Claim, read_all_claims
 from .command import exit_with_sentence
 from .fits import check_fits
-from .keys import ALGORITHM_KEYS, GRID_KEYS, PROBE_KEYS, PROBE_TASK_KEYS, TASK_KEYS, page
+from .keys import ALGORITHM_KEYS, GRID_KEYS, TASK_KEYS, page
+from .laboratory import Policies, read_probes, read_quality
 from .places import placed
 from .published_table import read_published_table
 from .record import write_record
@@ -167,8 +166,11 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
         )
     if only is None:
         claims = placed(_claims(file, path, top["claims"]), tasks, algorithms)
+        policies = Policies(path, seeds, checkpoints, tasks, algorithms)
         if top["probes"] is not None:
-            probes = _probes(path, top["probes"], seeds, checkpoints, tasks, algorithms)
+            probes = read_probes(policies, top["probes"])
+        if top["quality"] is not None:
+            probes += read_quality(policies, top["quality"], probes)
     runs_on = {name: entry.only for name, entry in algorithms.items()}
     grid = Grid(
         *(file.stem, path, top["description"] or _description(tasks, algorithms, seeds), seeds),
@@ -371,62 +373,6 @@ def _check_minibatches(grid: Grid) -> None:
                     f"{grid.path}: search_space of {name} has {given}, which on {task} leaves a minibatch of a single "
                     "step, whose advantage cannot be normalised; search minibatch sizes that divide every rollout"
                 )
-
-
-def _probes(
-    path: str,
-    data: Any,
-    seeds: tuple[int, ...],
-    checkpoints: tuple[float, ...],
-    tasks: Mapping[str, GridTask],
-    algorithms: Mapping[str, GridAlgorithm],
-) -> tuple[Probe, ...]:
-    keys = section(path, "probes", data, PROBE_KEYS)
-    source = keys["source"]
-    if source not in algorithms:
-        raise GridError(f"{path}: source of probes is {source!r}; {nearest_first(source, list(algorithms))}")
-    if not issubclass(algorithms[source].algorithm, PolicyGradient):
-        raise GridError(
-            f"{path}: source of probes is {source!r}, which is no PolicyGradient, so it has no policy to measure at"
-        )
-    for key, known, what in (("seeds", seeds, "the grid's seeds"), ("fractions", checkpoints, "checkpoints")):
-        for value in keys[key]:
-            if value not in known:
-                raise GridError(f"{path}: {key} of probes has {value!r}, which is not among {what}, {list(known)}")
-    sizes = {}
-    for task, entry in keys["tasks"].items():
-        if task not in tasks:
-            raise GridError(f"{path}: probes has {task!r}, no task of the grid; {nearest_first(task, list(tasks))}")
-        if not algorithms[source].runs_on(task):
-            raise GridError(f"{path}: tasks of probes has {task!r}, on which their source {source!r} does not run")
-        if task in exact.PROBLEMS:
-            raise GridError(
-                f"{path}: tasks of probes has {task!r}; exact problems are probed by 'exact: {{batch_size: …}}'"
-            )
-        _check_probed_task(path, tasks[task].task)
-        sizes[task] = section(path, f"probes on {task}", entry, PROBE_TASK_KEYS)
-    shared = {"batches": keys["batches"], "gae_lambdas": tuple(keys["gae_lambdas"])}
-    places = [(seed, fraction) for seed in keys["seeds"] for fraction in keys["fractions"]]
-    probes = [GradientProbe(task, source, *place, **sizes[task], **shared) for task in sizes for place in places]
-    if keys["exact"] is not None:
-        size = section(path, "exact of probes", keys["exact"], {"batch_size": PROBE_TASK_KEYS["batch_size"]})
-        probes += [
-            GradientProbe(problem, INITIALISATION, seed, 0.0, **size, fit_episodes=0, **shared)
-            for problem in exact.PROBLEMS
-            for seed in keys["seeds"]
-        ]
-    return tuple(probes)
-
-
-def _check_probed_task(path: str, task: Task) -> None:
-    """Raise GridError where the laboratory cannot measure gradients on a task."""
-    env = make_env(task)
-    close(env)
-    for has, what in ((action_parts(env.action_space), "actions with several parts"), (task.variants, "variants")):
-        if has:
-            raise GridError(
-                f"{path}: tasks of probes has {task.label!r}, which has {what}; the laboratory takes no such task"
-            )
 
 
 def _claims(grid: Path, path: str, named: str | list[str] | None) -> tuple[Claim, ...]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from .cells import Cell, Grid, Probe
+from .cells import Cell, Grid, Probe, QualityProbe
 from .determinants import Determinants, what_determines
 from .schema import BEST, FINISHED, VIDEOS
 from .search import Study
@@ -18,7 +18,7 @@ FOLDERS = {  # of a job, by the names of its rule's wildcards; relative to the g
 # What an executor like Slurm's asks for. Measured on the default grid: the slowest cell makes 2,600 environment steps a
 # second, the slowest study 6,900 (its slowest trial 1,800), a probe takes a minute at most; memory is 490 MB in a cell,
 # 840 MB in a probe, and 380 MB in Snakemake's own processes on the node. A cluster's processors may be slower.
-STEPS_PER_MINUTE = {Cell: 60 * 1_000, Study: 60 * 2_000}
+STEPS_PER_MINUTE = {Cell: 60 * 1_000, Study: 60 * 2_000, QualityProbe: 60 * 1_000}
 OF_LIBRARIES = 60 * 40  # of cells and studies of other libraries; SAC of Stable-Baselines3 makes 80 steps a second
 MINUTES_BESIDE = 5  # start-up, compiling for the first time, evaluation
 PROBE_MINUTES = 20
@@ -133,6 +133,8 @@ class Jobs:
         options = f"--task {probe.task} --seed {probe.seed}"
         if probe.exact:
             return options
+        if isinstance(probe, QualityProbe):
+            options += f" --source {probe.source}"
         return f"{options} --fraction {probe.fraction:g} --run {self.results}/{self.run_of(probe)}"
 
     def run_of(self, probe: Probe) -> str:
@@ -142,6 +144,9 @@ class Jobs:
     def minutes(self, wildcards: Any, threads: int, attempt: int) -> int:
         """A job's time limit, of a study as if nothing were pruned; each further attempt gets as much again."""
         job = self.of(wildcards)
+        if isinstance(job, QualityProbe):
+            steps = job.reference_pairs + job.pairs[-1] + job.fit_pairs
+            return attempt * (MINUTES_BESIDE + steps // STEPS_PER_MINUTE[QualityProbe])
         if isinstance(job, Probe):
             return attempt * PROBE_MINUTES
         steps = job.steps if isinstance(job, Cell) else steps_of_a_worker(job, threads)

@@ -16,6 +16,7 @@ from .checks import (
     DURATION,
     FLAG,
     MAPPING,
+    OPTIONAL_MAPPING,
     REQUIRED,
     TEXT,
     Check,
@@ -24,8 +25,8 @@ from .checks import (
     is_line,
     is_number,
 )
+from .laboratory_keys import PROBE_KEYS, PROBE_TASK_KEYS, QUALITY_KEYS
 from .libraries import LIBRARIES
-from .metrics import FEWEST_BATCHES
 from .search import DIMENSION_KEYS, GROUP_KEYS, PRUNER_KEYS, TUNING_KEYS
 
 
@@ -50,8 +51,6 @@ def are_paths(value: Any) -> bool:
 
 
 NAMES = "a list of different names, or a mapping whose keys are text"
-OPTIONAL_MAPPING = (lambda v: v is None or MAPPING[0](v), "a mapping, or null for none")
-EPISODES = "a whole number of complete episodes, at least"
 
 GRID_KEYS: dict[str, Check] = {
     "description": Check(
@@ -135,6 +134,12 @@ GRID_KEYS: dict[str, Check] = {
         default=None,
         meaning="The gradient laboratory: where the gradient of every algorithm is measured. See below.",
         example="{source: ppo, seeds: [0], fractions: [0], batches: 32, exact: {batch_size: 8}}",
+    ),
+    "quality": Check(
+        *OPTIONAL_MAPPING,
+        default=None,
+        meaning="How good the gradient estimates are that an algorithm learns from. See below.",
+        example="{sources: {ppo: [Hopper-v5]}, seeds: [0], fractions: [0, 1]}",
     ),
     "tuning": Check(
         *OPTIONAL_MAPPING,
@@ -354,64 +359,6 @@ ALGORITHM_KEYS: dict[str, Check] = {
         "true where there are `search_space` and `tuning`",
     ),
 }
-PROBE_KEYS: dict[str, Check] = {
-    "source": Check(
-        *TEXT,
-        default=REQUIRED,
-        meaning="The algorithm whose frozen policies the gradients are measured at.",
-        example="ppo",
-    ),
-    "seeds": Check(
-        lambda v: all_different(v, lambda x: type(x) is int) and len(v) > 0,
-        "a list of different seeds",
-        REQUIRED,
-        "Seeds of the source's runs.",
-        "[0, 1, 2]",
-    ),
-    "fractions": Check(
-        lambda v: all_different(v, is_number) and len(v) > 0,
-        "a list of different fractions",
-        REQUIRED,
-        "Where in a run; each must be among `checkpoints`.",
-        "[0, 0.5, 1]",
-    ),
-    "batches": Check(
-        Whole(FEWEST_BATCHES),
-        f"a whole number from {FEWEST_BATCHES}",
-        REQUIRED,
-        "Independent gradient estimates at each policy.",
-        "64",
-    ),
-    "gae_lambdas": Check(
-        lambda v: all_different(v, lambda x: is_number(x) and 0 <= x <= 1),
-        "a list of different numbers between 0 and 1",
-        [0, 0.5, 0.9, 0.95, 0.99, 1],
-        "The λ of generalised advantage estimation that are compared.",
-        "[0, 0.9, 1]",
-    ),
-    "tasks": Check(
-        *MAPPING,
-        default={},
-        meaning="The tasks, and how much is measured on each. See below.",
-        example="{CartPole-v1: {batch_size: 4, fit_episodes: 32}}",
-    ),
-    "exact": Check(
-        *OPTIONAL_MAPPING,
-        default=None,
-        meaning="Also measure on three small problems whose true gradient is known, with this `batch_size`.",
-        example="{batch_size: 8}",
-    ),
-}
-PROBE_TASK_KEYS: dict[str, Check] = {
-    "batch_size": Check(Whole(1), f"{EPISODES} 1", REQUIRED, "Episodes of one gradient estimate.", "4"),
-    "fit_episodes": Check(
-        Whole(2),
-        f"{EPISODES} 2, to fit a critic on",
-        REQUIRED,
-        "Separate episodes on which a critic is fitted to the frozen policy.",
-        "32",
-    ),
-}
 PUBLISHED_KEYS: dict[str, Check] = {
     "title": Check(is_line, "one line of text", REQUIRED, "What the table is called.", "PPO's Table 1"),
     "source": Check(is_line, "one line of text", REQUIRED, "Where it stands.", "Schulman et al. (2017), Table 1"),
@@ -450,6 +397,7 @@ PARTS: dict[str, tuple[str, Mapping[str, Check]]] = {  # of a grid file: the key
     "An algorithm": ("An entry of `algorithms`, under its name.", ALGORITHM_KEYS),
     "The laboratory": ("The entry `probes` of the grid.", PROBE_KEYS),
     "A task of the laboratory": ("An entry of `tasks` in `probes`, under the task's name.", PROBE_TASK_KEYS),
+    "The quality of gradient estimates": ("The entry `quality` of the grid.", QUALITY_KEYS),
     "A published table": ("The entry `published_table` of the grid.", PUBLISHED_KEYS),
     "Tuning": ("The entry `tuning` of the grid.", TUNING_KEYS),
     "A group of tasks": ("An entry of `groups` in `tuning`, under a name of its own.", GROUP_KEYS),

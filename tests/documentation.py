@@ -205,7 +205,8 @@ def check_of_grid(given: dict) -> None:
             given["output"].as_posix() == f"{results}/{study.directory}", f"{given['output']}: not the study's folder"
         )
     elif "fraction" in given:
-        probe = grid.probe(given["task"], given["seed"], given["fraction"])
+        of_source = {"measures": "quality", "source": given["source"]} if "source" in given else {}
+        probe = grid.probe(given["task"], given["seed"], given["fraction"], **of_source)
         run = None if probe.exact else f"{results}/{grid.cell(probe.source, probe.task, probe.seed).directory}"
         expect((given["run"] and given["run"].as_posix()) == run, f"--run {given['run']}: the probe is of {run}")
     elif "algorithm" in given:

@@ -187,6 +187,15 @@ GRID = {
         "tasks": {"CartPole-v1": {"batch_size": 2, "fit_episodes": 4}},
         "exact": {"batch_size": 2},
     },
+    "quality": {
+        "sources": {"a2c": ["CartPole-v1"]},
+        "seeds": [0],
+        "fractions": [1],
+        "pairs": [1000],
+        "estimates": 2,
+        "reference_pairs": 2000,
+        "fit_pairs": 1000,
+    },
     "tuning": {
         "seeds": [100, 101],
         "fresh_seeds": [200],
@@ -240,11 +249,16 @@ def test_a_studys_files_have_the_tuner_and_a_probes_the_laboratory_and_every_alg
     (study,) = grid.studies()
     assert {"experiments/tune.py", "experiments/search.py", "algorithms/ppo.py"} <= files_of(grid, study)
     assert not files_of(grid, study) & {"experiments/run.py", "experiments/probe.py", "algorithms/a2c.py"}
-    for probe in grid.probes:
+    *probes, quality = grid.probes
+    for probe in probes:
         files = files_of(grid, probe)
         assert {f"experiments/{name}.py" for name in ("probe", "gradients", "exact")} <= files
         assert {f"algorithms/{name}.py" for name in ALGORITHMS} <= files
-        assert not files & {"experiments/run.py", "experiments/tune.py"}
+        assert not files & {"experiments/run.py", "experiments/tune.py", "experiments/quality.py"}
+    files = files_of(grid, quality)
+    assert {f"experiments/{name}.py" for name in ("quality", "pairs", "probe", "gradients", "metrics")} <= files
+    assert "algorithms/a2c.py" in files
+    assert not files & {"algorithms/ppo.py", "algorithms/actor_critic.py", "experiments/run.py", "experiments/exact.py"}
 
 
 def test_every_exempt_module_is_there_and_has_its_reason():
@@ -288,9 +302,9 @@ def changed(path, value):
 
 CELLS = {f"cell {name}" for name in GRID["algorithms"]}
 STUDY = {"study ppo_tuned"}
-PROBE, EXACT = {"probe CartPole-v1"}, {"probe exact"}
-EVERYTHING = CELLS | STUDY | PROBE | EXACT
-OF_THE_TASK = CELLS | STUDY | PROBE
+PROBE, EXACT, QUALITY = {"probe CartPole-v1"}, {"probe exact"}, {"quality CartPole-v1"}
+EVERYTHING = CELLS | STUDY | PROBE | EXACT | QUALITY
+OF_THE_TASK = CELLS | STUDY | PROBE | QUALITY
 KEYS = {  # key: another value, and what it makes stale of what is there already
     "description": ("Another.", set()),
     "steps": (700, set()),  # the task has its own
@@ -317,6 +331,14 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "probes tasks CartPole-v1 fit_episodes": (5, PROBE),
     "probes exact": (None, EXACT),
     "probes exact batch_size": (3, EXACT),
+    "quality": (None, QUALITY),
+    "quality sources": ({"a2c": []}, None),  # takes tasks, of which there is one
+    "quality seeds": (None, None),  # as the probes' seeds
+    "quality fractions": ([0], QUALITY),
+    "quality pairs": ([2000], QUALITY),
+    "quality estimates": (3, QUALITY),
+    "quality reference_pairs": (3000, QUALITY),
+    "quality fit_pairs": (1001, QUALITY),
     "tuning": (None, STUDY | {"cell ppo_tuned"}),
     "tuning seeds": ([100, 102], STUDY),
     "tuning fresh_seeds": ([201], STUDY),
@@ -354,7 +376,7 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "algorithms ppo only": (["CartPole-v1"], set()),
     "algorithms ppo tuned": (None, set()),  # by default what has no space is not tuned
     "algorithms ppo_tuned search_space": ({"clip": {"choices": [0.1, 0.3]}}, STUDY),
-    "algorithms a2c": ({"settings": {"gamma": 0.9}}, {"cell a2c"} | PROBE | EXACT),
+    "algorithms a2c": ({"settings": {"gamma": 0.9}}, {"cell a2c"} | PROBE | EXACT | QUALITY),
 }
 
 
@@ -362,7 +384,8 @@ def jobs_of(grid):
     """Every job that the changes are about, by name."""
     jobs = {f"cell {cell.algorithm}": cell for cell in grid.cells() if cell.seed == 0}
     jobs |= {f"study {study.algorithm}": study for study in grid.studies()}
-    return jobs | {f"probe {'exact' if probe.exact else probe.task}": probe for probe in grid.probes}
+    kinds = {"gradients": "probe", "quality": "quality"}
+    return jobs | {f"{kinds[p.measures]} {'exact' if p.exact else p.task}": p for p in grid.probes}
 
 
 @pytest.mark.parametrize("key", [key for key, (_, stale) in KEYS.items() if stale is not None])
@@ -479,7 +502,7 @@ def test_so_does_every_key_of_a_search_space(key, tmp_path):
 
 
 def test_variants_of_a_task_make_its_cells_and_studies_stale(tmp_path):
-    data = GRID | {"probes": None}
+    data = GRID | {"probes": None, "quality": None}
     grid = grid_of(tmp_path, data)
     variants = [{"sutton_barto_reward": True}, {"sutton_barto_reward": False}]
     other = grid_of(tmp_path, data | {"tasks": {"CartPole-v1": GRID["tasks"]["CartPole-v1"] | {"variants": variants}}})
@@ -501,7 +524,7 @@ def test_bins_and_joint_actions_of_a_task_make_its_cells_and_studies_stale(befor
             "reference_score": -4,
             "reference_source": "x",
         }
-        return grid_of(tmp_path, GRID | {"probes": None, "tasks": tasks | {"reacher": reacher | keys}})
+        return grid_of(tmp_path, GRID | {"probes": None, "quality": None, "tasks": tasks | {"reacher": reacher | keys}})
 
     first, second = made(before), made(before | after)
     stale = {
@@ -524,13 +547,15 @@ def test_a_package_that_an_algorithm_imports_determines_its_cells(monkeypatch, g
 
 
 def test_the_changes_are_of_every_key_that_a_grid_has():
-    from experiments.grid import ALGORITHM_KEYS, GRID_KEYS, PROBE_KEYS, PROBE_TASK_KEYS, TASK_KEYS
+    from experiments.grid import ALGORITHM_KEYS, GRID_KEYS, TASK_KEYS
+    from experiments.laboratory import PROBE_KEYS, PROBE_TASK_KEYS, QUALITY_KEYS
     from experiments.search import GROUP_KEYS, TUNING_KEYS
 
     asked = {
         "": GRID_KEYS,
         "probes ": PROBE_KEYS,
         "probes tasks CartPole-v1 ": PROBE_TASK_KEYS,
+        "quality ": QUALITY_KEYS,
         "tuning ": TUNING_KEYS,
         "tuning groups all ": GROUP_KEYS,
         "tasks CartPole-v1 ": TASK_KEYS,
@@ -626,6 +651,18 @@ def test_so_does_an_edit_of_any_file_that_a_probe_opens(tmp_path, grid):
     record = json.loads((tmp_path / "probe" / "probe.json").read_text())
     assert record["code"] == about.code().name
     assert record["task_code"] == task_code(TABULAR).record()
+
+
+def test_so_does_an_edit_of_any_file_that_a_probe_of_quality_opens(tmp_path, grid):
+    words = ("--grid", tmp_path / "mine.yaml", "--task", "CartPole-v1", "--seed", 0)
+    opened_by(tmp_path, "experiments.run", *words, "--algorithm", "a2c", "--output", tmp_path / "run")
+    words += ("--source", "a2c", "--fraction", 1, "--run", tmp_path / "run", "--output", tmp_path / "probe")
+    opened = opened_by(tmp_path, "experiments.quality", *words)
+    assert {"experiments/quality.py", "experiments/pairs.py", "algorithms/a2c.py"} <= opened
+    about = what_determines(grid, grid.probe("CartPole-v1", 0, 1, measures="quality"))
+    others = {f"algorithms/{name}.py" for name in ALGORITHMS} | {"experiments/claims.yaml"}  # read with the grid
+    assert unaccounted(opened, about) <= others
+    assert json.loads((tmp_path / "probe" / "probe.json").read_text())["code"] == about.code().name
 
 
 # ------------------------------------------------------------------------------------ runs of different code

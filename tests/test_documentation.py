@@ -177,7 +177,7 @@ def yaml_blocks():
 
 def test_an_example_of_yaml_is_marked_or_an_entry_of_a_grid():
     for name, b in yaml_blocks():
-        marked = b.marker in ("grid", "minimal", "tuning", "probes", "claim", "sides", "others", "external")
+        marked = b.marker in ("grid", "minimal", "tuning", "probes", "quality", "claim", "sides", "others", "external")
         assert marked or b.text.startswith("  "), (name, b.text)
 
 
@@ -196,14 +196,16 @@ def test_every_minimal_grid_is_one(tmp_path):
         assert len(grid.cells()) == len(grid.tasks) * len(grid.algorithms) * len(grid.seeds) >= 4
 
 
-@pytest.mark.parametrize("marker", ["tuning", "probes"])
+@pytest.mark.parametrize("marker", ["tuning", "probes", "quality"])
 def test_examples_of_tuning_and_probes_are_read(tmp_path, marker):
     data = yaml.safe_load((GRIDS / "default.yaml").read_text(encoding="utf-8"))
+    if marker == "quality":
+        del data["probes"]  # which are of the same policies
     (tmp_path / "my_grid.yaml").write_text(yaml.safe_dump(data | yaml.safe_load(block(marker))), encoding="utf-8")
     grid = load_grid(str(tmp_path / "my_grid.yaml"))
     assert {study.group for study in grid.studies()} >= ({"mujoco"} if marker == "tuning" else {"classic"})
-    if marker == "probes":
-        assert {p.task for p in grid.probes if not p.exact} == {"Hopper-v5"}
+    if marker != "tuning":
+        assert {p.task for p in grid.probes if not p.exact and p.source == "ppo_published"} == {"Hopper-v5"}
 
 
 def entries():

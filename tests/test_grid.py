@@ -11,7 +11,7 @@ import yaml
 
 from algorithms.core.algorithm import InvalidSetting
 from experiments import grid as grid_module
-from experiments import keys, published_table, search, task_scores
+from experiments import keys, laboratory, published_table, search, task_scores
 from experiments.cells import identity
 from experiments.checks import REQUIRED, GridError, GridLoader
 from experiments.command import exit_with_sentence
@@ -286,10 +286,11 @@ def test_every_key_of_a_grid_has_a_meaning_and_an_example_that_it_may_hold(part,
 def test_a_page_of_keys_has_every_mapping_that_a_grid_is_checked_by(monkeypatch, tmp_path):
     """What `section` is given while a grid of all kinds is read."""
     seen = []
-    for module in (grid_module, published_table, search):
+    for module in (grid_module, laboratory, published_table, search):
         monkeypatch.setattr(module, "section", lambda *w, of=module.section, **o: seen.append(w[3]) or of(*w, **o))
     paper = {"title": "Table 1", "source": "A paper", "scores": {"ppo": 0.8}, "last_episodes": 100, "seeds": 1}
-    load_grid(write(tmp_path / "mine.yaml", TUNED_GRID | {"published_table": paper}))
+    quality = {"sources": {"ppo": ["CartPole-v1"]}, "seeds": [0], "fractions": [1]}
+    load_grid(write(tmp_path / "mine.yaml", TUNED_GRID | {"published_table": paper, "quality": quality}))
     documented = [declared for _, declared in keys.PARTS.values()]
     assert all(any(given.items() <= declared.items() for declared in documented) for given in seen)
     assert all(any(given.items() <= declared.items() for given in seen) for declared in documented)
