@@ -200,7 +200,7 @@ def _comparison(path: str, where: str, entry: Any) -> Comparison:
             raise GridError(f"{path}: {key} of {where} is {keys[key]!r}; {nearest_first(keys[key], list(valid))}")
     if isinstance(tasks, str) and tasks not in TASK_GROUPS:
         raise GridError(f"{path}: tasks of {where} is {tasks!r}; it is all, exact, or a list of tasks")
-    if metric not in GRADIENT_METRICS and tasks == "exact":
+    if (of_runs or metric in QUALITY_METRICS) and tasks == "exact":
         raise GridError(f"{path}: tasks of {where} is exact, which is for {' and '.join(GRADIENT_METRICS)} alone")
     for key, given, kind in (
         ("from_fraction", of_runs, (*GRADIENT_METRICS, *QUALITY_METRICS)),

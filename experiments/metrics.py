@@ -22,5 +22,3 @@ RULES = ("all", "any")  # how many of a claim's comparisons must support it
 DIRECTIONS = ("higher", "lower", "equal")
 TASK_GROUPS = ("all", "exact")  # words that a comparison may have in place of a list of tasks
 CRITICS = ("trained", "fitted", "exact", "wrong")
-VALUE_FUNCTIONS = ("trained", "fitted", "none")  # of a probe of quality; none: 0 everywhere
-VALUE_TARGETS = ("gae", "returns")  # what a value function is compared with: what it is trained on, and true returns

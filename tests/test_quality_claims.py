@@ -288,7 +288,7 @@ def test_a_mistake_is_said_in_one_sentence(tmp_path, mistake):
 
 def test_the_example_in_the_document_is_a_claim(tmp_path):
     text = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
-    example = re.search(r"<!-- quality -->\n```yaml\n(.*?)```", text, re.DOTALL)[1]
+    example = re.search(r"<!-- quality_claim -->\n```yaml\n(.*?)```", text, re.DOTALL)[1]
     (tmp_path / "mine.yaml").write_text(example)
     (found,) = read_claims(tmp_path / "mine.yaml", "mine.yaml")
     assert [one.than for one in found.comparisons] == [0.25, None, None]
