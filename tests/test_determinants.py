@@ -190,7 +190,7 @@ GRID = {
     "quality": {
         "sources": {"a2c": ["CartPole-v1"]},
         "seeds": [0],
-        "fractions": [1],
+        "fractions": [0],
         "pairs": [1000],
         "estimates": 2,
         "reference_pairs": 2000,
@@ -309,7 +309,7 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "description": ("Another.", set()),
     "steps": (700, set()),  # the task has its own
     "seeds": ([0, 1], set()),
-    "checkpoints": ([1], CELLS),
+    "checkpoints": ([0, 0.5, 1], CELLS),
     "compile": ("auto", CELLS | STUDY),
     "evaluate_every": (100, CELLS),
     "evaluate_episodes": (3, set()),  # of evaluations that there are not: see test_resuming
@@ -334,7 +334,7 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "quality": (None, QUALITY),
     "quality sources": ({"a2c": []}, None),  # takes tasks, of which there is one
     "quality seeds": (None, None),  # as the probes' seeds
-    "quality fractions": ([0], QUALITY),
+    "quality fractions": ([1], QUALITY),
     "quality pairs": ([2000], QUALITY),
     "quality estimates": (3, QUALITY),
     "quality reference_pairs": (3000, QUALITY),
@@ -455,9 +455,9 @@ def all_wildcards(jobs):
 def test_a_change_of_a_grids_key_plans_what_is_stale_what_takes_results_of_it_and_the_tables(key, tmp_path, grid):
     value, expected = KEYS[key]
     other = grid_of(tmp_path, changed(key, value))
-    of_source = {"cell ppo"}  # the run that the probes measure
     expected = expected | ({"cell ppo_tuned"} if expected & STUDY else set())
-    expected = expected | (PROBE if expected & of_source else set())
+    for source, measured in (("cell ppo", PROBE), ("cell a2c", QUALITY)):  # the runs that the probes measure
+        expected = expected | (measured if source in expected else set())
     # The task has its own; what has no space is not tuned; what a task is accepted with says nothing about its runs;
     # the grid has one task, on which all run.
     own = ("steps", "time_limit", "evaluate_episodes", "algorithms ppo tuned", "algorithms ppo only")
@@ -656,10 +656,10 @@ def test_so_does_an_edit_of_any_file_that_a_probe_opens(tmp_path, grid):
 def test_so_does_an_edit_of_any_file_that_a_probe_of_quality_opens(tmp_path, grid):
     words = ("--grid", tmp_path / "mine.yaml", "--task", "CartPole-v1", "--seed", 0)
     opened_by(tmp_path, "experiments.run", *words, "--algorithm", "a2c", "--output", tmp_path / "run")
-    words += ("--source", "a2c", "--fraction", 1, "--run", tmp_path / "run", "--output", tmp_path / "probe")
+    words += ("--source", "a2c", "--fraction", 0, "--run", tmp_path / "run", "--output", tmp_path / "probe")
     opened = opened_by(tmp_path, "experiments.quality", *words)
     assert {"experiments/quality.py", "experiments/pairs.py", "algorithms/a2c.py"} <= opened
-    about = what_determines(grid, grid.probe("CartPole-v1", 0, 1, measures="quality"))
+    about = what_determines(grid, grid.probe("CartPole-v1", 0, 0, measures="quality"))
     others = {f"algorithms/{name}.py" for name in ALGORITHMS} | {"experiments/claims.yaml"}  # read with the grid
     assert unaccounted(opened, about) <= others
     assert json.loads((tmp_path / "probe" / "probe.json").read_text())["code"] == about.code().name
