@@ -30,6 +30,7 @@ from policy_gradient_ladder.experiments.schema import (
     NO_DIGEST,
     POLICY,
     PROBE_FILES,
+    QUALITY,
     REPORT_FILES,
     RUN_FILES,
 )
@@ -52,6 +53,7 @@ from .reading.files import known_files
 from .reading.grid import Grid, check_there, read_grid
 from .reading.jobs import STATES
 from .reading.probes import archive_names, read_probe
+from .reading.qualities import read_quality
 from .reading.runs import read_episodes, read_run, read_updates
 from .reading.studies import read_study
 from .reading.tables import table_file, table_text
@@ -61,7 +63,7 @@ from .words import plural
 
 SHOWN = 5  # names of a list that a sentence shows
 HALF_A_MILLISECOND = 5e-4  # seconds are recorded to the millisecond
-READERS = {GRADIENTS: read_probe}  # of probes, by what they measure
+READERS = {GRADIENTS: read_probe, QUALITY: read_quality}  # of probes, by what they measure
 Record = dict[str, Any]
 Records = dict[Path, Record]
 

@@ -18,6 +18,7 @@ from .checks import (
     TEXT,
     Check,
     GridError,
+    Whole,
     all_different,
     is_name,
     is_number,
@@ -33,10 +34,13 @@ from .metrics import (
     EVALUATED_METRICS,
     GRADIENT_METRICS,
     PAIRED_METRICS,
+    QUALITY_METRICS,
     RATIO_METRICS,
     RULES,
     RUN_METRICS,
     TASK_GROUPS,
+    VALUE_FUNCTIONS,
+    VALUE_TARGETS,
 )
 from .schema import EVALUATIONS
 from .sources import ROOT
@@ -60,13 +64,25 @@ class Side:
     score: str | None = None  # of which evaluation its final score is; None: of the one with sampled actions
     best_of: tuple["Side", ...] = ()
     tasks: dict[str, str] = field(default_factory=dict)  # with `on`: its tasks, by place
+    # Of the quality of gradient estimates at frozen policies of the algorithm:
+    pairs: int | None = None  # state–action pairs of an estimate
+    value_function: str | None = None  # None: as trained
+    fraction: float | None = None  # of the frozen policy's training; None: all that there are
+    against: str | None = None  # what the value function is compared with
 
     def single(self) -> tuple["Side", ...]:
         """The sides of which this is the best; or this one alone."""
         return self.best_of or (self,)
 
 
-OF_SOME_SIDES = ("on", "score", "best_of", "tasks")  # left out of a manifest where a side does not have them
+OF_QUALITY = ("pairs", "value_function", "fraction", "against")  # keys of sides
+OF_SOME_SIDES = (
+    "on",
+    "score",
+    "best_of",
+    "tasks",
+    *OF_QUALITY,
+)  # left out of a manifest where a side does not have them
 
 
 @dataclass(frozen=True)
@@ -81,6 +97,7 @@ class Comparison:
     from_fraction: float  # of a frozen policy's training; earlier ones are left out
     # Where it is not empty: the settings and task keys, and the only ones, in which the sides differ.
     differing_in: tuple[str, ...]
+    than: float | None = None  # what the effect is held against; None: 0, or 1 where it is a ratio
 
     def singles(self) -> Iterator[Side]:
         """Every side that is one of the grid's algorithms, or generalised advantages at a λ."""
@@ -106,6 +123,8 @@ class Claim:
         """The claim as it stands in a manifest."""
         entry = asdict(self)
         for comparison in entry["comparisons"]:
+            if comparison["than"] is None:
+                del comparison["than"]
             comparison["sides"] = [_described(side) for side in comparison["sides"]]
         if self.checked is None:
             del entry["checked"]
@@ -167,14 +186,18 @@ def _claim(path: str, name: str, entry: Any) -> Claim:
 def _comparison(path: str, where: str, entry: Any) -> Comparison:
     keys = section(path, where, entry, COMPARISON_KEYS)
     metric, tasks, of_runs = keys["metric"], keys["tasks"], keys["metric"] in RUN_METRICS
-    for key, valid in (("metric", (*RUN_METRICS, *GRADIENT_METRICS)), ("direction", DIRECTIONS)):
+    for key, valid in (("metric", (*RUN_METRICS, *GRADIENT_METRICS, *QUALITY_METRICS)), ("direction", DIRECTIONS)):
         if keys[key] not in valid:
             raise GridError(f"{path}: {key} of {where} is {keys[key]!r}; {nearest_first(keys[key], list(valid))}")
     if isinstance(tasks, str) and tasks not in TASK_GROUPS:
         raise GridError(f"{path}: tasks of {where} is {tasks!r}; it is all, exact, or a list of tasks")
-    if of_runs and tasks == "exact":
+    if metric not in GRADIENT_METRICS and tasks == "exact":
         raise GridError(f"{path}: tasks of {where} is exact, which is for {' and '.join(GRADIENT_METRICS)} alone")
-    for key, given, kind in (("from_fraction", of_runs, GRADIENT_METRICS), ("differing_in", not of_runs, RUN_METRICS)):
+    for key, given, kind in (
+        ("from_fraction", of_runs, (*GRADIENT_METRICS, *QUALITY_METRICS)),
+        ("differing_in", not of_runs, RUN_METRICS),
+        ("than", metric not in QUALITY_METRICS, QUALITY_METRICS),
+    ):
         if given and key in entry:
             raise GridError(f"{path}: {where} has {key}, which is for {', '.join(kind)}, not for {metric}")
     if metric in RATIO_METRICS and keys["smallest_effect"] >= 1:
@@ -188,6 +211,8 @@ def _comparison(path: str, where: str, entry: Any) -> Comparison:
     if len(sides) == 2 and sides[0] == sides[1]:
         raise GridError(f"{path}: both sides of {where} are the same")
     _check_best(path, where, metric, sides)
+    if metric in QUALITY_METRICS:
+        _check_quality(path, where, metric, sides, "from_fraction" in entry)
     names = {key: tuple(keys[key]) for key in ("differing_in",)}
     return Comparison(**keys | names | {"sides": sides, "tasks": tasks if isinstance(tasks, str) else tuple(tasks)})
 
@@ -202,19 +227,48 @@ def _side(path: str, where: str, entry: Any, metric: str) -> Side:
                 f"{path}: a side of {where} has {beside[0]} beside best_of; say it of the sides that best_of lists"
             )
         return Side(None, None, None, best_of=tuple(_side(path, where, one, metric) for one in several))
+    if metric in QUALITY_METRICS:
+        return _quality_side(path, where, keys, metric)
     if (keys["algorithm"] is None) == (keys["gae_lambda"] is None):
         raise GridError(f"{path}: a side of {where} must have one of algorithm and gae_lambda")
     if of_runs and (keys["algorithm"] is None or keys["critic"] is not None):
         raise GridError(
             f"{path}: a side of {where} must be an algorithm alone; runs have no other critic or λ to choose"
         )
-    for key, valid in (("on", RUN_METRICS), ("score", EVALUATED_METRICS)):
+    of_quality = [(key, QUALITY_METRICS) for key in OF_QUALITY]
+    for key, valid in (("on", RUN_METRICS), ("score", EVALUATED_METRICS), *of_quality):
         if keys[key] is not None and metric not in valid:
             raise GridError(f"{path}: a side of {where} has {key}, which is for {', '.join(valid)}, not for {metric}")
     if keys["on"] is not None:
         said = section(path, f"on of a side of {where}", keys["on"], ON_KEYS)
         keys["on"] = {key: said[key] for key in keys["on"]}
     return Side(**keys)
+
+
+def _quality_side(path: str, where: str, keys: dict[str, Any], metric: str) -> Side:
+    """A side about the quality of gradient estimates. Raises GridError where it lacks a key or has one too many."""
+    needed = {"algorithm", "against" if metric == "value_error" else "pairs"}
+    for key in keys:
+        if key in needed and keys[key] is None:
+            raise GridError(f"{path}: a side of {where} has no {key}, which {metric} needs")
+        if key not in needed | {"value_function", "fraction"} and keys[key] is not None:
+            raise GridError(f"{path}: a side of {where} has {key}, which is not for {metric}")
+    if metric == "value_error" and keys["value_function"] == "none":
+        raise GridError(f"{path}: a side of {where} has value_function none, which has no error to measure")
+    return Side(**keys)
+
+
+def _check_quality(path: str, where: str, metric: str, sides: tuple[Side, ...], from_fraction: bool) -> None:
+    """Raise GridError where sides about the quality of gradient estimates cannot be compared policy by policy."""
+    if len({side.algorithm for side in sides}) > 1:
+        raise GridError(f"{path}: {where} compares two algorithms; {metric} compares at the policies of one")
+    fractions = {side.fraction for side in sides}
+    if len(fractions) > 1 and None in fractions:
+        raise GridError(f"{path}: one side of {where} has fraction; say it of both sides, or of neither")
+    if from_fraction and fractions != {None}:
+        raise GridError(f"{path}: {where} has from_fraction, and its sides have fraction; say one of them")
+    if metric == "gradient_variance" and len({(side.pairs, side.fraction) for side in sides}) > 1:
+        raise GridError(f"{path}: the sides of {where} differ in pairs or fraction; {metric} compares value functions")
 
 
 def _with_defaults(sides: tuple[Side, ...]) -> tuple[Side, ...]:
@@ -272,6 +326,7 @@ COMPARISON_KEYS: dict[str, Check] = {
     "tasks": (lambda v: isinstance(v, str) or (LIST_OF_TEXT[0](v) and len(v) > 0), "all, exact, or a list", "all"),
     "from_fraction": (lambda v: is_number(v) and 0 <= v <= 1, "a fraction of a run between 0 and 1", 0.0),
     "differing_in": (*LIST_OF_TEXT, []),
+    "than": (lambda v: v is None or is_number(v), "a number", None),
 }
 SIDE_KEYS: dict[str, Check] = {
     "algorithm": (lambda v: v is None or isinstance(v, str), "the name of a grid's algorithm", None),
@@ -279,6 +334,10 @@ SIDE_KEYS: dict[str, Check] = {
     "critic": (lambda v: v is None or v in CRITICS, f"one of {', '.join(CRITICS)}", None),
     "on": (lambda v: v is None or MAPPING[0](v), "a mapping of keys of a task to values", None),
     "score": (lambda v: v is None or v in EVALUATIONS, f"one of {', '.join(EVALUATIONS)}", None),
+    "pairs": (Whole(least=1, or_null=True), "a whole number above 0", None),
+    "value_function": (lambda v: v is None or v in VALUE_FUNCTIONS, f"one of {', '.join(VALUE_FUNCTIONS)}", None),
+    "fraction": (lambda v: v is None or (is_number(v) and 0 <= v <= 1), "a fraction of a run between 0 and 1", None),
+    "against": (lambda v: v is None or v in VALUE_TARGETS, f"one of {', '.join(VALUE_TARGETS)}", None),
     "best_of": (lambda v: v is None or (isinstance(v, list) and len(v) > 1), "a list of at least two sides", None),
 }
 # The keys that `on` may have: those of a task's preprocessing.

@@ -157,7 +157,10 @@ MISTAKES = {
     "runs of exact problems": (changed(*COMPARISON, "tasks", value="exact"), ["exact, which is for variance"]),
     "a fraction of runs": (
         changed(*COMPARISON, "from_fraction", value=0.5),
-        ["has from_fraction, which is for variance, relative_bias, bias_squared, cosine, not for auc"],
+        [
+            f"has from_fraction, which is for variance, relative_bias, bias_squared, cosine, "
+            f"{', '.join(claims.QUALITY_METRICS)}, not for auc"
+        ],
     ),
     "settings of the laboratory": (
         changed("comparisons", 1, "differing_in", value=["clip"]),
@@ -259,7 +262,7 @@ def test_a_file_of_claims_that_is_not_there_is_named(tmp_path):
 def test_both_sides_of_the_project_know_the_same_metrics():
     of_runs = {name for name, metric in analysis_claims.METRICS.items() if metric.of_runs}
     assert of_runs == set(claims.RUN_METRICS)
-    assert set(analysis_claims.METRICS) - of_runs == set(claims.GRADIENT_METRICS)
+    assert set(analysis_claims.METRICS) - of_runs == {*claims.GRADIENT_METRICS, *claims.QUALITY_METRICS}
     assert {name for name, metric in analysis_claims.METRICS.items() if metric.ratio} == set(claims.RATIO_METRICS)
 
 

@@ -177,7 +177,20 @@ def yaml_blocks():
 
 def test_an_example_of_yaml_is_marked_or_an_entry_of_a_grid():
     for name, b in yaml_blocks():
-        marked = b.marker in ("grid", "minimal", "tuning", "probes", "quality", "claim", "sides", "others", "external")
+        marked = b.marker in (
+            *(
+                "grid",
+                "minimal",
+                "tuning",
+                "probes",
+                "quality",
+                "claim",
+                "sides",
+                "quality_claim",
+                "others",
+                "external",
+            ),
+        )
         assert marked or b.text.startswith("  "), (name, b.text)
 
 

@@ -146,7 +146,9 @@ PUBLISHED_TABLE_KEYS = {
 }
 SIDE_KEYS = {"algorithm": (str, NoneType), "gae_lambda": (*NUMBER, NoneType), "critic": (str, NoneType)}
 OF_SOME_CLAIMS = {"checked": str}  # keys that an entry has where its claim says them
+OF_SOME_COMPARISONS = {"than": NUMBER}
 OF_SOME_SIDES = {"on": dict, "tasks": dict, "score": str, "best_of": list}
+OF_SOME_SIDES |= {"pairs": int, "value_function": str, "fraction": NUMBER, "against": str}
 
 
 def check_there(results: Path) -> None:
@@ -261,6 +263,7 @@ def check_claim_entry(claim: Any, tasks: dict[str, Any], path: Path, where: str)
     for index, comparison in enumerate(claim["comparisons"]):
         place = f"{where}.comparisons[{index}]"
         check_keys(comparison, COMPARISON_KEYS, path, place)
+        check_some_keys(comparison, OF_SOME_COMPARISONS, path, place)
         check_choice(comparison["direction"], DIRECTIONS, path, f"{place}.direction")
         if len(comparison["sides"]) not in (1, 2):
             raise ResultsError(f"{path}: {place} has {len(comparison['sides'])} sides; expected one or two.")

@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -123,8 +124,10 @@ def gram_shapes(about: dict[str, Any], batches: dict[int, int]) -> dict[str, tup
     return {name: (batches[size], batches[size]) for name, size in names}
 
 
-def read_grams(path: Path, shapes: dict[str, tuple[int, int]]) -> dict[str, np.ndarray]:
+def read_grams(path: Path, shapes: Mapping[str, tuple[int, ...]], kinds: str = "f") -> dict[str, np.ndarray]:
     """The named arrays of an npz file, in double precision, since differences of products lose digits.
+
+    `kinds` are the kinds of numbers that they may hold, as NumPy calls them: "f" for floats, "fi" also for integers.
 
     Raises ResultsError where an array is missing, or has another shape, another type or a value that is not finite.
     """
@@ -137,7 +140,7 @@ def read_grams(path: Path, shapes: dict[str, tuple[int, int]]) -> dict[str, np.n
                 if name not in names:
                     raise ResultsError(f"{path}: no array {name!r} among its {len(names)}{again}")
                 array = arrays[name]
-                if array.shape != shape or array.dtype.kind != "f":
+                if array.shape != shape or array.dtype.kind not in kinds:
                     raise ResultsError(
                         f"{path}: {name!r} is {array.dtype} of shape {array.shape}; "
                         f"expected floats of shape {shape}{again}"

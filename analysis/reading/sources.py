@@ -6,6 +6,7 @@ from .benchmark import Benchmark, read_benchmark
 from .grid import Grid
 from .jobs import Job, Run, State, read_jobs, state_of
 from .probes import Probe, read_probe, stopped
+from .qualities import Quality, read_quality
 from .studies import Study, read_study
 from .task_code import Made, check_task_code, code_of_tasks
 from .videos import read_videos
@@ -50,6 +51,12 @@ def probes(grid: Grid) -> list[tuple[dict[str, Any], Probe]]:
     """Every probe that has a result, behind what the grid asks of it."""
     read = [(asked, read_probe(grid, asked)) for asked in grid.probes]
     return [(asked, probe) for asked, probe in read if probe is not None and not stopped(probe.about)]
+
+
+def qualities(grid: Grid) -> list[tuple[dict[str, Any], Quality]]:
+    """Every probe of the quality of gradient estimates that has a result, behind what the grid asks of it."""
+    read = [(asked, read_quality(grid, asked)) for asked in grid.quality_probes]
+    return [(asked, quality) for asked, quality in read if quality is not None and not stopped(quality.about)]
 
 
 def measurements(grid: Grid) -> Benchmark | None:

@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from policy_gradient_ladder.experiments.metrics import COMMON_CLAIMS
+from policy_gradient_ladder.experiments.metrics import COMMON_CLAIMS, QUALITY_METRICS
 
 from ...reading.checks import ResultsError, command
 from ...reading.grid import Grid
 from ...words import enumerate_text, number_of, percents, plural, short_name
 from .. import FIGURES
 from .gradients import wanted
+from .quality import quality_policies_text
 from .sides import differ_in_evaluation, of_each, shared_values, singles, value_text
 from .verdicts import (
     CONTRADICTED,
@@ -22,7 +23,7 @@ from .verdicts import (
     UNTESTABLE,
     VERDICTS,
 )
-from .wording import ABOUT, HOW, MEANINGS, WHAT, WORDS
+from .wording import ABOUT, HOW, MEANINGS, OF_QUALITY, WHAT, WORDS
 
 MARKS = {SUPPORTED: "✓", CONTRADICTED: "✗", UNDECIDED: "?", TOO_LITTLE: "·", UNTESTABLE: "–"}  # told apart in grey, too
 STYLES = {
@@ -30,7 +31,10 @@ STYLES = {
     TOO_LITTLE: "too-little",
     UNTESTABLE: "untestable",
 }
-IN_PERCENT = ("variance", "relative_bias", "bias_squared", "steps_to_threshold", "spread")
+IN_PERCENT = (
+    *("variance", "relative_bias", "bias_squared", "steps_to_threshold", "spread"),
+    *("gradient_variance", "value_error"),
+)
 DECIDED = (SUPPORTED, CONTRADICTED)
 MOST_DIGITS = 4  # that tell an effect from the smallest one that counts
 SECTIONS = {  # where a metric without a figure stands
@@ -39,6 +43,8 @@ SECTIONS = {  # where a metric without a figure stands
     "bias_squared": ("laboratory", "Gradient laboratory"),
 }
 TABLES_BEHIND = {"drop": "curves", **{name: "gradients" for name, metric in METRICS.items() if not metric.of_runs}}
+TABLES_BEHIND |= {name: "value_quality" if name == "value_error" else "quality" for name in QUALITY_METRICS}
+SECOND_SIDES = {"gradient_variance": "no value function"}  # of a ratio of one side; of others it is REINFORCE
 
 
 def page(grid: Grid, claims: pd.DataFrame, claim_tasks: pd.DataFrame) -> dict[str, Any] | None:
@@ -51,7 +57,7 @@ def page(grid: Grid, claims: pd.DataFrame, claim_tasks: pd.DataFrame) -> dict[st
         "about": ABOUT,
         "verdicts": MEANINGS,
         "words": WORDS,
-        "how": HOW,
+        "how": HOW | (OF_QUALITY if about_quality(grid) else {}),
         "any": "One of its parts is enough.",
         "untestable": (
             "This grid does not run what the claim compares. To test the claim, add to “algorithms:” in the grid "
@@ -59,6 +65,11 @@ def page(grid: Grid, claims: pd.DataFrame, claim_tasks: pd.DataFrame) -> dict[st
         ),
         "other_grid": "They are in the grid",
     }
+
+
+def about_quality(grid: Grid) -> bool:
+    """Whether any claim of the grid is about the quality of gradient estimates."""
+    return any(one["metric"] in QUALITY_METRICS for claim in grid.claims for one in claim["comparisons"])
 
 
 def headline(grid: Grid, claims: pd.DataFrame) -> list[str]:
@@ -232,7 +243,7 @@ def effect_text(row: pd.Series) -> str:
     if row["direction"] == "equal" and pd.notna(row["furthest"]):
         effect = f"at worst {effect}, on {short_name(row['furthest'])}"
     if row["scale"] == "ratio":
-        second = "REINFORCE" if pd.isna(row["second"]) else row["second"]
+        second = SECOND_SIDES.get(row["metric"], "REINFORCE") if pd.isna(row["second"]) else row["second"]
         return f"{row['first']} has {effect} of what {second} has"
     return f"{row['first']}: {effect}" if pd.isna(row["second"]) else f"{row['first']} minus {row['second']}: {effect}"
 
@@ -315,6 +326,8 @@ def needed_text(row: pd.Series) -> str:
 def basis(grid: Grid, asked: dict[str, Any], row: pd.Series, places: pd.DataFrame) -> str:
     """5 runs of each algorithm on each of 7 tasks; 5 of 9 frozen policies of 1 run on each of 3 tasks."""
     present = places[places["effect"].notna()]
+    if row["metric"] in QUALITY_METRICS:
+        return quality_policies_text(grid, asked, row)
     if row["unit"] == "policies":
         return policies_text(grid, asked, row)
     n = pd.concat([present["n_first"], present["n_second"]]).dropna()

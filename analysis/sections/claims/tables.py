@@ -6,12 +6,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from policy_gradient_ladder.experiments.metrics import QUALITY_METRICS
+
 from ...reading.checks import ResultsError, valid_choices
 from ...reading.grid import Grid
 from ...reading.tables import frame
 from ...words import enumerate_text
 from .evidence import enough_alone, missing_evidence
 from .gradients import compare_gradients
+from .quality import compare_quality
 from .runs import compare_runs, run_values
 from .sides import singles, titles
 from .verdicts import (
@@ -36,17 +39,24 @@ class Measured(NamedTuple):
 
     runs: pd.DataFrame  # what `run_values` returns
     gradients: pd.DataFrame  # the table of that name
+    quality: pd.DataFrame  # likewise
+    value_quality: pd.DataFrame  # likewise
 
 
 def judged(
-    grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame, gradients: pd.DataFrame
+    grid: Grid,
+    scores: pd.DataFrame,
+    curves: pd.DataFrame,
+    gradients: pd.DataFrame,
+    quality: pd.DataFrame,
+    value_quality: pd.DataFrame,
 ) -> list[tuple[dict[str, Any], list[Tested]]]:
     """Test the claims of the grid: every claim with its tested comparisons.
 
-    `scores`, `curves` and `gradients` are the tables of these names. Raises ResultsError for an unknown metric.
+    All but `grid` are the tables of these names. Raises ResultsError for an unknown metric.
     """
     check_metrics(grid)
-    measured = Measured(run_values(grid, scores, curves), gradients)
+    measured = Measured(run_values(grid, scores, curves), gradients, quality, value_quality)
     return [
         (claim, [compare(grid, comparison, measured) for comparison in claim["comparisons"]]) for claim in grid.claims
     ]
@@ -145,6 +155,9 @@ def compare(grid: Grid, comparison: dict[str, Any], measured: Measured) -> Teste
         )
     if METRICS[comparison["metric"]].of_runs:
         found = compare_runs(grid, comparison, measured.runs)
+    elif comparison["metric"] in QUALITY_METRICS:
+        of_values = comparison["metric"] == "value_error"
+        found = compare_quality(grid, comparison, measured.value_quality if of_values else measured.quality)
     else:
         found = compare_gradients(grid, comparison, measured.gradients)
     judge(found)

@@ -41,7 +41,13 @@ from typing import Any
 
 import numpy as np
 
-from policy_gradient_ladder.experiments.metrics import FEWEST_BATCHES, GRADIENT_METRICS, RATIO_METRICS, RUN_METRICS
+from policy_gradient_ladder.experiments.metrics import (
+    FEWEST_BATCHES,
+    GRADIENT_METRICS,
+    QUALITY_METRICS,
+    RATIO_METRICS,
+    RUN_METRICS,
+)
 
 from ...reading.grid import Grid
 from ...statistics.best import behind_the_best
@@ -81,10 +87,14 @@ ABOUT = {
     "relative_bias": {"column": "relative_bias", "nonnegative": True},
     "bias_squared": {"column": "share_of_length", "nonnegative": True},
     "cosine": {"column": "true_cosine", "figure": "gradient_direction"},
+    "pairwise_cosine": {"column": "pairwise_cosine", "figure": "quality_agreement"},
+    "reference_cosine": {"column": "reference_cosine", "figure": "quality_reference"},
+    "gradient_variance": {"column": "ratio", "figure": "quality_variance"},
+    "value_error": {"column": "relative_error", "figure": "quality_values"},
 }
 METRICS = {
     name: Metric(of_runs=name in RUN_METRICS, ratio=name in RATIO_METRICS, **ABOUT[name])
-    for name in (*RUN_METRICS, *GRADIENT_METRICS)
+    for name in (*RUN_METRICS, *GRADIENT_METRICS, *QUALITY_METRICS)
 }
 
 
@@ -161,12 +171,17 @@ def ends(effect: Estimate, name: str = "") -> dict[str, float]:
 
 def region(comparison: dict[str, Any], metric: Metric) -> tuple[float, float]:
     """The lowest and the highest effect that is claimed, as effects are reported; −∞ or ∞ where there is no limit."""
-    neutral, smallest = float(metric.ratio), comparison["smallest_effect"]
+    neutral, smallest = neutral_effect(comparison, metric), comparison["smallest_effect"]
     return {
         "higher": (neutral + smallest, np.inf),
         "lower": (-np.inf, neutral - smallest),
         "equal": (neutral - smallest, neutral + smallest),
     }[comparison["direction"]]
+
+
+def neutral_effect(comparison: dict[str, Any], metric: Metric) -> float:
+    """The effect from which the claimed ones differ: 0, or 1 for a ratio, unless the comparison says another."""
+    return float(comparison.get("than", metric.ratio))
 
 
 def verdict_of(effect: Estimate, low: float, high: float) -> str:
@@ -205,7 +220,7 @@ def judge(found: Tested) -> None:
     elif found.verdict == UNDECIDED:
         found.reason = "the interval holds effects that would support the claim and effects that would contradict it"
     elif found.verdict == CONTRADICTED:
-        neutral = float(found.metric.ratio)
+        neutral = neutral_effect(found.comparison, found.metric)
         opposite = {"higher": effect.high < neutral, "lower": effect.low > neutral}.get(found.comparison["direction"])
         found.reason = {
             True: "the opposite holds: the whole interval lies on the other side",

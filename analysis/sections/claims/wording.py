@@ -91,6 +91,14 @@ HOW = {
         "either side. For a bias that is 0 in truth, both lie above it."
     ),
 }
+OF_QUALITY = {  # said where a grid has such claims
+    "Quality of estimates": (
+        "Agreement, cosines and variances of gradient estimates are averaged and combined as in the gradient "
+        "laboratory. Estimates at different shares of training are compared within a run. The error of a value "
+        "function has no interval at a single policy, so its interval is over runs (Student’s t). The section “How "
+        "good are the gradient estimates?” says how each quantity is measured."
+    ),
+}
 WHAT = {  # what a comparison measures, for somebody who has read one chapter on policy gradients
     "final_score": "Score at the end of training (0: the task’s random score, 1: its reference score)",
     "mode_score": "Score of the mode action at the end of training (0: the random score, 1: the reference score)",
@@ -107,4 +115,11 @@ WHAT = {  # what a comparison measures, for somebody who has read one chapter on
     "of the true gradient’s squared length",
     "cosine": "Cosine of the angle between one batch’s estimate and the true gradient (1: same direction, 0: at right "
     "angles)",
+    "pairwise_cosine": "Agreement of gradient estimates: cosine between two from different data (1: same direction, 0: "
+    "nothing in common)",
+    "reference_cosine": "Cosine between a gradient estimate and the mean gradient of much other data (1: same "
+    "direction, 0: nothing in common)",
+    "gradient_variance": "Variance of the gradient estimate with one value function, as a share of that with another, "
+    "on the same data",
+    "value_error": "Error of the value function: mean distance from its target, in % of the mean size of the target",
 }

@@ -243,13 +243,13 @@ def at(table: pd.DataFrame, place: tuple[str, str], fraction: float | None = Non
     return here if fraction is None else here[here["fraction"] == fraction]
 
 
-def place_panels(grid: Grid, table: pd.DataFrame) -> tuple[Figure, dict[tuple[str, str], Axes]]:
-    """A figure with a titled panel per task and source of policies, at most three side by side.
+def place_panels(grid: Grid, table: pd.DataFrame, most: int = 3) -> tuple[Figure, dict[tuple[str, str], Axes]]:
+    """A figure with a titled panel per task and source of policies, at most `most` side by side.
 
     Returns the figure and the panels by (task, source).
     """
     titles = place_titles(grid, table)
-    columns = min(len(titles), 3)
+    columns = min(len(titles), most)
     lines = -(-len(titles) // columns)
     figure, panels = plt.subplots(
         lines, columns, figsize=(theme.WIDTH, 1.0 + 3.1 * lines), layout="constrained", squeeze=False
