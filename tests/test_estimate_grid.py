@@ -136,7 +136,7 @@ def test_the_command_line_writes_a_probe_that_is_the_same_the_next_time(tmp_path
 def test_a_problem_that_the_grid_lacks_is_said_in_a_sentence(tmp_path):
     grid_with(tmp_path, TINY)
     words = ["--grid", str(tmp_path / "mine.yaml"), "--seed", "0", "--output", str(tmp_path / "out")]
-    with pytest.raises(GridError, match="no probe of arms with seed 0 at 0; .*step with seed 0 at 0"):
+    with pytest.raises(GridError, match=r"no probe of arms with seed 0 at 0; .*step with seed 0 at 0"):
         estimate.main(["--task", "arms", *words])
 
 
