@@ -14,12 +14,15 @@ from policy_gradient_ladder.core.task import Task
 
 from .checks import GridError
 from .claims import Claim
+from .estimation import Variant
+from .estimation.problem import Problem
 from .external import External
 from .libraries import LibraryAlgorithm
 from .published_table import PublishedTable
-from .schema import EXTERNAL, GRADIENTS, OF_SOME_TASKS, QUALITY, SCHEMA
+from .schema import ESTIMATORS, EXTERNAL, GRADIENTS, OF_SOME_TASKS, QUALITY, SCHEMA
 from .search import SearchSpace, Study, Tuning
 
+BATCHES_OF_OTHER_SIZES = 64  # of an EstimatorProbe, at most; the grid sets how many batches have the main size
 INITIALISATION = "initialisation"  # instead of a source: a policy of random parameters
 
 
@@ -150,6 +153,26 @@ class GradientProbe(Probe):
     batch_size: int  # complete episodes in a batch
     fit_episodes: int  # on which a critic is fitted; exact problems need none
     gae_lambdas: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class EstimatorProbe(Probe):
+    """Gradient estimators on a problem whose true gradient is known; the problem's name stands for the task."""
+
+    measures: ClassVar[str] = ESTIMATORS
+    command: ClassVar[str] = "estimate"
+
+    places: tuple[Problem, ...]  # the problem with different numbers
+    variants: tuple[Variant, ...]  # of estimators; each is measured where it applies
+    batches: int  # of the main size
+    batch_size: int  # samples in a batch of the main size
+    batch_sizes: tuple[int, ...]  # all sizes, ascending
+
+    @property
+    def counts(self) -> dict[int, int]:
+        """The number of batches by their size."""
+        few = min(self.batches, BATCHES_OF_OTHER_SIZES)
+        return {size: self.batches if size == self.batch_size else few for size in self.batch_sizes}
 
 
 @dataclass(frozen=True)

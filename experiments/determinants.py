@@ -14,8 +14,9 @@ from typing import Any
 
 from policy_gradient_ladder.core.task import Task
 
-from .cells import Cell, Grid, Probe, QualityProbe, identity, preprocessing
+from .cells import Cell, EstimatorProbe, Grid, Probe, QualityProbe, identity, preprocessing
 from .checks import GridError
+from .estimation import file_of
 from .external import data_files
 from .libraries import LibraryAlgorithm
 from .schema import DIGITS
@@ -49,6 +50,11 @@ EXEMPT = {
     "claims": "reads claims, which are judged later, from results",
     "command": "says how a command line ends",
     "determinants": "says what the inputs are",
+    "estimation": "finds problems and estimators, and is an input of their probes",
+    "estimation.asked": "reads the grid, whose content is the parameter",
+    "estimation.keys": "says what a grid may hold, whose content is the parameter",
+    "estimation.measuring": "measures estimators, and is an input of that",
+    "estimation.problem": "says what a problem is, and is an input where estimators are measured",
     "events": "writes event files beside a run",
     "exact": "is an input where one of its problems is the task, and of probes",
     "external": "reads runs that were made elsewhere, and is an input of those",
@@ -162,7 +168,16 @@ def what_determines(grid: Grid, job: Cell | Study | Probe) -> Determinants:
         tasks = tuple(grid.tasks[task].task.id for task in job.tasks)
         files, versions = _with_library(grid, job, *sources("tune", (grid.algorithms[job.algorithm].file,), tasks))
         return Determinants(files, job.description() | identity(grid, job), versions | versions_of(["optuna"]))
+    if isinstance(job, EstimatorProbe):
+        return _of_estimator_probe(job)
     return _of_quality_probe(grid, job) if isinstance(job, QualityProbe) else _of_gradient_probe(grid, job)
+
+
+def _of_estimator_probe(probe: EstimatorProbe) -> Determinants:
+    used = dict.fromkeys(variant.estimator for variant in probe.variants)
+    found = (file_of("problems", probe.task), *(file_of("estimators", name) for name in used))
+    files, versions = sources(probe.command, found, ())
+    return Determinants(files, asdict(probe), versions)
 
 
 def _of_quality_probe(grid: Grid, probe: QualityProbe) -> Determinants:
@@ -206,6 +221,7 @@ INPUTS_ALL_THE_SAME = {
     "run": (),
     "tune": ("search",),
     "probe": ("exact", "metrics"),
+    "estimate": ("estimation", "estimation.measuring", "estimation.problem"),
     "quality": ("metrics",),
 }  # although EXEMPT has them
 

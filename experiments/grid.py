@@ -32,6 +32,7 @@ from .cells import Grid, GridAlgorithm, GridTask, directory_name, preprocessing
 from .checks import MAPPING, GridError, is_name, read_yaml, seconds, section
 from .claims import CLAIMS, Claim, read_all_claims
 from .command import exit_with_sentence
+from .estimation.asked import read_estimators
 from .fits import check_fits
 from .keys import ALGORITHM_KEYS, GRID_KEYS, TASK_KEYS, page
 from .laboratory import Policies, read_probes, read_quality
@@ -169,6 +170,8 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
         policies = Policies(path, seeds, checkpoints, tasks, algorithms)
         if top["probes"] is not None:
             probes = read_probes(policies, top["probes"])
+        if top["estimators"] is not None:
+            probes += read_estimators(path, top["estimators"])
         if top["quality"] is not None:
             probes += read_quality(policies, top["quality"], probes)
     runs_on = {name: entry.only for name, entry in algorithms.items()}

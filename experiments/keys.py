@@ -25,6 +25,7 @@ from .checks import (
     is_line,
     is_number,
 )
+from .estimation.keys import ESTIMATOR_KEYS
 from .laboratory_keys import PROBE_KEYS, PROBE_TASK_KEYS, QUALITY_KEYS
 from .libraries import LIBRARIES
 from .search import DIMENSION_KEYS, GROUP_KEYS, PRUNER_KEYS, TUNING_KEYS
@@ -134,6 +135,12 @@ GRID_KEYS: dict[str, Check] = {
         default=None,
         meaning="The gradient laboratory: where the gradient of every algorithm is measured. See below.",
         example="{source: ppo, seeds: [0], fractions: [0], batches: 32, exact: {batch_size: 8}}",
+    ),
+    "estimators": Check(
+        *OPTIONAL_MAPPING,
+        default=None,
+        meaning="Hold gradient estimators against the true gradient of problems that have one; {} is all. See below.",
+        example="{problems: [quadratic, arms], batches: 64}",
     ),
     "quality": Check(
         *OPTIONAL_MAPPING,
@@ -397,6 +404,7 @@ PARTS: dict[str, tuple[str, Mapping[str, Check]]] = {  # of a grid file: the key
     "An algorithm": ("An entry of `algorithms`, under its name.", ALGORITHM_KEYS),
     "The laboratory": ("The entry `probes` of the grid.", PROBE_KEYS),
     "A task of the laboratory": ("An entry of `tasks` in `probes`, under the task's name.", PROBE_TASK_KEYS),
+    "Estimators against the truth": ("The entry `estimators` of the grid.", ESTIMATOR_KEYS),
     "The quality of gradient estimates": ("The entry `quality` of the grid.", QUALITY_KEYS),
     "A published table": ("The entry `published_table` of the grid.", PUBLISHED_KEYS),
     "Tuning": ("The entry `tuning` of the grid.", TUNING_KEYS),

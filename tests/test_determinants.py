@@ -196,6 +196,14 @@ GRID = {
         "reference_pairs": 2000,
         "fit_pairs": 1000,
     },
+    "estimators": {
+        "problems": {"step": [{"sigma": 0.5}]},
+        "only": ["score_function"],
+        "batches": 8,
+        "batch_size": 4,
+        "batch_sizes": [4],
+        "seed": 0,
+    },
     "tuning": {
         "seeds": [100, 101],
         "fresh_seeds": [200],
@@ -249,7 +257,7 @@ def test_a_studys_files_have_the_tuner_and_a_probes_the_laboratory_and_every_alg
     (study,) = grid.studies()
     assert {"experiments/tune.py", "experiments/search.py", "algorithms/ppo.py"} <= files_of(grid, study)
     assert not files_of(grid, study) & {"experiments/run.py", "experiments/probe.py", "algorithms/a2c.py"}
-    *probes, quality = grid.probes
+    *probes, estimators, quality = grid.probes
     for probe in probes:
         files = files_of(grid, probe)
         assert {f"experiments/{name}.py" for name in ("probe", "gradients", "exact")} <= files
@@ -259,12 +267,27 @@ def test_a_studys_files_have_the_tuner_and_a_probes_the_laboratory_and_every_alg
     assert {f"experiments/{name}.py" for name in ("quality", "pairs", "probe", "gradients", "metrics")} <= files
     assert "algorithms/a2c.py" in files
     assert not files & {"algorithms/ppo.py", "algorithms/actor_critic.py", "experiments/run.py", "experiments/exact.py"}
+    files = files_of(grid, estimators)
+    of_estimation = {f"experiments/estimation/{name}.py" for name in ("measuring", "problem", "gaussian")}
+    assert {"experiments/estimate.py", *of_estimation} <= files
+    assert {file for file in files if Path(file).parent.name in ("problems", "estimators", "algorithms")} == {
+        *("experiments/estimation/problems/step.py", "experiments/estimation/estimators/score_function.py"),
+        "algorithms/__init__.py",
+    }
+
+
+def exempt_files():
+    """The files of the modules in EXEMPT, by the modules' names."""
+    paths = {name: f"experiments/{name.replace('.', '/')}" for name in EXEMPT}
+    return {
+        name: f"{path}.py" if (ROOT / f"{path}.py").is_file() else f"{path}/__init__.py" for name, path in paths.items()
+    }
 
 
 def test_every_exempt_module_is_there_and_has_its_reason():
-    for name, reason in EXEMPT.items():
-        assert (ROOT / "experiments" / f"{name}.py").is_file()
-        assert reason
+    for name, file in exempt_files().items():
+        assert (ROOT / file).is_file()
+        assert EXEMPT[name]
 
 
 def test_versions_of_libraries_determine_and_the_samplers_those_of_a_study(grid):
@@ -303,7 +326,8 @@ def changed(path, value):
 CELLS = {f"cell {name}" for name in GRID["algorithms"]}
 STUDY = {"study ppo_tuned"}
 PROBE, EXACT, QUALITY = {"probe CartPole-v1"}, {"probe exact"}, {"quality CartPole-v1"}
-EVERYTHING = CELLS | STUDY | PROBE | EXACT | QUALITY
+ESTIMATORS = {"estimators step"}
+EVERYTHING = CELLS | STUDY | PROBE | EXACT | QUALITY | ESTIMATORS
 OF_THE_TASK = CELLS | STUDY | PROBE | QUALITY
 KEYS = {  # key: another value, and what it makes stale of what is there already
     "description": ("Another.", set()),
@@ -331,6 +355,13 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "probes tasks CartPole-v1 fit_episodes": (5, PROBE),
     "probes exact": (None, EXACT),
     "probes exact batch_size": (3, EXACT),
+    "estimators": (None, ESTIMATORS),
+    "estimators problems": (["step"], ESTIMATORS),
+    "estimators only": (["value_baseline"], ESTIMATORS),
+    "estimators batches": (9, ESTIMATORS),
+    "estimators batch_size": (8, ESTIMATORS),
+    "estimators batch_sizes": ([2], ESTIMATORS),
+    "estimators seed": (1, ESTIMATORS),
     "quality": (None, QUALITY),
     "quality sources": ({"a2c": []}, None),  # takes tasks, of which there is one
     "quality seeds": (None, None),  # as the probes' seeds
@@ -384,8 +415,9 @@ def jobs_of(grid):
     """Every job that the changes are about, by name."""
     jobs = {f"cell {cell.algorithm}": cell for cell in grid.cells() if cell.seed == 0}
     jobs |= {f"study {study.algorithm}": study for study in grid.studies()}
-    kinds = {"gradients": "probe", "quality": "quality"}
-    return jobs | {f"{kinds[p.measures]} {'exact' if p.exact else p.task}": p for p in grid.probes}
+    kinds = {"gradients": "probe", "quality": "quality", "estimators": "estimators"}
+    exact = {probe for probe in grid.probes if probe.exact and probe.measures == "gradients"}
+    return jobs | {f"{kinds[p.measures]} {'exact' if p in exact else p.task}": p for p in grid.probes}
 
 
 @pytest.mark.parametrize("key", [key for key, (_, stale) in KEYS.items() if stale is not None])
@@ -502,7 +534,7 @@ def test_so_does_every_key_of_a_search_space(key, tmp_path):
 
 
 def test_variants_of_a_task_make_its_cells_and_studies_stale(tmp_path):
-    data = GRID | {"probes": None, "quality": None}
+    data = GRID | {"probes": None, "quality": None, "estimators": None}
     grid = grid_of(tmp_path, data)
     variants = [{"sutton_barto_reward": True}, {"sutton_barto_reward": False}]
     other = grid_of(tmp_path, data | {"tasks": {"CartPole-v1": GRID["tasks"]["CartPole-v1"] | {"variants": variants}}})
@@ -524,7 +556,10 @@ def test_bins_and_joint_actions_of_a_task_make_its_cells_and_studies_stale(befor
             "reference_score": -4,
             "reference_source": "x",
         }
-        return grid_of(tmp_path, GRID | {"probes": None, "quality": None, "tasks": tasks | {"reacher": reacher | keys}})
+        return grid_of(
+            tmp_path,
+            GRID | {"probes": None, "quality": None, "estimators": None, "tasks": tasks | {"reacher": reacher | keys}},
+        )
 
     first, second = made(before), made(before | after)
     stale = {
@@ -547,6 +582,7 @@ def test_a_package_that_an_algorithm_imports_determines_its_cells(monkeypatch, g
 
 
 def test_the_changes_are_of_every_key_that_a_grid_has():
+    from experiments.estimation.keys import ESTIMATOR_KEYS
     from experiments.grid import ALGORITHM_KEYS, GRID_KEYS, TASK_KEYS
     from experiments.laboratory import PROBE_KEYS, PROBE_TASK_KEYS, QUALITY_KEYS
     from experiments.search import GROUP_KEYS, TUNING_KEYS
@@ -556,6 +592,7 @@ def test_the_changes_are_of_every_key_that_a_grid_has():
         "probes ": PROBE_KEYS,
         "probes tasks CartPole-v1 ": PROBE_TASK_KEYS,
         "quality ": QUALITY_KEYS,
+        "estimators ": ESTIMATOR_KEYS,
         "tuning ": TUNING_KEYS,
         "tuning groups all ": GROUP_KEYS,
         "tasks CartPole-v1 ": TASK_KEYS,
@@ -580,7 +617,7 @@ def opened_by(tmp_path, module, *words):
 
 def unaccounted(opened, about):
     """Files that were opened, whose edit would make nothing stale, and that are not exempt."""
-    exempt = {f"experiments/{name}.py" for name in EXEMPT}
+    exempt = set(exempt_files().values())
     assert opened & set(about.files), "nothing was recorded"
     return opened - set(about.files) - exempt
 
@@ -603,9 +640,8 @@ def test_so_does_an_edit_of_what_its_task_is_made_of(tmp_path):
     words = ("--grid", tmp_path / "mine.yaml", "--algorithm", "a2c", "--task", task, "--seed", 0)
     opened = opened_by(tmp_path, "experiments.run", *words, "--output", tmp_path / "run")
     about = what_determines(grid, grid.cell("a2c", task, 0))
-    assert opened - set(about.files) - {f"experiments/{n}.py" for n in EXEMPT.keys() - {"exact"}} <= {
-        "experiments/exact.py"
-    }
+    others = {file for name, file in exempt_files().items() if name != "exact"}
+    assert opened - set(about.files) - others <= {"experiments/exact.py"}
     assert "experiments/exact.py" in about.files
 
 
@@ -647,6 +683,7 @@ def test_so_does_an_edit_of_any_file_that_a_probe_opens(tmp_path, grid):
     assert {"experiments/probe.py", "experiments/exact.py", "experiments/gradients.py"} <= opened
     about = what_determines(grid, grid.probe(TABULAR, 0, 0))
     other_reasons = {"experiments/claims.yaml"}  # read with the grid, and judged later
+    other_reasons |= {file for file in opened if file.startswith("experiments/estimation/")}  # read with the grid
     assert unaccounted(opened, about) <= other_reasons
     record = json.loads((tmp_path / "probe" / "probe.json").read_text())
     assert record["code"] == about.code().name
@@ -661,8 +698,22 @@ def test_so_does_an_edit_of_any_file_that_a_probe_of_quality_opens(tmp_path, gri
     assert {"experiments/quality.py", "experiments/pairs.py", "algorithms/a2c.py"} <= opened
     about = what_determines(grid, grid.probe("CartPole-v1", 0, 0, measures="quality"))
     others = {f"algorithms/{name}.py" for name in ALGORITHMS} | {"experiments/claims.yaml"}  # read with the grid
+    others |= {file for file in opened if file.startswith("experiments/estimation/")}
     assert unaccounted(opened, about) <= others
     assert json.loads((tmp_path / "probe" / "probe.json").read_text())["code"] == about.code().name
+
+
+def test_so_does_an_edit_of_any_file_that_a_probe_of_estimators_opens(tmp_path, grid):
+    words = ("--grid", tmp_path / "mine.yaml", "--task", "step", "--seed", 0, "--output", tmp_path / "probe")
+    opened = opened_by(tmp_path, "experiments.estimate", *words)
+    assert {"experiments/estimate.py", "experiments/estimation/estimators/score_function.py"} <= opened
+    about = what_determines(grid, grid.probe("step", 0, 0, measures="estimators"))
+    read_with_the_grid = {f"algorithms/{name}.py" for name in ALGORITHMS} | {"experiments/claims.yaml"}
+    read_with_the_grid |= {file for file in opened if file.startswith("algorithms/core/")}
+    assert unaccounted(opened, about) <= read_with_the_grid
+    record = json.loads((tmp_path / "probe" / "probe.json").read_text())
+    assert record["code"] == about.code().name
+    assert "experiments/estimation/problems/step.py" in record["task_code"]["experiments.estimation.problems.step"]
 
 
 # ------------------------------------------------------------------------------------ runs of different code

@@ -1,6 +1,7 @@
 """What the documents say is so: their commands, links, examples and lists."""
 
 import html
+import json
 import re
 import subprocess
 
@@ -178,18 +179,17 @@ def yaml_blocks():
 def test_an_example_of_yaml_is_marked_or_an_entry_of_a_grid():
     for name, b in yaml_blocks():
         marked = b.marker in (
-            *(
-                "grid",
-                "minimal",
-                "tuning",
-                "probes",
-                "quality",
-                "claim",
-                "sides",
-                "quality_claim",
-                "others",
-                "external",
-            ),
+            "grid",
+            "minimal",
+            "tuning",
+            "probes",
+            "quality",
+            "estimators",
+            "claim",
+            "sides",
+            "quality_claim",
+            "others",
+            "external",
         )
         assert marked or b.text.startswith("  "), (name, b.text)
 
@@ -219,6 +219,32 @@ def test_examples_of_tuning_and_probes_are_read(tmp_path, marker):
     assert {study.group for study in grid.studies()} >= ({"mujoco"} if marker == "tuning" else {"classic"})
     if marker != "tuning":
         assert {p.task for p in grid.probes if not p.exact and p.source == "ppo_published"} == {"Hopper-v5"}
+
+
+def test_the_example_of_estimators_is_read(tmp_path):
+    data = {"steps": 100, "tasks": ["CartPole-v1"], "algorithms": ["reinforce"], "seeds": 1, "claims": []}
+    (tmp_path / "my_grid.yaml").write_text(yaml.safe_dump(data | yaml.safe_load(block("estimators"))), encoding="utf-8")
+    probes = {probe.task: probe for probe in load_grid(str(tmp_path / "my_grid.yaml")).probes}
+    assert [place.sigma for place in probes["quadratic"].places] == [0.1, 1]
+    assert len(probes["arms"].places) == 2
+    assert probes["arms"].counts == {1: 64, 16: 64, 64: 128, 256: 64}
+
+
+def test_the_estimator_that_a_document_has_a_reader_write_is_measured(fresh):
+    files = written(DOCUMENTS["experiments/README.md"])
+    ((path, content),) = files.items()
+    assert len(content.splitlines()) <= 30
+    (fresh / path).write_text(content, encoding="utf-8")
+    data = {"steps": 100, "tasks": ["CartPole-v1"], "algorithms": ["reinforce"], "seeds": 1, "claims": []}
+    sizes = {"batches": 8, "batch_size": 4, "batch_sizes": [1, 4]}
+    (fresh / "mine.yaml").write_text(yaml.safe_dump(data | {"estimators": sizes}), encoding="utf-8")
+    words = ["--grid", "mine.yaml", "--task", "wave", "--seed", "0", "--output", "out"]
+    done = run(fresh, "experiments.estimate", *words)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((fresh / "out" / "probe.json").read_text(encoding="utf-8"))
+    (own,) = [entry for entry in record["estimators"] if entry["estimator"] == "normalised"]
+    assert own["title"] == "normalised returns"
+    assert own["sizes"] == [4]
 
 
 def entries():
