@@ -50,6 +50,11 @@ EXEMPT = {
     "claims": "reads claims, which are judged later, from results",
     "command": "says how a command line ends",
     "determinants": "says what the inputs are",
+    "estimation": "finds problems and estimators, and is an input of their probes",
+    "estimation.asked": "reads the grid, whose content is the parameter",
+    "estimation.keys": "says what a grid may hold, whose content is the parameter",
+    "estimation.measuring": "measures estimators, and is an input of that",
+    "estimation.problem": "says what a problem is, and is an input where estimators are measured",
     "events": "writes event files beside a run",
     "exact": "is an input where one of its problems is the task, and of probes",
     "external": "reads runs that were made elsewhere, and is an input of those",
@@ -216,7 +221,7 @@ INPUTS_ALL_THE_SAME = {
     "run": (),
     "tune": ("search",),
     "probe": ("exact", "metrics"),
-    "estimate": (),
+    "estimate": ("estimation", "estimation.measuring", "estimation.problem"),
     "quality": ("metrics",),
 }  # although EXEMPT has them
 

@@ -190,7 +190,7 @@ GRID = {
     "quality": {
         "sources": {"a2c": ["CartPole-v1"]},
         "seeds": [0],
-        "fractions": [1],
+        "fractions": [0],
         "pairs": [1000],
         "estimates": 2,
         "reference_pairs": 2000,
@@ -276,10 +276,18 @@ def test_a_studys_files_have_the_tuner_and_a_probes_the_laboratory_and_every_alg
     }
 
 
+def exempt_files():
+    """The files of the modules in EXEMPT, by the modules' names."""
+    paths = {name: f"experiments/{name.replace('.', '/')}" for name in EXEMPT}
+    return {
+        name: f"{path}.py" if (ROOT / f"{path}.py").is_file() else f"{path}/__init__.py" for name, path in paths.items()
+    }
+
+
 def test_every_exempt_module_is_there_and_has_its_reason():
-    for name, reason in EXEMPT.items():
-        assert (ROOT / "experiments" / f"{name}.py").is_file()
-        assert reason
+    for name, file in exempt_files().items():
+        assert (ROOT / file).is_file()
+        assert EXEMPT[name]
 
 
 def test_versions_of_libraries_determine_and_the_samplers_those_of_a_study(grid):
@@ -325,7 +333,7 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "description": ("Another.", set()),
     "steps": (700, set()),  # the task has its own
     "seeds": ([0, 1], set()),
-    "checkpoints": ([1], CELLS),
+    "checkpoints": ([0, 0.5, 1], CELLS),
     "compile": ("auto", CELLS | STUDY),
     "evaluate_every": (100, CELLS),
     "evaluate_episodes": (3, set()),  # of evaluations that there are not: see test_resuming
@@ -357,7 +365,7 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "quality": (None, QUALITY),
     "quality sources": ({"a2c": []}, None),  # takes tasks, of which there is one
     "quality seeds": (None, None),  # as the probes' seeds
-    "quality fractions": ([0], QUALITY),
+    "quality fractions": ([1], QUALITY),
     "quality pairs": ([2000], QUALITY),
     "quality estimates": (3, QUALITY),
     "quality reference_pairs": (3000, QUALITY),
@@ -479,9 +487,9 @@ def all_wildcards(jobs):
 def test_a_change_of_a_grids_key_plans_what_is_stale_what_takes_results_of_it_and_the_tables(key, tmp_path, grid):
     value, expected = KEYS[key]
     other = grid_of(tmp_path, changed(key, value))
-    of_source = {"cell ppo"}  # the run that the probes measure
     expected = expected | ({"cell ppo_tuned"} if expected & STUDY else set())
-    expected = expected | (PROBE if expected & of_source else set())
+    for source, measured in (("cell ppo", PROBE), ("cell a2c", QUALITY)):  # the runs that the probes measure
+        expected = expected | (measured if source in expected else set())
     # The task has its own; what has no space is not tuned; what a task is accepted with says nothing about its runs;
     # the grid has one task, on which all run.
     own = ("steps", "time_limit", "evaluate_episodes", "algorithms ppo tuned", "algorithms ppo only")
@@ -609,7 +617,7 @@ def opened_by(tmp_path, module, *words):
 
 def unaccounted(opened, about):
     """Files that were opened, whose edit would make nothing stale, and that are not exempt."""
-    exempt = {f"experiments/{name}.py" for name in EXEMPT}
+    exempt = set(exempt_files().values())
     assert opened & set(about.files), "nothing was recorded"
     return opened - set(about.files) - exempt
 
@@ -632,9 +640,8 @@ def test_so_does_an_edit_of_what_its_task_is_made_of(tmp_path):
     words = ("--grid", tmp_path / "mine.yaml", "--algorithm", "a2c", "--task", task, "--seed", 0)
     opened = opened_by(tmp_path, "experiments.run", *words, "--output", tmp_path / "run")
     about = what_determines(grid, grid.cell("a2c", task, 0))
-    assert opened - set(about.files) - {f"experiments/{n}.py" for n in EXEMPT.keys() - {"exact"}} <= {
-        "experiments/exact.py"
-    }
+    others = {file for name, file in exempt_files().items() if name != "exact"}
+    assert opened - set(about.files) - others <= {"experiments/exact.py"}
     assert "experiments/exact.py" in about.files
 
 
@@ -676,6 +683,7 @@ def test_so_does_an_edit_of_any_file_that_a_probe_opens(tmp_path, grid):
     assert {"experiments/probe.py", "experiments/exact.py", "experiments/gradients.py"} <= opened
     about = what_determines(grid, grid.probe(TABULAR, 0, 0))
     other_reasons = {"experiments/claims.yaml"}  # read with the grid, and judged later
+    other_reasons |= {file for file in opened if file.startswith("experiments/estimation/")}  # read with the grid
     assert unaccounted(opened, about) <= other_reasons
     record = json.loads((tmp_path / "probe" / "probe.json").read_text())
     assert record["code"] == about.code().name
@@ -685,11 +693,12 @@ def test_so_does_an_edit_of_any_file_that_a_probe_opens(tmp_path, grid):
 def test_so_does_an_edit_of_any_file_that_a_probe_of_quality_opens(tmp_path, grid):
     words = ("--grid", tmp_path / "mine.yaml", "--task", "CartPole-v1", "--seed", 0)
     opened_by(tmp_path, "experiments.run", *words, "--algorithm", "a2c", "--output", tmp_path / "run")
-    words += ("--source", "a2c", "--fraction", 1, "--run", tmp_path / "run", "--output", tmp_path / "probe")
+    words += ("--source", "a2c", "--fraction", 0, "--run", tmp_path / "run", "--output", tmp_path / "probe")
     opened = opened_by(tmp_path, "experiments.quality", *words)
     assert {"experiments/quality.py", "experiments/pairs.py", "algorithms/a2c.py"} <= opened
-    about = what_determines(grid, grid.probe("CartPole-v1", 0, 1, measures="quality"))
+    about = what_determines(grid, grid.probe("CartPole-v1", 0, 0, measures="quality"))
     others = {f"algorithms/{name}.py" for name in ALGORITHMS} | {"experiments/claims.yaml"}  # read with the grid
+    others |= {file for file in opened if file.startswith("experiments/estimation/")}
     assert unaccounted(opened, about) <= others
     assert json.loads((tmp_path / "probe" / "probe.json").read_text())["code"] == about.code().name
 
@@ -701,7 +710,6 @@ def test_so_does_an_edit_of_any_file_that_a_probe_of_estimators_opens(tmp_path, 
     about = what_determines(grid, grid.probe("step", 0, 0, measures="estimators"))
     read_with_the_grid = {f"algorithms/{name}.py" for name in ALGORITHMS} | {"experiments/claims.yaml"}
     read_with_the_grid |= {file for file in opened if file.startswith("algorithms/core/")}
-    read_with_the_grid |= {f"experiments/estimation/{name}.py" for name in ("asked", "keys")}
     assert unaccounted(opened, about) <= read_with_the_grid
     record = json.loads((tmp_path / "probe" / "probe.json").read_text())
     assert record["code"] == about.code().name
