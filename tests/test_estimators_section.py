@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis.drawing import theme
+from analysis.figures import drawn
 from analysis.reading import checks as results
 from analysis.reading.estimations import read_estimation
 from analysis.reading.grid import read_grid
@@ -135,6 +136,15 @@ def test_an_estimator_of_a_user_is_in_every_figure(made):
         plt.close(figure)
 
 
+def test_figures_are_drawn_beside_the_algorithms_of_a_grid(made, tmp_path):
+    """As the command draws them, where the grid's algorithms have looks of their own."""
+    write_grid(tmp_path, algorithms=("reinforce", "ppo"), probes=[estimator_probe("game")])
+    theme.apply()
+    tables = {"estimators": made[1]}
+    for name in face.FIGURES:
+        assert drawn(read_grid(tmp_path), name, ("svg",), tables.__getitem__)["svg"].startswith(b"<?xml")
+
+
 def test_figures_hold_the_data(made):
     _, table, _ = made
     theme.apply()
@@ -142,8 +152,7 @@ def test_figures_hold_the_data(made):
     game = next(axes for axes in figure.axes if axes.get_title("left").startswith("game"))
     main = at_main_size(table)
     own = main[(main["problem"] == "game") & (main["estimator"] == "counterfactual")]
-    drawn = [list(line.get_ydata()) for line in game.lines]
-    assert own["ratio"].tolist() in drawn
+    assert own["ratio"].tolist() in [list(line.get_ydata()) for line in game.lines]
     plt.close(figure)
 
 

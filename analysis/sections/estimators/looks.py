@@ -53,7 +53,8 @@ def looks(estimators: pd.DataFrame, without: str | None = None) -> dict[tuple[st
     settings have different lines. `without` is a setting that a figure shows otherwise, so that it makes no difference.
     """
     names = list(dict.fromkeys(estimators["estimator"]))
-    colours = theme.looks(names)
+    with theme.looks_of(names):  # and not among the algorithms of the grid
+        colours = theme.looks(names)
     found: dict[tuple[str, str], Look] = {}
     lines: dict[str, dict[str, Any]] = {name: {} for name in names}
     rows = estimators.drop_duplicates(["estimator", "settings"])
