@@ -22,6 +22,7 @@ from typing import Any
 
 from policy_gradient_ladder.experiments.schema import (
     CHECKPOINTS,
+    ESTIMATORS,
     EVALUATIONS_FILE,
     EXTERNAL,
     GRADIENTS,
@@ -47,6 +48,7 @@ from .reading.checks import (
     digest,
     read_json,
 )
+from .reading.estimations import read_estimation
 from .reading.external import not_vouched_for
 from .reading.files import known_files
 from .reading.grid import Grid, check_there, read_grid
@@ -61,7 +63,7 @@ from .words import plural
 
 SHOWN = 5  # names of a list that a sentence shows
 HALF_A_MILLISECOND = 5e-4  # seconds are recorded to the millisecond
-READERS = {GRADIENTS: read_probe}  # of probes, by what they measure
+READERS = {GRADIENTS: read_probe, ESTIMATORS: read_estimation}  # of probes, by what they measure
 Record = dict[str, Any]
 Records = dict[Path, Record]
 

@@ -30,8 +30,10 @@ from .metrics import (
     COMMON_CLAIMS,
     CRITICS,
     DIRECTIONS,
+    ESTIMATOR_METRICS,
     EVALUATED_METRICS,
     GRADIENT_METRICS,
+    OF_ESTIMATORS,
     PAIRED_METRICS,
     RATIO_METRICS,
     RULES,
@@ -47,7 +49,8 @@ SHIPPED = Path(__file__).with_name("grids")
 
 @dataclass(frozen=True)
 class Side:
-    """What is compared: an entry of the grid's algorithms, generalised advantages at a λ, or the best of several sides.
+    """What is compared: an entry of the grid's algorithms, generalised advantages at a λ, or the best of several sides;
+    or an estimator of the gradient, on problems whose true gradient is known.
 
     With `on`, places are Gymnasium ids, and the side is on the grid's task that has the place's id and these values of
     its keys. `experiments.places` says which task that is. Without it, the side is on the task with the place's name.
@@ -60,13 +63,24 @@ class Side:
     score: str | None = None  # of which evaluation its final score is; None: of the one with sampled actions
     best_of: tuple["Side", ...] = ()
     tasks: dict[str, str] = field(default_factory=dict)  # with `on`: its tasks, by place
+    estimator: str | None = None
+    settings: dict[str, Any] | None = None  # of the estimator; a switch that is not here is off
+    at: dict[str, Any] | None = None  # numbers of the places at which the estimator is compared; None: all places
 
     def single(self) -> tuple["Side", ...]:
         """The sides of which this is the best; or this one alone."""
         return self.best_of or (self,)
 
 
-OF_SOME_SIDES = ("on", "score", "best_of", "tasks")  # left out of a manifest where a side does not have them
+OF_SOME_SIDES = (
+    "on",
+    "score",
+    "best_of",
+    "tasks",
+    "estimator",
+    "settings",
+    "at",
+)  # left out of a manifest where a side does not have them
 
 
 @dataclass(frozen=True)
@@ -167,7 +181,7 @@ def _claim(path: str, name: str, entry: Any) -> Claim:
 def _comparison(path: str, where: str, entry: Any) -> Comparison:
     keys = section(path, where, entry, COMPARISON_KEYS)
     metric, tasks, of_runs = keys["metric"], keys["tasks"], keys["metric"] in RUN_METRICS
-    for key, valid in (("metric", (*RUN_METRICS, *GRADIENT_METRICS)), ("direction", DIRECTIONS)):
+    for key, valid in (("metric", (*RUN_METRICS, *GRADIENT_METRICS, *ESTIMATOR_METRICS)), ("direction", DIRECTIONS)):
         if keys[key] not in valid:
             raise GridError(f"{path}: {key} of {where} is {keys[key]!r}; {nearest_first(keys[key], list(valid))}")
     if isinstance(tasks, str) and tasks not in TASK_GROUPS:
@@ -188,6 +202,7 @@ def _comparison(path: str, where: str, entry: Any) -> Comparison:
     if len(sides) == 2 and sides[0] == sides[1]:
         raise GridError(f"{path}: both sides of {where} are the same")
     _check_best(path, where, metric, sides)
+    _check_estimators(path, where, sides)
     names = {key: tuple(keys[key]) for key in ("differing_in",)}
     return Comparison(**keys | names | {"sides": sides, "tasks": tasks if isinstance(tasks, str) else tuple(tasks)})
 
@@ -202,6 +217,13 @@ def _side(path: str, where: str, entry: Any, metric: str) -> Side:
                 f"{path}: a side of {where} has {beside[0]} beside best_of; say it of the sides that best_of lists"
             )
         return Side(None, None, None, best_of=tuple(_side(path, where, one, metric) for one in several))
+    if keys["estimator"] is not None:
+        return _estimator(path, where, keys, metric)
+    for key in ("settings", "at"):
+        if keys[key] is not None:
+            raise GridError(f"{path}: a side of {where} has {key} without the estimator that it is about")
+    if metric in ESTIMATOR_METRICS:
+        raise GridError(f"{path}: a side of {where} must have an estimator; {metric} is measured of estimators alone")
     if (keys["algorithm"] is None) == (keys["gae_lambda"] is None):
         raise GridError(f"{path}: a side of {where} must have one of algorithm and gae_lambda")
     if of_runs and (keys["algorithm"] is None or keys["critic"] is not None):
@@ -215,6 +237,27 @@ def _side(path: str, where: str, entry: Any, metric: str) -> Side:
         said = section(path, f"on of a side of {where}", keys["on"], ON_KEYS)
         keys["on"] = {key: said[key] for key in keys["on"]}
     return Side(**keys)
+
+
+def _estimator(path: str, where: str, keys: dict[str, Any], metric: str) -> Side:
+    own = ("estimator", "settings", "at")
+    if beside := [key for key, value in keys.items() if value is not None and key not in own]:
+        raise GridError(f"{path}: a side of {where} has {beside[0]} beside estimator; it may have settings and at")
+    if metric not in OF_ESTIMATORS:
+        raise GridError(
+            f"{path}: a side of {where} has estimator, which is for {', '.join(OF_ESTIMATORS)}, not for {metric}"
+        )
+    return Side(None, None, None, **{key: keys[key] for key in own})
+
+
+def _check_estimators(path: str, where: str, sides: tuple[Side, ...]) -> None:
+    """Raise GridError where an estimator is compared with something else, or at places that cannot be paired."""
+    if len({side.estimator is None for side in sides}) > 1:
+        raise GridError(f"{path}: {where} compares an estimator with something else; both sides must be estimators")
+    if len({frozenset(side.at or ()) for side in sides}) > 1:
+        raise GridError(
+            f"{path}: the sides of {where} have at with different numbers; give both sides a value of the same ones"
+        )
 
 
 def _with_defaults(sides: tuple[Side, ...]) -> tuple[Side, ...]:
@@ -280,6 +323,13 @@ SIDE_KEYS: dict[str, Check] = {
     "on": (lambda v: v is None or MAPPING[0](v), "a mapping of keys of a task to values", None),
     "score": (lambda v: v is None or v in EVALUATIONS, f"one of {', '.join(EVALUATIONS)}", None),
     "best_of": (lambda v: v is None or (isinstance(v, list) and len(v) > 1), "a list of at least two sides", None),
+    "estimator": (lambda v: v is None or isinstance(v, str), "the name of an estimator", None),
+    "settings": (lambda v: v is None or MAPPING[0](v), "a mapping of the estimator's settings to values", None),
+    "at": (
+        lambda v: v is None or (MAPPING[0](v) and all(map(is_number, v.values()))),
+        "a mapping of a place's numbers to values",
+        None,
+    ),
 }
 # The keys that `on` may have: those of a task's preprocessing.
 ON_KEYS = {

@@ -10,8 +10,16 @@ VALUE_FUNCTIONS = ("trained", "fitted", "none")  # with which the quality of gra
 VALUE_TARGETS = ("gae", "returns")  # what value functions are judged against: what they are fitted to, and the truth
 RUN_METRICS = ("final_score", "mode_score", "auc", "learning_per_step", "drop", "steps_to_threshold", "spread")
 GRADIENT_METRICS = ("variance", "relative_bias", "bias_squared", "cosine")  # of the gradient laboratory
-RATIO_METRICS = ("variance", "spread")  # the effect is a ratio; that of the others is a difference
-PAIRED_METRICS = ("steps_to_threshold", "spread")  # they compare two sides; one side alone says nothing
+ESTIMATOR_METRICS = ("absolute_variance", "cost", "plain_cosine", "reparameterised")  # of estimators alone
+OF_ESTIMATORS = ("variance", "relative_bias", "cosine", *ESTIMATOR_METRICS)  # what a claim may say of estimators
+# The effect is a ratio; that of the others is a difference.
+RATIO_METRICS = ("variance", "spread", "absolute_variance", "cost")
+PAIRED_METRICS = (
+    "steps_to_threshold",
+    "spread",
+    "absolute_variance",
+    "cost",
+)  # they compare two sides; one side alone says nothing
 EVALUATED_METRICS = ("final_score", "learning_per_step", "spread")  # a side may say of which evaluation
 BEST_METRICS = ("final_score", "mode_score", "auc", "learning_per_step")  # more is better: a side may be a best one
 RULES = ("all", "any")  # how many of a claim's comparisons must support it

@@ -259,7 +259,7 @@ def test_a_file_of_claims_that_is_not_there_is_named(tmp_path):
 def test_both_sides_of_the_project_know_the_same_metrics():
     of_runs = {name for name, metric in analysis_claims.METRICS.items() if metric.of_runs}
     assert of_runs == set(claims.RUN_METRICS)
-    assert set(analysis_claims.METRICS) - of_runs == set(claims.GRADIENT_METRICS)
+    assert set(analysis_claims.METRICS) - of_runs == {*claims.GRADIENT_METRICS, *claims.ESTIMATOR_METRICS}
     assert {name for name, metric in analysis_claims.METRICS.items() if metric.ratio} == set(claims.RATIO_METRICS)
 
 
@@ -373,3 +373,13 @@ def test_the_example_of_sides_in_the_document_is_a_claim(tmp_path):
     assert [side.on for side in first.sides] == [{"action_bounds": "squash"}, {"action_bounds": "clip"}]
     assert [side.score for side in second.sides] == ["mode", "sampled"]
     assert [side.tasks["Pendulum-v1"] for side in third.singles()] == ["squashed", "Pendulum-v1", "normalised"]
+
+
+def test_the_example_of_estimators_in_the_document_is_a_claim(tmp_path):
+    text = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
+    example = re.search(r"<!-- estimator_claim -->\n```yaml\n(.*?)```", text, re.DOTALL)[1]
+    claim = load(tmp_path, example).claims[8]
+    assert [side.estimator for comparison in claim.comparisons for side in comparison.sides] == [
+        *("mine", "mine", "score_function", "mine", "mine")
+    ]
+    assert claim.comparisons[2].sides[0].at == {"sigma": 0.1}

@@ -187,6 +187,7 @@ def test_an_example_of_yaml_is_marked_or_an_entry_of_a_grid():
             "estimators",
             "claim",
             "sides",
+            "estimator_claim",
             "others",
             "external",
         )

@@ -75,6 +75,8 @@ def test_seconds_and_evaluations_are_those_that_training_gives():
 
 def test_metrics_are_told_apart():
     assert not set(metrics.RUN_METRICS) & set(metrics.GRADIENT_METRICS)
-    assert set(metrics.RATIO_METRICS) - set(metrics.GRADIENT_METRICS) == {"spread"}
+    assert not set(metrics.ESTIMATOR_METRICS) & {*metrics.RUN_METRICS, *metrics.GRADIENT_METRICS}
+    of_runs = set(metrics.RATIO_METRICS) - {*metrics.GRADIENT_METRICS, *metrics.ESTIMATOR_METRICS}
+    assert of_runs == {"spread"}
     for some in (metrics.PAIRED_METRICS, metrics.EVALUATED_METRICS, metrics.BEST_METRICS):
-        assert set(some) <= set(metrics.RUN_METRICS)
+        assert set(some) <= {*metrics.RUN_METRICS, *metrics.ESTIMATOR_METRICS}

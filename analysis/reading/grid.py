@@ -146,7 +146,15 @@ PUBLISHED_TABLE_KEYS = {
 }
 SIDE_KEYS = {"algorithm": (str, NoneType), "gae_lambda": (*NUMBER, NoneType), "critic": (str, NoneType)}
 OF_SOME_CLAIMS = {"checked": str}  # keys that an entry has where its claim says them
-OF_SOME_SIDES = {"on": dict, "tasks": dict, "score": str, "best_of": list}
+OF_SOME_SIDES = {
+    "on": dict,
+    "tasks": dict,
+    "score": str,
+    "best_of": list,
+    "estimator": str,
+    "settings": dict,
+    "at": dict,
+}
 
 
 def check_there(results: Path) -> None:

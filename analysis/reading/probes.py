@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -123,8 +124,10 @@ def gram_shapes(about: dict[str, Any], batches: dict[int, int]) -> dict[str, tup
     return {name: (batches[size], batches[size]) for name, size in names}
 
 
-def read_grams(path: Path, shapes: dict[str, tuple[int, int]]) -> dict[str, np.ndarray]:
+def read_grams(path: Path, shapes: Mapping[str, tuple[int, ...] | None]) -> dict[str, np.ndarray]:
     """The named arrays of an npz file, in double precision, since differences of products lose digits.
+
+    shapes: the shape of each array by its name; None: any shape.
 
     Raises ResultsError where an array is missing, or has another shape, another type or a value that is not finite.
     """
@@ -137,10 +140,10 @@ def read_grams(path: Path, shapes: dict[str, tuple[int, int]]) -> dict[str, np.n
                 if name not in names:
                     raise ResultsError(f"{path}: no array {name!r} among its {len(names)}{again}")
                 array = arrays[name]
-                if array.shape != shape or array.dtype.kind != "f":
+                if shape not in (None, array.shape) or array.dtype.kind != "f":
+                    of_shape = f" of shape {shape}" if shape else ""
                     raise ResultsError(
-                        f"{path}: {name!r} is {array.dtype} of shape {array.shape}; "
-                        f"expected floats of shape {shape}{again}"
+                        f"{path}: {name!r} is {array.dtype} of shape {array.shape}; expected floats{of_shape}{again}"
                     )
                 grams[name] = array.astype(float)
                 if not np.isfinite(grams[name]).all():

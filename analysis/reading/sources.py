@@ -3,6 +3,7 @@
 from typing import Any
 
 from .benchmark import Benchmark, read_benchmark
+from .estimations import Estimation, read_estimation
 from .grid import Grid
 from .jobs import Job, Run, State, read_jobs, state_of
 from .probes import Probe, read_probe, stopped
@@ -50,6 +51,12 @@ def probes(grid: Grid) -> list[tuple[dict[str, Any], Probe]]:
     """Every probe that has a result, behind what the grid asks of it."""
     read = [(asked, read_probe(grid, asked)) for asked in grid.probes]
     return [(asked, probe) for asked, probe in read if probe is not None and not stopped(probe.about)]
+
+
+def estimations(grid: Grid) -> list[tuple[dict[str, Any], Estimation]]:
+    """Every probe of estimators that has a result, behind what the grid asks of it."""
+    read = [(asked, read_estimation(grid, asked)) for asked in grid.estimator_probes]
+    return [(asked, estimation) for asked, estimation in read if estimation is not None]
 
 
 def measurements(grid: Grid) -> Benchmark | None:

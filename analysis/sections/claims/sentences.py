@@ -10,7 +10,7 @@ from policy_gradient_ladder.experiments.metrics import COMMON_CLAIMS
 from ...reading.checks import ResultsError, command
 from ...reading.grid import Grid
 from ...words import enumerate_text, number_of, percents, plural, short_name
-from .. import FIGURES
+from .. import FIGURES, TITLES
 from .gradients import wanted
 from .sides import differ_in_evaluation, of_each, shared_values, singles, value_text
 from .verdicts import (
@@ -22,7 +22,7 @@ from .verdicts import (
     UNTESTABLE,
     VERDICTS,
 )
-from .wording import ABOUT, HOW, MEANINGS, WHAT, WORDS
+from .wording import ABOUT, HOW, HOW_ESTIMATORS, MEANINGS, WHAT, WORDS
 
 MARKS = {SUPPORTED: "✓", CONTRADICTED: "✗", UNDECIDED: "?", TOO_LITTLE: "·", UNTESTABLE: "–"}  # told apart in grey, too
 STYLES = {
@@ -30,7 +30,10 @@ STYLES = {
     TOO_LITTLE: "too-little",
     UNTESTABLE: "untestable",
 }
-IN_PERCENT = ("variance", "relative_bias", "bias_squared", "steps_to_threshold", "spread")
+IN_PERCENT = (
+    *("variance", "absolute_variance", "cost", "relative_bias", "bias_squared"),
+    *("steps_to_threshold", "spread"),
+)
 DECIDED = (SUPPORTED, CONTRADICTED)
 MOST_DIGITS = 4  # that tell an effect from the smallest one that counts
 SECTIONS = {  # where a metric without a figure stands
@@ -51,7 +54,7 @@ def page(grid: Grid, claims: pd.DataFrame, claim_tasks: pd.DataFrame) -> dict[st
         "about": ABOUT,
         "verdicts": MEANINGS,
         "words": WORDS,
-        "how": HOW,
+        "how": HOW | (HOW_ESTIMATORS if grid.estimator_probes else {}),
         "any": "One of its parts is enough.",
         "untestable": (
             "This grid does not run what the claim compares. To test the claim, add to “algorithms:” in the grid "
@@ -220,7 +223,7 @@ def comparison(grid: Grid, asked: dict[str, Any], row: pd.Series, places: pd.Dat
         "basis": basis(grid, asked, row, places) if measured else "",
         "notes": [sentence(text) for text in notes(row, places)],
         "evidence": evidence(row) if measured else None,
-        "table": TABLES_BEHIND.get(metric, "scores"),
+        "table": "estimators" if row["unit"] == "places" else TABLES_BEHIND.get(metric, "scores"),
         "noted": places["note"].notna().any(),
         "places": [place(row, found) for _, found in places.iterrows()] if measured and len(places) > 1 else [],
     }
@@ -232,7 +235,8 @@ def effect_text(row: pd.Series) -> str:
     if row["direction"] == "equal" and pd.notna(row["furthest"]):
         effect = f"at worst {effect}, on {short_name(row['furthest'])}"
     if row["scale"] == "ratio":
-        second = "REINFORCE" if pd.isna(row["second"]) else row["second"]
+        reference = "the score function" if row["unit"] == "places" else "REINFORCE"
+        second = reference if pd.isna(row["second"]) else row["second"]
         return f"{row['first']} has {effect} of what {second} has"
     return f"{row['first']}: {effect}" if pd.isna(row["second"]) else f"{row['first']} minus {row['second']}: {effect}"
 
@@ -243,7 +247,7 @@ def spread_text(row: pd.Series) -> str:
         return ""
     if row["unit"] == "runs":
         return "geometric mean over tasks" if row["tasks"] > 1 else ""
-    return f"geometric mean; single policies: {number_of(row['least'])} to {percents(row['most'])}"
+    return f"geometric mean; single {row['unit']}: {number_of(row['least'])} to {percents(row['most'])}"
 
 
 def sides_text(row: pd.Series) -> str:
@@ -317,6 +321,8 @@ def basis(grid: Grid, asked: dict[str, Any], row: pd.Series, places: pd.DataFram
     present = places[places["effect"].notna()]
     if row["unit"] == "policies":
         return policies_text(grid, asked, row)
+    if row["unit"] == "places":
+        return places_text(row)
     n = pd.concat([present["n_first"], present["n_second"]]).dropna()
     runs = plural(int(n.min()), "run") if n.min() == n.max() else f"{int(n.min())} to {int(n.max())} runs"
     of = f" {of_each(asked)}" if pd.notna(row["second"]) and not differ_in_evaluation(asked) else ""
@@ -342,6 +348,13 @@ def policies_text(grid: Grid, asked: dict[str, Any], row: pd.Series) -> str:
     runs = [len({(probe["source"], probe["seed"]) for probe in probes if probe["task"] == task}) for task in tasks]
     several = plural(max(runs), "run") if min(runs) == max(runs) else f"{min(runs)} to {max(runs)} runs"
     return f"{of}{total} frozen polic{'y' if total == 1 else 'ies'}{none} of {several} on {on_tasks(len(tasks))}"
+
+
+def places_text(row: pd.Series) -> str:
+    """At how many places of how many problems estimators are compared."""
+    n, total = int(row["n_first"]), int(row["asked"])
+    of = f"{n} of " if n < total else ""
+    return f"{of}{plural(total, 'place')} of {plural(int(row['tasks']), 'problem')} whose true gradient is known"
 
 
 def notes(row: pd.Series, places: pd.DataFrame) -> list[str]:
@@ -396,6 +409,8 @@ def evidence(row: pd.Series) -> tuple[str, str]:
     name = row["figure"]
     if pd.notna(name) and name in FIGURES:
         return f"figure-{name}", FIGURES[name][1]
+    if row["unit"] == "places":
+        return ("estimators", TITLES["estimators"])
     return SECTIONS.get(row["metric"], ("laboratory" if row["unit"] == "policies" else "scores", "The measurements"))
 
 
@@ -405,7 +420,7 @@ def place(row: pd.Series, found: pd.Series) -> dict[str, Any]:
     return {
         "task": short_name(found["task"]),
         "effect": estimate(found["effect"], found["low"], found["high"], row),
-        "n": " and ".join(map(str, dict.fromkeys(n) if row["unit"] == "policies" else n)),
+        "n": " and ".join(map(str, n if row["unit"] == "runs" else dict.fromkeys(n))),
         "badge": badge(found["verdict"]),
         "note": "" if pd.isna(found["note"]) else found["note"],
     }

@@ -10,6 +10,7 @@ from ...reading.checks import ResultsError, valid_choices
 from ...reading.grid import Grid
 from ...reading.tables import frame
 from ...words import enumerate_text
+from .estimators import are_estimators, compare_estimators
 from .evidence import enough_alone, missing_evidence
 from .gradients import compare_gradients
 from .runs import compare_runs, run_values
@@ -36,17 +37,19 @@ class Measured(NamedTuple):
 
     runs: pd.DataFrame  # what `run_values` returns
     gradients: pd.DataFrame  # the table of that name
+    estimators: pd.DataFrame  # the table of that name
 
 
 def judged(
-    grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame, gradients: pd.DataFrame
+    grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame, gradients: pd.DataFrame, estimators: pd.DataFrame
 ) -> list[tuple[dict[str, Any], list[Tested]]]:
     """Test the claims of the grid: every claim with its tested comparisons.
 
-    `scores`, `curves` and `gradients` are the tables of these names. Raises ResultsError for an unknown metric.
+    `scores`, `curves`, `gradients` and `estimators` are the tables of these names. Raises ResultsError for an unknown
+    metric.
     """
     check_metrics(grid)
-    measured = Measured(run_values(grid, scores, curves), gradients)
+    measured = Measured(run_values(grid, scores, curves), gradients, estimators)
     return [
         (claim, [compare(grid, comparison, measured) for comparison in claim["comparisons"]]) for claim in grid.claims
     ]
@@ -104,7 +107,7 @@ def comparison_row(found: Tested) -> dict[str, Any]:
         "least": min(policies, default=np.nan),
         "most": max(policies, default=np.nan),
         "tasks": len(found.present),
-        "unit": "runs" if found.metric.of_runs else "policies",
+        "unit": "runs" if found.metric.of_runs else "places" if are_estimators(found.comparison) else "policies",
         **dict(zip(("n_first", "n_second"), counts, strict=False)),
         "asked": np.nan if found.metric.of_runs else sum(place.asked for place in found.places),
         "verdict": found.verdict,
@@ -143,7 +146,9 @@ def compare(grid: Grid, comparison: dict[str, Any], measured: Measured) -> Teste
         return Tested(
             comparison, titles(grid, comparison), reason=f"the grid has no algorithm{several} {enumerate_text(absent)}"
         )
-    if METRICS[comparison["metric"]].of_runs:
+    if are_estimators(comparison):
+        found = compare_estimators(grid, comparison, measured.estimators)
+    elif METRICS[comparison["metric"]].of_runs:
         found = compare_runs(grid, comparison, measured.runs)
     else:
         found = compare_gradients(grid, comparison, measured.gradients)

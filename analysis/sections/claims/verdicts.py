@@ -32,6 +32,9 @@ of a sum (Zou & Donner, 2008: the distances from the value to the ends are added
 independent although they were measured on the same batches, so the interval is rather too wide. A ratio to REINFORCE's
 variance was measured as one number, so its interval needs no combining.
 
+Estimators on problems whose true gradient is known are compared as in the gradient laboratory, place by place: the
+effects at a problem's places are averaged, and then those of the problems.
+
 The tasks and policies are no sample of other ones: no interval says anything about a task that was not run.
 """
 
@@ -41,7 +44,13 @@ from typing import Any
 
 import numpy as np
 
-from policy_gradient_ladder.experiments.metrics import FEWEST_BATCHES, GRADIENT_METRICS, RATIO_METRICS, RUN_METRICS
+from policy_gradient_ladder.experiments.metrics import (
+    ESTIMATOR_METRICS,
+    FEWEST_BATCHES,
+    GRADIENT_METRICS,
+    RATIO_METRICS,
+    RUN_METRICS,
+)
 
 from ...reading.grid import Grid
 from ...statistics.best import behind_the_best
@@ -81,10 +90,14 @@ ABOUT = {
     "relative_bias": {"column": "relative_bias", "nonnegative": True},
     "bias_squared": {"column": "share_of_length", "nonnegative": True},
     "cosine": {"column": "true_cosine", "figure": "gradient_direction"},
+    "absolute_variance": {"column": "variance"},
+    "cost": {"column": "cost"},
+    "plain_cosine": {"column": "plain_cosine"},
+    "reparameterised": {"column": "reparameterised"},
 }
 METRICS = {
     name: Metric(of_runs=name in RUN_METRICS, ratio=name in RATIO_METRICS, **ABOUT[name])
-    for name in (*RUN_METRICS, *GRADIENT_METRICS)
+    for name in (*RUN_METRICS, *GRADIENT_METRICS, *ESTIMATOR_METRICS)
 }
 
 

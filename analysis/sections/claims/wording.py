@@ -91,6 +91,13 @@ HOW = {
         "either side. For a bias that is 0 in truth, both lie above it."
     ),
 }
+HOW_ESTIMATORS = {  # of a grid that has such claims
+    "Estimators": (
+        "On problems whose true gradient is known, estimators are compared at the same numbers of a problem (its "
+        "dimensions, the noise of its policy), averaged over these places and then over problems. The variance of one "
+        "estimator alone is a share of the score function’s."
+    ),
+}
 WHAT = {  # what a comparison measures, for somebody who has read one chapter on policy gradients
     "final_score": "Score at the end of training (0: the task’s random score, 1: its reference score)",
     "mode_score": "Score of the mode action at the end of training (0: the random score, 1: the reference score)",
@@ -105,6 +112,11 @@ WHAT = {  # what a comparison measures, for somebody who has read one chapter on
     "gradient’s length",
     "bias_squared": "Squared bias of the gradient estimate: squared distance of its mean from the true gradient, in % "
     "of the true gradient’s squared length",
+    "absolute_variance": "Variance of the gradient estimate, not as a share of another’s",
+    "cost": "Variance of the gradient estimate times the processor time of an estimate",
+    "plain_cosine": "Cosine of the angle between the mean estimate and the plain gradient (1: same direction)",
+    "reparameterised": "Cosine of the angle between one step and the step from the same batch with the parameters "
+    "rescaled (1: the choice of parameters makes no difference)",
     "cosine": "Cosine of the angle between one batch’s estimate and the true gradient (1: same direction, 0: at right "
     "angles)",
 }
