@@ -21,6 +21,7 @@ from experiments.checks import GridError
 from experiments.determinants import EXEMPT, Code, Determinants, what_determines
 from experiments.grid import load_grid
 from experiments.jobs import Jobs
+from experiments.schema import ESTIMATORS
 from experiments.search import DIMENSION_KEYS
 from experiments.sources import ROOT, distribution_with, import_closure, imports_of, task_code
 from tests.pipeline_fixtures import SAY_NAMES, files_opened
@@ -292,8 +293,10 @@ def test_every_exempt_module_is_there_and_has_its_reason():
 
 def test_versions_of_libraries_determine_and_the_samplers_those_of_a_study(grid):
     (study,) = grid.studies()
+    always = {"torch", "numpy", "gymnasium", "mujoco"}
     for job in (*grid.cells(), *grid.probes):
-        assert what_determines(grid, job).versions.keys() == {"torch", "numpy", "gymnasium", "mujoco"}
+        further = {"scipy"} if getattr(job, "measures", None) == ESTIMATORS else set()
+        assert what_determines(grid, job).versions.keys() == always | further
     assert what_determines(grid, study).versions.keys() == {"torch", "numpy", "gymnasium", "mujoco", "optuna"}
     about = Determinants((), {"seed": 0}, {"numpy": "1"})
     assert about.parameter != Determinants((), {"seed": 0}, {"numpy": "2"}).parameter

@@ -16,6 +16,7 @@ from experiments.cells import identity
 from experiments.checks import REQUIRED, GridError, GridLoader
 from experiments.command import exit_with_sentence
 from experiments.determinants import what_determines
+from experiments.estimation import asked as estimation
 from experiments.grid import load_grid
 from experiments.run import main as run_main
 from experiments.run import read_settings
@@ -286,11 +287,12 @@ def test_every_key_of_a_grid_has_a_meaning_and_an_example_that_it_may_hold(part,
 def test_a_page_of_keys_has_every_mapping_that_a_grid_is_checked_by(monkeypatch, tmp_path):
     """What `section` is given while a grid of all kinds is read."""
     seen = []
-    for module in (grid_module, laboratory, published_table, search):
+    for module in (grid_module, laboratory, estimation, published_table, search):
         monkeypatch.setattr(module, "section", lambda *w, of=module.section, **o: seen.append(w[3]) or of(*w, **o))
     paper = {"title": "Table 1", "source": "A paper", "scores": {"ppo": 0.8}, "last_episodes": 100, "seeds": 1}
     quality = {"sources": {"ppo": ["CartPole-v1"]}, "seeds": [0], "fractions": [1]}
-    load_grid(write(tmp_path / "mine.yaml", TUNED_GRID | {"published_table": paper, "quality": quality}))
+    measured = {"quality": quality, "estimators": {}}
+    load_grid(write(tmp_path / "mine.yaml", TUNED_GRID | {"published_table": paper} | measured))
     documented = [declared for _, declared in keys.PARTS.values()]
     assert all(any(given.items() <= declared.items() for declared in documented) for given in seen)
     assert all(any(given.items() <= declared.items() for given in seen) for declared in documented)
