@@ -16,12 +16,11 @@ from analysis.reading import sources as results
 from analysis.reading.checks import ResultsError
 from analysis.reading.studies import check_asked
 from analysis.verify import of_different_code
-from experiments import determinants, sources
+from experiments import determinants, schema, sources
 from experiments.checks import GridError
 from experiments.determinants import EXEMPT, Code, Determinants, what_determines
 from experiments.grid import load_grid
 from experiments.jobs import Jobs
-from experiments.schema import ESTIMATORS
 from experiments.search import DIMENSION_KEYS
 from experiments.sources import ROOT, distribution_with, import_closure, imports_of, task_code
 from tests.pipeline_fixtures import SAY_NAMES, files_opened
@@ -295,7 +294,7 @@ def test_versions_of_libraries_determine_and_the_samplers_those_of_a_study(grid)
     (study,) = grid.studies()
     always = {"torch", "numpy", "gymnasium", "mujoco"}
     for job in (*grid.cells(), *grid.probes):
-        further = {"scipy"} if getattr(job, "measures", None) == ESTIMATORS else set()
+        further = {"scipy"} if getattr(job, "measures", None) == schema.ESTIMATORS else set()
         assert what_determines(grid, job).versions.keys() == always | further
     assert what_determines(grid, study).versions.keys() == {"torch", "numpy", "gymnasium", "mujoco", "optuna"}
     about = Determinants((), {"seed": 0}, {"numpy": "1"})
