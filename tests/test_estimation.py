@@ -218,6 +218,16 @@ def test_a_natural_step_is_the_same_in_other_parameters_and_a_plain_one_is_not()
     assert not measure_place(Place(arms.Arms(), 0, 0), variants[2:3], {64: 8}, 64)[0].cosines
 
 
+@pytest.mark.parametrize("problem", [game.Game(4), game.Game(8), arms.Arms(5)], ids=lambda problem: problem.place)
+def test_a_natural_gradient_has_no_part_that_changes_no_policy(problem):
+    """The logits of one choice that all grow alike: a Fisher matrix from a batch has rounding there in place of 0."""
+    choices = problem.agents if isinstance(problem, game.Game) else 1
+    for fisher in ("exact", "batch"):
+        steps = on(problem, Variant("natural", (("fisher", fisher),)), size=256)
+        alike = steps.reshape(len(steps), choices, -1).sum(2)
+        np.testing.assert_allclose(alike, 0, atol=1e-9 * np.abs(steps).max())
+
+
 # ------------------------------------------------------------------------------------ variance
 
 
