@@ -6,7 +6,7 @@ Each constant stands here once. This module imports nothing.
 COMMON_CLAIMS = "experiments/claims.yaml"  # the file of claims that every grid tests; others are a grid's own
 FEWEST_BATCHES = 8  # of a probe: a variance from fewer says nothing
 CHUNK = 1_000  # state-action pairs that are drawn at once for estimates of a gradient: their numbers are multiples
-VALUE_FUNCTIONS = ("trained", "fitted", "none")  # with which the quality of gradient estimates is measured; none: V = 0
+VALUE_FUNCTIONS = ("trained", "fitted", "none")  # of estimates of a gradient; none: returns alone
 VALUE_TARGETS = ("gae", "returns")  # what value functions are judged against: what they are fitted to, and the truth
 RUN_METRICS = ("final_score", "mode_score", "auc", "learning_per_step", "drop", "steps_to_threshold", "spread")
 GRADIENT_METRICS = ("variance", "relative_bias", "bias_squared", "cosine")  # of the gradient laboratory

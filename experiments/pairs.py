@@ -1,13 +1,14 @@
 """Gradient estimates of a frozen policy from a stream of state-action pairs (Ilyas et al., 2020, section 2).
 
-    ĝ = 1/n Σ_t Ψ_t ∇_θ log π_θ(a_t|s_t),   Ψ_t with V as trained, with a fitted V, and with V = 0
+    ĝ = 1/n Σ_t Ψ_t ∇_θ log π_θ(a_t|s_t),   Ψ_t with V as trained, with a fitted V, and G_t in place of Ψ_t
 
 The stream is drawn CHUNK pairs at a time and cut into blocks. Every block gives estimates of each size and the mean
 gradient of all its pairs. Only these vectors are kept, so the memory does not depend on the number of pairs.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,7 +31,7 @@ from .gradients import Episodes, Estimator, returns_of
 from .metrics import CHUNK, VALUE_TARGETS
 
 UNKNOWN_SHARE = 0.01  # γ^h of a return that is known for h steps: what comes later has this weight at most
-Critics = Mapping[str, ValueFunction | None]  # by name; None is V = 0
+Critics = Mapping[str, ValueFunction | None]  # by name; None: returns take the place of advantages
 
 
 @dataclass(frozen=True)
@@ -181,25 +182,34 @@ class Predicted:
     """What the value functions say along a part of the stream, [T, N] of T steps of N environments each."""
 
     rollout: Rollout
-    values: dict[str, np.ndarray]  # by value function, without V = 0
+    values: dict[str, np.ndarray]  # by value function
     targets: dict[str, np.ndarray]  # what the algorithm would fit them to: Ψ_t + V(s_t)
 
 
 def measure_stream(
-    stream: Stream, algorithm: PolicyGradient, critics: Critics, sizes: Sizes, judged_pairs: int
+    stream: Stream,
+    algorithm: PolicyGradient,
+    critics: Critics,
+    sizes: Sizes,
+    judged_pairs: int,
+    *,
+    gamma: float,
+    known: int,
 ) -> tuple[dict[str, np.ndarray], list[Predicted]]:
     """Estimate gradients on a stream with each of the critics.
 
-    Returns the arrays of `Means.products`, and what the value functions say along the first `judged_pairs` pairs.
+    gamma, known: the discount of returns, and the steps after which they count as known. Returns the arrays of
+    `Means.products`, and what the value functions say along the first `judged_pairs` pairs.
     """
     means = Means(sizes, critics, stream.policy.parameter_vector.numel())
     predicted = []
-    for number, rollout in enumerate(stream):
+    for number, (rollout, returns) in enumerate(with_returns(stream, gamma, known)):
         observations = stream.normalizer(rollout.of_steps(rollout.observations))
         values = {
             name: values_along(rollout, observations, stream.normalizer, critic) for name, critic in critics.items()
         }
-        gradients, targets = gradients_of(stream.policy, algorithm, rollout, observations, values)
+        without = {name: returns for name, critic in critics.items() if critic is None}
+        gradients, targets = gradients_of(stream.policy, algorithm, rollout, observations, values, without)
         means.add(gradients)
         if number * CHUNK < judged_pairs:
             judged = [name for name, critic in critics.items() if critic is not None]
@@ -208,6 +218,27 @@ def measure_stream(
                 Predicted(kept, {name: values[name][0] for name in judged}, {name: targets[name] for name in judged})
             )
     return means.products(), predicted
+
+
+def with_returns(rollouts: Iterable[Rollout], gamma: float, known: int) -> Iterator[tuple[Rollout, np.ndarray]]:
+    """Each rollout [T, N] of a stream with the discounted returns G_t of its steps, float64 [T, N].
+
+    A return goes on over the next rollouts for `known` steps or more, until its episode or the stream ends.
+    """
+    held: deque[Rollout] = deque()
+
+    def returns() -> np.ndarray:
+        rewards, done = (np.concatenate([getattr(one, name) for one in held]) for name in ("rewards", "done"))
+        return backward_sum(rewards, gamma * ~done)[: len(held[0].rewards)]
+
+    for rollout in rollouts:
+        held.append(rollout)
+        if (len(held) - 1) * len(rollout.rewards) >= known:
+            found = returns()
+            yield held.popleft(), found
+    while held:
+        found = returns()
+        yield held.popleft(), found
 
 
 def values_along(
@@ -234,11 +265,13 @@ def gradients_of(
     rollout: Rollout,
     observations: np.ndarray,
     values: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    advantages: Mapping[str, np.ndarray],
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """−∇L of the algorithm's policy loss at the policy that acted, with the values of each critic.
 
-    Advantages are not normalised. Returns the gradients, float32 [critics, P], and by critic what the algorithm would
-    fit it to, float32 [T, N]. `observations` [T · N, D] are normalised; `values` are those of `values_along`.
+    Advantages are not normalised; `advantages` [T, N] of a critic take the place of the algorithm's. Returns the
+    gradients, float32 [critics, P], and by critic what the algorithm would fit it to, float32 [T, N]. `observations`
+    [T · N, D] are normalised; `values` are those of `values_along`.
     """
     masks = () if rollout.action_masks is None else (torch.from_numpy(rollout.of_steps(rollout.action_masks)),)
     actions = torch.from_numpy(rollout.of_steps(rollout.actions))
@@ -247,7 +280,7 @@ def gradients_of(
     estimator = Estimator("of the algorithm", algorithm, "algorithm")
     gradients, targets = [], {}
     for name, (rollout.values, rollout.next_values) in values.items():
-        batch = Batch.of(algorithm, rollout, observations, acted)
+        batch = Batch.of(algorithm, rollout, observations, acted, advantages.get(name))
         found = torch.autograd.grad(log_prob, parameters, estimator.weights(batch), retain_graph=True)
         gradients.append(torch.cat([part.flatten() for part in found]).numpy())
         targets[name] = batch.value_targets.numpy().reshape(rollout.rewards.shape)

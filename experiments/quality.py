@@ -109,7 +109,9 @@ def measure(
     )
     with clock("measuring"):
         try:
-            products, predicted = measure_stream(stream, algorithm, critics, sizes, probe.fit_pairs)
+            products, predicted = measure_stream(
+                stream, algorithm, critics, sizes, probe.fit_pairs, gamma=frozen.gamma, known=known
+            )
         except StoppedByTask as at:
             raise at.within("of the probe's pairs") from None
     record = about(grid, probe, frozen.step) | {

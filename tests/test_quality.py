@@ -35,6 +35,7 @@ from experiments.pairs import (
     prediction,
     values_along,
     with_known_returns,
+    with_returns,
 )
 from experiments.run import main as run_main
 
@@ -42,7 +43,7 @@ SIZES = Sizes(pairs=(1000, 2000), estimates=4, reference_pairs=4000)
 
 
 def frozen(task="CartPole-v1", observations=4):
-    """A policy with random parameters, two value functions and V = 0, and statistics of observations."""
+    """A policy with random parameters, two value functions and none, and statistics of observations."""
     generator = torch.Generator().manual_seed(1)
     envs = VectorEnv(Task(task), 1, np.random.SeedSequence(0))
     envs.close()
@@ -111,10 +112,13 @@ def test_an_estimate_has_nothing_in_common_with_the_blocks_of_its_reference():
 # ------------------------------------------------------------------------------------ gradients
 
 
-def all_at_once(algorithm, rollouts, policy, normalizer, critic):
-    """The gradient of the algorithm's own loss on one batch of all pairs of some rollouts, float64 [P]."""
+def all_at_once(algorithm, rollouts, policy, normalizer, critic, returns):
+    """The gradient of the algorithm's own loss on one batch of all pairs of some rollouts, float64 [P].
+
+    Without a critic, `returns` [T, N] of each rollout take the place of advantages.
+    """
     batches = []
-    for rollout in rollouts:
+    for rollout, of_rollout in zip(rollouts, returns, strict=True):
         observations = normalizer(rollout.of_steps(rollout.observations))
         rollout.values, rollout.next_values = np.zeros(rollout.valid.shape), np.zeros(rollout.valid.shape)
         if critic is not None:  # the successor's value at every step
@@ -122,7 +126,9 @@ def all_at_once(algorithm, rollouts, policy, normalizer, critic):
             after = normalizer(rollout.of_steps(rollout.next_observations))
             rollout.next_values = critic.values(after).reshape(rollout.valid.shape).astype(float)
         acted = policy(torch.from_numpy(observations)).log_prob(torch.from_numpy(rollout.of_steps(rollout.actions)))
-        batches.append(Batch.of(algorithm, rollout, observations, acted.detach()))
+        batches.append(
+            Batch.of(algorithm, rollout, observations, acted.detach(), of_rollout if critic is None else None)
+        )
     names = [name for name, tensor in batches[0].tensors().items() if tensor.ndim]
     columns = {name: torch.cat([batch.tensors()[name] for batch in batches]) for name in names}
     batch = dataclasses.replace(batches[0], **columns)
@@ -130,14 +136,41 @@ def all_at_once(algorithm, rollouts, policy, normalizer, critic):
     return -torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(policy.parameters()))]).double().numpy()
 
 
+def returns_along(rollouts, gamma, steps):
+    """Σ_l γ^l r_{t+l} of each step until its episode or the stream ends, and of `steps` rewards at most."""
+    rewards, done = (np.concatenate([getattr(one, name) for one in rollouts]) for name in ("rewards", "done"))
+    found = np.zeros(rewards.shape)
+    for t, env in np.ndindex(*rewards.shape):
+        for l, (reward, last) in enumerate(zip(rewards[t : t + steps, env], done[t : t + steps, env], strict=True)):
+            found[t, env] += gamma**l * reward
+            if last:
+                break
+    return np.split(found, len(rollouts))
+
+
+def test_without_a_value_function_a_return_goes_on_over_rollouts_until_it_is_known():
+    """Also at a rollout's end, where an advantage would bootstrap, and which the return does not stop at."""
+    drawn, _ = stream(5, "Pendulum-v1", 3)  # rollouts of 125 steps, episodes of 200
+    rollouts = list(drawn)
+    found = list(with_returns(iter(rollouts), 0.95, 130))
+    assert [rollout for rollout, _ in found] == rollouts
+    for returns, exact in zip([of for _, of in found], returns_along(rollouts, 0.95, 1000), strict=True):
+        assert np.abs(returns - exact).max() <= 0.95**130 * np.abs(exact).max()  # what is not known
+    ends = rollouts[0].rewards[-1]
+    apart = ~rollouts[0].done[-1]
+    assert (np.abs(found[0][1][-1] - ends) > 0.1 * np.abs(ends))[apart].all()
+
+
 @pytest.mark.parametrize(
     ("algorithm", "task", "observations"), [(PPO(), "CartPole-v1", 4), (TRPO(gamma=0.9), "Pendulum-v1", 3)]
 )
 def test_what_is_streamed_is_what_all_pairs_give_at_once(algorithm, task, observations):
     drawn, critics = stream(SIZES.chunks, task, observations)
-    products, _ = measure_stream(drawn, algorithm, critics, SIZES, 1000)
+    whole = CHUNK * SIZES.chunks  # steps: all returns are known up to the end of the stream
+    products, _ = measure_stream(drawn, algorithm, critics, SIZES, 1000, gamma=algorithm.gamma, known=whole)
     again, _ = stream(SIZES.chunks, task, observations)
     rollouts = list(again)
+    returns = returns_along(rollouts, algorithm.gamma, whole)
     places = {
         1000: [SIZES.place(1000, chunk) for chunk in range(SIZES.chunks)],
         2000: [chunk // 2 for chunk in range(SIZES.chunks)],
@@ -146,11 +179,17 @@ def test_what_is_streamed_is_what_all_pairs_give_at_once(algorithm, task, observ
         vectors = {}
         for size, of_chunks in places.items():
             lots = [
-                [rollouts[chunk] for chunk, place in enumerate(of_chunks) if place == number]
+                [chunk for chunk, place in enumerate(of_chunks) if place == number]
                 for number in range(SIZES.count(size))
             ]
             vectors[size] = np.array(
-                [all_at_once(algorithm, lot, again.policy, again.normalizer, critic) for lot in lots]
+                [
+                    all_at_once(
+                        *(algorithm, [rollouts[chunk] for chunk in lot], again.policy, again.normalizer, critic),
+                        [returns[chunk] for chunk in lot],
+                    )
+                    for lot in lots
+                ]
             )
         largest = np.abs(vectors[2000] @ vectors[2000].T).max()
         close = {"rtol": 1e-4, "atol": 1e-5 * largest}
@@ -167,7 +206,7 @@ def test_the_memory_does_not_grow_with_the_number_of_pairs():
         drawn, critics = stream(sizes.chunks)
         tracemalloc.start()
         try:
-            measure_stream(drawn, PPO(), critics, sizes, 2000)
+            measure_stream(drawn, PPO(), critics, sizes, 2000, gamma=0.99, known=200)
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -249,7 +288,7 @@ def test_leaving_out_cut_ends_changes_no_other_return():
 def test_value_functions_are_judged_against_what_they_are_fitted_to_and_against_known_returns():
     drawn, critics = stream(4, "CartPole-v1", longest=60)
     gamma, algorithm = 0.95, PPO(gamma=0.95)
-    _, predicted = measure_stream(drawn, algorithm, critics, Sizes((1000,), 2, 3000), 2500)
+    _, predicted = measure_stream(drawn, algorithm, critics, Sizes((1000,), 2, 3000), 2500, gamma=gamma, known=30)
     assert len(predicted) == 3  # chunks with 2,500 pairs
     entries = {(e["value_function"], e["against"]): e for e in judge(predicted, gamma, 30)}
     assert entries.keys() == {(name, against) for name in ("trained", "fitted") for against in ("gae", "returns")}
@@ -390,7 +429,7 @@ def test_another_policy_has_other_random_numbers_and_estimates(trained, tmp_path
 
 
 def test_a_probe_whose_task_stops_it_says_so(trained, tmp_path, monkeypatch):
-    def stop(*_):
+    def stop(*_, **named):
         raise StoppedByTask("CartPole-v1", 77, "NaN as reward")
 
     monkeypatch.setattr(quality, "measure_stream", stop)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+ROUNDING = 1e-9  # eigenvalues below this share of the largest count as 0
 SYMBOLS = {  # of the numbers that tell the places of a problem apart
     "dimensions": "d",
     "sigma": "σ",
@@ -42,6 +43,14 @@ NEEDS = {  # what an estimator needs, where a problem lacks an attribute of its 
 
 class NotApplicable(Exception):
     """Raised where an estimator needs what a problem lacks. The message is a sentence without its full stop."""
+
+
+def pseudo_inverse(matrix: np.ndarray) -> np.ndarray:
+    """F⁺, [P, P], of a symmetric matrix [P, P].
+
+    Logits that all grow alike change no policy, so F has eigenvalues of 0, which rounding makes 1e-15 of the largest.
+    """
+    return np.linalg.pinv(matrix, ROUNDING, hermitian=True)
 
 
 class InvalidPlace(ValueError):
@@ -86,7 +95,7 @@ class Problem:
     @cached_property
     def natural_truth(self) -> np.ndarray:
         """F⁺ ∇J, [P]: the natural gradient (Amari, 1998; Kakade, 2001)."""
-        return np.linalg.pinv(self.fisher, hermitian=True) @ self.truth
+        return pseudo_inverse(self.fisher) @ self.truth
 
     @property
     def scales(self) -> np.ndarray:

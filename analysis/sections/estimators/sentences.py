@@ -29,7 +29,10 @@ TERMS = {
         "how far the estimates of single batches scatter around their mean, as a share of the scatter of the score "
         "function’s estimate Σ R ∇log π at the same place. Of 1\u00a0%, a hundredth of the samples is enough."
     ),
-    "Bias": "how far the mean estimate lies from the true gradient, in its lengths. More samples do not help.",
+    "Bias": (
+        "how far the mean estimate lies from the true gradient, in its lengths. More samples do not help. A critic is "
+        "fitted once at each place; what that one fit is wrong by counts as bias."
+    ),
     "Direction": "the cosine of the angle between the estimate of one batch and the true gradient: 1 is the right way.",
     "Cost": (
         "variance times the processor time of an estimate, drawing its samples included: twice the samples take twice "

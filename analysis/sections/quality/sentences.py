@@ -39,7 +39,8 @@ MEASURED = {
     "Value functions": (
         "The one “as trained” belongs to the frozen policy. The “fitted” one was fitted to the returns of separate "
         "episodes of that policy, and stands for the true one. It has far fewer pairs than the paper’s true value "
-        "function (5,000,000), so it may fall short of it. “None” is 0 everywhere. All are measured on the same data. "
+        "function (5,000,000), so it may fall short of it. With “none”, the discounted return takes the "
+        "place of the advantage, as in the paper. All are measured on the same data. "
         "Advantages bootstrap on the value function where λ is below 1, so it also changes the mean of the estimates "
         "and its length. A cosine does not depend on length, a variance does."
     ),
@@ -58,8 +59,10 @@ MEASURED = {
     ),
     "What is ours": (
         "The paper’s tasks are of another version (v2), its runs are longer, and its figures 1 and 2 are of Humanoid; "
-        "those of Hopper and Walker2d are in its appendix. The paper shows curves and names no number below which "
-        "estimates count as poor: the numbers that the claims need are ours, chosen before any of our runs."
+        "those of Hopper and Walker2d are in its appendix. Its error of a value function is a mean of relative errors; "
+        "ours is a ratio of means, so that a target near 0 does not decide it. The paper shows curves and names no "
+        "number below which estimates count as poor: the numbers that the claims need are ours, chosen before any of "
+        "our runs."
     ),
 }
 

@@ -21,7 +21,7 @@ from ...statistics import gradients as statistics
 from ...statistics.blocks import reference_cosine, true_cosine
 from ...statistics.gradients import Estimate
 
-WITHOUT = "none"  # the value function that is 0 everywhere
+WITHOUT = "none"  # no value function: returns in place of advantages
 ABOUT_VALUES = ("value_function", "against", "explained_variance", "relative_error", "rmse", "std", "steps")
 
 

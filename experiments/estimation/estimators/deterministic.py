@@ -1,6 +1,6 @@
 """The deterministic policy gradient (Silver et al., 2014): Σ_t γ^t ∇_a Q(s_t, μ(s_t)) ∂μ(s_t)/∂θ, with the exact Q.
 
-It is the gradient of the policy whose width is 0, so at a width σ it is biased where Q is not quadratic.
+States and Q are those of the policy of width σ. Where σ is above 0 it is biased, unless Q is quadratic in the action.
 """
 
 TITLE = "deterministic"

@@ -5,6 +5,8 @@ F is exact, or estimated from the batch itself.
 
 import numpy as np
 
+from ..problem import pseudo_inverse
+
 TITLE = "natural"
 SETTINGS = {"fisher": ("exact", "batch")}
 TRUTH = "natural"
@@ -18,4 +20,4 @@ def gradients(batch):
         scores = np.sqrt(batch.discounts)[:, None] * batch.step_scores
         scores = scores.reshape(-1, scores.shape[-1])
         fisher = scores.T @ scores / len(batch)
-    return batch.weighted_scores(batch.returns_to_go) @ np.linalg.pinv(fisher, hermitian=True)
+    return batch.weighted_scores(batch.returns_to_go) @ pseudo_inverse(fisher)
