@@ -8,7 +8,10 @@ FEWEST_BATCHES = 8  # of a probe: a variance from fewer says nothing
 CHUNK = 1_000  # state-action pairs that are drawn at once for estimates of a gradient: their numbers are multiples
 VALUE_FUNCTIONS = ("trained", "fitted", "none")  # with which the quality of gradient estimates is measured; none: V = 0
 VALUE_TARGETS = ("gae", "returns")  # what value functions are judged against: what they are fitted to, and the truth
-RUN_METRICS = ("final_score", "mode_score", "auc", "learning_per_step", "drop", "steps_to_threshold", "spread")
+RUN_METRICS = (
+    *("final_score", "mode_score", "auc", "learning_per_step", "drop", "steps_to_threshold", "spread"),
+    "episode_cost",  # where the task reports costs
+)
 GRADIENT_METRICS = ("variance", "relative_bias", "bias_squared", "cosine")  # of the gradient laboratory
 QUALITY_METRICS = ("pairwise_cosine", "reference_cosine", "gradient_variance", "value_error")  # of probes of quality
 ESTIMATOR_METRICS = ("absolute_variance", "cost", "plain_cosine", "reparameterised")  # of estimators alone
@@ -17,6 +20,7 @@ OF_ESTIMATORS = ("variance", "relative_bias", "cosine", *ESTIMATOR_METRICS)  # w
 RATIO_METRICS = ("variance", "spread", "absolute_variance", "cost", "gradient_variance")
 PAIRED_METRICS = ("steps_to_threshold", "spread", "absolute_variance", "cost")  # one side alone says nothing
 EVALUATED_METRICS = ("final_score", "learning_per_step", "spread")  # a side may say of which evaluation
+HELD_METRICS = (*QUALITY_METRICS, "episode_cost")  # an effect may be held against another number than 0 or 1: `than`
 BEST_METRICS = ("final_score", "mode_score", "auc", "learning_per_step")  # more is better: a side may be a best one
 RULES = ("all", "any")  # how many of a claim's comparisons must support it
 DIRECTIONS = ("higher", "lower", "equal")

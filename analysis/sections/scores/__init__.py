@@ -6,7 +6,7 @@ TITLE = "Every run"
 TABLES = {
     "scores": (
         "task algorithm seed status score mode_score normalized normalized_mode auc normalized_auc "
-        "steps_to_threshold reached steps steps_taken steps_per_second "
+        "episode_cost steps_to_threshold reached steps steps_taken steps_per_second "
         f"{' '.join(f'seconds_{name}' for name in SECONDS)} seconds_rest peak_memory_mb"
     ),
     "summary": (

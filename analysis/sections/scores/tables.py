@@ -16,6 +16,8 @@ from ...statistics import scores as statistics
 def scores(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
     """The table `scores`: one row per run.
 
+    `episode_cost` is the mean cost of the evaluation's episodes; empty where the task reports no costs.
+
     `curves` is the table of learning curves. `reached` is 1, 0 (the threshold was not reached within the budget) or
     empty (the task has no threshold).
     """
@@ -41,6 +43,7 @@ def scores(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
             "normalized_mode": statistics.normalize(mode_score, random, reference),
             "auc": auc,
             "normalized_auc": statistics.normalize(auc, random, reference),
+            "episode_cost": np.mean(costs) if (costs := found.get("sampled", {}).get("costs")) else math.nan,
             "steps": cell["steps"],
             "steps_taken": run["steps_taken"],
             "steps_per_second": run["steps_per_second"],
