@@ -52,8 +52,7 @@ class Lagrangian(PPO):
         """λ ← max(0, λ + α (C − d)); a run that ends above the limit says so."""
         above = record.get("episode_cost", self.limit) - self.limit
         if record["progress"] == 1 and above > 0 and self.multiplier_rate > 0:
-            said = f"the last episodes cost {above:g} more than the limit, {self.limit:g}; λ is {self.multiplier:g}"
-            logging.getLogger(__name__).warning(said)
+            logging.getLogger(__name__).warning("the last episodes cost %g more than the limit, %g", above, self.limit)
         return replace(self, multiplier=max(0.0, self.multiplier + self.multiplier_rate * above))
 
     def diagnostics(self, log_prob: Tensor, batch: Batch) -> dict[str, Tensor]:

@@ -1,8 +1,7 @@
 """Gymnasium's HalfCheetah and Hopper with a cost of 1 at each step that is faster than a limit (Ji et al., 2023).
 
 The limits and the cost are those of Safety-Gymnasium's SafetyHalfCheetahVelocity-v1 and SafetyHopperVelocity-v1
-(tasks/safe_velocity of PKU-Alignment/safety-gymnasium), whose package needs another Gymnasium than this one and is built
-on v4; these are v5. Its benchmark allows a cost of 25 an episode. A grid names the tasks
+(tasks/safe_velocity of PKU-Alignment/safety-gymnasium), which are built on v4; these are v5. A grid names the tasks
 `experiments.tasks.velocity:HalfCheetahVelocity-v0` and `experiments.tasks.velocity:HopperVelocity-v0`.
 """
 

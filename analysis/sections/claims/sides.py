@@ -77,7 +77,9 @@ def held_to(side: dict[str, Any]) -> str:
 def titles(grid: Grid, comparison: dict[str, Any]) -> list[str]:
     """The titles of the sides, with what tells one from the others in brackets."""
     return [
-        title_of_best(grid, comparison, side["best_of"]) + held_to(side) if "best_of" in side else title_of(grid, comparison, side)
+        title_of_best(grid, comparison, side["best_of"]) + held_to(side)
+        if "best_of" in side
+        else title_of(grid, comparison, side)
         for side in comparison["sides"]
     ]
 
