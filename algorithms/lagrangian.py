@@ -2,8 +2,7 @@
 
     max E[G] subject to C = E[Σ_t c_t] ≤ d,   as   min over λ ≥ 0 of max over π of E[G] − λ (C − d)
 
-Ψ_t = Â_t − λ Â^c_t, where costs have a critic of their own, and λ ← max(0, λ + α (C − d)) after every update in which
-episodes ended. With α = 0 the multiplier is a fixed penalty. With λ = 0, too, this is PPO.
+Ψ_t = Â_t − λ Â^c_t, and λ ← max(0, λ + α (C − d)) after updates with ends of episodes; α = 0 is a fixed penalty λ.
 """
 
 import logging
@@ -17,6 +16,7 @@ from torch import Tensor, tensor
 from .core.algorithm import setting
 from .core.batch import Batch
 from .core.estimators import generalized_advantages
+from .core.hooks import CriticKind
 from .core.rollout import Floats, Rollout
 from .ppo import PPO
 
@@ -27,7 +27,7 @@ class Lagrangian(PPO):
 
     title: ClassVar[str] = "PPO-Lagrangian"
     equation: ClassVar[str] = "Ψ_t = Â_t − λ Â^c_t,  λ ← max(0, λ + α (C − d))"
-    critics = {"value": "state", "cost": "state"}
+    critics: ClassVar[Mapping[str, CriticKind]] = {"value": "state", "cost": "state"}
 
     limit: float = setting(25.0, low=0)  # d, of an episode's cost; Ray et al. 2019, section 5
     multiplier: float = setting(0.0, low=0)  # λ, at the start where it adapts

@@ -339,8 +339,8 @@ def _check_best(path: str, where: str, metric: str, sides: tuple[Side, ...], tas
             raise GridError(f"{path}: {where} compares the best of several sides; its other side must be a single one")
         if side.cost_at_most is not None and (isinstance(tasks, str) or len(tasks) != 1):
             raise GridError(
-                f"{path}: a side of {where} has cost_at_most, and costs of several tasks are no common number; let tasks "
-                "name one task"
+                f"{path}: a side of {where} has cost_at_most, and costs of several tasks are no common number; let "
+                "tasks name one task"
             )
         if any(one.best_of for one in side.best_of):
             raise GridError(f"{path}: best_of of {where} lists another best_of; list single sides")

@@ -1,4 +1,4 @@
-"""Limits on costs: the multiplier, the costs of episodes, a task whose optimum is known and tasks with velocity limits."""
+"""Limits on costs: the multiplier, the costs of episodes, a task whose optimum is known, velocity limits."""
 
 import logging
 from dataclasses import replace

@@ -19,6 +19,8 @@ TASKS = [
     *(Task(f"experiments.tasks.locks:Locks{n}-v0", kwargs=kwargs) for n in SIZES for kwargs in ({}, {"penalty": 0.1})),
     *(Task("experiments.tasks.hover:Hover-v0", kwargs=kwargs) for kwargs in ({}, {"rare_reward": 0.0})),
     *(Task(f"experiments.tasks.game:RockPaperScissors{m}-v0") for m in MOVES),
+    Task("experiments.tasks.autoscaling:Autoscaling-v0"),
+    *(Task(f"experiments.tasks.velocity:{name}Velocity-v0") for name in ("HalfCheetah", "Hopper")),
     *(Task(f"experiments.tasks.dials:Dials{k}-v0", joint_actions=joint) for k in DIALS for joint in (False, True)),
 ]
 

@@ -192,7 +192,7 @@ class Hooks(Algorithm):
 
         - `kl`: KL(π_old ‖ π) on the batch of the update, estimated from its actions
         - `mean_cost`: the mean of `info["cost"]` over the steps of the rollout; 0 where the task reports no cost
-        - `episode_cost`: the mean cost of the episodes that ended in the rollout, each the sum over its steps; it is there
+        - `episode_cost`: the mean over the episodes that ended in the rollout of the sum of their costs; it is there
           where some did and the task reports costs
         - `progress`: the share of the step budget that is used, in [0, 1]
 

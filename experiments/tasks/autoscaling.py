@@ -1,8 +1,8 @@
 """Servers for a day of requests under a latency objective: money says run hot, the objective says keep room.
 
-The servers are an M/M/c queue whose waits are Erlang's (1917). Requests do not depend on the actions, so the best policy
-under any penalty on violations, or any limit of them, is known: `best_servers` and `best_day`. A grid names the task
-`experiments.tasks.autoscaling:Autoscaling-v0`.
+The servers are an M/M/c queue whose waits are Erlang's (1917). Requests do not depend on the actions, so the best
+policy under any penalty on violations, or any limit of them, is known: `best_servers` and `best_day`. A grid names the
+task `experiments.tasks.autoscaling:Autoscaling-v0`.
 """
 
 import math
@@ -104,7 +104,7 @@ def expected(step: int, unusual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def best_servers(step: int, unusual: np.ndarray, penalty: float) -> np.ndarray:
-    """The best numbers of servers, [n], where a violation costs `penalty`: no policy has more reward − penalty · cost."""
+    """The numbers of servers, [n], with the most reward − penalty · cost: no policy has more of it."""
     rewards, costs = expected(step, unusual)
     best: np.ndarray = CHOICES[np.argmax(rewards - penalty * costs, axis=1)]
     return best

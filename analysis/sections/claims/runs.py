@@ -60,7 +60,7 @@ def compare_runs(grid: Grid, comparison: dict[str, Any], runs: pd.DataFrame) -> 
 
 
 def held_place(grid: Grid, found: Tested, place: str, runs: pd.DataFrame) -> Place:
-    """The comparison at one place; of the best of several with `cost_at_most`, those alone that hold this limit count."""
+    """The comparison at one place; with `cost_at_most`, the best is one of those that hold this limit."""
     here = run_place(grid, found, place, runs)
     limited = [side for side in found.comparison["sides"] if "cost_at_most" in side]
     if not limited or here.effect is None:

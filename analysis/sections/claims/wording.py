@@ -57,8 +57,8 @@ HOW = {
         "the interval that is in favour of the best is moved by what luck amounts to where all are equal in truth."
     ),
     "The best of those that hold a limit": (
-        "Where a limit of the cost of an episode is named, the best is that of the sides whose mean cost over runs is at "
-        "most the limit; the others do not count. Which these are is taken as seen, without an interval."
+        "Where a limit of the cost of an episode is named, the best is that of the sides whose mean cost over runs "
+        "is at most the limit; the others do not count. Which these are is taken as seen, without an interval."
     ),
     "Spread": (
         "The ratio of the standard deviations over seeds, as a geometric mean over tasks, with Bonett’s interval, "
