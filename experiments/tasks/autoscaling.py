@@ -66,7 +66,7 @@ class Autoscaling(gymnasium.Env[np.ndarray, np.ndarray]):
     """
 
     def __init__(self) -> None:
-        bounds = np.array([2.0, np.inf, 1.0, 1.0], np.float32)
+        bounds = np.array([2.0, 10.0, 1.0, 1.0], np.float32)  # 10: some 30 deviations
         self.observation_space = Box(-bounds, bounds, dtype=np.float32)
         self.action_space = Discrete(SERVERS)
         self.now, self.unusual = 0, 0.0
