@@ -14,12 +14,18 @@ from experiments.tasks.dials import DIALS
 from experiments.tasks.game import MOVES, ROUNDS, Game, payoffs
 from experiments.tasks.hover import Hover
 from experiments.tasks.locks import LOCKS, SIZES, Locks
+from experiments.tasks.traffic import SIZES as GRIDS
 
 TASKS = [
     *(Task(f"experiments.tasks.locks:Locks{n}-v0", kwargs=kwargs) for n in SIZES for kwargs in ({}, {"penalty": 0.1})),
     *(Task("experiments.tasks.hover:Hover-v0", kwargs=kwargs) for kwargs in ({}, {"rare_reward": 0.0})),
     *(Task(f"experiments.tasks.game:RockPaperScissors{m}-v0") for m in MOVES),
     *(Task(f"experiments.tasks.dials:Dials{k}-v0", joint_actions=joint) for k in DIALS for joint in (False, True)),
+    *(
+        Task(f"experiments.tasks.traffic:Traffic{rows}x{columns}-v0", kwargs=kwargs)
+        for rows, columns in GRIDS
+        for kwargs in ({}, {"part_rewards": "difference"})
+    ),
 ]
 
 

@@ -101,6 +101,19 @@ class Traffic(gymnasium.Env[np.ndarray, np.ndarray]):
         return (self.queues[0].ravel() / ROOM).astype(np.float32)
 
 
+def max_pressure(queues: np.ndarray) -> np.ndarray:
+    """Who has green by the rule of the largest pressure, int64 [W, rows, columns] (Varaiya, 2013).
+
+    The pressure of a street is how many more cars wait in it than in the street behind the junction. Where both have
+    the same, the west has green. No junction knows of the others but by the streets that begin at it.
+    """
+    behind = np.zeros_like(queues)
+    behind[:, :, :-1, 0] = queues[:, :, 1:, 0]
+    behind[:, :-1, :, 1] = queues[:, 1:, :, 1]
+    pressure = np.where(queues > 0, queues - behind, -ROOM - 1)  # an empty street after all others
+    return np.argmax(pressure, axis=-1)
+
+
 def best_return(rows: int, columns: int, steps: int = STEPS) -> float:
     """The highest expected return of an episode of `steps` steps, by dynamic programming over all states.
 
