@@ -73,9 +73,8 @@ def is_up_to_date(jobs: Jobs, job: Job, record: Mapping[str, Any]) -> bool:
         return False
     if isinstance(job, Cell):
         return record.get("tuned") == winner(jobs, job)
-    if isinstance(job, Probe):
-        run = {} if job.exact else read(Path(jobs.results, jobs.run_of(job), "run.json"))
-        return record.get(OF_RUN) == digest_of_files(run)
+    if isinstance(job, Probe) and not job.exact:
+        return record.get(OF_RUN) == digest_of_files(read(Path(jobs.results, jobs.run_of(job), "run.json")))
     return True
 
 

@@ -21,6 +21,8 @@ from analysis.reading import checks as results
 from analysis.reading.grid import read_grid
 from analysis.reading.tables import read_table, write_table
 from analysis.sections import FIGURES, ORDER, TABLES
+from analysis.sections.estimators import FIGURES as OF_ESTIMATORS
+from analysis.sections.quality import FIGURES as OF_QUALITY
 from analysis.sections.settings import sentences as settings
 from tests.analysis_fixtures import (
     CARTPOLE,
@@ -41,6 +43,8 @@ from tests.analysis_fixtures import (
     write_runs,
     write_study,
 )
+from tests.estimator_fixtures import write_all
+from tests.quality_fixtures import quality_probe, write_quality
 
 ROOT = Path(__file__).parents[1]
 LEFT_OUT = ("published_scores", "evaluation_curves", "action_bins", "paper_table")  # of what these tests' results lack
@@ -88,7 +92,8 @@ def finished(tmp_path_factory) -> Path:
         claim("over_lambda", comparison("relative_bias", {"gae_lambda": 0}, {"gae_lambda": 1})),
         claim("untold", comparison("auc", "trpo", "ppo"), variants={"trpo": {"settings": {"delta": 0.01}}}),
     ]
-    about = {"probes": probes, "studies": studies, "claims": stated}
+    of_quality = [quality_probe("CartPole-v1", fraction, seed=seed) for fraction in (0, 1) for seed in (0, 1)]
+    about = {"probes": [*probes, *write_all(folder), *of_quality], "studies": studies, "claims": stated}
     grid = write_grid(folder, algorithms=algorithms, settings={"ppo": {"clip": 0.2}}, **about)
     write_runs(folder, grid)
     for asked in studies:
@@ -97,6 +102,8 @@ def finished(tmp_path_factory) -> Path:
         write_study(folder, grid, asked, trials, tuned=[0.2, 0.25, 0.3], untuned=[0.2, 0.25, 0.3])
     for asked in probes:
         write_probe(folder, grid, asked)
+    for asked in of_quality:
+        write_quality(folder, grid, asked)
     write_benchmark(folder, {"CartPole-v1": {"gymnasium": [100.0], "ppo_8x256": [50.0], "sb3_ppo_8x256": [10.0]}})
     make(folder)
     return folder
@@ -276,6 +283,8 @@ def test_every_algorithm_is_in_every_figure_and_in_the_report(finished):
         titles = ["no task of this grid has actions in bins"] if name == "action_bins" else titles
         titles = ["this grid repeats no table of a paper"] if name == "paper_table" else titles
         titles = ["critic as trained"] if name in ("gradient_bias_variance", "critic_error") else titles
+        titles = ["Mine"] if name in OF_ESTIMATORS else titles
+        titles = ["CartPole-v1"] if name in OF_QUALITY else titles  # of a single algorithm, which the page names
         assert all(title in drawn for title in titles), name
         assert (finished / f"figures/{name}.png").stat().st_size > 5000
     assert "my_method" in visible_text(page)
