@@ -8,7 +8,10 @@ FEWEST_BATCHES = 8  # of a probe: a variance from fewer says nothing
 CHUNK = 1_000  # state-action pairs that are drawn at once for estimates of a gradient: their numbers are multiples
 VALUE_FUNCTIONS = ("trained", "fitted", "none")  # of estimates of a gradient; none: returns alone
 VALUE_TARGETS = ("gae", "returns")  # what value functions are judged against: what they are fitted to, and the truth
-RUN_METRICS = ("final_score", "mode_score", "auc", "learning_per_step", "drop", "steps_to_threshold", "spread")
+RUN_METRICS = (
+    *("final_score", "mode_score", "auc", "learning_per_step", "drop", "steps_to_threshold", "spread"),
+    "episode_spread",
+)
 GRADIENT_METRICS = ("variance", "relative_bias", "bias_squared", "cosine")  # of the gradient laboratory
 QUALITY_METRICS = ("pairwise_cosine", "reference_cosine", "gradient_variance", "value_error")  # of probes of quality
 ESTIMATOR_METRICS = ("absolute_variance", "cost", "plain_cosine", "reparameterised")  # of estimators alone

@@ -60,7 +60,8 @@ def compare_runs(grid: Grid, comparison: dict[str, Any], runs: pd.DataFrame) -> 
 
 def run_place(grid: Grid, found: Tested, place: str, runs: pd.DataFrame) -> Place:
     """The comparison at one place; `runs` has the rows of all tasks."""
-    comparison, of_threshold = found.comparison, found.comparison["metric"] == "steps_to_threshold"
+    comparison, metric = found.comparison, found.comparison["metric"]
+    of_threshold, of_episodes = metric == "steps_to_threshold", metric == "episode_spread"
     sides = singles(comparison)
     tasks = [task_at(grid, side, place) for side in sides]
     if absent := [side for side, task in zip(sides, tasks, strict=True) if task is None]:
@@ -86,7 +87,8 @@ def run_place(grid: Grid, found: Tested, place: str, runs: pd.DataFrame) -> Plac
     columns = [OF_MODE[found.metric.column] if evaluation_of(side) == "mode" else found.metric.column for side in sides]
     values = tuple(of[column].to_numpy(dtype=float) for of, column in zip(rows, columns, strict=True))
     if without := [name for name, of in zip(names, values, strict=True) if np.isnan(of).any()]:
-        return Place(place, note=f"no evaluation with the mode action of {enumerate_text(without)}", lacking=True)
+        what = "two evaluation episodes of each run" if of_episodes else "evaluation with the mode action"
+        return Place(place, note=f"no {what} of {enumerate_text(without)}", lacking=True)
     short = [
         f"{name} {len(of)} of {asked}"
         for name, of, side, task in zip(names, rows, sides, tasks, strict=True)
@@ -100,7 +102,7 @@ def run_place(grid: Grid, found: Tested, place: str, runs: pd.DataFrame) -> Plac
     counts = iter(map(len, values))
     environment = environment_of(grid, tasks[0])
     n = tuple(min(next(counts) for _ in single(side)) for side in comparison["sides"])
-    if comparison["metric"] == "spread" and not has_spread(*values):
+    if metric == "spread" and not has_spread(*values):
         alike = [name for name, of in zip(names, values, strict=True) if not has_spread(of)]
         notes.append(f"the runs of {enumerate_text(alike)} all end alike, so there is no ratio")
         return Place(place, n=n, runs=min(n), environment=environment, note="; ".join(notes))

@@ -115,6 +115,8 @@ WHAT = {  # what a comparison measures, for somebody who has read one chapter on
     "steps_to_threshold": "Steps until the training return reaches the task’s threshold, in % of the budget (100 % for "
     "a run that never does, so differences are understated)",
     "spread": "Spread of the scores at the end of training: their standard deviation over seeds",
+    "episode_spread": "Spread of a trained policy’s returns: their standard deviation over its evaluation episodes (1: "
+    "from the task’s random score to its reference score)",
     "variance": "Variance of the gradient estimate: how far it scatters from batch to batch",
     "relative_bias": "Bias of the gradient estimate: distance of its mean from the true gradient, in % of the true "
     "gradient’s length",

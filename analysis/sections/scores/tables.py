@@ -17,7 +17,9 @@ def scores(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
     """The table `scores`: one row per run.
 
     `curves` is the table of learning curves. `reached` is 1, 0 (the threshold was not reached within the budget) or
-    empty (the task has no threshold).
+    empty (the task has no threshold). `episode_spread` is the standard deviation (n − 1) of the returns of the evaluation
+    with sampled actions, as a share of the distance from the random to the reference score; empty where there are not
+    two of them.
     """
     curve_of = dict(list(curves.groupby(["task", "algorithm", "seed"])))
     rows = []
@@ -31,6 +33,7 @@ def scores(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
             np.mean(found[kind]["returns"]) if kind in found else math.nan if done else random
             for kind in ("sampled", "mode")
         )
+        returns = found["sampled"]["returns"] if "sampled" in found else []
         auc = curve["return"].mean()
         row = {
             **key(cell),
@@ -47,6 +50,7 @@ def scores(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
             **{f"seconds_{name}": run["seconds"][name] for name in SECONDS},
             "seconds_rest": run["seconds"]["training"] - sum(run["seconds"][phase] for phase in LOOP_PHASES),
             "peak_memory_mb": run["peak_memory_mb"],
+            "episode_spread": np.std(returns, ddof=1) / abs(reference - random) if len(returns) > 1 else math.nan,
         }
         if task["threshold"] is not None:
             steps, reached = statistics.steps_to_threshold(
