@@ -15,6 +15,7 @@ from .ppo_kl import PPOKL as PPOKL
 from .q_actor_critic import QActorCritic as QActorCritic
 from .reinforce import Reinforce as Reinforce
 from .reinforce_baseline import ReinforceBaseline as ReinforceBaseline
+from .risk_sensitive import RiskSensitive as RiskSensitive
 from .sac import SAC as SAC
 from .td3 import TD3 as TD3
 from .trpo import TRPO as TRPO

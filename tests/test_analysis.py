@@ -129,6 +129,9 @@ def test_scores_follow_from_the_run_by_their_definitions(finished):
     curve = table(finished, "curves").query("task == 'CartPole-v1' and algorithm == 'reinforce' and seed == 0")
     assert score["score"] == pytest.approx(np.mean(recorded["evaluation"]["sampled"]["returns"]))
     assert score["normalized"] == pytest.approx((score["score"] - 22) / (475 - 22))
+    deviation = np.std(recorded["evaluation"]["sampled"]["returns"], ddof=1)
+    assert deviation > 0
+    assert score["episode_spread"] == pytest.approx(deviation / (475 - 22))
     assert score["auc"] == pytest.approx(curve["return"].mean())
     assert curve["step"].tolist() == [200 * point for point in range(1, 101)]
 

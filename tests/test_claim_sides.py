@@ -182,6 +182,23 @@ def test_the_interval_of_a_ratio_of_spreads_covers_the_truth(shape, ratio, seeds
     assert np.mean(covered) >= 0.93
 
 
+# ---------------------------------------------------------------------------------------------- spread of episodes
+
+
+def test_the_spread_of_a_policys_returns_is_a_difference_and_needs_two_episodes_of_each_run(tmp_path):
+    tasks = {name: HOPPER for name in IDS}
+    grid = grid_with(tmp_path, comparison("episode_spread", "ppo", "reinforce", direction="lower"), tasks)
+    scores = {(name, of): GOOD for name in IDS for of in ("ppo", "reinforce")}
+    of_episodes = {at: [x / 10 for x in (BAD if at[1] == "ppo" else GOOD)] for at in scores}
+    made = tables(grid, scores, episode_spread=of_episodes)
+    row = only(made)
+    assert (row["effect"], row["scale"], row["verdict"]) == (pytest.approx(-0.03), "difference", SUPPORTED)
+    assert "standard deviation over its evaluation episodes" in page_of(grid, made, tmp_path)
+    made = tables(grid, scores, episode_spread=of_episodes | {at: [np.nan] * 5 for at in scores if at[1] == "ppo"})
+    assert only(made)["verdict"] == UNTESTABLE
+    assert "no two evaluation episodes of each run of PPO" in made["claim_tasks"]["note"][0]
+
+
 # ---------------------------------------------------------------------------------------------- the best of several
 
 NAMES = ("reinforce", "reinforce_baseline", "ppo")

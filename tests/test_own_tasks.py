@@ -17,6 +17,8 @@ from experiments.tasks.locks import LOCKS, SIZES, Locks
 
 TASKS = [
     *(Task(f"experiments.tasks.locks:Locks{n}-v0", kwargs=kwargs) for n in SIZES for kwargs in ({}, {"penalty": 0.1})),
+    Task("experiments.tasks.gamble:Gamble-v0"),
+    Task("experiments.tasks.driving:Driving-v0"),
     *(Task("experiments.tasks.hover:Hover-v0", kwargs=kwargs) for kwargs in ({}, {"rare_reward": 0.0})),
     *(Task(f"experiments.tasks.game:RockPaperScissors{m}-v0") for m in MOVES),
     *(Task(f"experiments.tasks.dials:Dials{k}-v0", joint_actions=joint) for k in DIALS for joint in (False, True)),

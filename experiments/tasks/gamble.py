@@ -12,7 +12,7 @@ from gymnasium.spaces import Discrete
 
 ROUNDS = 5  # of an episode
 # Of each stake, what a round pays in the mean and how far it lies from that. They are chosen so that η = −2, −0.5, 0,
-# 0.5 and 2 each have another best stake, and miss at least 0.07 a round with any other.
+# 0.5 and 2 each have another best stake, and miss at least 0.06 a round with any other.
 MEANS = np.array([0.30, 0.48, 0.56, 0.49, 0.06])
 DEVIATIONS = np.array([0.2, 0.6, 1.0, 1.5, 2.0])
 
