@@ -2,8 +2,8 @@
 
     ∇J = E[ U(G) Σ_t ∇ log π(a_t|s_t) ],   U(G) = (exp(ηG) − 1) / η,   G = Σ_t γ^t r_t
 
-U(G) ≈ G + ½ η G² where ηG is small: η < 0 shuns risk, η > 0 seeks it, and η = 0 is REINFORCE with the return of the whole
-episode. Sources: Howard & Matheson (1972), the utility; Noorani & Baras (2021), the gradient.
+U(G) ≈ G + ½ η G² where ηG is small: η < 0 shuns risk, η > 0 seeks it, and η = 0 is REINFORCE with the return of the
+whole episode. Sources: Howard & Matheson (1972), the utility; Noorani & Baras (2021), the gradient.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class RiskSensitive(Reinforce):
         returns = discounted_returns(rollout, self.gamma).ravel()[first_steps]
         played = np.unique(ids[rollout.valid])  # without rows that are padding
         returns[played] = self.utilities(returns[played])
-        return returns[ids]
+        return np.asarray(returns[ids])
 
     def utilities(self, returns: Floats) -> Floats:
         """(exp(ηG) − 1) / η of each episode, or (exp(ηG) / mean exp(ηG) − 1) / η; at η = 0 G, or G − mean G."""
@@ -53,7 +53,7 @@ class RiskSensitive(Reinforce):
         most = exponents.max()
         if most > np.log(LARGEST):
             raise InvalidSetting(
-                f"eta of {type(self).__name__} is {self.eta:g} and an episode has the return {most / self.eta:g}: their "
-                f"utility, about exp({most:.0f}), is too large to learn from; take an eta nearer to 0 or entropic_risk"
+                f"eta of {type(self).__name__} is {self.eta:g} and an episode has the return {most / self.eta:g}: the "
+                f"utility, about exp({most:.0f}), is too large to learn from; take an eta nearer to 0, or entropic_risk"
             )
-        return np.expm1(exponents) / self.eta
+        return np.asarray(np.expm1(exponents) / self.eta)

@@ -1,6 +1,5 @@
 """The exponential utility of returns: its gradient and its limits, and tasks whose best policies are known."""
 
-import dataclasses
 import itertools
 
 import numpy as np
@@ -8,12 +7,11 @@ import pytest
 import torch
 
 from algorithms.core.algorithm import InvalidSetting
-from algorithms.core.batch import Batch, episode_ids
+from algorithms.core.batch import episode_ids
 from algorithms.core.rollout import collect
 from algorithms.core.task import Task, make_env
 from algorithms.reinforce import Reinforce
 from algorithms.risk_sensitive import RiskSensitive
-from experiments.grid import load_grid
 from experiments.run import main as run_main
 from experiments.tasks import driving, gamble
 from experiments.tasks.driving import best_policy
@@ -128,9 +126,7 @@ def test_the_expected_gradient_is_that_of_the_expected_utility():
 def test_a_return_whose_utility_overflows_is_named_with_the_value(rollout):
     rollout.rewards = rollout.rewards * 0.0
     rollout.rewards[0, 1] = 25.0
-    message = (
-        r"eta of RiskSensitive is 2 and an episode has the return 25: their utility, about exp\(50\), is too large"
-    )
+    message = r"eta of RiskSensitive is 2 and an episode has the return 25: the utility, about exp\(50\), is too large"
     with pytest.raises(InvalidSetting, match=message):
         RiskSensitive(eta=2.0).advantages(rollout)
     with pytest.raises(InvalidSetting, match=r"eta of RiskSensitive is -1e\+06 and an episode has the return -25"):

@@ -40,11 +40,11 @@ def best_policy(eta: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Driving(gymnasium.Env[np.ndarray, int]):
-    """A car that begins at rest. An action makes it slower by 1, leaves its speed, or makes it faster by 1, from 0 to 5.
+    """A car that begins at rest; an action makes it slower by 1, leaves its speed, or makes it faster by 1.
 
-    A step pays the new speed, or there is a crash: that pays −50 and ends the episode. A crash is the likelier the
-    faster the car, with the third power of its speed. The observation is the speed and the steps taken, each as a share
-    of the most. An episode has 20 steps.
+    Speeds are from 0 to 5. A step pays the new speed, or there is a crash: that pays −50 and ends the episode. The
+    probability of a crash grows with the third power of the speed. The observation is the speed and the steps taken,
+    each as a share of the most. An episode has 20 steps.
     """
 
     def __init__(self) -> None:

@@ -17,9 +17,9 @@ def scores(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
     """The table `scores`: one row per run.
 
     `curves` is the table of learning curves. `reached` is 1, 0 (the threshold was not reached within the budget) or
-    empty (the task has no threshold). `episode_spread` is the standard deviation (n − 1) of the returns of the evaluation
-    with sampled actions, as a share of the distance from the random to the reference score; empty where there are not
-    two of them.
+    empty (the task has no threshold). `episode_spread` is the standard deviation (n − 1) of the returns of the
+    evaluation with sampled actions, as a share of the distance from the random to the reference score; empty where
+    there are not two of them.
     """
     curve_of = dict(list(curves.groupby(["task", "algorithm", "seed"])))
     rows = []
