@@ -9,6 +9,11 @@ from algorithms.core.task import Task
 from tests.tasks import ALGORITHMS, IN_ALL_SPACES
 
 
+# Where every step is weighted by the return of its whole episode, steps do not stand for themselves: with γ = 0 nothing
+# but the first would count. The mean of a batch as a baseline makes up for the noise of the other steps.
+OF_WHOLE_EPISODES = {"RiskSensitive": {"gamma": 1.0, "entropic_risk": True}}
+
+
 def quick(algorithm, learning_rate):
     """Settings for tasks in which every step stands for itself: no future, short rollouts, large steps.
 
@@ -22,6 +27,7 @@ def quick(algorithm, learning_rate):
             "value_learning_rate": 3e-3,
             "rollout_length": 1 if algorithm.whole_episodes else min(default, 64),
         }
+        | OF_WHOLE_EPISODES.get(algorithm.__name__, {})
     )
 
 
