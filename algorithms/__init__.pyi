@@ -9,6 +9,7 @@ from .core.saved_policy import SavedPolicy as SavedPolicy
 from .core.saved_policy import load_policy as load_policy
 from .core.task import Task as Task
 from .ddpg import DDPG as DDPG
+from .lagrangian import Lagrangian as Lagrangian
 from .natural_policy_gradient import NaturalPolicyGradient as NaturalPolicyGradient
 from .ppo import PPO as PPO
 from .ppo_kl import PPOKL as PPOKL

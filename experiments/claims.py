@@ -34,6 +34,7 @@ from .metrics import (
     ESTIMATOR_METRICS,
     EVALUATED_METRICS,
     GRADIENT_METRICS,
+    HELD_METRICS,
     OF_ESTIMATORS,
     PAIRED_METRICS,
     QUALITY_METRICS,
@@ -66,6 +67,7 @@ class Side:
     on: dict[str, Any] | None = None  # values of keys of its task; a key that is not here has its default
     score: str | None = None  # of which evaluation its final score is; None: of the one with sampled actions
     best_of: tuple["Side", ...] = ()
+    cost_at_most: float | None = None  # of best_of: those whose mean cost of an episode is above it do not count
     tasks: dict[str, str] = field(default_factory=dict)  # with `on`: its tasks, by place
     # Of the quality of gradient estimates at frozen policies of the algorithm:
     pairs: int | None = None  # state–action pairs of an estimate
@@ -87,6 +89,7 @@ OF_SOME_SIDES = (
     "on",
     "score",
     "best_of",
+    "cost_at_most",
     "tasks",
     *OF_QUALITY,
     *OF_ESTIMATOR,
@@ -205,7 +208,7 @@ def _comparison(path: str, where: str, entry: Any) -> Comparison:
     for key, given, kind in (
         ("from_fraction", of_runs, (*GRADIENT_METRICS, *QUALITY_METRICS)),
         ("differing_in", not of_runs, RUN_METRICS),
-        ("than", metric not in QUALITY_METRICS, QUALITY_METRICS),
+        ("than", metric not in HELD_METRICS, HELD_METRICS),
     ):
         if given and key in entry:
             raise GridError(f"{path}: {where} has {key}, which is for {', '.join(kind)}, not for {metric}")
@@ -219,7 +222,7 @@ def _comparison(path: str, where: str, entry: Any) -> Comparison:
         raise GridError(f"{path}: {where} has one side; {metric} compares two")
     if len(sides) == 2 and sides[0] == sides[1]:
         raise GridError(f"{path}: both sides of {where} are the same")
-    _check_best(path, where, metric, sides)
+    _check_best(path, where, metric, sides, tasks)
     if metric in QUALITY_METRICS:
         _check_quality(path, where, metric, sides, "from_fraction" in entry)
     _check_estimators(path, where, sides)
@@ -230,13 +233,16 @@ def _comparison(path: str, where: str, entry: Any) -> Comparison:
 def _side(path: str, where: str, entry: Any, metric: str) -> Side:
     of_runs = metric in RUN_METRICS
     keys = section(path, f"a side of {where}", {"algorithm": entry} if isinstance(entry, str) else entry, SIDE_KEYS)
-    several = keys.pop("best_of")
+    several, most = keys.pop("best_of"), keys.pop("cost_at_most")
+    if several is None and most is not None:
+        raise GridError(f"{path}: a side of {where} has cost_at_most without best_of, whose sides it is about")
     if several is not None:
         if beside := [key for key, value in keys.items() if value is not None]:
             raise GridError(
                 f"{path}: a side of {where} has {beside[0]} beside best_of; say it of the sides that best_of lists"
             )
-        return Side(None, None, None, best_of=tuple(_side(path, where, one, metric) for one in several))
+        best_of = tuple(_side(path, where, one, metric) for one in several)
+        return Side(None, None, None, best_of=best_of, cost_at_most=most)
     if metric in QUALITY_METRICS:
         return _quality_side(path, where, keys, metric)
     if keys["estimator"] is not None:
@@ -320,8 +326,8 @@ def _with_defaults(sides: tuple[Side, ...]) -> tuple[Side, ...]:
     return tuple(map(whole_of, sides))
 
 
-def _check_best(path: str, where: str, metric: str, sides: tuple[Side, ...]) -> None:
-    """Raise GridError where a side cannot be the best of those that it lists."""
+def _check_best(path: str, where: str, metric: str, sides: tuple[Side, ...], tasks: str | list[str]) -> None:
+    """Raise GridError where a side cannot be the best of those that it lists, on these `tasks`."""
     for number, side in enumerate(sides):
         if not side.best_of:
             continue
@@ -331,6 +337,11 @@ def _check_best(path: str, where: str, metric: str, sides: tuple[Side, ...]) -> 
             )
         if len(sides) == 1 or sides[1 - number].best_of:
             raise GridError(f"{path}: {where} compares the best of several sides; its other side must be a single one")
+        if side.cost_at_most is not None and (isinstance(tasks, str) or len(tasks) != 1):
+            raise GridError(
+                f"{path}: a side of {where} has cost_at_most, and costs of several tasks are no common number; let "
+                "tasks name one task"
+            )
         if any(one.best_of for one in side.best_of):
             raise GridError(f"{path}: best_of of {where} lists another best_of; list single sides")
         if any(one in side.best_of[:place] for place, one in enumerate(side.best_of)):
@@ -376,6 +387,7 @@ SIDE_KEYS: dict[str, Check] = {
     "fraction": (lambda v: v is None or (is_number(v) and 0 <= v <= 1), "a fraction of a run between 0 and 1", None),
     "against": (lambda v: v is None or v in VALUE_TARGETS, f"one of {', '.join(VALUE_TARGETS)}", None),
     "best_of": (lambda v: v is None or (isinstance(v, list) and len(v) > 1), "a list of at least two sides", None),
+    "cost_at_most": (lambda v: v is None or is_number(v), "a number", None),
     "estimator": (lambda v: v is None or isinstance(v, str), "the name of an estimator", None),
     "settings": (lambda v: v is None or MAPPING[0](v), "a mapping of the estimator's settings to values", None),
     "at": (

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from policy_gradient_ladder.core.run import Checkpoint, Run
+from policy_gradient_ladder.core.run import Checkpoint, Evaluation, Run
 
 from .process import peak_memory_mb
 from .schema import (
@@ -173,12 +173,17 @@ def outcome(run: Run) -> dict[str, Any]:
         "updates": run.updates_made,
         "episodes": len(run.episodes),
         "open_episodes": [{"start": e.start, "return": e.return_, "length": e.length} for e in run.open_episodes],
-        "evaluation": run.evaluation and {kind: vars(e) for kind, e in run.evaluation.items()},
+        "evaluation": run.evaluation and {kind: _as_recorded(e) for kind, e in run.evaluation.items()},
         "checkpoints": [{"fraction": c.fraction, "step": c.step, "file": checkpoint_file(c)} for c in run.checkpoints],
         "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
         "steps_per_second": round(run.steps_taken / loop_seconds, 1) if loop_seconds else None,
         "peak_memory_mb": round(peak_memory_mb(), 1),
     }
+
+
+def _as_recorded(evaluation: Evaluation) -> dict[str, list]:
+    """An evaluation's lists by name; costs only where the task reports them."""
+    return {name: values for name, values in vars(evaluation).items() if values or name != "costs"}
 
 
 def provenance(root: Path, packages: Iterable[str] = PACKAGES) -> dict[str, Any]:

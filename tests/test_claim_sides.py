@@ -113,6 +113,59 @@ def test_the_mode_score_is_that_of_the_mode_action(tmp_path):
     assert "no evaluation with the mode action of PPO and REINFORCE" in made["claim_tasks"]["note"][0]
 
 
+# ----------------------------------------------------------------------------------------------- costs
+
+TEN = range(10)
+ON_ONE = {"tasks": ["A-v0"]}
+
+
+def of_costs(folder, stated, scores, costs) -> dict:
+    """The tables of a comparison on one task, of algorithms with these scores and costs of their runs."""
+    grid = grid_of(folder, claim("a", stated), tasks={"A-v0": HOPPER}, algorithms=tuple(scores), seeds=TEN)
+    spread = 0.01 * (np.arange(10) - 4.5)
+    at = {("A-v0", name): value + spread for name, value in scores.items()}
+    return tables(grid, at, episode_cost={("A-v0", name): value + spread for name, value in costs.items()})
+
+
+@pytest.mark.parametrize(("cost", "verdict"), [(24.0, SUPPORTED), (27.4, SUPPORTED), (29.0, CONTRADICTED)])
+def test_a_cost_is_held_against_a_limit(tmp_path, cost, verdict):
+    stated = comparison("episode_cost", "ppo", direction="lower", than=30, smallest_effect=2.5, **ON_ONE)
+    row = only(of_costs(tmp_path, stated, {"ppo": 0.5}, {"ppo": cost}))
+    assert (row["verdict"], row["effect"], row["claimed_high"]) == (verdict, pytest.approx(cost), 27.5)
+
+
+def test_a_task_without_costs_says_nothing_of_them(tmp_path):
+    stated = comparison("episode_cost", "ppo", direction="lower", than=30, **ON_ONE)
+    made = of_costs(tmp_path, stated, {"ppo": 0.5}, {"ppo": np.nan})
+    assert (only(made)["verdict"], made["claim_tasks"]["note"][0]) == (UNTESTABLE, "no costs of PPO")
+
+
+HELD = {"best_of": [side("a2c"), side("reinforce")], "cost_at_most": 25}
+SCORED = {"ppo": 0.5, "a2c": 0.9, "reinforce": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("costs", "effect", "note"),
+    [
+        ({"a2c": 24.0, "reinforce": 3.0}, -0.4, "best: A2C"),
+        ({"a2c": 26.0, "reinforce": 3.0}, 0.2, "best: REINFORCE; left out for a higher cost: A2C"),
+        ({"a2c": 26.0, "reinforce": 31.0}, None, "none of them has a mean cost of at most 25; the lowest is 26"),
+        ({"a2c": np.nan, "reinforce": np.nan}, None, "the task reports no costs there"),
+    ],
+)
+def test_the_best_is_one_of_those_that_hold_the_limit(tmp_path, costs, effect, note):
+    stated = comparison("final_score", "ppo", HELD, **ON_ONE)
+    made = of_costs(tmp_path, stated, SCORED, {"ppo": 20.0} | costs)
+    row = only(made)
+    assert row["second"].endswith(", of those with a cost of at most 25")
+    assert made["claim_tasks"]["note"][0] == note
+    if effect is None:
+        assert row["verdict"] == (UNTESTABLE if np.isnan(costs["a2c"]) else UNDECIDED)
+    else:
+        assert row["effect"] == pytest.approx(effect)
+        assert row["verdict"] == (SUPPORTED if effect > 0 else CONTRADICTED)
+
+
 # ---------------------------------------------------------------------------------------------- spread
 
 

@@ -238,6 +238,18 @@ MISTAKES |= {
         of_sides("drop", "reinforce", BEST),
         ["has best_of, which is for final_score, mode_score, auc, learning_per_step, not for drop"],
     ),
+    "a cost of no several": (
+        of_sides("final_score", "reinforce", {"algorithm": "ppo", "cost_at_most": 5}),
+        ["has cost_at_most without best_of"],
+    ),
+    "a cost on all tasks": (
+        of_sides("final_score", "reinforce", BEST | {"cost_at_most": 5}),
+        ["has cost_at_most", "let tasks name one task"],
+    ),
+    "a limit that is no number": (
+        of_sides("final_score", "reinforce", BEST | {"cost_at_most": "low"}),
+        ["cost_at_most of a side of comparison 1", "must be a number"],
+    ),
     "nothing checked": (changed("checked", value=" "), ["checked of claim clipping_helps must be text"]),
 }
 

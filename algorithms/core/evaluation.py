@@ -77,7 +77,7 @@ def evaluate(
 
     The kind "sampled" samples actions, "mode" takes the most likely action. The result of one kind is the same with and
     without the other. For a task with K variants, the number of `episodes` is rounded up to a multiple of K, so that
-    each variant has as many; the i-th return and length are then those of variant i mod K.
+    each variant has as many; the i-th return, length and cost are then those of variant i mod K.
 
     At most `num_envs` environments are open at once. Each of them plays an equal number of episodes, or one more than
     others, fixed beforehand: otherwise short episodes would be played more often than long ones. On a task without a
@@ -108,11 +108,15 @@ def evaluate(
                 )
             except StoppedByTask as at:
                 raise at.within(f"of the evaluation with {EVALUATED[kind]}") from None
-        played = envs.episodes
+        played = list(zip(envs.episodes, envs.episode_costs, strict=True))
         if task.variants:  # in the order of the environments, turn by turn, instead of the order of the ends
-            of_env: list[list[Episode]] = [[] for _ in range(together)]
+            of_env: list[list[tuple[Episode, float]]] = [[] for _ in range(together)]
             for i, episode in zip(envs.episode_envs, played, strict=True):
                 of_env[i].append(episode)
             played = [of_env[i % together][i // together] for i in range(count)]
-        result[kind] = Evaluation([e.return_ for e in played], [e.length for e in played])
+        result[kind] = Evaluation(
+            [episode.return_ for episode, _ in played],
+            [episode.length for episode, _ in played],
+            [cost for _, cost in played] if envs.reports_costs else [],
+        )
     return result

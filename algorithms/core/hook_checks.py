@@ -10,7 +10,7 @@ from torch import Tensor
 from .algorithm import InvalidAlgorithm, where
 
 # What a row of the update table, or the argument of `after_update`, has beside what networks and `diagnose` record.
-RECORDED = ("step", "updates", "learning_rate", "mean_cost", "explained_variance", "kl", "progress")
+RECORDED = ("step", "updates", "learning_rate", "mean_cost", "episode_cost", "explained_variance", "kl", "progress")
 NUMERIC = "biuf"  # kinds of NumPy's types: truth values, whole numbers with and without a sign, floats
 
 

@@ -192,6 +192,8 @@ class Hooks(Algorithm):
 
         - `kl`: KL(π_old ‖ π) on the batch of the update, estimated from its actions
         - `mean_cost`: the mean of `info["cost"]` over the steps of the rollout; 0 where the task reports no cost
+        - `episode_cost`: the mean over the episodes that ended in the rollout of the sum of their costs; it is there
+          where some did and the task reports costs
         - `progress`: the share of the step budget that is used, in [0, 1]
 
         The result is of the same class, `dataclasses.replace(self, beta=…)`, and differs in settings that are floats.

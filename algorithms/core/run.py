@@ -37,10 +37,14 @@ def evaluation_episodes(task: Task, at_least: int = EVALUATION_EPISODES) -> int:
 
 @dataclass
 class Evaluation:
-    """Raw returns and lengths (steps) of complete episodes on freshly seeded environments, statistics frozen."""
+    """Raw returns and lengths (steps) of complete episodes on freshly seeded environments, statistics frozen.
+
+    `costs` are the undiscounted sums of `info["cost"]` over the episodes; none where the task reports no cost.
+    """
 
     returns: list[float]
     lengths: list[int]
+    costs: list[float] = field(default_factory=list)
 
 
 class EvaluationEpisode(NamedTuple):

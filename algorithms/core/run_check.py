@@ -196,13 +196,14 @@ def _evaluation(found: Any, task: Task, evaluations: Sequence[str], diverged: bo
         name = f"evaluation[{kind!r}]"
         if not isinstance(evaluation, Evaluation):
             raise _Wrong(f"returned a Run whose {name} is a {type(evaluation).__name__}, not an Evaluation")
-        returns, lengths = (_items(getattr(evaluation, f.name), f"{name}.{f.name}") for f in fields(evaluation))
-        for of, values in (("returns", returns), ("lengths", lengths)):
-            if len(values) != count:
+        returns, lengths, costs = (_items(getattr(evaluation, f.name), f"{name}.{f.name}") for f in fields(evaluation))
+        for of, values in (("returns", returns), ("lengths", lengths), ("costs", costs)):
+            if len(values) != count and not (of == "costs" and not values):
                 raise _Wrong(f"returned a Run with {len(values)} {of} in {name}; expected are {count}")
         result[kind] = Evaluation(
             [_number(x, f"{name}.returns[{i}]", finite=True) for i, x in enumerate(returns)],
             [_whole(x, f"{name}.lengths[{i}]", low=1) for i, x in enumerate(lengths)],
+            [_number(x, f"{name}.costs[{i}]", finite=True) for i, x in enumerate(costs)],
         )
     return result
 

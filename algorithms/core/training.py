@@ -358,6 +358,7 @@ def _learn(
             break
         progress = envs.steps / steps
         length, episodes = _length(algorithm, steps - envs.steps)
+        ended = len(envs.episodes)
         try:
             rollout = collect(
                 envs,
@@ -379,6 +380,8 @@ def _learn(
         if record:
             if rollout.reported_costs is not None:
                 record["mean_cost"] = rollout.mean_cost
+                if costs := envs.episode_costs[ended:]:
+                    record["episode_cost"] = float(np.mean(costs))
             run.updates_made += 1
             run.diverged_because = _what_is_not_finite(record, learner)
             table.add(record)

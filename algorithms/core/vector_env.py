@@ -50,7 +50,8 @@ class VectorEnv:
     are those of `observations`. `steps` counts every environment step. `backend` holds the environments.
 
     `episodes` lists every finished episode in the order of the ends. `episode_envs` and `episode_costs` are as long:
-    the index of the environment, and the undiscounted sum of the costs (0 where the task reports none).
+    the index of the environment, and the undiscounted sum of the costs (0 where the task reports none; `reports_costs`
+    says whether it has reported any until now).
     `variants` (int64 [N]) is the variant of each environment: i mod K, and 0 where the task has no variants.
     `cut` (bool [N]) says in which environments the last step was an episode's last because of `limit_episodes`.
 
@@ -82,6 +83,7 @@ class VectorEnv:
         self.episodes: list[Episode] = []
         self.episode_envs: list[int] = []
         self.episode_costs: list[float] = []
+        self.reports_costs = False
         self.longest: int | None = None  # see limit_episodes
         self.cut = np.zeros(num_envs, bool)
         self._starts = [0] * num_envs  # steps of all environments before the first of each one's episode
@@ -123,6 +125,7 @@ class VectorEnv:
         self._returns += rewards
         if costs is not None:
             self._costs += costs
+            self.reports_costs = True
         if not (
             self._returns.dot(self._returns) < SUM_OF_SQUARES  # no call of a function: this is every step
             and next_observations.ravel().dot(self._zeros) == 0  # 0 · NaN and 0 · inf are NaN

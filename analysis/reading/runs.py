@@ -93,6 +93,9 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
             returns = evaluation["returns"]
             if not returns or not all(isinstance(value, NUMBER) and np.isfinite(value) for value in returns):
                 raise ResultsError(f"{path}: evaluation.{kind}.returns is {returns!r}; expected finite numbers.")
+            costs = evaluation.get("costs", [])  # of a task that reports them
+            if not isinstance(costs, list) or not all(isinstance(x, NUMBER) and np.isfinite(x) for x in costs):
+                raise ResultsError(f"{path}: evaluation.{kind}.costs is {costs!r}; expected finite numbers.")
     return run
 
 

@@ -1,5 +1,6 @@
 """Claims about runs, tested on scores and learning curves."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,16 +53,44 @@ def compare_runs(grid: Grid, comparison: dict[str, Any], runs: pd.DataFrame) -> 
     """Test a comparison on `runs`, the table that `run_values` returns; the verdict is not yet set."""
     found = Tested(comparison, titles(grid, comparison))
     found.figure = found.metric.figure
-    found.places = [run_place(grid, found, place, runs) for place in places_of(grid, comparison)]
+    found.places = [held_place(grid, found, place, runs) for place in places_of(grid, comparison)]
     if found.present:
         found.effect = effect_over(found, found.present)
     return found
 
 
+def held_place(grid: Grid, found: Tested, place: str, runs: pd.DataFrame) -> Place:
+    """The comparison at one place; with `cost_at_most`, the best is one of those that hold this limit."""
+    here = run_place(grid, found, place, runs)
+    limited = [side for side in found.comparison["sides"] if "cost_at_most" in side]
+    if not limited or here.effect is None:
+        return here
+    most, several = limited[0]["cost_at_most"], limited[0]["best_of"]
+    costs = [mean_cost(grid, side, place, runs) for side in several]
+    if np.isnan(costs).any():
+        return Place(place, note="the task reports no costs there", lacking=True)
+    holding = [side for side, cost in zip(several, costs, strict=True) if cost <= most]
+    if not holding:
+        said = f"none of them has a mean cost of at most {most:g}; the lowest is {min(costs):.3g}"
+        return replace(here, effect=None, values=(), note=said)
+    if len(holding) < len(several):
+        sides = [side | {"best_of": holding} if side is limited[0] else side for side in found.comparison["sides"]]
+        here = run_place(grid, replace(found, comparison=found.comparison | {"sides": sides}), place, runs)
+        above = [title_of(grid, found.comparison, side) for side in several if side not in holding]
+        here.note = "; ".join(filter(None, [here.note, f"left out for a higher cost: {enumerate_text(above)}"]))
+    return here
+
+
+def mean_cost(grid: Grid, side: dict[str, Any], place: str, runs: pd.DataFrame) -> float:
+    """The mean over the runs of a single side of the cost of an episode; NaN where the task reports none."""
+    of_side = runs[(runs["task"] == task_at(grid, side, place)) & (runs["algorithm"] == side["algorithm"])]
+    return float(of_side["episode_cost"].mean())
+
+
 def run_place(grid: Grid, found: Tested, place: str, runs: pd.DataFrame) -> Place:
     """The comparison at one place; `runs` has the rows of all tasks."""
     comparison, metric = found.comparison, found.comparison["metric"]
-    of_threshold, of_episodes = metric == "steps_to_threshold", metric == "episode_spread"
+    of_threshold = metric == "steps_to_threshold"
     sides = singles(comparison)
     tasks = [task_at(grid, side, place) for side in sides]
     if absent := [side for side, task in zip(sides, tasks, strict=True) if task is None]:
@@ -87,7 +116,8 @@ def run_place(grid: Grid, found: Tested, place: str, runs: pd.DataFrame) -> Plac
     columns = [OF_MODE[found.metric.column] if evaluation_of(side) == "mode" else found.metric.column for side in sides]
     values = tuple(of[column].to_numpy(dtype=float) for of, column in zip(rows, columns, strict=True))
     if without := [name for name, of in zip(names, values, strict=True) if np.isnan(of).any()]:
-        what = "two evaluation episodes of each run" if of_episodes else "evaluation with the mode action"
+        of_metric = {"episode_spread": "two evaluation episodes of each run", "episode_cost": "costs"}
+        what = of_metric.get(metric, "evaluation with the mode action")
         return Place(place, note=f"no {what} of {enumerate_text(without)}", lacking=True)
     short = [
         f"{name} {len(of)} of {asked}"

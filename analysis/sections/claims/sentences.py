@@ -38,7 +38,9 @@ IN_PERCENT = (
 DECIDED = (SUPPORTED, CONTRADICTED)
 MOST_DIGITS = 4  # that tell an effect from the smallest one that counts
 SECTIONS = {  # where a metric without a figure stands
-    **dict.fromkeys(("steps_to_threshold", "mode_score", "episode_spread"), ("scores", "Scores, every run")),
+    **dict.fromkeys(
+        ("steps_to_threshold", "mode_score", "episode_spread", "episode_cost"), ("scores", "Scores, every run")
+    ),
     "relative_bias": ("laboratory", "Gradient laboratory"),
     "bias_squared": ("laboratory", "Gradient laboratory"),
 }

@@ -69,10 +69,17 @@ def of_each(comparison: dict[str, Any]) -> str:
     return "of each side" if len(set(algorithms)) < len(algorithms) and None not in algorithms else "of each algorithm"
 
 
+def held_to(side: dict[str, Any]) -> str:
+    """The limit that sides must hold to count among the best, in words; empty where there is none."""
+    return f", of those with a cost of at most {side['cost_at_most']:g}" if "cost_at_most" in side else ""
+
+
 def titles(grid: Grid, comparison: dict[str, Any]) -> list[str]:
     """The titles of the sides, with what tells one from the others in brackets."""
     return [
-        title_of_best(grid, comparison, side["best_of"]) if "best_of" in side else title_of(grid, comparison, side)
+        title_of_best(grid, comparison, side["best_of"]) + held_to(side)
+        if "best_of" in side
+        else title_of(grid, comparison, side)
         for side in comparison["sides"]
     ]
 

@@ -88,6 +88,7 @@ ABOUT = {
     "steps_to_threshold": {"column": "share_of_budget", "largest": 1.0},
     "spread": {"column": "normalized", "figure": "final_scores"},
     "episode_spread": {"column": "episode_spread"},
+    "episode_cost": {"column": "episode_cost"},
     "variance": {"column": "ratio", "figure": "gradient_variance"},
     "relative_bias": {"column": "relative_bias", "nonnegative": True},
     "bias_squared": {"column": "share_of_length", "nonnegative": True},

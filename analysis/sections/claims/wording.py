@@ -56,6 +56,10 @@ HOW = {
         "On each task, the side with the highest mean. The highest of several means is too high by luck, so the end of "
         "the interval that is in favour of the best is moved by what luck amounts to where all are equal in truth."
     ),
+    "The best of those that hold a limit": (
+        "Where a limit of the cost of an episode is named, the best is that of the sides whose mean cost over runs "
+        "is at most the limit; the others do not count. Which these are is taken as seen, without an interval."
+    ),
     "Spread": (
         "The ratio of the standard deviations over seeds, as a geometric mean over tasks, with Bonett’s interval, "
         "which allows for scores that are not normal. With five runs on three tasks it tells ratios above about 2 "
@@ -117,6 +121,7 @@ WHAT = {  # what a comparison measures, for somebody who has read one chapter on
     "spread": "Spread of the scores at the end of training: their standard deviation over seeds",
     "episode_spread": "Spread of a trained policy’s returns: their standard deviation over its evaluation episodes (1: "
     "from the task’s random score to its reference score)",
+    "episode_cost": "Cost of an episode at the end of training: the sum of what the task counts as cost at its steps",
     "variance": "Variance of the gradient estimate: how far it scatters from batch to batch",
     "relative_bias": "Bias of the gradient estimate: distance of its mean from the true gradient, in % of the true "
     "gradient’s length",

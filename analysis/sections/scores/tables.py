@@ -19,7 +19,7 @@ def scores(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
     `curves` is the table of learning curves. `reached` is 1, 0 (the threshold was not reached within the budget) or
     empty (the task has no threshold). `episode_spread` is the standard deviation (n − 1) of the returns of the
     evaluation with sampled actions, as a share of the distance from the random to the reference score; empty where
-    there are not two of them.
+    there are not two of them. `episode_cost` is the mean cost of these episodes; empty where the task reports no costs.
     """
     curve_of = dict(list(curves.groupby(["task", "algorithm", "seed"])))
     rows = []
@@ -51,6 +51,7 @@ def scores(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
             "seconds_rest": run["seconds"]["training"] - sum(run["seconds"][phase] for phase in LOOP_PHASES),
             "peak_memory_mb": run["peak_memory_mb"],
             "episode_spread": np.std(returns, ddof=1) / abs(reference - random) if len(returns) > 1 else math.nan,
+            "episode_cost": np.mean(costs) if (costs := found.get("sampled", {}).get("costs")) else math.nan,
         }
         if task["threshold"] is not None:
             steps, reached = statistics.steps_to_threshold(
