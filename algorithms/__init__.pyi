@@ -1,6 +1,7 @@
 from .a2c import A2C as A2C
 from .a3c import A3C as A3C
 from .actor_critic import ActorCritic as ActorCritic
+from .coma import COMA as COMA
 from .core.library import train as train
 from .core.policy_file import InvalidPolicy as InvalidPolicy
 from .core.policy_gradient import PolicyGradient as PolicyGradient
@@ -11,6 +12,7 @@ from .core.task import Task as Task
 from .ddpg import DDPG as DDPG
 from .lagrangian import Lagrangian as Lagrangian
 from .natural_policy_gradient import NaturalPolicyGradient as NaturalPolicyGradient
+from .part_returns import PartReturns as PartReturns
 from .ppo import PPO as PPO
 from .ppo_kl import PPOKL as PPOKL
 from .q_actor_critic import QActorCritic as QActorCritic

@@ -325,7 +325,7 @@ def every_algorithm(kind: type[Algorithm]) -> dict[str, type[Algorithm]]:
 
 ALGORITHMS = every_algorithm(PolicyGradient)
 OFF_POLICY = every_algorithm(OffPolicy)
-IN_ALL_SPACES = {name: a for name, a in ALGORITHMS.items() if "actions" not in a.critic_kinds().values()}
+IN_ALL_SPACES = {n: a for n, a in ALGORITHMS.items() if not {"actions", "choices"} & set(a.critic_kinds().values())}
 needs_compiler = pytest.mark.skipif(shutil.which(cpp_compiler()) is None, reason="no C++ compiler")
 
 

@@ -678,7 +678,8 @@ def test_one_machine_code_serves_all_values_of_the_settings_that_are_floats(monk
 
 def fingerprints(algorithm, general=True):
     """Of the losses' machine code."""
-    task = Task("RandomEnding-v0" if "actions" in algorithm.critic_kinds().values() else "BoxRandomEnding-v0")
+    needs_choices = {"actions", "choices"} & set(algorithm.critic_kinds().values())
+    task = Task("RandomEnding-v0" if needs_choices else "BoxRandomEnding-v0")
     _, learner, _ = make_learner(algorithm, task)
     batch = learner.prepare(collected(learner, task))
     for optimizer in learner.optimizers.values():

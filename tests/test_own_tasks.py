@@ -15,6 +15,7 @@ from experiments.tasks.dials import DIALS
 from experiments.tasks.game import MOVES, ROUNDS, Game, payoffs
 from experiments.tasks.hover import Hover
 from experiments.tasks.locks import LOCKS, SIZES, Locks
+from experiments.tasks.traffic import SIZES as GRIDS
 
 TASKS = [
     *(Task(f"experiments.tasks.locks:Locks{n}-v0", kwargs=kwargs) for n in SIZES for kwargs in ({}, {"penalty": 0.1})),
@@ -25,6 +26,11 @@ TASKS = [
     Task("experiments.tasks.autoscaling:Autoscaling-v0"),
     *(Task(f"experiments.tasks.velocity:{name}Velocity-v0") for name in ("HalfCheetah", "Hopper")),
     *(Task(f"experiments.tasks.dials:Dials{k}-v0", joint_actions=joint) for k in DIALS for joint in (False, True)),
+    *(
+        Task(f"experiments.tasks.traffic:Traffic{rows}x{columns}-v0", kwargs=kwargs)
+        for rows, columns in GRIDS
+        for kwargs in ({}, {"part_rewards": "difference"})
+    ),
 ]
 
 

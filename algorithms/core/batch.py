@@ -37,7 +37,7 @@ class Batch:
     # int64 [B], from 0: which episode, or part of an episode, of the rollout a step belongs to. Only for an algorithm
     # with `gradients` or `step` of its own.
     episode_ids: Tensor | None = None
-    # Of the critics other than "value", by name: float32 [B] for V(s), [B, A] for Q(s, ·).
+    # Of the critics other than "value", by name: float32 [B] for V(s), and as in a rollout for the other kinds.
     critic_values: dict[str, Tensor] = field(default_factory=dict)
     critic_targets: dict[str, Tensor] = field(default_factory=dict)
 
@@ -180,7 +180,7 @@ def episode_ids(rollout: Rollout) -> np.ndarray:
 
 
 def _targets(algorithm: Any, rollout: Rollout, advantages: np.ndarray) -> dict[str, Tensor]:
-    """What each critic is to learn at the valid steps, float32 [B] or [B, A], by the critic's name."""
+    """What each critic is to learn at the valid steps, by the critic's name: float32 [B], or as its values are."""
     targets: Mapping[str, np.ndarray] = algorithm.critic_targets(rollout, advantages)
     said = f"{where(algorithm)}.critic_targets"
     if not isinstance(targets, Mapping):
@@ -194,7 +194,8 @@ def _targets(algorithm: Any, rollout: Rollout, advantages: np.ndarray) -> dict[s
     arrays = {}
     for name, given in targets.items():
         target = checked_array(given, algorithm, f"critic_targets returned for {name!r}")
-        allowed = [shape] if expected[name] == "state" else [shape, rollout.critic_values[name].shape]
+        of_values = shape if expected[name] == "state" else rollout.critic_values[name].shape
+        allowed = [of_values[:axes] for axes in range(2, len(of_values) + 1)]
         if target.shape not in allowed:
             raise InvalidAlgorithm(
                 f"{said} returned for {name!r} an array of shape {target.shape}; "

@@ -17,7 +17,7 @@ from .policy_file import in_words
 from .rollout import Rollout
 
 Adapting = TypeVar("Adapting", bound=Algorithm)  # an algorithm that has `after_update`
-CriticKind = Literal["state", "actions"]  # V(s), or Q(s, ·) of all discrete actions
+CriticKind = Literal["state", "actions", "parts", "choices"]  # see `Hooks.critics`
 Networks = Literal["all", "policy", "critics"]
 POLICY = "policy"  # the name of the policy among the networks
 
@@ -85,9 +85,11 @@ class Hooks(Algorithm):
 
     whole_episodes: ClassVar[bool] = False  # collect complete episodes only
     value_function: ClassVar[bool] = True  # False: no critic at all
-    # The critics by name, each of a kind: "state" is V(s), "actions" is Q(s, ·) of all discrete actions. The critic
-    # "value" is of states; its values are `values` in a rollout and in a batch. Those of every other critic are in
-    # `critic_values`, by its name.
+    # The critics by name, each of a kind: "state" is V(s), "actions" is Q(s, ·) of all discrete actions; "parts" is
+    # V_k(s), a value for each part of an action, and "choices" is Q_k(s, ·, a_−k), for each part the values of its
+    # choices where the other parts do what they did. A Discrete action is a single part here: then these two are V(s)
+    # and Q(s, ·). The critic "value" is of states; its values are `values` in a rollout and in a batch. Those of every
+    # other critic are in `critic_values`, by its name.
     critics: ClassVar[Mapping[str, CriticKind]] = {VALUE: "state"}
     # The networks that the methods `gradients` and `step` are for, where the class has them. Any other network learns
     # by Adam along the gradient of its loss, compiled where that pays.
@@ -141,7 +143,7 @@ class Hooks(Algorithm):
         return 0.5 * (values - batch.value_targets).square().mean()
 
     def critic_targets(self, rollout: Rollout, advantages: np.ndarray) -> dict[str, np.ndarray]:
-        """The target of every critic, by the critic's name: float [T, N]; of kind "actions" also [T, N, A].
+        """The target of every critic, by the critic's name: float [T, N], or as its values are, or [T, N, K] of parts.
 
         `advantages` is what `advantages(rollout)` returned. By default the critic "value" has the target Ψ_t + V(s_t),
         with V from before the update. Where each part of an action has its own Ψ_t, that is their mean. An algorithm
@@ -155,13 +157,16 @@ class Hooks(Algorithm):
     def critic_loss(self, critic: str, values: Tensor, batch: Batch) -> Tensor:
         """The scalar that a critic other than "value" minimises; by default the mean of ½ (V(s_t) − target)².
 
-        `critic` is its name; `values` [B], or [B, A] of kind "actions", is what it says with the current parameters.
-        The targets are `batch.critic_targets[critic]`. If they are [B] and the values [B, A], the value of the action
-        that was taken, Q(s_t, a_t), is compared with the target.
+        `critic` is its name; `values` is what it says with the current parameters: [B] of kind "state", [B, A] of kind
+        "actions", [B, K] of kind "parts", [B, K, max n_k] of kind "choices". The targets are
+        `batch.critic_targets[critic]`. If they have no axis of choices and the values have one, the value of the action
+        that was taken, Q(s_t, a_t), is compared with the target. A target [B] is that of every part.
         """
         targets = batch.critic_targets[critic]
+        if values.ndim > targets.ndim and values.ndim > batch.actions.ndim:  # of "actions" and "choices" alone
+            values = values.gather(-1, batch.actions[..., None])[..., 0]
         if values.ndim > targets.ndim:
-            values = values.gather(1, batch.actions[:, None])[:, 0]
+            targets = targets[:, None]
         return 0.5 * (values - targets).square().mean()
 
     def regularizer(self, distribution: Distribution, batch: Batch) -> Tensor:
@@ -230,7 +235,7 @@ class Hooks(Algorithm):
         return objective.adam(gradient)
 
     def task_problem(self, action_space: Space[Any]) -> str | None:
-        """As `Algorithm.task_problem`: noise is for a Box alone, and a critic of the kind "actions" for a Discrete."""
+        """As `Algorithm.task_problem`: noise is for a Box alone; "actions" for a Discrete, "choices" not for a Box."""
         said, cls = f"has actions in {in_words(action_space)}", type(self).__name__
         if self.exploration_noise > 0 and not isinstance(action_space, Box):
             return (
@@ -243,13 +248,18 @@ class Hooks(Algorithm):
                     f"{said}, and the critic {critic!r} of {cls} is of the kind 'actions'; this kind needs a task with "
                     "discrete actions"
                 )
+            if kind == "choices" and isinstance(action_space, Box):
+                return (
+                    f"{said}, and the critic {critic!r} of {cls} is of the kind 'choices'; this kind needs "
+                    "actions in Discrete, MultiDiscrete or MultiBinary"
+                )
         return None
 
     @property
     def depends_on_actions(self) -> bool:
         """As `Algorithm.depends_on_actions`: nearly always False."""
-        needs_some = self.exploration_noise > 0 or "actions" in self.critic_kinds().values()
-        return needs_some or self.overrides("task_problem")
+        needs_some = self.exploration_noise > 0 or {"actions", "choices"} & set(self.critic_kinds().values())
+        return bool(needs_some) or self.overrides("task_problem")
 
     @classmethod
     def critic_kinds(cls) -> dict[str, CriticKind]:

@@ -50,7 +50,12 @@ def flatten_parameters(module: nn.Module) -> Tensor:
 
 
 class ValueFunction(nn.Module):
-    """A critic: V(s), or Q(s, ·) of `actions` discrete actions; the policy's architecture, its own parameters."""
+    """A critic: V(s), or Q(s, ·) of `actions` discrete actions; the policy's architecture, its own parameters.
+
+    V_k(s) of K parts has `actions` K: it is as many numbers.
+    """
+
+    inputs = ("observations",)  # the tensors of a batch that `forward` takes
 
     def __init__(
         self,
@@ -82,6 +87,50 @@ class ValueFunction(nn.Module):
     def of_outputs(self, outputs: Tensor) -> Tensor:
         """The values, [B] or [B, A], of the network's `outputs` [B, O]."""
         return outputs.squeeze(-1) if self.actions is None else outputs
+
+
+class ChoicesFunction(nn.Module):
+    """A critic Q_k(s, ·, a_−k): for each of K parts of an action the values of its choices, given the other parts'.
+
+    One network serves all parts. For part k its input is s and the actions as indicators, those of part k left out; of
+    its outputs for all parts, those of part k are taken (Foerster et al., 2018, section 4).
+    """
+
+    inputs = ("observations", "actions")
+
+    def __init__(
+        self,
+        observation_size: int,
+        generator: torch.Generator,
+        hidden_sizes: Sequence[int] = HIDDEN_SIZES,
+        activation: str = "tanh",
+        *,
+        parts: Sequence[int],
+    ) -> None:
+        super().__init__()
+        self.shape = len(parts), max(parts)
+        inputs, outputs = observation_size + math.prod(self.shape), math.prod(self.shape)
+        # The last layer's gain is a policy's: values that are nearly alike mislead no policy before they are learned.
+        self.network = multilayer_perceptron(inputs, outputs, 0.01, generator, hidden_sizes, activation)
+        self.parameter_vector = flatten_parameters(self)
+        exists = torch.arange(self.shape[1]) < torch.tensor(list(parts))[:, None]
+        self.register_buffer("exists", exists)
+
+    @torch.no_grad()
+    def values(self, observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        """As `forward`, of and in NumPy."""
+        result: np.ndarray = self.forward(torch.from_numpy(observations), torch.from_numpy(actions)).numpy()
+        return result
+
+    def forward(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """float32 [B, K, max n_k] at observations [B, D] and actions int64 [B, K]; 0 where a part lacks a choice."""
+        parts, choices = self.shape
+        taken = nn.functional.one_hot(actions, choices).float()
+        others = taken[:, None] * (1 - torch.eye(parts))[..., None]  # [B, K, K, max n_k]: for part k, all but its own
+        seen = torch.cat([observations[:, None].expand(-1, parts, -1), others.flatten(2)], dim=-1)
+        of_all = self.network(seen).unflatten(-1, self.shape)  # [B, K, K, max n_k]
+        values: Tensor = of_all.diagonal(dim1=1, dim2=2).movedim(-1, 1) * self.exists
+        return values
 
 
 def numpy_layers(network: nn.Sequential) -> Layers:

@@ -19,15 +19,16 @@ from .compiled import STEPS_THAT_REPAY_COMPILING, check_compile
 from .divergence import approximate_kl, outputs_of
 from .fused import Loss, LossFunction, Module, Trainable
 from .hook_checks import RECORDED, checked_diagnostics, checked_loss, checked_scalar
-from .hooks import POLICY, Hooks, Networks, next_algorithm
+from .hooks import POLICY, CriticKind, Hooks, Networks, next_algorithm
 from .learner_state import LEARNED, STATISTICS, check_code, checked_parts
 from .minibatches import check_minibatches, doubt_about_minibatches
-from .mlp import ValueFunction
+from .mlp import ChoicesFunction, ValueFunction
 from .normalizer import RunningNormalizer
 from .optimizer import Optimizer
 from .policies import Policy
 from .reward_scaler import RewardScaler
 from .rollout import Acts, Rollout
+from .spaces import action_parts
 from .task import Snapshot, Task
 
 VALUE_FUNCTION = "value_function"  # the name of the critic "value" in a checkpoint
@@ -84,10 +85,13 @@ class Learner:
             observation_size, action_space, task.action_bounds, generator, *architecture, a.policy_gain
         )
         self._actor: Actor = self.policy
-        self.critics: dict[str, ValueFunction] = {}
-        for name in a.critic_kinds():
+        self.critics: dict[str, ValueFunction | ChoicesFunction] = {}
+        for name, kind in a.critic_kinds().items():
             actions = _actions_of(a, name, action_space)
-            self.critics[name] = ValueFunction(observation_size, generator, *architecture, actions=actions)
+            if kind == "choices" and (parts := self.policy.parts):
+                self.critics[name] = ChoicesFunction(observation_size, generator, *architecture, parts=parts)
+            else:
+                self.critics[name] = ValueFunction(observation_size, generator, *architecture, actions=actions)
         a.check_actions(task, action_space)
         # Whether the loss has more terms than the policy loss; otherwise the entropy needs no gradient.
         self._regularized = a.entropy_coefficient != 0 or a.overrides("regularizer", "after_update")
@@ -122,7 +126,8 @@ class Learner:
     @property
     def value_function(self) -> ValueFunction | None:
         """V(s), the critic with the name "value"; None where the algorithm has no such critic."""
-        return self.critics.get(VALUE)
+        critic = self.critics.get(VALUE)
+        return critic if isinstance(critic, ValueFunction) else None
 
     @property
     def compiled(self) -> bool:
@@ -223,7 +228,7 @@ class Learner:
             next_values[apart] = of_successors
             return values, next_values
 
-        if any(critic.actions is not None for critic in self.critics.values()):
+        if {"actions", "choices"} & set(self.algorithm.critic_kinds().values()):
             masks, last = rollout.action_masks, rollout.last_masks
             if masks is None and last is not None:  # the first mask came with the last step
                 masks = np.ones((*rollout.valid.shape, last.shape[1]), bool)
@@ -235,6 +240,10 @@ class Learner:
             probabilities = filled_in(self.policy.probabilities(states, masks))
             rollout.probabilities, rollout.next_probabilities = probabilities
         for name, critic in self.critics.items():
+            if isinstance(critic, ChoicesFunction):
+                found = critic.values(observations, rollout.of_steps(rollout.actions))
+                rollout.critic_values[name] = rollout.from_steps(found)
+                continue
             values, next_values = filled_in(critic.values(states))
             if name == VALUE:
                 rollout.values, rollout.next_values = values, next_values
@@ -409,7 +418,7 @@ class Learner:
         """The loss function of a critic: the algorithm's `value_loss` for V(s), its `critic_loss` for any other."""
 
         def loss(a: Hooks, module: Module, batch: Batch) -> Loss:
-            values = module(batch.observations)
+            values = module(*(getattr(batch, name) for name in self.critics[critic].inputs))
             method = "value_loss" if critic == VALUE else "critic_loss"
             found = a.value_loss(values, batch) if critic == VALUE else a.critic_loss(critic, values, batch)
             return checked_loss(found, a, method, "values", values), {f"{critic}_loss": found}, values
@@ -435,7 +444,7 @@ def _steps_apart(algorithm: Hooks) -> bool:
 
 
 def _actions_of(algorithm: Hooks, critic: str, action_space: Space[Any]) -> int | None:
-    """The number of actions for which a critic gives a value; None for a critic that is a function of the state alone.
+    """The number of actions or parts for which a critic gives a value; None for a critic that gives a single one.
 
     Raises InvalidAlgorithm where the critic's name or kind is not valid.
     """
@@ -446,7 +455,10 @@ def _actions_of(algorithm: Hooks, critic: str, action_space: Space[Any]) -> int 
         raise InvalidAlgorithm(
             f"{said}; a critic needs another name, of letters, digits and _, that is not one of {taken}"
         )
-    if kind not in ("state", "actions") or (critic == VALUE and kind != "state"):
-        valid = "'state'" if critic == VALUE else "'state' or 'actions'"
+    if kind not in get_args(CriticKind) or (critic == VALUE and kind != "state"):
+        valid = "'state'" if critic == VALUE else " or ".join(map(repr, get_args(CriticKind)))
         raise InvalidAlgorithm(f"{said} of the kind {kind!r}; valid is {valid}")
-    return int(action_space.n) if kind == "actions" and isinstance(action_space, Discrete) else None
+    if kind == "parts":
+        parts = action_parts(action_space)
+        return len(parts) if parts else None
+    return int(action_space.n) if kind in ("actions", "choices") and isinstance(action_space, Discrete) else None

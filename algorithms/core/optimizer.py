@@ -26,7 +26,8 @@ class Optimizer:
 
     After `fuse`, all gradient steps of an update (forward, gradients, clipping, Adam) are one call of machine code. The
     same code serves all values of the settings that are floats, and all sizes of minibatches. Steps with `gradients` or
-    `step` of the algorithm's own are taken operation by operation.
+    `step` of the algorithm's own, and those of networks that see more than observations, are taken operation by
+    operation.
     """
 
     def __init__(
@@ -47,7 +48,8 @@ class Optimizer:
 
         `size` is that of the minibatches, but for the last one of an epoch; None: every batch has another.
         """
-        if not (self._own_gradients or self._own_step):
+        sees_more = any("actions" in getattr(network.module, "inputs", ()) for network in self.networks)
+        if not (sees_more or self._own_gradients or self._own_step):
             name = f"{' and '.join(n.name for n in self.networks)} steps"
             numbers_change = self.algorithm.overrides("after_update")
             self.fused = FusedUpdate(name, self.networks, self._head, size, numbers_change=numbers_change)

@@ -71,11 +71,18 @@ class Policy(Actor, nn.Module):
         return self.of_outputs(torch.from_numpy(self.outputs(observations)), *extra, action_masks)
 
     def probabilities(self, observations: np.ndarray, action_masks: np.ndarray | None = None) -> np.ndarray:
-        """π(·|s) of Discrete actions, float64 [B, A]; 0 where `action_masks` (bool [B, A]) is False."""
+        """π(·|s) of Discrete actions, float64 [B, A]; 0 where `action_masks` (bool [B, A]) is False.
+
+        Of an action with K parts it is [B, K, max n_k], π_k(·|s) of each part; 0 also where a part lacks a choice.
+        """
         outputs = self.outputs(observations).astype(np.float64)
         if action_masks is not None:
             outputs = np.where(action_masks, outputs, -np.inf)
-        return torch.from_numpy(outputs).softmax(-1).numpy()
+        logits = torch.from_numpy(outputs)
+        if self.parts:
+            probabilities: np.ndarray = Parts(logits, self.parts).categorical.probs.numpy()
+            return probabilities
+        return logits.softmax(-1).numpy()
 
     def forward(self, observations: Tensor, action_masks: Tensor | None = None) -> Distribution:
         """The distribution over actions at each of `observations` [B, D]; `log_prob` and `entropy` are [B].

@@ -65,12 +65,14 @@ class Rollout:
     variants: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # int64 [N], of each environment
     acting_seconds: float = 0.0  # spent on choosing the actions
     stepping_seconds: float = 0.0  # spent in the environments and on counting their episodes
-    # Of the critics other than "value", by name: float64 [T, N] for V(s), [T, N, A] for Q(s, ·); zero where not valid,
-    # and those of the successor also where the step terminated.
+    # Of the critics other than "value", by name: float64 [T, N] for V(s), [T, N, A] for Q(s, ·), [T, N, K] for V_k(s),
+    # [T, N, K, max n_k] for Q_k(s, ·, a_−k); zero where not valid, and those of the successor also where the step
+    # terminated. Of Q_k(s, ·, a_−k) there are none of the successor, whose action nobody knows.
     critic_values: dict[str, np.ndarray] = field(default_factory=dict)
     critic_next_values: dict[str, np.ndarray] = field(default_factory=dict)
-    # Where there is a critic of the kind "actions": float64 [T, N, A], π(·|s_t) of the policy that acted, and the same
-    # at the true successor (where an episode was cut, as if every action were allowed there); zero as above.
+    # Where there is a critic of the kind "actions" or "choices": float64 [T, N, A], or [T, N, K, max n_k] of parts,
+    # π(·|s_t) of the policy that acted, and the same at the true successor (where an episode was cut, as if every
+    # action were allowed there); zero as above.
     probabilities: Floats = field(default_factory=_not_yet)
     next_probabilities: Floats = field(default_factory=_not_yet)
     last_masks: np.ndarray | None = None  # bool [N, A], as `action_masks`, of the states after the last step
