@@ -8,7 +8,6 @@ import pytest
 from algorithms.core.task import Task
 from tests.tasks import ALGORITHMS, IN_ALL_SPACES
 
-
 # Where every step is weighted by the return of its whole episode, steps do not stand for themselves: with γ = 0 nothing
 # but the first would count. The mean of a batch as a baseline makes up for the noise of the other steps.
 OF_WHOLE_EPISODES = {"RiskSensitive": {"gamma": 1.0, "entropic_risk": True}}
