@@ -1,4 +1,4 @@
-"""Teams of PettingZoo's parallel interface as tasks: a made-up one with all its corners, and one of PettingZoo's own."""
+"""Teams of PettingZoo's parallel interface as tasks: a made-up one with all its corners, and one of theirs."""
 
 import numpy as np
 import pytest
@@ -146,7 +146,7 @@ def test_episodes_have_seeds_of_their_own_and_the_same_again():
 )
 def test_what_is_no_team_with_choices_is_refused_in_one_sentence(kwargs, said):
     with pytest.raises(ValueError, match=said):
-        make_env(Task(ID, kwargs=kwargs)).unwrapped
+        make_env(Task(ID, kwargs=kwargs))
 
 
 @pytest.mark.parametrize("cls", [COMA, PartReturns])

@@ -1,7 +1,7 @@
 """A team from PettingZoo's parallel interface as one task, whose action has a part for each agent.
 
-A grid names it `experiments.tasks.parallel:Parallel-v0` with `kwargs: {module: mpe2.simple_spread_v3, options: {N: 3}}`:
-the task is `parallel_env(**options)` of this module. PettingZoo itself is not needed here, only what the task needs.
+A grid names it `experiments.tasks.parallel:Parallel-v0` with `kwargs: {module: mpe2.simple_spread_v3, options:
+{N: 3}}`: the task is `parallel_env(**options)` of this module, which must be installed; PettingZoo need not be.
 """
 
 import importlib
@@ -21,8 +21,8 @@ class Parallel(gymnasium.Env[np.ndarray, np.ndarray]):
 
     The observation is what each agent sees, flattened, one after the other, float32; the action is a choice for each
     (MultiDiscrete). The reward is the sum of the agents' rewards, and `info["part_rewards"]` has each one's own. Masks,
-    whether in an agent's info or in what it sees, become `info["action_mask"]`. An agent that has left sees zeros, gets 0
-    and does nothing. An episode ends when all have left: it is truncated if one of the last was, or else terminated.
+    whether in an agent's info or in what it sees, become `info["action_mask"]`. An agent that has left sees zeros, gets
+    0 and does nothing. An episode ends when all have left: truncated if one of the last was, or else terminated.
 
     Raises ValueError where the module has no such task, or its agents are not of these kinds.
     """
@@ -31,7 +31,8 @@ class Parallel(gymnasium.Env[np.ndarray, np.ndarray]):
         shown = {} if render_mode is None else {"render_mode": render_mode}
         self._env = _made(module, {**(options or {}), **shown})
         self._agents = list(self._env.possible_agents)
-        seen, actions = ({a: of(a) for a in self._agents} for of in (self._env.observation_space, self._env.action_space))
+        seen = {agent: self._env.observation_space(agent) for agent in self._agents}
+        actions = {agent: self._env.action_space(agent) for agent in self._agents}
         for agent, space in actions.items():
             if not isinstance(space, Discrete):
                 raise ValueError(f"agent {agent!r} of {module} has actions in {space}; each agent needs a Discrete")
@@ -90,8 +91,8 @@ class Parallel(gymnasium.Env[np.ndarray, np.ndarray]):
         ]
         if all(mask is None for mask in given):
             return {}
-        sizes = self.action_space.nvec
-        return {MASK: tuple(np.ones(n, bool) if m is None else np.asarray(m) for n, m in zip(sizes, given, strict=True))}
+        of_agents = zip(self.action_space.nvec, given, strict=True)
+        return {MASK: tuple(np.ones(n, bool) if mask is None else np.asarray(mask) for n, mask in of_agents)}
 
 
 def _made(module: str, options: Mapping[str, Any]) -> Any:
