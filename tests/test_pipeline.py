@@ -31,6 +31,7 @@ EXACT = {
     for name in ("SoftmaxBandit", "TabularMDP", "RockPaperScissors")
 }
 PROBES = {("CartPole-v1", "ppo_published", "0", fraction) for fraction in ("0", "1")} | EXACT
+ESTIMATED = {(problem, "initialisation", "0", "0") for problem in ("step", "arms")}  # probes of estimators
 ANALYSED = {"tables", "figures", "report", "reproduce"}  # made again whenever something was measured again
 
 
@@ -69,11 +70,11 @@ def test_the_smoke_grid_makes_every_run_table_figure_and_the_report(finished):
         with np.load(folder / record["checkpoints"][1]["file"], allow_pickle=False) as arrays:
             assert {"policy/network.0.weight", "observation_statistics/mean"} <= set(arrays)
             assert ("value_function/network.0.weight" in arrays) == (algorithm != "reinforce")
-    for probe in PROBES:
+    for probe in PROBES | ESTIMATED:
         folder = results.joinpath("probes", *probe)
         assert {path.name for path in folder.iterdir()} == {"probe.json", "grams.npz"}
         record = json.loads((folder / "probe.json").read_text())
-        assert (record["probe"]["source"], record["exact"]) == (probe[1], probe in EXACT)
+        assert (record["probe"]["source"], record["exact"]) == (probe[1], probe in EXACT | ESTIMATED)
         assert record["probe"]["fraction"] == int(probe[3])
     for study in STUDIES:
         folder = results.joinpath("tuning", *study)
@@ -86,7 +87,7 @@ def test_the_smoke_grid_makes_every_run_table_figure_and_the_report(finished):
             assert trained["settings"] == trained["settings"] | best["settings"]
             assert trained["tuned"] == {key: best[key] for key in ("trial", "score", "settings")}
     listed = json.loads((results / "grid.json").read_text())["probes"]
-    assert {tuple(p["directory"].split("/")[1:]) for p in listed} == PROBES
+    assert {tuple(p["directory"].split("/")[1:]) for p in listed} == PROBES | ESTIMATED
     for page in ("index.html", "report.md", "summary.json"):
         text = (results / "report" / page).read_text()
         for title in ("REINFORCE + baseline", "Actor-critic", "A2C", "PPO"):
@@ -164,11 +165,18 @@ def test_another_search_space_is_refused_with_a_sentence_and_the_study_is_kept(p
     assert json.loads((study / "study.json").read_text())["space"]["num_envs"] == {"choices": [2, 4]}
 
 
-@pytest.mark.parametrize("module", ["gradients", "probe", "exact"])
-def test_editing_the_laboratory_measures_again_and_trains_nothing(module, project):
+@pytest.mark.parametrize(
+    ("module", "probes"),
+    [
+        *((module, PROBES) for module in ("gradients", "probe", "exact")),
+        *((f"estimation/{module}", ESTIMATED) for module in ("measuring", "estimators/pathwise")),
+        ("estimation/problems/step", {probe for probe in ESTIMATED if probe[0] == "step"}),
+    ],
+)
+def test_editing_the_laboratory_measures_again_and_trains_nothing(module, probes, project):
     append(project / "experiments" / f"{module}.py", "\n# An edit.\n")
     jobs = stale(project)
-    assert jobs["probe"] == PROBES
+    assert jobs["probe"] == probes
     assert set(jobs) == ANALYSED | {"probe"}
 
 
@@ -268,7 +276,7 @@ def test_another_version_of_a_library_reruns_what_depends_on_it(project):
     versions = "return tuple(sorted(files)), versions"
     edit(project / "experiments" / "determinants.py", versions, versions + ' | {"numpy": "0"}')
     assert stale_jobs(project)[0] == SMOKE
-    assert stale(project)["probe"] == PROBES
+    assert stale(project)["probe"] == PROBES | ESTIMATED
     assert stale(project)["tune"] == STUDIES
 
 
