@@ -64,7 +64,8 @@ def train(
         if run.diverged_at is None:
             try:
                 rng = np.random.default_rng(seeds.acting)
-                run.open_episodes = finish_open_episodes(envs, learner, rng, longest, on_wait)
+                run.open_episodes, further = finish_open_episodes(envs, learner, rng, longest, on_wait)
+                run.true_returns += further
             except StoppedByTask as at:
                 run.stop(at)
     if run.diverged_at is None:
@@ -158,6 +159,7 @@ def _learn(algorithm: Any, model: Any, envs: "LibraryEnvs", steps: int, on_updat
     run.seconds["stepping"] = envs.stepping_seconds
     run.steps_taken = envs.envs.steps
     run.episodes = envs.envs.episodes.copy()
+    run.true_returns = envs.envs.episode_true_returns.copy() if envs.envs.reports_true_rewards else []
     if diverged or (run.diverged_at is None and not is_finite(model)):
         run.diverged_at, run.diverged_because = run.steps_taken, "not finite: parameters"
     elif run.diverged_at is None and run.steps_taken < steps:

@@ -12,6 +12,7 @@ RUN_METRICS = (
     *("final_score", "mode_score", "auc", "learning_per_step", "drop", "steps_to_threshold", "spread"),
     "episode_spread",
     "episode_cost",  # where the task reports costs
+    *("true_return", "true_drop"),  # where it reports true rewards
 )
 GRADIENT_METRICS = ("variance", "relative_bias", "bias_squared", "cosine")  # of the gradient laboratory
 QUALITY_METRICS = ("pairwise_cosine", "reference_cosine", "gradient_variance", "value_error")  # of probes of quality
@@ -21,7 +22,8 @@ OF_ESTIMATORS = ("variance", "relative_bias", "cosine", *ESTIMATOR_METRICS)  # w
 RATIO_METRICS = ("variance", "spread", "absolute_variance", "cost", "gradient_variance")
 PAIRED_METRICS = ("steps_to_threshold", "spread", "absolute_variance", "cost")  # one side alone says nothing
 EVALUATED_METRICS = ("final_score", "learning_per_step", "spread")  # a side may say of which evaluation
-HELD_METRICS = (*QUALITY_METRICS, "episode_cost")  # an effect may be held against another number than 0 or 1: `than`
+# An effect may be held against another number than 0 or 1: `than`.
+HELD_METRICS = (*QUALITY_METRICS, "episode_cost", "true_return", "true_drop")
 BEST_METRICS = ("final_score", "mode_score", "auc", "learning_per_step")  # more is better: a side may be a best one
 RULES = ("all", "any")  # how many of a claim's comparisons must support it
 DIRECTIONS = ("higher", "lower", "equal")

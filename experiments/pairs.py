@@ -173,7 +173,7 @@ class Stream:
         self.steps = envs.steps
         self.episodes += len(envs.episodes)
         self.returns += sum(episode.return_ for episode in envs.episodes)
-        for finished in (envs.episodes, envs.episode_envs, envs.episode_costs):
+        for finished in (envs.episodes, envs.episode_envs, envs.episode_costs, envs.episode_true_returns):
             finished.clear()
 
 

@@ -1,8 +1,8 @@
 """The files of a run: their schema, and how they are written so that what is there is whole.
 
 `run.json` (cell, settings, status, evaluation, open episodes, versions, machine, seconds), `episodes.csv` (step,
-return, length, start), `updates.csv` (one row per share of the budget; an empty cell is a quantity that does not
-exist), `policy.npz` (the last policy, see `core.saved_policy`) and `checkpoints/*.npz` (arrays by name; `numpy.load`
+return, length, start, and true_return where the task reports true rewards), `updates.csv` (one row per share of the
+budget; an empty cell is a quantity that does not exist), `policy.npz` (the last policy, see `core.saved_policy`) and `checkpoints/*.npz` (arrays by name; `numpy.load`
 reads both without executing code). A run that was evaluated in the middle of its training has `evaluations.csv` (step,
 kind, return, length). `run.json` is written last, with size and SHA-256 of the others. Event files, in the folder
 `tensorboard`, are not part of the record.
@@ -38,6 +38,7 @@ from .schema import (
     RUN_FILES,
     TENSORBOARD,
     TRAINED,
+    TRUE_RETURN,
     UPDATE_COLUMNS,
 )
 
@@ -138,7 +139,12 @@ def write_run(
     """
     with whole_folder(directory) as unfinished:
         (unfinished / CHECKPOINTS).mkdir()
-        _write_csv(unfinished / "episodes.csv", EPISODE_COLUMNS, run.episodes)
+        episodes, true_returns = run.episodes, run.true_returns[: len(run.episodes)]
+        if true_returns:
+            rows = ((*episode, value) for episode, value in zip(episodes, true_returns, strict=True))
+            _write_csv(unfinished / "episodes.csv", (*EPISODE_COLUMNS, TRUE_RETURN), rows)
+        else:
+            _write_csv(unfinished / "episodes.csv", EPISODE_COLUMNS, episodes)
         further = sorted({name for row in run.updates for name in row} - set(UPDATE_COLUMNS))
         columns = (*UPDATE_COLUMNS, *further)
         _write_csv(unfinished / "updates.csv", columns, ([row.get(c, "") for c in columns] for row in run.updates))
@@ -164,6 +170,9 @@ def checkpoint_file(checkpoint: Checkpoint) -> str:
 def outcome(run: Run) -> dict[str, Any]:
     """The results of a run as they stand in `run.json`."""
     loop_seconds = run.seconds["training"] - run.seconds["compiling"]
+    open_episodes = [{"start": e.start, "return": e.return_, "length": e.length} for e in run.open_episodes]
+    for episode, true_return in zip(open_episodes, run.true_returns[len(run.episodes) :], strict=False):
+        episode[TRUE_RETURN] = true_return
     return {
         "status": run.status,
         "diverged_at": run.diverged_at,
@@ -172,7 +181,7 @@ def outcome(run: Run) -> dict[str, Any]:
         "steps_taken": run.steps_taken,
         "updates": run.updates_made,
         "episodes": len(run.episodes),
-        "open_episodes": [{"start": e.start, "return": e.return_, "length": e.length} for e in run.open_episodes],
+        "open_episodes": open_episodes,
         "evaluation": run.evaluation and {kind: _as_recorded(e) for kind, e in run.evaluation.items()},
         "checkpoints": [{"fraction": c.fraction, "step": c.step, "file": checkpoint_file(c)} for c in run.checkpoints],
         "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
@@ -182,8 +191,8 @@ def outcome(run: Run) -> dict[str, Any]:
 
 
 def _as_recorded(evaluation: Evaluation) -> dict[str, list]:
-    """An evaluation's lists by name; costs only where the task reports them."""
-    return {name: values for name, values in vars(evaluation).items() if values or name != "costs"}
+    """An evaluation's lists by name; costs and true returns only where the task reports them."""
+    return {name: values for name, values in vars(evaluation).items() if values or name in ("returns", "lengths")}
 
 
 def provenance(root: Path, packages: Iterable[str] = PACKAGES) -> dict[str, Any]:

@@ -242,11 +242,12 @@ def summary(run, output: Path) -> str:
         return f"diverged at step {run.diverged_at:,} ({run.diverged_because}){WRITTEN_TO}{output}"
     sampled, *mode = (np.mean(evaluation.returns) for evaluation in run.evaluation.values())
     by_mode = f" (mode action {mode[0]:.1f})" if mode else ""
-    costs = next(iter(run.evaluation.values())).costs
-    at_cost = f", at a cost of {np.mean(costs):.1f} an episode" if costs else ""
+    first = next(iter(run.evaluation.values()))
+    at_cost = f", at a cost of {np.mean(first.costs):.1f} an episode" if first.costs else ""
+    in_truth = f", true return {np.mean(first.true_returns):.1f}" if first.true_returns else ""
     return (
         f"{run.steps_taken:,} steps in {run.seconds['total']:.1f} s; "
-        f"final score {sampled:.1f}{by_mode}{at_cost}{WRITTEN_TO}{output}"
+        f"final score {sampled:.1f}{by_mode}{in_truth}{at_cost}{WRITTEN_TO}{output}"
     )
 
 

@@ -21,6 +21,7 @@ RUN_STATES = ("done", "diverged", STOPPED)  # `status` in run.json
 EVALUATIONS = ("sampled", "mode")  # keys of `evaluation` in run.json
 EXTERNAL = "external"  # of grid.json's algorithms and run.json, where a run was made elsewhere; it has no "mode"
 EPISODE_COLUMNS = ("step", "return", "length", "start")
+TRUE_RETURN = "true_return"  # a further column of episodes.csv, and key of open episodes, where the task reports it
 DIAGNOSTICS = (
     "policy_loss",
     "value_loss",

@@ -102,7 +102,8 @@ class GymnasiumBackend:
     """N Gymnasium environments stepped in a plain loop; a Backend.
 
     Of an `info` it reads `action_mask` (of the next action, see `masks`; not looked at where an episode ends), `cost`
-    (of this step; none: 0) and, where actions have K parts, `part_rewards` (K numbers: at every step, or never).
+    (of this step; none: 0), `true_reward` (of this step, at every step or never: what is wanted, where rewards are only
+    a proxy of it) and, where actions have K parts, `part_rewards` (K numbers: at every step, or never).
     """
 
     def __init__(self, task: Task, seeds: Sequence[int]) -> None:
@@ -128,7 +129,7 @@ class GymnasiumBackend:
         self._masks = any(reader.method is not None for reader in self._mask_readers)  # or an info had a mask
         self._ticks = 0  # calls of step
         self._reports_costs = False  # whether any info had a cost until now
-        self._reports_part_rewards: bool | None = None  # as the first info of a step did; None before that
+        self._reports: dict[str, bool] = {}  # whether the infos of steps have this key: as the first one did
         self._everyone = range(len(self.envs))
         self._seeds: list[int | None] = list(seeds)  # each is used once: later episodes continue its random numbers
 
@@ -171,6 +172,7 @@ class GymnasiumBackend:
         truncated = np.zeros(len(self.envs), bool)
         costs = np.zeros(len(self.envs)) if self._reports_costs else None
         part_rewards = np.zeros((len(self.envs), len(self.parts))) if self.parts else None
+        true_rewards = np.zeros(len(self.envs))
         if self.action_masks is not None:
             self.action_masks = self.action_masks.copy()
         self._ticks += 1
@@ -197,7 +199,9 @@ class GymnasiumBackend:
                 if info and "cost" in info:
                     if costs is None:
                         costs, self._reports_costs = np.zeros(len(self.envs)), True
-                    costs[i] = self._cost(info["cost"])
+                    costs[i] = self._number(info, "cost")
+                if self._reported(info, "true_reward"):
+                    true_rewards[i] = self._number(info, "true_reward")
                 if part_rewards is not None:
                     self._read_part_rewards(info, part_rewards[i])
         except UnsupportedTask:
@@ -214,7 +218,8 @@ class GymnasiumBackend:
             terminated,
             truncated,
             costs,
-            part_rewards if self._reports_part_rewards else None,
+            part_rewards if self._reports.get("part_rewards") else None,
+            true_rewards if self._reports.get("true_reward") else None,
         )
 
     def _members(self, actions: np.ndarray) -> list[Any] | np.ndarray:
@@ -264,28 +269,31 @@ class GymnasiumBackend:
                     "and one of the two has to change"
                 ) from error
 
-    def _cost(self, value: Any) -> float:
-        """A step's cost; NaN and infinity pass, as they do in rewards: VectorEnv.step stops at them."""
+    def _number(self, info: Mapping[str, Any], key: str) -> float:
+        """A number of a step's info; NaN and infinity pass, as they do in rewards: VectorEnv.step stops at them."""
+        value = info[key]
         try:
             if isinstance(value, (str, bytes)):
                 raise TypeError
             return float(value)
         except (TypeError, ValueError):
             raise UnsupportedTask(
-                f"task {self.task_name!r} gives info['cost'] = {value!r}, which is not a number"
+                f"task {self.task_name!r} gives info[{key!r}] = {value!r}, which is not a number"
             ) from None
+
+    def _reported(self, info: Mapping[str, Any], key: str) -> bool:
+        """Whether a step's info has the key. Raises UnsupportedTask where the first step's was another matter."""
+        given = key in info
+        if given != self._reports.setdefault(key, given):
+            raise UnsupportedTask(
+                f"task {self.task_name!r} gives info[{key!r}] at some steps and not at others; "
+                "it must give them at every step, or never"
+            )
+        return given
 
     def _read_part_rewards(self, info: Mapping[str, Any], row: np.ndarray) -> None:
         """Write info["part_rewards"] into `row` [K]."""
-        given = "part_rewards" in info
-        if self._reports_part_rewards is None:
-            self._reports_part_rewards = given
-        if given != self._reports_part_rewards:
-            raise UnsupportedTask(
-                f"task {self.task_name!r} gives info['part_rewards'] at some steps and not at others; "
-                "it must give them at every step, or never"
-            )
-        if not given:
+        if not self._reported(info, "part_rewards"):
             return
         value = info["part_rewards"]
         try:

@@ -39,14 +39,16 @@ def check_evaluations(kinds: Sequence[str]) -> None:
 
 def finish_open_episodes(
     envs: VectorEnv, learner: Acting, rng: np.random.Generator, longest: int, on_wait: OnWait
-) -> list[Episode]:
-    """Finish the episodes that are open, with sampled actions and without learning; returns them as `Run` has them.
+) -> tuple[list[Episode], list[float]]:
+    """Finish the episodes that are open, with sampled actions and without learning; returns them as `Run` has them,
+    and their true returns (none where the task reports no true reward).
 
     On a task without a time limit an episode is cut after `longest` steps, and at once if it is as long already. Raises
     StoppedByTask as VectorEnv.step does.
     """
     envs.limit_episodes(longest)
     opened = envs.open_episodes()
+    true_returns = dict(enumerate(envs.true_returns.tolist()))
     ended = len(envs.episodes)
     unfinished = np.zeros(envs.num_envs, int)
     for i, episode in opened.items():
@@ -59,7 +61,11 @@ def finish_open_episodes(
     except StoppedByTask as at:
         raise at.within("of the episodes that were open at the end of the training") from None
     finished = opened | dict(zip(envs.episode_envs[ended:], envs.episodes[ended:], strict=True))
-    return [finished[i]._replace(step=episode.step) for i, episode in opened.items()]
+    true_returns |= dict(zip(envs.episode_envs[ended:], envs.episode_true_returns[ended:], strict=True))
+    return (
+        [finished[i]._replace(step=episode.step) for i, episode in opened.items()],
+        [true_returns[i] for i in opened] if envs.reports_true_rewards else [],
+    )
 
 
 def evaluate(
@@ -77,7 +83,7 @@ def evaluate(
 
     The kind "sampled" samples actions, "mode" takes the most likely action. The result of one kind is the same with and
     without the other. For a task with K variants, the number of `episodes` is rounded up to a multiple of K, so that
-    each variant has as many; the i-th return, length and cost are then those of variant i mod K.
+    each variant has as many; the i-th return, length, cost and true return are then those of variant i mod K.
 
     At most `num_envs` environments are open at once. Each of them plays an equal number of episodes, or one more than
     others, fixed beforehand: otherwise short episodes would be played more often than long ones. On a task without a
@@ -108,15 +114,16 @@ def evaluate(
                 )
             except StoppedByTask as at:
                 raise at.within(f"of the evaluation with {EVALUATED[kind]}") from None
-        played = list(zip(envs.episodes, envs.episode_costs, strict=True))
+        played = list(zip(envs.episodes, envs.episode_costs, envs.episode_true_returns, strict=True))
         if task.variants:  # in the order of the environments, turn by turn, instead of the order of the ends
-            of_env: list[list[tuple[Episode, float]]] = [[] for _ in range(together)]
+            of_env: list[list[tuple[Episode, float, float]]] = [[] for _ in range(together)]
             for i, episode in zip(envs.episode_envs, played, strict=True):
                 of_env[i].append(episode)
             played = [of_env[i % together][i // together] for i in range(count)]
         result[kind] = Evaluation(
-            [episode.return_ for episode, _ in played],
-            [episode.length for episode, _ in played],
-            [cost for _, cost in played] if envs.reports_costs else [],
+            [episode.return_ for episode, *_ in played],
+            [episode.length for episode, *_ in played],
+            [cost for _, cost, _ in played] if envs.reports_costs else [],
+            [true_return for *_, true_return in played] if envs.reports_true_rewards else [],
         )
     return result

@@ -169,7 +169,7 @@ def collect(
                 episodes_left[envs.cut] = 0
             active = _unfinished(episodes_left)
             finished = not episodes_left.any()
-    *fields, costs, part_rewards = zip(*transitions, strict=True)
+    *fields, costs, part_rewards, _ = zip(*transitions, strict=True)  # nobody learns from true rewards
     next_observations, rewards, terminated, truncated = (np.array(x) for x in fields)
     return Rollout(
         np.array(observations),

@@ -39,12 +39,14 @@ def evaluation_episodes(task: Task, at_least: int = EVALUATION_EPISODES) -> int:
 class Evaluation:
     """Raw returns and lengths (steps) of complete episodes on freshly seeded environments, statistics frozen.
 
-    `costs` are the undiscounted sums of `info["cost"]` over the episodes; none where the task reports no cost.
+    `costs` and `true_returns` are the undiscounted sums of `info["cost"]` and `info["true_reward"]` over the episodes;
+    none where the task does not report them.
     """
 
     returns: list[float]
     lengths: list[int]
     costs: list[float] = field(default_factory=list)
+    true_returns: list[float] = field(default_factory=list)
 
 
 class EvaluationEpisode(NamedTuple):
@@ -92,6 +94,9 @@ class Run:
     `open_episodes` are those that were running at the end of the budget and were then finished without learning. Their
     `step` is `steps_taken`. They belong to the learning curve, and to nothing else.
 
+    `true_returns` are the undiscounted sums of `info["true_reward"]` over all `episodes`, and then over all
+    `open_episodes`; none where the task does not report it.
+
     `policy` is the last one. A run that diverged has none, since its numbers are not finite; one that its task stopped
     has the policy that it had then.
 
@@ -116,6 +121,7 @@ class Run:
     diverged_because: str | None = None
     stopped_by_task: bool = False
     open_episodes: list[Episode] = field(default_factory=list)
+    true_returns: list[float] = field(default_factory=list)
     policy: KeptPolicy | None = None
     evaluations: list[EvaluationEpisode] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
@@ -124,7 +130,8 @@ class Run:
         """The training's episodes, one a row, in the order of their ends: the columns of a run's episodes.csv."""
         import pandas as pd  # takes half a second, and a run needs none
 
-        return pd.DataFrame(self.episodes, columns=["step", "return", "length", "start"])
+        table = pd.DataFrame(self.episodes, columns=["step", "return", "length", "start"])
+        return table.assign(true_return=self.true_returns[: len(table)]) if self.true_returns else table
 
     @property
     def status(self) -> str:

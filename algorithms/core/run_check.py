@@ -55,6 +55,7 @@ def checked_run(run: object, algorithm: Algorithm, task: Task, evaluations: Sequ
     - `episodes` are in the order of their steps, begin before they end, and their returns are finite
     - each kind of evaluation has as many episodes as `evaluation_episodes` says, with finite returns
     - rows of `updates` are as `Run` says, and checkpoints have arrays of numbers
+    - `true_returns` are none, or finite and as many as `episodes` and `open_episodes` together
     - `policy` is a SavedPolicy or None, and None in a run that has diverged
     - `evaluations` are in the order of their steps, of a known kind, and their returns are finite
     - a run that has diverged, or that its task has stopped, says why, in `diverged_because`, and has no evaluation;
@@ -92,6 +93,13 @@ def _checked(run: Run, task: Task, evaluations: Sequence[str]) -> Run:
     _check_order([episode.step for episode in episodes], "episodes")
     evaluations_meanwhile = [_meanwhile(e, i, steps) for i, e in enumerate(_items(run.evaluations, "evaluations"))]
     _check_order([episode.step for episode in evaluations_meanwhile], "evaluations")
+    open_episodes = [
+        _episode(e, i, steps, finite=True, name="open_episodes")
+        for i, e in enumerate(_items(run.open_episodes, "open_episodes"))
+    ]
+    true_returns = _items(run.true_returns, "true_returns")
+    if len(true_returns) not in (0, count := len(episodes) + len(open_episodes)):
+        raise _Wrong(f"returned a Run with {len(true_returns)} true_returns; expected are {count}, one for each episode")
     return Run(
         episodes=episodes,
         updates=updates,
@@ -103,10 +111,8 @@ def _checked(run: Run, task: Task, evaluations: Sequence[str]) -> Run:
         diverged_at=_whole(run.diverged_at, "diverged_at", low=0, high=steps) if diverged else None,
         diverged_because=run.diverged_because,
         stopped_by_task=stopped,
-        open_episodes=[
-            _episode(e, i, steps, finite=True, name="open_episodes")
-            for i, e in enumerate(_items(run.open_episodes, "open_episodes"))
-        ],
+        open_episodes=open_episodes,
+        true_returns=[_number(x, f"true_returns[{i}]", finite=not diverged) for i, x in enumerate(true_returns)],
         policy=_policy(run.policy, diverged and not stopped),
         evaluations=evaluations_meanwhile,
         seconds=_seconds(run.seconds),
@@ -196,15 +202,16 @@ def _evaluation(found: Any, task: Task, evaluations: Sequence[str], diverged: bo
         name = f"evaluation[{kind!r}]"
         if not isinstance(evaluation, Evaluation):
             raise _Wrong(f"returned a Run whose {name} is a {type(evaluation).__name__}, not an Evaluation")
-        returns, lengths, costs = (_items(getattr(evaluation, f.name), f"{name}.{f.name}") for f in fields(evaluation))
-        for of, values in (("returns", returns), ("lengths", lengths), ("costs", costs)):
-            if len(values) != count and not (of == "costs" and not values):
+        lists = {f.name: _items(getattr(evaluation, f.name), f"{name}.{f.name}") for f in fields(evaluation)}
+        for of, values in lists.items():
+            if len(values) != count and (values or of in ("returns", "lengths")):
                 raise _Wrong(f"returned a Run with {len(values)} {of} in {name}; expected are {count}")
-        result[kind] = Evaluation(
-            [_number(x, f"{name}.returns[{i}]", finite=True) for i, x in enumerate(returns)],
-            [_whole(x, f"{name}.lengths[{i}]", low=1) for i, x in enumerate(lengths)],
-            [_number(x, f"{name}.costs[{i}]", finite=True) for i, x in enumerate(costs)],
-        )
+        lengths = [_whole(x, f"{name}.lengths[{i}]", low=1) for i, x in enumerate(lists.pop("lengths"))]
+        numbers = {
+            of: [_number(x, f"{name}.{of}[{i}]", finite=True) for i, x in enumerate(values)]
+            for of, values in lists.items()
+        }
+        result[kind] = Evaluation(lengths=lengths, **numbers)
     return result
 
 

@@ -131,6 +131,7 @@ class Transition(NamedTuple):
     truncated: np.ndarray  # bool [N]
     costs: np.ndarray | None = None  # float64 [N]; None as long as the task has reported no cost
     part_rewards: np.ndarray | None = None  # float64 [N, K]; None where the task reports none
+    true_rewards: np.ndarray | None = None  # float64 [N]; None where the task reports none
 
 
 class Closable(Protocol):

@@ -234,7 +234,8 @@ def train(
             if run.diverged_at is None:
                 began = time.perf_counter()
                 try:
-                    run.open_episodes = finish_open_episodes(envs, learner, rng, longest, on_wait)
+                    run.open_episodes, further = finish_open_episodes(envs, learner, rng, longest, on_wait)
+                    run.true_returns += further
                 except StoppedByTask as at:
                     run.stop(at)
                 run.seconds["evaluating"] += time.perf_counter() - began
@@ -403,6 +404,7 @@ def _learn(
     run.compiled = learner.compiled
     run.steps_taken = envs.steps
     run.episodes = envs.episodes.copy()  # without those that are finished later
+    run.true_returns = envs.episode_true_returns.copy() if envs.reports_true_rewards else []
     return run
 
 

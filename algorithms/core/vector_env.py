@@ -49,9 +49,10 @@ class VectorEnv:
     the new episode; the step that ended the old one returned the true successor. `action_masks` (bool [N, A], or None)
     are those of `observations`. `steps` counts every environment step. `backend` holds the environments.
 
-    `episodes` lists every finished episode in the order of the ends. `episode_envs` and `episode_costs` are as long:
-    the index of the environment, and the undiscounted sum of the costs (0 where the task reports none; `reports_costs`
-    says whether it has reported any until now).
+    `episodes` lists every finished episode in the order of the ends. `episode_envs`, `episode_costs` and
+    `episode_true_returns` are as long: the index of the environment, and the undiscounted sums of the costs and of the
+    true rewards (0 where the task reports none; `reports_costs` and `reports_true_rewards` say whether it has reported
+    any until now). `true_returns` (float64 [N]) are such sums of the episodes that have not ended.
     `variants` (int64 [N]) is the variant of each environment: i mod K, and 0 where the task has no variants.
     `cut` (bool [N]) says in which environments the last step was an episode's last because of `limit_episodes`.
 
@@ -83,13 +84,15 @@ class VectorEnv:
         self.episodes: list[Episode] = []
         self.episode_envs: list[int] = []
         self.episode_costs: list[float] = []
-        self.reports_costs = False
+        self.episode_true_returns: list[float] = []
+        self.reports_costs = self.reports_true_rewards = False
         self.longest: int | None = None  # see limit_episodes
         self.cut = np.zeros(num_envs, bool)
         self._starts = [0] * num_envs  # steps of all environments before the first of each one's episode
         self._unstepped = list(range(num_envs))  # the environments whose episode has no step yet
         self._returns = np.zeros(num_envs)
         self._costs = np.zeros(num_envs)
+        self.true_returns = np.zeros(num_envs)
         self._ticks = 0  # calls of step
         self._began = np.zeros(num_envs, np.int64)  # ticks before each environment's episode, and those it waited
 
@@ -110,27 +113,31 @@ class VectorEnv:
         """Step the environments where `active` (bool [N]; None: all), with `actions` [N, …] within their bounds.
 
         Raises UnsupportedTask where the task gives a reward that is not a number, an observation that is not in its
-        space, an action mask that is none, or an info that cannot be used: a cost that is not a number, rewards of the
-        parts that are missing or not as many as the parts.
+        space, an action mask that is none, or an info that cannot be used: a cost or a true reward that is not a
+        number, a true reward that is missing, rewards of the parts that are missing or not as many as the parts.
 
-        Raises StoppedByTask where a number cannot be learned from (`finite`): a reward, cost or observation of this
-        step, the sum of an episode's rewards or costs until now, or an observation of a reset before this step. `steps`
-        is then that of the number. An observation after a terminal state is not looked at: one that is not finite is
-        returned as zeros.
+        Raises StoppedByTask where a number cannot be learned from (`finite`): a reward, cost, true reward or
+        observation of this step, the sum of an episode's until now, or an observation of a reset before this step.
+        `steps` is then that of the number. An observation after a terminal state is not looked at: one that is not
+        finite is returned as zeros.
         """
         if self._stopped is not None:
             raise self._stopped
         transition = self.backend.step(actions, active)
-        next_observations, rewards, terminated, truncated, costs, part_rewards = transition
+        next_observations, rewards, terminated, truncated, costs, part_rewards, true_rewards = transition
         self._returns += rewards
         if costs is not None:
             self._costs += costs
             self.reports_costs = True
+        if true_rewards is not None:
+            self.true_returns += true_rewards
+            self.reports_true_rewards = True
         if not (
             self._returns.dot(self._returns) < SUM_OF_SQUARES  # no call of a function: this is every step
             and next_observations.ravel().dot(self._zeros) == 0  # 0 · NaN and 0 · inf are NaN
             and (costs is None or sum_of_squares(self._costs) < SUM_OF_SQUARES)
             and (part_rewards is None or sum_of_squares(part_rewards) < SUM_OF_SQUARES)
+            and (true_rewards is None or sum_of_squares(self.true_returns) < SUM_OF_SQUARES)
         ):
             self._check_numbers(transition, active)
         if active is None:
@@ -175,11 +182,13 @@ class VectorEnv:
             "observations": self.observations.copy(),
             "episode_envs": np.array(self.episode_envs, np.int64),
             "episode_costs": np.array(self.episode_costs),
+            "episode_true_returns": np.array(self.episode_true_returns),
             "cut": self.cut.copy(),
             "starts": self._starts.copy(),
             "unstepped": self._unstepped.copy(),
             "returns": self._returns.copy(),
             "costs": self._costs.copy(),
+            "true_returns": self.true_returns.copy(),
             "ticks": self._ticks,
             "began": self._began.copy(),
         }
@@ -193,9 +202,11 @@ class VectorEnv:
         self._stopped = None
         self.episodes = episodes
         self.episode_envs, self.episode_costs = snapshot["episode_envs"].tolist(), snapshot["episode_costs"].tolist()
+        self.episode_true_returns = snapshot["episode_true_returns"].tolist()
         self._starts, self._unstepped = snapshot["starts"].copy(), snapshot["unstepped"].copy()
         self.observations, self.cut = snapshot["observations"].copy(), snapshot["cut"].copy()
         self._returns, self._costs = snapshot["returns"].copy(), snapshot["costs"].copy()
+        self.true_returns = snapshot["true_returns"].copy()
         self.steps, self._ticks, self._began = snapshot["steps"], snapshot["ticks"], snapshot["began"].copy()
 
     def _batched(self) -> BatchedBackend:
@@ -213,7 +224,7 @@ class VectorEnv:
         """As `step` says of numbers that cannot be learned from."""
         after = transition.next_observations
         after[transition.terminated & unusable(after).any(axis=1)] = 0.0
-        if found := first_unusable(transition, self._returns, self._costs):
+        if found := first_unusable(transition, self._returns, self._costs, self.true_returns):
             i, what = found
             self.steps = int(self._steps_of_each(active)[i])
             raise StoppedByTask(self.task.label, self.steps, what)
@@ -252,9 +263,11 @@ class VectorEnv:
             self.episodes.append(self._episode(i, int(steps[i])))
             self.episode_envs.append(i)
             self.episode_costs.append(float(self._costs[i]))
+            self.episode_true_returns.append(float(self.true_returns[i]))
         self.observations = self.observations.copy()  # it may be the transition's, which keeps the true successors
         self.observations[ended] = self._reset(ended, steps)
-        self._returns[ended], self._costs[ended], self._began[ended] = 0.0, 0.0, self._ticks
+        self._returns[ended] = self._costs[ended] = self.true_returns[ended] = 0.0
+        self._began[ended] = self._ticks
         self._unstepped += ended.tolist()
 
 
@@ -269,15 +282,19 @@ def unusable(numbers: np.ndarray) -> np.ndarray:
     return np.asarray(~(np.abs(numbers) <= LARGEST))
 
 
-def first_unusable(transition: Transition, returns: np.ndarray, costs: np.ndarray) -> tuple[int, str] | None:
+def first_unusable(
+    transition: Transition, returns: np.ndarray, costs: np.ndarray, true_returns: np.ndarray
+) -> tuple[int, str] | None:
     """The first environment of a transition that gave an unusable number, and what it gave, such as "NaN as reward".
 
-    `returns` and `costs` (float64 [N]) are the sums over the episode until now. None where all numbers are usable.
+    `returns`, `costs` and `true_returns` (float64 [N]) are the sums over the episode until now. None where all numbers
+    are usable.
     """
     found = []
     for name, given, sums in (
         ("reward", transition.rewards, returns),
         ("cost", transition.costs, costs),
+        ("true reward", transition.true_rewards, true_returns),
         ("reward of a part", transition.part_rewards, None),
         ("observation", transition.next_observations, None),
     ):

@@ -17,6 +17,7 @@ from policy_gradient_ladder.experiments.schema import (
     OF_SOME_TASKS,
     RUN_STATES,
     SECONDS,
+    TRUE_RETURN,
     UPDATE_COLUMNS,
 )
 
@@ -81,7 +82,8 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
     check_asked("", {"steps": run["steps"]}, {"steps": cell["steps"]}, path, asked_by)
     check_choice(run["status"], RUN_STATES, path, "status")
     for i, episode in enumerate(run.get("open_episodes", [])):
-        check_keys(episode, {"start": int, "return": NUMBER, "length": int}, path, f"open_episodes[{i}]")
+        of_true = {TRUE_RETURN: NUMBER} if TRUE_RETURN in episode else {}
+        check_keys(episode, {"start": int, "return": NUMBER, "length": int} | of_true, path, f"open_episodes[{i}]")
     check_keys(run["seconds"], dict.fromkeys(SECONDS, NUMBER), path, "seconds")
     if run["status"] != "done":
         check_keys(run, {"diverged_at": NUMBER}, path, f"the run, which is {run['status']},")
@@ -93,9 +95,10 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
             returns = evaluation["returns"]
             if not returns or not all(isinstance(value, NUMBER) and np.isfinite(value) for value in returns):
                 raise ResultsError(f"{path}: evaluation.{kind}.returns is {returns!r}; expected finite numbers.")
-            costs = evaluation.get("costs", [])  # of a task that reports them
-            if not isinstance(costs, list) or not all(isinstance(x, NUMBER) and np.isfinite(x) for x in costs):
-                raise ResultsError(f"{path}: evaluation.{kind}.costs is {costs!r}; expected finite numbers.")
+            for name in ("costs", "true_returns"):  # of a task that reports them
+                found = evaluation.get(name, [])
+                if not isinstance(found, list) or not all(isinstance(x, NUMBER) and np.isfinite(x) for x in found):
+                    raise ResultsError(f"{path}: evaluation.{kind}.{name} is {found!r}; expected finite numbers.")
     return run
 
 
@@ -114,7 +117,7 @@ def check_asked(prefix: str, found: dict[str, Any], asked: dict[str, Any], path:
 
 def read_episodes(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
     """episodes.csv of a run: a row per training episode; step (at its end), return, length in steps, and start: the
-    steps before its first.
+    steps before its first; true_return where the task reports true rewards.
 
     Earlier versions did not write the start. An episode of one of N environments then began about N times its length
     before its end, since all of them are stepped in turn, unless they waited for each other.
@@ -128,7 +131,7 @@ def read_episodes(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
     if start not in episodes:
         num_envs = run.get("settings", {}).get("num_envs", 1)
         episodes[start] = (episodes["step"] - episodes["length"] * num_envs).clip(lower=0)
-    episodes = episodes[list(EPISODE_COLUMNS)]
+    episodes = episodes[[*EPISODE_COLUMNS, *({TRUE_RETURN} & set(episodes))]]
     if run["status"] == "done" and episodes.isna().any(axis=None):
         raise ResultsError(f"{path}: line {line_of(episodes.isna().any(axis=1))} has an empty cell.")
     finite = np.isfinite(episodes["return"])
@@ -145,7 +148,8 @@ def open_episodes(run: dict[str, Any]) -> pd.DataFrame:
     run: its run.json. There are none in runs of earlier versions, and in those of other libraries.
     """
     rows = [episode | {"step": run["steps_taken"]} for episode in run.get("open_episodes", [])]
-    return pd.DataFrame(rows, columns=list(EPISODE_COLUMNS))
+    columns = [*EPISODE_COLUMNS, TRUE_RETURN] if any(TRUE_RETURN in row for row in rows) else list(EPISODE_COLUMNS)
+    return pd.DataFrame(rows, columns=columns)
 
 
 def read_updates(folder: Path, run: dict[str, Any]) -> pd.DataFrame:

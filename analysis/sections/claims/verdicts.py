@@ -89,6 +89,8 @@ ABOUT = {
     "spread": {"column": "normalized", "figure": "final_scores"},
     "episode_spread": {"column": "episode_spread"},
     "episode_cost": {"column": "episode_cost"},
+    "true_return": {"column": "true_return", "figure": "proxy_and_true"},
+    "true_drop": {"column": "true_drop", "figure": "proxy_and_true"},
     "variance": {"column": "ratio", "figure": "gradient_variance"},
     "relative_bias": {"column": "relative_bias", "nonnegative": True},
     "bias_squared": {"column": "share_of_length", "nonnegative": True},

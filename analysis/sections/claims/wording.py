@@ -122,6 +122,9 @@ WHAT = {  # what a comparison measures, for somebody who has read one chapter on
     "episode_spread": "Spread of a trained policy’s returns: their standard deviation over its evaluation episodes (1: "
     "from the task’s random score to its reference score)",
     "episode_cost": "Cost of an episode at the end of training: the sum of what the task counts as cost at its steps",
+    "true_return": "True return of an episode at the end of training: the sum of what is wanted, of which the reward "
+    "is a proxy",
+    "true_drop": "Fall of the true return during training, from its highest point to its end",
     "variance": "Variance of the gradient estimate: how far it scatters from batch to batch",
     "relative_bias": "Bias of the gradient estimate: distance of its mean from the true gradient, in % of the true "
     "gradient’s length",

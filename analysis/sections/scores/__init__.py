@@ -7,7 +7,8 @@ TABLES = {
     "scores": (
         "task algorithm seed status score mode_score normalized normalized_mode auc normalized_auc "
         "steps_to_threshold reached steps steps_taken steps_per_second "
-        f"{' '.join(f'seconds_{name}' for name in SECONDS)} seconds_rest peak_memory_mb episode_spread episode_cost"
+        f"{' '.join(f'seconds_{name}' for name in SECONDS)} seconds_rest peak_memory_mb episode_spread episode_cost "
+        "true_return"
     ),
     "summary": (
         "task algorithm requested n diverged stopped mean low high iqm std min max mode_mean normalized_mean "

@@ -19,7 +19,8 @@ def scores(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
     `curves` is the table of learning curves. `reached` is 1, 0 (the threshold was not reached within the budget) or
     empty (the task has no threshold). `episode_spread` is the standard deviation (n − 1) of the returns of the
     evaluation with sampled actions, as a share of the distance from the random to the reference score; empty where
-    there are not two of them. `episode_cost` is the mean cost of these episodes; empty where the task reports no costs.
+    there are not two of them. `episode_cost` and `true_return` are the means of the costs and of the true returns of
+    these episodes; empty where the task does not report them.
     """
     curve_of = dict(list(curves.groupby(["task", "algorithm", "seed"])))
     rows = []
@@ -33,7 +34,8 @@ def scores(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
             np.mean(found[kind]["returns"]) if kind in found else math.nan if done else random
             for kind in ("sampled", "mode")
         )
-        returns = found["sampled"]["returns"] if "sampled" in found else []
+        sampled = found.get("sampled", {})
+        returns = sampled.get("returns", [])
         auc = curve["return"].mean()
         row = {
             **key(cell),
@@ -51,7 +53,8 @@ def scores(grid: Grid, runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
             "seconds_rest": run["seconds"]["training"] - sum(run["seconds"][phase] for phase in LOOP_PHASES),
             "peak_memory_mb": run["peak_memory_mb"],
             "episode_spread": np.std(returns, ddof=1) / abs(reference - random) if len(returns) > 1 else math.nan,
-            "episode_cost": np.mean(costs) if (costs := found.get("sampled", {}).get("costs")) else math.nan,
+            "episode_cost": np.mean(costs) if (costs := sampled.get("costs")) else math.nan,
+            "true_return": np.mean(true_returns) if (true_returns := sampled.get("true_returns")) else math.nan,
         }
         if task["threshold"] is not None:
             steps, reached = statistics.steps_to_threshold(
