@@ -30,21 +30,30 @@ OF_MODE = {
 }  # a column, by that of sampled
 
 
-def run_values(grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+def run_values(
+    grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame, true_curves: pd.DataFrame
+) -> pd.DataFrame:
     """The table `scores` with further columns that claims need.
 
     - `learning_per_step`, `learning_per_step_mode`: the normalised score per LEARNING_STEPS steps of the budget
     - `drop`: from the highest point of a run's normalised learning curve (moving average) down to its last point
+    - `true_drop`: from the highest point of a run's true curve (moving average) down to its last point, in the unit of
+      the true return; empty where the task reports no true reward, or the run diverged
     - `share_of_budget`: the steps to the threshold divided by the budget; 1 where the run did not reach the threshold
     """
     keys = ["task", "algorithm", "seed"]
-    averages = curves.groupby(keys, sort=False)["moving_average"].agg(["max", "last"]).reset_index()
-    runs = scores.merge(averages, on=keys, how="left")
+    averages, true = (
+        of.groupby(keys, sort=False)["moving_average"].agg(["max", "last"]).reset_index()
+        for of in (curves, true_curves)
+    )
+    true["true_drop"] = true["max"] - true["last"]
+    runs = scores.merge(averages, on=keys, how="left").merge(true[[*keys, "true_drop"]], on=keys, how="left")
     scale = runs["task"].map({name: t["reference_score"] - t["random_score"] for name, t in grid.tasks.items()})
     return runs.assign(
         learning_per_step=runs["normalized"] * LEARNING_STEPS / runs["steps"],
         learning_per_step_mode=runs["normalized_mode"] * LEARNING_STEPS / runs["steps"],
         drop=(runs["max"] - runs["last"]) / scale.astype(float),
+        true_drop=runs["true_drop"].astype(float).where(runs["status"] == "done"),
         share_of_budget=runs["steps_to_threshold"] / runs["steps"],
     )
 
@@ -117,6 +126,7 @@ def run_place(grid: Grid, found: Tested, place: str, runs: pd.DataFrame) -> Plac
     values = tuple(of[column].to_numpy(dtype=float) for of, column in zip(rows, columns, strict=True))
     if without := [name for name, of in zip(names, values, strict=True) if np.isnan(of).any()]:
         of_metric = {"episode_spread": "two evaluation episodes of each run", "episode_cost": "costs"}
+        of_metric |= dict.fromkeys(("true_return", "true_drop"), "true returns")
         what = of_metric.get(metric, "evaluation with the mode action")
         return Place(place, note=f"no {what} of {enumerate_text(without)}", lacking=True)
     short = [

@@ -53,13 +53,14 @@ def judged(
     estimators: pd.DataFrame,
     quality: pd.DataFrame,
     value_quality: pd.DataFrame,
+    true_curves: pd.DataFrame,
 ) -> list[tuple[dict[str, Any], list[Tested]]]:
     """Test the claims of the grid: every claim with its tested comparisons.
 
     All but `grid` are the tables of these names. Raises ResultsError for an unknown metric.
     """
     check_metrics(grid)
-    measured = Measured(run_values(grid, scores, curves), gradients, estimators, quality, value_quality)
+    measured = Measured(run_values(grid, scores, curves, true_curves), gradients, estimators, quality, value_quality)
     return [
         (claim, [compare(grid, comparison, measured) for comparison in claim["comparisons"]]) for claim in grid.claims
     ]
