@@ -59,3 +59,95 @@ def test_true_returns_are_beside_the_returns_of_episodes_of_evaluations_and_of_t
     assert run.to_pandas()["true_return"].tolist() == [-10.0] * 12
     assert outcome(run)["evaluation"]["mode"]["true_returns"] == [-10.0] * 20
     assert not any("true" in name for row in run.updates for name in row)  # nothing that learns has seen them
+
+
+def test_an_episode_without_a_time_limit_that_is_cut_has_its_true_return_until_then():
+    envs, learner, rng = make_learner(SMALL, of(None, ends=False))
+    envs.limit_episodes(100)
+    collect(envs, learner.policy, learner.normalizer, rng, steps=3)
+    episodes, true_returns = finish_open_episodes(envs, learner, rng, 5, lambda what, steps, episodes: None)
+    assert [episode.length for episode in episodes] == [5, 5]
+    assert true_returns == [-15.0] * 2
+    assert envs.true_returns.tolist() == [0.0] * 2  # of the episodes that have begun since
+    _, true_returns = finish_open_episodes(envs, learner, rng, 5, lambda what, steps, episodes: None)
+    assert true_returns == []  # for none is open
+
+
+def test_true_returns_of_variants_are_in_the_order_of_their_returns():
+    task = Task("Proxy-v0", variants=({}, {"given": half}))
+    run = SMALL.train(task, 0, 16, compile="never")
+    assert run.evaluation["mode"].true_returns == [-10.0, 2.0] * 10
+
+
+def half(number):
+    return {"true_reward": np.float32(0.5)}
+
+
+def test_a_task_that_reports_no_true_reward_has_none():
+    run = SMALL.train(Task("CartPole-v1"), 0, 64, compile="never")
+    assert run.true_returns == run.evaluation["sampled"].true_returns == []
+    assert set(outcome(run)["evaluation"]["sampled"]) == {"returns", "lengths"}
+    assert list(run.to_pandas()) == ["step", "return", "length", "start"]
+
+
+def test_the_files_of_a_run_hold_its_true_returns_and_are_read_with_them(tmp_path):
+    for name, task in (("proxy", PROXY), ("plain", Task("CartPole-v1"))):
+        run = SMALL.train(task, 0, 51, compile="never")
+        write_run(tmp_path / name, run, {})
+        about = outcome(run)
+        episodes, opened = read_episodes(tmp_path / name, about), open_episodes(about)
+        if name == "proxy":
+            assert episodes["true_return"].tolist() + opened["true_return"].tolist() == run.true_returns
+        else:
+            assert "true_return" not in {*episodes, *opened}
+        assert len(episodes) == len(run.episodes)
+
+
+def now_and_then(number):
+    return {"true_reward": 1.0} if number % 2 else {}
+
+
+def later(number):
+    return {} if number < 3 else {"true_reward": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (now_and_then, r"gives info\['true_reward'\] at some steps and not at others; it must give them at every step"),
+        (later, r"gives info\['true_reward'\] at some steps and not at others"),
+        (lambda number: {"true_reward": "1"}, r"gives info\['true_reward'\] = '1', which is not a number"),
+        (lambda number: {"true_reward": None}, r"gives info\['true_reward'\] = None, which is not a number"),
+        (lambda number: {"true_reward": [1.0, 2.0]}, r"gives info\['true_reward'\] = \[1.0, 2.0\], which is not a"),
+    ],
+)
+def test_a_true_reward_that_is_missing_or_no_number_is_a_sentence(given, said):
+    with pytest.raises(UnsupportedTask, match=rf"^task 'Proxy-v0' {said}") as error:
+        SMALL.train(of(given), 0, 64, compile="never")
+    assert "\n" not in str(error.value)
+
+
+def test_a_true_reward_that_is_not_finite_stops_the_run():
+    run = SMALL.train(of(lambda number: {"true_reward": np.nan if number == 3 else 1.0}), 0, 64, compile="never")
+    assert run.status == "stopped by its task"
+    assert run.diverged_because == "the task gave NaN as true reward at step 5"
+    summed = SMALL.train(of(lambda number: {"true_reward": 2e38}), 0, 64, compile="never")
+    assert summed.diverged_because.startswith("the task gave true rewards whose sum over an episode is 4e+38 at step")
+
+
+def test_true_returns_of_a_library_are_as_many_as_its_episodes():
+    run = SMALL.train(PROXY, 0, 51, compile="never")
+    assert checked_run(run, SMALL, PROXY).true_returns == run.true_returns
+    run.true_returns.pop()
+    with pytest.raises(InvalidAlgorithm, match="a Run with 13 true_returns; expected are 14, one for each episode"):
+        checked_run(run, SMALL, PROXY)
+
+
+def test_environments_that_go_on_from_a_snapshot_have_the_true_returns_until_there():
+    envs = VectorEnv(Task("Pendulum-v1"), 2, np.random.SeedSequence(0))
+    envs.true_returns[:] = 1.0, 2.0
+    envs.episode_true_returns.append(3.0)
+    kept = envs.snapshot()
+    again = VectorEnv(Task("Pendulum-v1"), 2, np.random.SeedSequence(1))
+    again.restore(kept, [])
+    assert (again.true_returns.tolist(), again.episode_true_returns) == ([1.0, 2.0], [3.0])
