@@ -42,6 +42,7 @@ from .metrics import (
     RULES,
     RUN_METRICS,
     TASK_GROUPS,
+    TRUE_METRICS,
     VALUE_FUNCTIONS,
     VALUE_TARGETS,
 )
@@ -223,6 +224,11 @@ def _comparison(path: str, where: str, entry: Any) -> Comparison:
     if len(sides) == 2 and sides[0] == sides[1]:
         raise GridError(f"{path}: both sides of {where} are the same")
     _check_best(path, where, metric, sides, tasks)
+    if metric in TRUE_METRICS and (isinstance(tasks, str) or len(tasks) != 1):
+        raise GridError(
+            f"{path}: {where} is about {metric}, and true returns of several tasks are no common number; let tasks name "
+            "one task"
+        )
     if metric in QUALITY_METRICS:
         _check_quality(path, where, metric, sides, "from_fraction" in entry)
     _check_estimators(path, where, sides)

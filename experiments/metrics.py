@@ -8,11 +8,12 @@ FEWEST_BATCHES = 8  # of a probe: a variance from fewer says nothing
 CHUNK = 1_000  # state-action pairs that are drawn at once for estimates of a gradient: their numbers are multiples
 VALUE_FUNCTIONS = ("trained", "fitted", "none")  # of estimates of a gradient; none: returns alone
 VALUE_TARGETS = ("gae", "returns")  # what value functions are judged against: what they are fitted to, and the truth
+TRUE_METRICS = ("true_return", "true_drop")  # where the task reports true rewards, in their unit
 RUN_METRICS = (
     *("final_score", "mode_score", "auc", "learning_per_step", "drop", "steps_to_threshold", "spread"),
     "episode_spread",
     "episode_cost",  # where the task reports costs
-    *("true_return", "true_drop"),  # where it reports true rewards
+    *TRUE_METRICS,
 )
 GRADIENT_METRICS = ("variance", "relative_bias", "bias_squared", "cosine")  # of the gradient laboratory
 QUALITY_METRICS = ("pairwise_cosine", "reference_cosine", "gradient_variance", "value_error")  # of probes of quality
@@ -23,7 +24,7 @@ RATIO_METRICS = ("variance", "spread", "absolute_variance", "cost", "gradient_va
 PAIRED_METRICS = ("steps_to_threshold", "spread", "absolute_variance", "cost")  # one side alone says nothing
 EVALUATED_METRICS = ("final_score", "learning_per_step", "spread")  # a side may say of which evaluation
 # An effect may be held against another number than 0 or 1: `than`.
-HELD_METRICS = (*QUALITY_METRICS, "episode_cost", "true_return", "true_drop")
+HELD_METRICS = (*QUALITY_METRICS, "episode_cost", *TRUE_METRICS)
 BEST_METRICS = ("final_score", "mode_score", "auc", "learning_per_step")  # more is better: a side may be a best one
 RULES = ("all", "any")  # how many of a claim's comparisons must support it
 DIRECTIONS = ("higher", "lower", "equal")

@@ -11,6 +11,7 @@ from gymnasium.utils.env_checker import check_env
 from algorithms.core.task import Task, make_env
 from experiments.random_score import random_returns
 from experiments.task_check import try_task
+from experiments.tasks.boat_race import OBSERVED
 from experiments.tasks.dials import DIALS
 from experiments.tasks.game import MOVES, ROUNDS, Game, payoffs
 from experiments.tasks.hover import Hover
@@ -24,6 +25,8 @@ TASKS = [
     *(Task("experiments.tasks.hover:Hover-v0", kwargs=kwargs) for kwargs in ({}, {"rare_reward": 0.0})),
     *(Task(f"experiments.tasks.game:RockPaperScissors{m}-v0") for m in MOVES),
     Task("experiments.tasks.autoscaling:Autoscaling-v0"),
+    *(Task("experiments.tasks.boat_race:BoatRace-v0", kwargs={"observes": of}) for of in OBSERVED),
+    Task("experiments.tasks.foot_speed:FootSpeed-v0"),
     *(Task(f"experiments.tasks.velocity:{name}Velocity-v0") for name in ("HalfCheetah", "Hopper")),
     *(Task(f"experiments.tasks.dials:Dials{k}-v0", joint_actions=joint) for k in DIALS for joint in (False, True)),
     *(

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from policy_gradient_ladder.experiments.metrics import TRUE_METRICS
+
 from ...reading.grid import Grid
 from ...statistics.spread import has_spread
 from ...words import enumerate_text
@@ -126,7 +128,7 @@ def run_place(grid: Grid, found: Tested, place: str, runs: pd.DataFrame) -> Plac
     values = tuple(of[column].to_numpy(dtype=float) for of, column in zip(rows, columns, strict=True))
     if without := [name for name, of in zip(names, values, strict=True) if np.isnan(of).any()]:
         of_metric = {"episode_spread": "two evaluation episodes of each run", "episode_cost": "costs"}
-        of_metric |= dict.fromkeys(("true_return", "true_drop"), "true returns")
+        of_metric |= dict.fromkeys(TRUE_METRICS, "true returns")
         what = of_metric.get(metric, "evaluation with the mode action")
         return Place(place, note=f"no {what} of {enumerate_text(without)}", lacking=True)
     short = [
