@@ -94,10 +94,12 @@ def estimator(task, name, ratio=None, bias=None, cosine=None, **about) -> dict:
     return row | about
 
 
-def tables(grid, values=(), measured=(), **columns) -> dict[str, pd.DataFrame]:
+def tables(grid, values=(), measured=(), true_curves=None, **columns) -> dict[str, pd.DataFrame]:
     scores, curves = runs(grid, dict(values), **columns)
     gradients = pd.DataFrame(measured, columns=list(TABLES["gradients"]))
-    return section_tables("claims", grid=grid, scores=scores, curves=curves, gradients=gradients)
+    true_curves = pd.DataFrame(columns=list(TABLES["true_curves"])) if true_curves is None else true_curves
+    known = {"scores": scores, "curves": curves, "gradients": gradients, "true_curves": true_curves}
+    return section_tables("claims", grid=grid, **known)
 
 
 def only(made) -> pd.Series:
