@@ -226,8 +226,8 @@ def _comparison(path: str, where: str, entry: Any) -> Comparison:
     _check_best(path, where, metric, sides, tasks)
     if metric in TRUE_METRICS and (isinstance(tasks, str) or len(tasks) != 1):
         raise GridError(
-            f"{path}: {where} is about {metric}, and true returns of several tasks are no common number; let tasks name "
-            "one task"
+            f"{path}: {where} is about {metric}, and true returns of several tasks are no common number; let tasks "
+            "name one task"
         )
     if metric in QUALITY_METRICS:
         _check_quality(path, where, metric, sides, "from_fraction" in entry)

@@ -2,10 +2,10 @@
 
 `run.json` (cell, settings, status, evaluation, open episodes, versions, machine, seconds), `episodes.csv` (step,
 return, length, start, and true_return where the task reports true rewards), `updates.csv` (one row per share of the
-budget; an empty cell is a quantity that does not exist), `policy.npz` (the last policy, see `core.saved_policy`) and `checkpoints/*.npz` (arrays by name; `numpy.load`
-reads both without executing code). A run that was evaluated in the middle of its training has `evaluations.csv` (step,
-kind, return, length). `run.json` is written last, with size and SHA-256 of the others. Event files, in the folder
-`tensorboard`, are not part of the record.
+budget; an empty cell is a quantity that does not exist), `policy.npz` (the last policy, see `core.saved_policy`) and
+`checkpoints/*.npz` (arrays by name; `numpy.load` reads both without executing code). A run that was evaluated in the
+middle of its training has `evaluations.csv` (step, kind, return, length). `run.json` is written last, with size and
+SHA-256 of the others. Event files, in the folder `tensorboard`, are not part of the record.
 """
 
 import contextlib

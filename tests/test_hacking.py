@@ -1,4 +1,4 @@
-"""Rewards that are a proxy: true returns in runs, files, claims and on the page, and tasks whose reward can be gamed."""
+"""Rewards that are a proxy: true returns in runs, files, claims and on the page; tasks whose reward can be gamed."""
 
 import gymnasium
 import numpy as np
@@ -30,7 +30,7 @@ from tests.test_claim_verdicts import grid_of, only, tables
 
 
 class Proxy(gymnasium.Env):
-    """Four steps, or endless ones; each pays 1, and in truth minus its number. `given` is what is reported at a step."""
+    """Four steps, or endless ones; each pays 1, and in truth minus its number. `given` makes the info of a step."""
 
     observation_space, action_space = Box(0, 1, (1,), np.float32), Discrete(2)
 

@@ -99,7 +99,9 @@ def _checked(run: Run, task: Task, evaluations: Sequence[str]) -> Run:
     ]
     true_returns = _items(run.true_returns, "true_returns")
     if len(true_returns) not in (0, count := len(episodes) + len(open_episodes)):
-        raise _Wrong(f"returned a Run with {len(true_returns)} true_returns; expected are {count}, one for each episode")
+        raise _Wrong(
+            f"returned a Run with {len(true_returns)} true_returns; expected are {count}, one for each episode"
+        )
     return Run(
         episodes=episodes,
         updates=updates,

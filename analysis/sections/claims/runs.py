@@ -32,9 +32,7 @@ OF_MODE = {
 }  # a column, by that of sampled
 
 
-def run_values(
-    grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame, true_curves: pd.DataFrame
-) -> pd.DataFrame:
+def run_values(grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame, true_curves: pd.DataFrame) -> pd.DataFrame:
     """The table `scores` with further columns that claims need.
 
     - `learning_per_step`, `learning_per_step_mode`: the normalised score per LEARNING_STEPS steps of the budget

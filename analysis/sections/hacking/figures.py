@@ -38,7 +38,12 @@ def proxy_and_true(
             for place, face in ((0, "white"), (-1, look.colour)):
                 ends = both.iloc[[place]]
                 right.scatter(
-                    ends["mean_proxy"], ends["mean_true"], s=26, marker=look.marker, facecolor=face, edgecolor=look.colour
+                    ends["mean_proxy"],
+                    ends["mean_true"],
+                    s=26,
+                    marker=look.marker,
+                    facecolor=face,
+                    edgecolor=look.colour,
                 )
         left.set(title=f"{task}: proxy", ylabel="return (moving average)")
         middle.set_title(f"{task}: true")
