@@ -20,14 +20,8 @@ from .schema import TRAINED
 
 SECONDS_BETWEEN = 60.0  # from one time that an unfinished training is kept to the next
 LARGEST_SHARE = 0.005  # of a training's time that keeping it may take
-PLAIN = (
-    "updates",
-    "true_returns",
-    "steps_taken",
-    "updates_made",
-    "compiled",
-    "seconds",
-)  # fields of Run that JSON holds as they are
+# The fields of Run that JSON holds as they are.
+PLAIN = ("updates", "true_returns", "steps_taken", "updates_made", "compiled", "seconds")
 EPISODES = {"episodes": Episode, "open_episodes": Episode, "evaluations": EvaluationEpisode}
 ARRAY = "array"  # the only key of what stands in JSON in place of an array: the array's name in the file
 
