@@ -47,7 +47,8 @@ from tests.estimator_fixtures import write_all
 from tests.quality_fixtures import quality_probe, write_quality
 
 ROOT = Path(__file__).parents[1]
-LEFT_OUT = ("published_scores", "evaluation_curves", "action_bins", "proxy_and_true", "paper_table")  # of what these tests' results lack
+# Figures of what these tests' results lack.
+LEFT_OUT = ("published_scores", "evaluation_curves", "action_bins", "proxy_and_true", "paper_table")
 BEHIND_FIGURES = {table for name in FIGURES if name not in LEFT_OUT for table in figures.tables_behind(name)}
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
