@@ -56,23 +56,24 @@ class BoatRace(gymnasium.Env[Any, int]):
         ]
         self.action_space = Discrete(len(MOVES))
         self.observation_space = Discrete(len(tiles)) if observes == "tile" else Box(-1.0, 1.0, (2,), np.float32)
-        self.shown: list[Any] = list(range(len(tiles)))
-        if observes == "position":
-            self.shown = list((2 * np.array(tiles) / (side - 1) - 1).astype(np.float32))
+        self.positions = (2 * np.array(tiles) / (side - 1) - 1).astype(np.float32) if observes == "position" else None
         self.place = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin in the upper left corner."""
         super().reset(seed=seed)
         self.place = 0
-        return self.shown[self.place], {}
+        return self._shown(), {}
 
     def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Move the boat along the track, if the action does."""
         way = self.ways[self.place][action]
         self.place = (self.place + way) % len(self.ways)
         reward = STEP + (ARROW if way == 1 and self.place in self.arrows else 0.0)
-        return self.shown[self.place], reward, False, False, {"true_reward": float(way)}
+        return self._shown(), reward, False, False, {"true_reward": float(way)}
+
+    def _shown(self) -> Any:
+        return self.place if self.positions is None else self.positions[self.place].copy()
 
 
 gymnasium.register("BoatRace-v0", BoatRace, max_episode_steps=STEPS)
