@@ -19,29 +19,39 @@ class Poles(CartPoleEnv):
 
     `reversed_motor`: action 0 pushes to the right and 1 to the left. The observation is CartPole's and then 1, or −1
     where the motor is reversed, so that one policy can serve both: that which takes the other action at −1. The pole is
-    0.2 kg for each m, of which CartPole's own has one.
+    0.2 kg for each m of `length`, as CartPole's is.
+
+    `ends`: a fall ends the episode. Otherwise the pole lies still until the time limit, and each step pays 0, so that
+    all episodes last as long and return as much as if they had ended.
     """
 
-    def __init__(self, length: float = 0.5, gravity: float = 9.8, reversed_motor: bool = False) -> None:
+    def __init__(
+        self, length: float = 0.5, gravity: float = 9.8, reversed_motor: bool = False, ends: bool = True
+    ) -> None:
         super().__init__()
-        self.length, self.gravity, self.reversed_motor = length, gravity, reversed_motor
+        self.length, self.gravity, self.reversed_motor, self.ends = length, gravity, reversed_motor, ends
+        self.fallen = False
         self.masspole = 0.2 * length
         self.total_mass = self.masscart + self.masspole
         self.polemass_length = self.masspole * length
         bounds = self.observation_space.high
-        self.observation_space = Box(np.append(-bounds, -1), np.append(bounds, 1), dtype=np.float32)
+        high = np.append(bounds, np.float32(1))
+        self.observation_space = Box(-high, high, dtype=np.float32)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin with the pole nearly upright."""
         observation, info = super().reset(seed=seed, options=options)
+        self.fallen = False
         return self._shown(observation), info
 
     def step(self, action: int) -> Step:
         """Push the cart for 0.02 s."""
-        observation, *rest = super().step(1 - action if self.reversed_motor else action)
-        return self._shown(observation), *rest
+        if self.fallen:
+            return self._shown(np.array(self.state, np.float32)), 0.0, False, False, {}
+        observation, reward, self.fallen, *rest = super().step(1 - action if self.reversed_motor else action)
+        return self._shown(observation), reward, self.fallen and self.ends, *rest
 
     def _shown(self, observation: np.ndarray) -> np.ndarray:
         return np.append(observation, np.float32(-1 if self.reversed_motor else 1))
