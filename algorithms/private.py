@@ -2,10 +2,10 @@
 
     g = (1/B) ( Σ_i ∇_i min(1, C / ‖∇_i‖) + σ C ξ ),   ξ ~ N(0, 1) for each parameter,   ∇_i of episode i's loss
 
-Neighbours differ in one episode, whose ∇_i is there or 0 (Kairouz et al., 2021, definition 1.1). An episode is fresh and
-enters one update, so its loss of privacy is that of one Gaussian mechanism: later updates, and what the next policies
+Neighbours differ in one episode, whose ∇_i is there or 0 (Kairouz et al., 2021, definition 1.1). An episode is fresh
+and enters one update, so what it loses is the loss of one Gaussian mechanism: later updates, and what the next policies
 play with others, are post-processing. Nothing is sampled from a population, so nothing amplifies. (ε, δ) is of all
-policies for who does not know the seed, and not of the records of a run: returns, losses, evaluations.
+policies, for who does not know the seed; it is not of the records of a run: returns, losses, evaluations.
 """
 
 from dataclasses import dataclass

@@ -173,8 +173,9 @@ def test_rounds_and_bytes_are_those_of_every_client_there_and_back(local_updates
 
 def test_an_interrupted_run_goes_on_with_what_each_client_has():
     algorithm, kept = Federated(**SMALL, clients=3, local_updates=3, adam=True), []
-    whole = algorithm.train(BOX, 3, 420, on_boundary=lambda run, pause: kept.append(pause()))
-    again = algorithm.train(BOX, 3, 420, trained=kept[4])
+    task = Task("CartPole-v1")
+    whole = algorithm.train(task, 3, 420, on_boundary=lambda run, pause: kept.append(pause()))
+    again = algorithm.train(task, 3, 420, trained=kept[4])
     assert whole.episodes == again.episodes
     assert whole.updates == again.updates
     assert whole.evaluation == again.evaluation
@@ -191,7 +192,11 @@ VALUES = {"steps": 100, "random_score": 0, "reference_score": 1, "reference_sour
         ({"clients": 9}, {}, "clients of Federated is 9: some would have no data; raise num_envs"),
         ({"clients": 0}, {}, "clients of Federated must be at least 1"),
         ({"epochs": 2}, {}, "epochs of Federated must be 1"),
-        ({}, {"normalize_observations": True}, "task CartPole-v1 has normalize_observations, and Federated takes no such"),
+        (
+            {},
+            {"normalize_observations": True},
+            "task CartPole-v1 has normalize_observations, and Federated takes no such",
+        ),
         ({}, {"variants": [{"sutton_barto_reward": True}] * 9}, "has 9 variants, and num_envs is 8"),
     ],
     ids=["no data", "no client", "epochs", "statistics", "variants"],
@@ -200,7 +205,7 @@ def test_what_cannot_be_is_said_when_the_grid_is_read(tmp_path, settings, task, 
     text = {"description": "x", "seeds": [0], "tasks": {"CartPole-v1": VALUES | task}}
     text |= {"algorithms": {"federated": {"settings": settings}}}
     (tmp_path / "mine.yaml").write_text(str(text).replace("True", "true").replace("'", '"'))
-    with pytest.raises(GridError, match="mine.yaml: ") as refusal:
+    with pytest.raises(GridError, match=r"mine\.yaml: ") as refusal:
         load_grid(str(tmp_path / "mine.yaml"))
     assert words in str(refusal.value)
 
@@ -274,7 +279,9 @@ def test_the_page_sums_what_was_sent_and_leaves_out_who_sends_nothing(tmp_path):
     for cell in grid.cells[:1]:
         run = {"status": "done", "updates": 10}
         path = grid.folder / cell["directory"] / "updates.csv"
-        table = pd.read_csv(path).iloc[:2].assign(step=[50, 100], updates=[4, 6], rounds=[0.5, 1], megabytes_sent=[2, 4])
+        table = (
+            pd.read_csv(path).iloc[:2].assign(step=[50, 100], updates=[4, 6], rounds=[0.5, 1], megabytes_sent=[2, 4])
+        )
         table.to_csv(path, index=False)
         runs.append((cell, run))
     found = communication(grid, runs, intervals)
