@@ -39,10 +39,9 @@ class Federated(OneBatch, A2C):
 
     def gradients(self, objective: Objective, batch: Batch, generator: torch.Generator) -> Tensor:
         """∇L_k(θ_k) of each environment's client, or Σ_k (n_k/n) ∇L_k(θ), clipped; [N · P]."""
-        of_envs = super().gradients(objective, batch, generator).view(self.num_envs, -1)  # [N, P], each over N
-        client = torch.arange(self.num_envs) % (self.clients if self.local_updates else 1)
+        client = torch.arange(n := self.num_envs) % (self.clients if self.local_updates else 1)
         members = torch.nn.functional.one_hot(client).float()  # [N, K]
-        means = (members * self.num_envs / members.sum(0)).T @ of_envs  # [K, P]
+        means = (members * n / members.sum(0)).T @ super().gradients(objective, batch, generator).view(n, -1)  # [K, P]
         if self.client_norm is not None:
             means *= torch.clamp(self.client_norm / (means.norm(dim=1, keepdim=True) + 1e-6), max=1.0)
         return means[client].flatten()

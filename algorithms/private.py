@@ -47,6 +47,7 @@ class Private(Reinforce):
 
     def gradients(self, objective: Objective, batch: Batch, generator: torch.Generator) -> Tensor:
         """(1/B) ( Σ_i ∇_i min(1, C / ‖∇_i‖) + σ C ξ )."""
+        assert batch.episode_ids is not None
         of_episodes = objective.episode_gradients(batch.episode_ids) * batch.episodes  # [B, P]
         clipped = of_episodes * torch.clamp(self.clip_norm / of_episodes.norm(dim=1, keepdim=True), max=1.0)
         sigma = 0.0 if self.epsilon is None else noise_multiplier(self.epsilon, self.delta, self.episodes_per_unit)
