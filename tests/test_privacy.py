@@ -21,6 +21,7 @@ from algorithms.reinforce import Reinforce
 from analysis.reading.grid import read_grid
 from analysis.sections.privacy import figures, sentences, tables
 from experiments.grid import GridError, load_grid
+from experiments.schema import UPDATE_COLUMNS
 from tests.analysis_fixtures import CARTPOLE, write_grid
 from tests.tasks import make_learner
 
@@ -242,17 +243,22 @@ def test_without_the_library_a_sentence_says_how_to_install_it(monkeypatch):
 def test_the_page_shows_scores_against_epsilon_and_those_without_privacy(tmp_path):
     write_grid(tmp_path, ("ppo", "sac"), {"CartPole-v1": CARTPOLE, "other": CARTPOLE | {"id": "CartPole-v1"}})
     grid = read_grid(tmp_path)
+    runs = []
     for cell in grid.cells:
         cell["settings"]["delta"] = 1e-5
+        folder = tmp_path / cell["directory"]
+        folder.mkdir(parents=True)
+        row = dict.fromkeys(UPDATE_COLUMNS, 1.0)
+        if (cell["task"], cell["algorithm"]) == ("CartPole-v1", "ppo"):
+            row["epsilon"] = 2.0
+        pd.DataFrame([row]).to_csv(folder / "updates.csv", index=False)
+        runs.append((cell, {"status": "done", "updates": 1}))
     of = {("CartPole-v1", "ppo"): [0.2, 0.4], ("CartPole-v1", "sac"): [1.0, 0.8], ("other", "ppo"): [0.1, 0.1]}
     scores = pd.DataFrame(
         [(*where, value) for where, values in of.items() for value in values],
         columns=["task", "algorithm", "normalized"],
     )
-    diagnostics = pd.DataFrame(
-        [("CartPole-v1", "ppo", 2.0), ("CartPole-v1", "sac", np.nan)], columns=["task", "algorithm", "epsilon"]
-    )
-    table = tables.privacy(grid, scores, diagnostics)
+    table = tables.privacy(grid, runs, scores)
     assert table[["task", "algorithm", "epsilon", "n"]].to_numpy().tolist() == [
         ["CartPole-v1", "ppo", 2.0, 2],
         ["CartPole-v1", "sac", np.inf, 2],
@@ -263,6 +269,8 @@ def test_the_page_shows_scores_against_epsilon_and_those_without_privacy(tmp_pat
     assert "without privacy" in said
     assert "at ε 2, δ 1e-05" in said
     assert len(figures.privacy(grid, table).axes) == 2
-    nothing = tables.privacy(grid, scores, diagnostics.drop(columns="epsilon"))
+    nothing = tables.privacy(
+        grid, [run for run in runs if run[0]["algorithm"] == "sac"], scores[scores["algorithm"] == "sac"]
+    )
     assert nothing.empty
     assert sentences.page(grid, nothing) is None

@@ -17,15 +17,17 @@ def privacy(grid: Grid, privacy: pd.DataFrame) -> Figure:
     looks = theme.looks(list(grid.algorithms))
     for task, axes in panels.items():
         of_task = rows(privacy, task=task)
-        for row in of_task.itertuples():
+        beside = of_task.groupby("epsilon").cumcount()  # of several with the same ε
+        for row, places in zip(of_task.itertuples(), beside, strict=True):
             look = looks[row.algorithm]
             if np.isinf(row.epsilon):
                 axes.axhline(row.mean, color=look.colour, linestyle="--", linewidth=1.4)
                 if row.low < row.high:
                     axes.axhspan(row.low, row.high, color=look.colour, alpha=0.12, linewidth=0)
             else:
-                axes.plot([row.epsilon], [row.mean], color=look.colour, marker=look.marker, markersize=6)
-                axes.vlines([row.epsilon], [row.low], [row.high], color=look.colour, linewidth=1.4)
+                x = row.epsilon * 1.1**places
+                axes.plot([x], [row.mean], color=look.colour, marker=look.marker, markersize=6)
+                axes.vlines([x], [row.low], [row.high], color=look.colour, linewidth=1.4)
         ticks = sorted(of_task["epsilon"].replace(np.inf, np.nan).dropna().unique())
         if ticks:
             axes.set_xscale("log")
