@@ -24,6 +24,7 @@ TASKS = [
     *(Task("experiments.tasks.hover:Hover-v0", kwargs=kwargs) for kwargs in ({}, {"rare_reward": 0.0})),
     *(Task(f"experiments.tasks.game:RockPaperScissors{m}-v0") for m in MOVES),
     Task("experiments.tasks.autoscaling:Autoscaling-v0"),
+    *(Task("experiments.tasks.poles:Poles-v0", kwargs=kwargs) for kwargs in ({}, {"ends": False})),
     *(Task(f"experiments.tasks.velocity:{name}Velocity-v0") for name in ("HalfCheetah", "Hopper")),
     *(Task(f"experiments.tasks.dials:Dials{k}-v0", joint_actions=joint) for k in DIALS for joint in (False, True)),
     *(

@@ -207,9 +207,8 @@ def load(tmp_path, settings, task=None, **more):
 def test_tuning_is_refused_because_scores_tell_of_episodes(tmp_path):
     space = {"policy_learning_rate": {"low": 1e-4, "high": 1e-2, "scale": "log"}}
     tuning = {
-        "trials": 2,
-        "seeds": [10, 11],
-        "fresh_seeds": [20],
+        **{"trials": 5, "startup_trials": 5},
+        **{"seeds": [10, 11], "fresh_seeds": [20]},
         "groups": {"all": {"tasks": {"CartPole-v1": 100}, "serves": ["CartPole-v1"]}},
     }
     with pytest.raises(GridError, match="task CartPole-v1 is tuned, and the scores of a study tell of episodes"):
