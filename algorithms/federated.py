@@ -26,7 +26,7 @@ class Federated(OneBatch, A2C):
     equation: ClassVar[str] = "θ_k ← θ_k − α ∇L_k(θ_k), E times;  θ_k ← Σ_j (n_j/n) θ_j"
     refuses: ClassVar[tuple[str, ...]] = ("normalize_observations", "normalize_rewards")  # of all clients, and not sent
 
-    clients: int = setting(8, low=1)  # K
+    clients: int | None = setting(None, low=1)  # K; null: each environment is a client
     local_updates: int = setting(1, low=0)  # E; 0: FedSGD, clients send gradients and the server takes the step
     adam: bool = False  # in place of θ − α g: of each client, with means of its own; FedSGD: of the server
     client_norm: float | None = setting(0.5, low=0)  # to which a client's gradient, or FedSGD's mean, is clipped
@@ -34,12 +34,12 @@ class Federated(OneBatch, A2C):
     def __post_init__(self) -> None:
         """Refuse clients without data."""
         super().__post_init__()
-        if self.clients > self.num_envs:
+        if (self.clients or 0) > self.num_envs:
             raise InvalidSetting(f"clients of Federated is {self.clients}: some would have no data; raise num_envs")
 
     def gradients(self, objective: Objective, batch: Batch, generator: torch.Generator) -> Tensor:
         """∇L_k(θ_k) of each environment's client, or Σ_k (n_k/n) ∇L_k(θ), clipped; [N · P]."""
-        client = torch.arange(n := self.num_envs) % (self.clients if self.local_updates else 1)
+        client = torch.arange(n := self.num_envs) % ((self.clients or n) if self.local_updates else 1)
         members = torch.nn.functional.one_hot(client).float()  # [N, K]
         means = (members * n / members.sum(0)).T @ super().gradients(objective, batch, generator).view(n, -1)  # [K, P]
         if self.client_norm is not None:
@@ -52,8 +52,8 @@ class Federated(OneBatch, A2C):
 
     def exchanged(self, copies: Tensor, updates: int) -> tuple[Tensor, int]:
         """θ_k ← Σ_j (n_j/n) θ_j after E updates: the mean over environments. 2 K vectors are sent, there and back."""
-        ends = updates % max(self.local_updates, 1) == 0
-        return copies.mean(0).expand_as(copies) if ends and self.local_updates else copies, 2 * self.clients * ends
+        sent = 0 if updates % max(self.local_updates, 1) else 2 * (self.clients or self.num_envs)
+        return copies.mean(0).expand_as(copies) if sent and self.local_updates else copies, sent
 
     def learner(self) -> type[ExchangingLearner]:
         """The learner of clients with parameters of their own."""
