@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from policy_gradient_ladder.experiments.schema import SENT
 
@@ -32,10 +33,12 @@ def communication(grid: Grid, communication: pd.DataFrame) -> Figure:
         for axes, (sent, label) in zip(row, LABELS.items(), strict=True):
             for index, algorithm in enumerate(shown):
                 of = rows(communication, task=task, algorithm=algorithm)
-                of = of[of[sent] > 0]  # the axis is logarithmic
+                of = of[of[sent] > 0].drop_duplicates(sent, keep="last")  # what is reached before the next round
                 band(axes, of[sent], of["low"], of["high"], looks[algorithm])
                 marked_line(axes, of[sent], of["mean"], looks[algorithm], index)
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_locator(NullLocator())
             mark_scores(axes, grid.tasks[task], vertical=False)
             axes.set(xlabel=label if task == tasks[-1] else "", ylabel="")
         row[0].set_title(task)
