@@ -10,11 +10,13 @@ from .core.saved_policy import SavedPolicy as SavedPolicy
 from .core.saved_policy import load_policy as load_policy
 from .core.task import Task as Task
 from .ddpg import DDPG as DDPG
+from .federated import Federated as Federated
 from .lagrangian import Lagrangian as Lagrangian
 from .natural_policy_gradient import NaturalPolicyGradient as NaturalPolicyGradient
 from .part_returns import PartReturns as PartReturns
 from .ppo import PPO as PPO
 from .ppo_kl import PPOKL as PPOKL
+from .private import Private as Private
 from .q_actor_critic import QActorCritic as QActorCritic
 from .reinforce import Reinforce as Reinforce
 from .reinforce_baseline import ReinforceBaseline as ReinforceBaseline

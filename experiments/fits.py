@@ -1,4 +1,4 @@
-"""Whether the algorithms of a grid fit its tasks' actions and its budgets."""
+"""Whether the algorithms of a grid fit its tasks' actions and preprocessing, and its budgets."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,8 @@ SIZES = ("buffer_size", "batch_size", "learning_starts")  # the settings that ha
 
 
 def check_fits(grid: Grid) -> None:
-    """Raise GridError where an algorithm cannot act on a task, or would learn nothing within a budget.
+    """Raise GridError where an algorithm cannot act on a task, takes no statistics that the task or a study takes, or
+    would learn nothing within a budget.
 
     What a study searches is checked as well: with every budget that it trains for, and with that of every task that it
     serves.
@@ -25,6 +26,9 @@ def check_fits(grid: Grid) -> None:
             if not entry.runs_on(task):
                 continue
             algorithm = grid.resolved(name, task)
+            study = grid.study_of(name, task)
+            if (problem := algorithm.statistics_problem(of.task, study is not None)) is not None:
+                raise GridError(f"{grid.path}: algorithm {name}: task {task} {problem}")
             if algorithm.depends_on_actions:
                 if task not in spaces:
                     env = make_env(of.task)
@@ -36,7 +40,6 @@ def check_fits(grid: Grid) -> None:
                     )
             if (problem := algorithm.budget_problem(of.steps)) is not None:
                 raise GridError(f"{grid.path}: algorithm {name} on {task}: {problem}")
-            study = grid.study_of(name, task)
             for steps in () if study is None else {of.steps, *study.tasks.values()}:
                 for sizes in _searched(study.space):
                     if (problem := replace(algorithm, **sizes).budget_problem(steps)) is not None:

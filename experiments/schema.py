@@ -36,6 +36,7 @@ DIAGNOSTICS = (
     "learning_rate",
 )
 UPDATE_COLUMNS = ("step", "updates", *DIAGNOSTICS)  # of updates.csv; an algorithm's further diagnostics follow them
+SENT = ("rounds", "megabytes_sent")  # further columns of updates.csv, where workers send something: of an update
 LOOP_PHASES = ("stepping", "acting", "learning", "compiling")  # parts of the training loop's seconds
 SECONDS = ("start_up", *LOOP_PHASES, "training", "evaluating", "total")  # of run.json; training is the whole loop
 PHASES = ("start_up", *LOOP_PHASES, "rest", "evaluating")  # that a run's time falls into; rest: of the loop

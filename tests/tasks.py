@@ -323,7 +323,8 @@ def every_algorithm(kind: type[Algorithm]) -> dict[str, type[Algorithm]]:
     return {name: algorithm for name, algorithm in found.items() if issubclass(algorithm, kind)}
 
 
-ALGORITHMS = every_algorithm(PolicyGradient)
+# Those that take every task. The others, which name what they refuse, have tests of their own.
+ALGORITHMS = {name: algorithm for name, algorithm in every_algorithm(PolicyGradient).items() if not algorithm.refuses}
 OFF_POLICY = every_algorithm(OffPolicy)
 IN_ALL_SPACES = {n: a for n, a in ALGORITHMS.items() if not {"actions", "choices"} & set(a.critic_kinds().values())}
 needs_compiler = pytest.mark.skipif(shutil.which(cpp_compiler()) is None, reason="no C++ compiler")

@@ -47,8 +47,14 @@ from tests.estimator_fixtures import write_all
 from tests.quality_fixtures import quality_probe, write_quality
 
 ROOT = Path(__file__).parents[1]
-# Figures of what these tests' results lack.
-LEFT_OUT = ("published_scores", "evaluation_curves", "action_bins", "proxy_and_true", "paper_table")
+EMPTY = {  # figures of what these tests' results lack, with what they say
+    "action_bins": "no task of this grid has actions in bins",
+    "communication": "no algorithm of this grid sends anything",
+    "proxy_and_true": "no task of this grid reports a true reward",
+    "privacy": "no run of this grid is differentially private",
+    "paper_table": "this grid repeats no table of a paper",
+}
+LEFT_OUT = ("published_scores", "evaluation_curves", *EMPTY)
 BEHIND_FIGURES = {table for name in FIGURES if name not in LEFT_OUT for table in figures.tables_behind(name)}
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -284,8 +290,7 @@ def test_every_algorithm_is_in_every_figure_and_in_the_report(finished):
         titles = [TITLES["ppo"], "my_method"] if name != "final_scores" else ["my_method"]
         titles = ["ppo_8x256"] if name == "benchmark" else titles
         titles = ["no published score can be held"] if name == "published_scores" else titles
-        titles = ["no task of this grid has actions in bins"] if name == "action_bins" else titles
-        titles = ["this grid repeats no table of a paper"] if name == "paper_table" else titles
+        titles = [EMPTY[name]] if name in EMPTY else titles
         titles = ["critic as trained"] if name in ("gradient_bias_variance", "critic_error") else titles
         titles = ["Mine"] if name in OF_ESTIMATORS else titles
         titles = ["CartPole-v1"] if name in OF_QUALITY else titles  # of a single algorithm, which the page names
@@ -313,8 +318,9 @@ def test_the_report_needs_nothing_but_itself_and_the_tables_that_it_links_to(fin
 
 def test_the_report_has_its_sections_in_the_order_of_its_contents_claims_first(finished):
     page = (finished / "report/index.html").read_text(encoding="utf-8")
-    # The grid asks for no videos, repeats no paper's table, and has no actions in bins.
-    shown = [section for section in ORDER if section not in ("policies", "paper_table", "bins")]
+    # The grid asks for no videos, repeats no paper's table and has no actions in bins; its runs send and hide nothing.
+    absent = ("policies", "paper_table", "bins", "communication", "privacy")
+    shown = [section for section in ORDER if section not in absent]
     assert re.findall(r'<section id="(\w+)">', page) == shown
     assert re.findall(r'<li><a href="#(\w+)">', page) == ["top", *shown]
     assert ORDER[0] == "claims"

@@ -465,7 +465,7 @@ def test_a_table_of_many_is_missing_once_and_everything_else_is_made(project):
         assert words.count("a parameter of scores is 'nobody'") == 1
     page, summary = project.text("index.html"), json.loads(project.text("summary.json"))
     assert page.count('<p class="missing">Missing: ') > 4
-    assert "the section “Every run”, the section “Actions in bins”, the section “Speed”" in words
+    assert "the section “Every run”, the section “Actions in bins”, the section “Privacy”, the section “Speed”" in words
     for unharmed in ("settings", "definitions", "cite"):
         assert '<p class="missing">' not in project.section(unharmed)
     assert summary["scores"] is None

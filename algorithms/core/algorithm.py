@@ -107,6 +107,9 @@ class Algorithm:
 
     title: ClassVar[str]
     equation: ClassVar[str]
+    # What takes statistics of episodes beside the updates and is refused: of "normalize_observations" and
+    # "normalize_rewards", of a task, and "tuning", by a study.
+    refuses: ClassVar[tuple[str, ...]] = ()
 
     def train(
         self,
@@ -148,9 +151,21 @@ class Algorithm:
         return type(self).task_problem is not Algorithm.task_problem
 
     def check_actions(self, task: Task, action_space: Space[Any]) -> None:
-        """Raise UnsupportedTask, with a sentence, where `task_problem` finds one in the task's `action_space`."""
-        if (problem := self.task_problem(action_space)) is not None:
+        """Raise UnsupportedTask, with a sentence, where one finds a problem: `task_problem` or `statistics_problem`."""
+        if (problem := self.statistics_problem(task) or self.task_problem(action_space)) is not None:
             raise UnsupportedTask(f"task {task.label!r} {problem}")
+
+    def statistics_problem(self, task: Task, tuned: bool = False) -> str | None:
+        """Which of what `refuses` names there is, as the end of a sentence that begins with a task; None: nothing."""
+        for name in self.refuses:
+            if name == "tuning" and tuned:
+                return f"is tuned, and the scores of a study tell of episodes what {type(self).__name__} must not"
+            if name != "tuning" and getattr(task, name):
+                return (
+                    f"has {name}, and {type(self).__name__} takes no such statistics, which would be of all episodes "
+                    "and are not part of its updates; set it to false, and scale by fixed numbers"
+                )
+        return None
 
     def budget_problem(self, steps: int) -> str | None:
         """A sentence about settings that do not fit each other or a budget of `steps`; None where they fit."""

@@ -6,6 +6,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from policy_gradient_ladder.experiments.schema import SENT
+
 from ...drawing import theme
 from ...drawing.panels import (
     RANDOM,
@@ -28,6 +30,7 @@ from ...drawing.panels import (
 from ...reading.grid import Grid
 from .. import TABLES
 
+OF_OTHER_FIGURES = (*SENT, "epsilon")
 STEPS_LABEL = "environment steps (thousands)"
 DIAGNOSTIC_PANELS = {  # by column of the table `diagnostics`: label and scale of the vertical axis
     "advantage_std": ("advantages (std)", "log"),
@@ -173,10 +176,10 @@ def diagnostics(grid: Grid, diagnostics: pd.DataFrame) -> Figure:
     """A row per task, a column per diagnostic of training, against environment steps.
 
     Lines are medians over runs; bands reach from the lowest to the highest run. A diagnostic that only some algorithms
-    record has a column, too.
+    record has a column, too, unless another section shows it.
     """
     tasks = list(grid.tasks)
-    further = [name for name in diagnostics if name not in TABLES["diagnostics"]]
+    further = [name for name in diagnostics if name not in (*TABLES["diagnostics"], *OF_OTHER_FIGURES)]
     shown = DIAGNOSTIC_PANELS | {name: (name.replace("_", " "), "linear") for name in further}
     figure, panels = plt.subplots(
         len(tasks),
