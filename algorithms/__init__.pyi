@@ -18,6 +18,7 @@ from .ppo_kl import PPOKL as PPOKL
 from .q_actor_critic import QActorCritic as QActorCritic
 from .reinforce import Reinforce as Reinforce
 from .reinforce_baseline import ReinforceBaseline as ReinforceBaseline
+from .risk_seeking import RiskSeeking as RiskSeeking
 from .risk_sensitive import RiskSensitive as RiskSensitive
 from .sac import SAC as SAC
 from .td3 import TD3 as TD3
