@@ -19,7 +19,7 @@ BENCHMARKS = {
     25: ("PPHPPHHPPPPHHPPPPHHPPPPHH", -8),
 }
 LETTERS = "HP"
-SHORTEST = 3  # residues: with fewer there is nothing to choose
+SHORTEST, LONGEST = 3, 1_000  # residues: with fewer than three there is nothing to choose
 TURNS = (1, 0, -1)  # quarter turns of the three moves: left, straight on, right
 RADIUS = 4  # of the square around the end of the chain that is seen
 NEIGHBOURS = ((1, 0), (-1, 0), (0, 1), (0, -1))
@@ -27,12 +27,12 @@ PIVOTS = 50  # moves of an episode
 
 
 def checked(sequence: str) -> str:
-    """A sequence. Raises ValueError, with a sentence, where it has other letters than H and P, or too few."""
+    """A sequence. Raises ValueError, with a sentence, for other letters than H and P, and for too few or too many."""
     if not isinstance(sequence, str) or (others := sorted(set(sequence) - set(LETTERS))):
         what = f"{others[0]!r} in {sequence!r}" if isinstance(sequence, str) else repr(sequence)
         raise ValueError(f"sequence has to consist of the letters H and P, not {what}")
-    if len(sequence) < SHORTEST:
-        raise ValueError(f"sequence {sequence!r} has {len(sequence)} residues; it needs at least {SHORTEST}")
+    if not SHORTEST <= len(sequence) <= LONGEST:
+        raise ValueError(f"sequence has {len(sequence)} residues; it may have {SHORTEST} to {LONGEST:,}")
     return sequence
 
 
@@ -228,5 +228,5 @@ class HPFoldingPivot(gymnasium.Env[np.ndarray, int]):
         return np.concatenate([shown.ravel(), contacts.any(0)]).astype(np.float32)
 
 
-gymnasium.register("HPFolding-v0", HPFolding)
+gymnasium.register("HPFolding-v0", HPFolding, max_episode_steps=LONGEST)  # never reached
 gymnasium.register("HPFoldingPivot-v0", HPFoldingPivot, max_episode_steps=PIVOTS)

@@ -26,6 +26,7 @@ ARITIES = dict.fromkeys(BINARY, 2) | dict.fromkeys(UNARY, 1)  # of every other t
 VARIABLES = ("x", "y")
 TRIGONOMETRIC = ("sin", "cos")
 INVERSES = {"exp": "log", "log": "exp"}
+LONGEST = 1_000  # tokens of an expression, and so steps of an episode, at most
 SEED = 2011  # of the points: they are the task, and the same in every run
 Score = Literal["inverse_nrmse", "r2"]
 Lengths = Literal["longest", "drawn"]
@@ -157,9 +158,10 @@ class SymbolicRegression(gymnasium.Env[np.ndarray, int]):
         known = read_formulas(NGUYEN if formulas is None else Path(formulas))
         if formula not in known:
             raise ValueError(f"there is no formula {formula!r}; there are {', '.join(known)}")
-        if not 1 <= min_length < max_length:
+        if not 1 <= min_length < max_length <= LONGEST:
             raise ValueError(
-                f"max_length must be above min_length, and that at least 1, not {max_length}, {min_length}"
+                f"min_length and max_length must be two numbers from 1 to {LONGEST:,}, the second one larger, not "
+                f"{min_length} and {max_length}"
             )
         for name, value, valid in (("score", score, get_args(Score)), ("lengths", lengths, get_args(Lengths))):
             if value not in valid:
@@ -242,4 +244,4 @@ class SymbolicRegression(gymnasium.Env[np.ndarray, int]):
         return fit - self.complexity * len(tokens)
 
 
-gymnasium.register("SymbolicRegression-v0", SymbolicRegression)
+gymnasium.register("SymbolicRegression-v0", SymbolicRegression, max_episode_steps=LONGEST + 1)  # never reached

@@ -49,6 +49,7 @@ def judged(
     grid: Grid,
     scores: pd.DataFrame,
     curves: pd.DataFrame,
+    discoveries: pd.DataFrame,
     gradients: pd.DataFrame,
     estimators: pd.DataFrame,
     quality: pd.DataFrame,
@@ -59,7 +60,7 @@ def judged(
     All but `grid` are the tables of these names. Raises ResultsError for an unknown metric.
     """
     check_metrics(grid)
-    measured = Measured(run_values(grid, scores, curves), gradients, estimators, quality, value_quality)
+    measured = Measured(run_values(grid, scores, curves, discoveries), gradients, estimators, quality, value_quality)
     return [
         (claim, [compare(grid, comparison, measured) for comparison in claim["comparisons"]]) for claim in grid.claims
     ]
