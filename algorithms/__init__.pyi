@@ -10,6 +10,7 @@ from .core.saved_policy import SavedPolicy as SavedPolicy
 from .core.saved_policy import load_policy as load_policy
 from .core.task import Task as Task
 from .ddpg import DDPG as DDPG
+from .genetic_programming import GeneticProgramming as GeneticProgramming
 from .lagrangian import Lagrangian as Lagrangian
 from .natural_policy_gradient import NaturalPolicyGradient as NaturalPolicyGradient
 from .part_returns import PartReturns as PartReturns

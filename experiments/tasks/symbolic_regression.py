@@ -236,12 +236,18 @@ class SymbolicRegression(gymnasium.Env[np.ndarray, int]):
 
     def reward(self, tokens: Sequence[str]) -> float:
         """What a whole expression pays, also one that masks would forbid."""
-        with np.errstate(all="ignore"):
-            error = float(np.sqrt(np.mean(np.square(self.targets - evaluate(tokens, self.inputs))))) / self._deviation
-        fit = 0.0
-        if math.isfinite(error):
-            fit = 1 / (1 + error) if self.score == "inverse_nrmse" else max(0.0, 1 - error * error)
+        fit = self.inverse_nrmse(evaluate(tokens, self.inputs), self.targets)
+        if self.score == "r2":
+            fit = max(0.0, 1 - (1 / fit - 1) ** 2) if fit > 0 else 0.0
         return fit - self.complexity * len(tokens)
+
+    def inverse_nrmse(self, values: np.ndarray, targets: np.ndarray) -> float:
+        """1 / (1 + NRMSE) of values [n] in place of targets [n], by the deviation of the formula; 0 where one of them
+        is not finite.
+        """
+        with np.errstate(all="ignore"):
+            error = float(np.sqrt(np.mean(np.square(targets - values)))) / self._deviation
+        return 1 / (1 + error) if math.isfinite(error) else 0.0
 
 
 gymnasium.register("SymbolicRegression-v0", SymbolicRegression, max_episode_steps=LONGEST + 1)  # never reached
