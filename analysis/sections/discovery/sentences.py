@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from ...reading.grid import Grid
-from ...words import count, enumerate_text, number, percents, short_name
+from ...words import count, enumerate_text, percents, short_name
 
 
 def page(grid: Grid, discovery: pd.DataFrame) -> dict[str, Any] | None:
@@ -28,10 +28,15 @@ def shown(grid: Grid, row: pd.Series) -> dict[str, Any]:
         "solved": f"{row['solved']:.0f} of {row['n']:.0f}" if made else f"0 of {row['requested']:.0f} runs are there",
         "interval": f"{percents(row['low'])} to {percents(row['high'])}" if made else "–",
         "evaluations": "–" if pd.isna(row["median_evaluations"]) else count(row["median_evaluations"]),
-        "best": number(row["best"]) if made else "–",
-        "best_mean": number(row["best_mean"]) if made else "–",
-        "reference": f"{number(row['reference'])} ({about['reference_source']})",
+        "best": digits(row["best"]),
+        "best_mean": digits(row["best_mean"]),
+        "reference": f"{digits(row['reference'])} ({about['reference_source']})",
     }
+
+
+def digits(value: float) -> str:
+    """Five significant digits, so that what is nearly a solution does not look like one. An en dash stands for NaN."""
+    return "–" if pd.isna(value) else f"{value:.5g}".replace("-", "−")
 
 
 def rules(grid: Grid) -> list[str]:
