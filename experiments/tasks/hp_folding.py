@@ -12,7 +12,8 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
-# Sequences of Unger & Moult (1993) with the least energies that are published for them, by their length.
+# Sequences of Unger & Moult (1993) with the least energies that are published for them, by their length. The branch and
+# bound of tests/test_discovery.py finds the same: of 20 residues in every test, of 24 and 25 in half a minute.
 BENCHMARKS = {
     20: ("HPHPPHHPHPPHPHHPPHPH", -9),
     24: ("HHPPHPPHPPHPPHPPHPPHPPHH", -9),
