@@ -11,6 +11,7 @@ from .core.saved_policy import load_policy as load_policy
 from .core.task import Task as Task
 from .ddpg import DDPG as DDPG
 from .federated import Federated as Federated
+from .genetic_programming import GeneticProgramming as GeneticProgramming
 from .lagrangian import Lagrangian as Lagrangian
 from .natural_policy_gradient import NaturalPolicyGradient as NaturalPolicyGradient
 from .part_returns import PartReturns as PartReturns
@@ -20,6 +21,7 @@ from .private import Private as Private
 from .q_actor_critic import QActorCritic as QActorCritic
 from .reinforce import Reinforce as Reinforce
 from .reinforce_baseline import ReinforceBaseline as ReinforceBaseline
+from .risk_seeking import RiskSeeking as RiskSeeking
 from .risk_sensitive import RiskSensitive as RiskSensitive
 from .sac import SAC as SAC
 from .td3 import TD3 as TD3

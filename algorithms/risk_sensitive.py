@@ -12,8 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from .core.algorithm import InvalidSetting, setting
-from .core.batch import episode_ids
-from .core.estimators import discounted_returns
+from .core.batch import of_episodes
 from .core.rollout import Floats, Rollout
 from .reinforce import Reinforce
 
@@ -35,12 +34,7 @@ class RiskSensitive(Reinforce):
 
     def advantages(self, rollout: Rollout) -> Floats:
         """Ψ_t = U(G) at every step of an episode."""
-        ids = episode_ids(rollout)
-        first_steps = np.unique(ids, return_index=True)[1]
-        returns = discounted_returns(rollout, self.gamma).ravel()[first_steps]
-        played = np.unique(ids[rollout.valid])  # without rows that are padding
-        returns[played] = self.utilities(returns[played])
-        return np.asarray(returns[ids])
+        return of_episodes(rollout, self.gamma, self.utilities)
 
     def utilities(self, returns: Floats) -> Floats:
         """(exp(ηG) − 1) / η of each episode, or (exp(ηG) / mean exp(ηG) − 1) / η; at η = 0 G, or G − mean G."""

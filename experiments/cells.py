@@ -19,7 +19,7 @@ from .estimation.problem import Problem
 from .external import External
 from .libraries import LibraryAlgorithm
 from .published_table import PublishedTable
-from .schema import ESTIMATORS, EXTERNAL, GRADIENTS, OF_SOME_TASKS, QUALITY, SCHEMA
+from .schema import DISCOVERY, ESTIMATORS, EXTERNAL, GRADIENTS, OF_SOME_TASKS, QUALITY, SCHEMA
 from .search import SearchSpace, Study, Tuning
 
 BATCHES_OF_OTHER_SIZES = 64  # of an EstimatorProbe, at most; the grid sets how many batches have the main size
@@ -37,6 +37,8 @@ class GridTask:
     reference_source: str
     threshold: float | None  # for steps to threshold; None: not asked
     time_limit: float | None  # seconds that a run, a training of a study or a probe may take; None: as many as it needs
+    solved: float | None = None  # a return that counts as a solution; None: not asked
+    evaluations: int | None = None  # training episodes of a run that count for `solved`
 
     def normalized(self, score: float) -> float:
         """A score on the scale where uniformly random actions are 0 and the reference is 1."""
@@ -321,7 +323,8 @@ class Grid:
             "videos": self.videos,
             "seeds": list(self.seeds),
             "tasks": {
-                name: preprocessing(t.task) | {key: value for key, value in vars(t).items() if key != "task"}
+                name: preprocessing(t.task)
+                | {k: v for k, v in vars(t).items() if k != "task" and not (k in DISCOVERY and v is None)}
                 for name, t in self.tasks.items()
             },
             "algorithms": {

@@ -282,6 +282,12 @@ def _check_scores(path: str, name: str, keys: Mapping[str, Any]) -> None:
             f"{path}: reference_score of task {name} is {high}, which hardly differs from its random_score, {low}; "
             f"the two must be {LEAST_RANGE:.0%} apart, for else the normalised scale shows nothing but noise"
         )
+    if (keys["solved"] is None) != (keys["evaluations"] is None):
+        given, lacking = ("solved", "evaluations") if keys["evaluations"] is None else ("evaluations", "solved")
+        raise GridError(
+            f"{path}: task {name} has the key {given!r} without {lacking!r}; a solution is looked for among so many "
+            "training episodes, so give both or none"
+        )
     if threshold is not None and threshold <= low:
         raise GridError(
             f"{path}: threshold of task {name} is {threshold}, which random actions reach (random_score {low}); give a "

@@ -284,6 +284,21 @@ TASK_KEYS: dict[str, Check] = {
         "A return. The page says after how many steps each run has reached it.",
         "400",
     ),
+    "solved": Check(
+        lambda v: v is None or is_number(v),
+        "a number or null",
+        None,
+        "A return that counts as a solution of a task of discovery. The page says in how many runs a training episode "
+        "had it, and after how many episodes.",
+        "9",
+    ),
+    "evaluations": Check(
+        Whole(1, or_null=True),
+        "a whole number above 0, or null",
+        None,
+        "The training episodes of a run that count for `solved`, the same number for all. Required beside it.",
+        "5_000",
+    ),
     "time_limit": Check(
         *DURATION,
         default=None,

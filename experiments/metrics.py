@@ -14,6 +14,7 @@ RUN_METRICS = (
     "episode_spread",
     "episode_cost",  # where the task reports costs
     *TRUE_METRICS,
+    *("solved", "evaluations_to_solution", "best_score"),  # where the grid says what counts as a solution
 )
 GRADIENT_METRICS = ("variance", "relative_bias", "bias_squared", "cosine")  # of the gradient laboratory
 QUALITY_METRICS = ("pairwise_cosine", "reference_cosine", "gradient_variance", "value_error")  # of probes of quality
@@ -21,11 +22,23 @@ ESTIMATOR_METRICS = ("absolute_variance", "cost", "plain_cosine", "reparameteris
 OF_ESTIMATORS = ("variance", "relative_bias", "cosine", *ESTIMATOR_METRICS)  # what a claim may say of estimators
 # The effect is a ratio; that of the others is a difference.
 RATIO_METRICS = ("variance", "spread", "absolute_variance", "cost", "gradient_variance")
-PAIRED_METRICS = ("steps_to_threshold", "spread", "absolute_variance", "cost")  # one side alone says nothing
+PAIRED_METRICS = (
+    "steps_to_threshold",
+    "evaluations_to_solution",
+    "spread",
+    "absolute_variance",
+    "cost",
+)  # one side alone says nothing
 EVALUATED_METRICS = ("final_score", "learning_per_step", "spread")  # a side may say of which evaluation
 # An effect may be held against another number than 0 or 1: `than`.
-HELD_METRICS = (*QUALITY_METRICS, "episode_cost", *TRUE_METRICS)
+HELD_METRICS = (*QUALITY_METRICS, "episode_cost", *TRUE_METRICS, "solved", "best_score")
 BEST_METRICS = ("final_score", "mode_score", "auc", "learning_per_step")  # more is better: a side may be a best one
+# Keys of a task that two compared runs have to share for a metric, beside random and reference score.
+SCALES = {
+    "steps_to_threshold": ("threshold",),
+    **dict.fromkeys(("solved", "evaluations_to_solution"), ("solved", "evaluations")),
+    "best_score": ("evaluations",),
+}
 RULES = ("all", "any")  # how many of a claim's comparisons must support it
 DIRECTIONS = ("higher", "lower", "equal")
 TASK_GROUPS = ("all", "exact")  # words that a comparison may have in place of a list of tasks

@@ -12,6 +12,7 @@ from policy_gradient_ladder.core.task import Task
 from .cells import GridAlgorithm, GridTask
 from .checks import GridError
 from .claims import Claim, Comparison, Side
+from .metrics import SCALES
 
 SCALE = ("random_score", "reference_score")  # what two tasks must share where their scores are compared
 
@@ -96,7 +97,7 @@ def _tasks_at(comparison: Comparison, place: str, tasks: Mapping[str, GridTask])
 
 def _check_scale(where: str, comparison: Comparison, names: list[str], tasks: Mapping[str, GridTask]) -> None:
     """Raise GridError where scores on these tasks are not on one scale, or not after as many steps."""
-    shared = (*SCALE, *(["threshold"] if comparison.metric == "steps_to_threshold" else []))
+    shared = (*SCALE, *SCALES.get(comparison.metric, ()))
     shared += () if "steps" in comparison.differing_in else ("steps",)
     for name in names[1:]:
         for key in shared:

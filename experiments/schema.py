@@ -42,6 +42,7 @@ SECONDS = ("start_up", *LOOP_PHASES, "training", "evaluating", "total")  # of ru
 PHASES = ("start_up", *LOOP_PHASES, "rest", "evaluating")  # that a run's time falls into; rest: of the loop
 # Keys of a task that are absent where a grid does not give them.
 OF_SOME_TASKS = ("id", "kwargs", "variants", "action_bins", "joint_actions", "reward_scale")
+DISCOVERY = ("solved", "evaluations")  # likewise, of what its runs are judged by
 TASK_CODE = "task_code"  # of a task: its distributions → version, its other modules → their files → digest
 RECORDS = {"runs": "run.json", "tuning": "study.json", "probes": "probe.json"}  # the record of a result, by folder
 DETERMINED_BY = "determined_by"  # of run.json, study.json, probe.json: the digest of all that determines the numbers

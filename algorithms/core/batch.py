@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from .algorithm import InvalidAlgorithm, where
+from .estimators import discounted_returns
 from .hook_checks import checked_array
-from .rollout import Rollout
+from .rollout import Floats, Rollout
 
 SMALLEST_DEVIATION = 1e-8
 VALUE = "value"  # the critic whose values are V(s_t) in every formula that names no critic
@@ -177,6 +178,19 @@ def episode_ids(rollout: Rollout) -> np.ndarray:
     ended[1:] = rollout.done[:-1].cumsum(axis=0)  # episodes that the environment has finished before this step
     first = np.concatenate([[0], (ended[-1] + 1).cumsum()[:-1]])
     return np.asarray(ended + first)
+
+
+def of_episodes(rollout: Rollout, gamma: float, weigh: Callable[[Floats], Floats]) -> Floats:
+    """What `weigh` makes of the discounted returns of the rollout's whole episodes, at every step of each.
+
+    `weigh` gets and returns float64 [E]. Returns float64 [T, N]; 0 in episodes that are padding.
+    """
+    ids = episode_ids(rollout)
+    first_steps = np.unique(ids, return_index=True)[1]
+    returns = discounted_returns(rollout, gamma).ravel()[first_steps]
+    played = np.unique(ids[rollout.valid])  # without rows that are padding
+    returns[played] = weigh(returns[played])
+    return np.asarray(returns[ids])
 
 
 def _targets(algorithm: Any, rollout: Rollout, advantages: np.ndarray) -> dict[str, Tensor]:

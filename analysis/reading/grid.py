@@ -98,6 +98,7 @@ TASK_KEYS = {
     "action_bounds": str,
     "max_episode_steps": (int, NoneType),
 }
+OF_SOME_TASKS = {"solved": NUMBER, "evaluations": int}
 ALGORITHM_KEYS = {"title": str, "equation": str, "summary": str}
 CELL_KEYS = {
     "algorithm": str,
@@ -167,6 +168,7 @@ def read_grid(results: Path) -> Grid:
     content = read_record(path, GRID_KEYS)
     for name, task in content["tasks"].items():
         check_keys(task, TASK_KEYS, path, f"tasks.{name}")
+        check_some_keys(task, OF_SOME_TASKS, path, f"tasks.{name}")
         if task["reference_score"] == task["random_score"]:
             raise ResultsError(
                 f"{path}: tasks.{name}.reference_score is {task['reference_score']}, the same as its "

@@ -36,7 +36,7 @@ from types import ModuleType
 from typing import Any
 
 ORDER = (  # in which a reader wants to know
-    *("claims", "ranking", "learning", "paper_table", "laboratory", "estimators", "quality"),
+    *("claims", "ranking", "learning", "discovery", "paper_table", "laboratory", "estimators", "quality"),
     *("tuning", "published", "scores", "bins", "hacking", "communication", "privacy", "policies", "speed"),
     *("settings", "definitions", "completeness", "provenance", "cite"),
 )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from policy_gradient_ladder.experiments.metrics import TRUE_METRICS
+from policy_gradient_ladder.experiments.metrics import SCALES, TRUE_METRICS
 
 from ...reading.grid import Grid
 from ...statistics.spread import has_spread
@@ -26,13 +26,16 @@ from .sides import (
 from .verdicts import Place, Tested, effect_of_places, effect_over
 
 LEARNING_STEPS = 100_000  # environment steps to which learning per step refers
+CENSORED = {"steps_to_threshold": "reached", "evaluations_to_solution": "solved"}  # metric → column: whether it was
 OF_MODE = {
     "normalized": "normalized_mode",
     "learning_per_step": "learning_per_step_mode",
 }  # a column, by that of sampled
 
 
-def run_values(grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame, true_curves: pd.DataFrame) -> pd.DataFrame:
+def run_values(
+    grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame, discoveries: pd.DataFrame, true_curves: pd.DataFrame
+) -> pd.DataFrame:
     """The table `scores` with further columns that claims need.
 
     - `learning_per_step`, `learning_per_step_mode`: the normalised score per LEARNING_STEPS steps of the budget
@@ -40,6 +43,7 @@ def run_values(grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame, true_curv
     - `true_drop`: from the highest point of a run's true curve (moving average) down to its last point, in the unit of
       the true return; empty where the task reports no true reward, or the run diverged
     - `share_of_budget`: the steps to the threshold divided by the budget; 1 where the run did not reach the threshold
+    - `solved`, `share_of_evaluations`, `best_score`: as in the table `discoveries`; NaN where its tasks are not
     """
     keys = ["task", "algorithm", "seed"]
     averages, true = (
@@ -47,7 +51,9 @@ def run_values(grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame, true_curv
         for of in (curves, true_curves)
     )
     true["true_drop"] = true["max"] - true["last"]
+    found = discoveries[[*keys, "solved", "share_of_evaluations", "best_score"]]
     runs = scores.merge(averages, on=keys, how="left").merge(true[[*keys, "true_drop"]], on=keys, how="left")
+    runs = runs.merge(found, on=keys, how="left")
     scale = runs["task"].map({name: t["reference_score"] - t["random_score"] for name, t in grid.tasks.items()})
     return runs.assign(
         learning_per_step=runs["normalized"] * LEARNING_STEPS / runs["steps"],
@@ -99,7 +105,7 @@ def mean_cost(grid: Grid, side: dict[str, Any], place: str, runs: pd.DataFrame) 
 def run_place(grid: Grid, found: Tested, place: str, runs: pd.DataFrame) -> Place:
     """The comparison at one place; `runs` has the rows of all tasks."""
     comparison, metric = found.comparison, found.comparison["metric"]
-    of_threshold = metric == "steps_to_threshold"
+    of_threshold, censored = metric == "steps_to_threshold", CENSORED.get(metric)
     sides = singles(comparison)
     tasks = [task_at(grid, side, place) for side in sides]
     if absent := [side for side, task in zip(sides, tasks, strict=True) if task is None]:
@@ -127,6 +133,9 @@ def run_place(grid: Grid, found: Tested, place: str, runs: pd.DataFrame) -> Plac
     if without := [name for name, of in zip(names, values, strict=True) if np.isnan(of).any()]:
         of_metric = {"episode_spread": "two evaluation episodes of each run", "episode_cost": "costs"}
         of_metric |= dict.fromkeys(TRUE_METRICS, "true returns")
+        of_metric |= dict.fromkeys(
+            ("solved", "evaluations_to_solution", "best_score"), "return that counts as a solution"
+        )
         what = of_metric.get(metric, "evaluation with the mode action")
         return Place(place, note=f"no {what} of {enumerate_text(without)}", lacking=True)
     short = [
@@ -136,9 +145,10 @@ def run_place(grid: Grid, found: Tested, place: str, runs: pd.DataFrame) -> Plac
     ]
     notes = [f"fewer runs than asked for ({enumerate_text(dict.fromkeys(short))})"] if short else []
     # Where no run reached the threshold, all count as the whole budget, so their difference of 0 says nothing.
-    decides = not of_threshold or any(of["reached"].any() for of in rows)
+    decides = censored is None or any(of[censored].any() for of in rows)
     if not decides:
-        notes.append(f"no run of {' or '.join(names)} reached the threshold; all count as the whole budget")
+        what = "reached the threshold" if of_threshold else "found a solution"
+        notes.append(f"no run of {' or '.join(names)} {what}; all count as the whole budget")
     counts = iter(map(len, values))
     environment = environment_of(grid, tasks[0])
     n = tuple(min(next(counts) for _ in single(side)) for side in comparison["sides"])
@@ -174,10 +184,10 @@ def best_note(found: Tested, place: Place, names: list[str]) -> list[str]:
 
 def not_on_one_scale(grid: Grid, comparison: dict[str, Any], tasks: list[str]) -> str:
     """Why scores on several tasks cannot be compared, in words; empty where they can."""
-    keys = ("random_score", "reference_score", *(["threshold"] if comparison["metric"] == "steps_to_threshold" else []))
+    keys = ("random_score", "reference_score", *SCALES.get(comparison["metric"], ()))
     for task in tasks[1:]:
         for key in keys:
-            values = [grid.tasks[name][key] for name in (tasks[0], task)]
+            values = [grid.tasks[name].get(key, np.nan) for name in (tasks[0], task)]
             if values[0] != values[1]:
                 return f"the {key} of {tasks[0]} is {values[0]:g}, and that of {task} {values[1]:g}: no common scale"
     steps = sorted({grid.tasks[task]["steps"] for task in tasks})

@@ -34,6 +34,7 @@ STYLES = {
 IN_PERCENT = (
     *("variance", "absolute_variance", "cost", "relative_bias", "bias_squared"),
     *("steps_to_threshold", "spread", "gradient_variance", "value_error"),
+    *("solved", "evaluations_to_solution"),
 )
 DECIDED = (SUPPORTED, CONTRADICTED)
 MOST_DIGITS = 4  # that tell an effect from the smallest one that counts
@@ -41,10 +42,12 @@ SECTIONS = {  # where a metric without a figure stands
     **dict.fromkeys(
         ("steps_to_threshold", "mode_score", "episode_spread", "episode_cost"), ("scores", "Scores, every run")
     ),
+    **dict.fromkeys(("solved", "evaluations_to_solution", "best_score"), ("discovery", "What was found")),
     "relative_bias": ("laboratory", "Gradient laboratory"),
     "bias_squared": ("laboratory", "Gradient laboratory"),
 }
-TABLES_BEHIND = {"drop": "curves", **{name: "gradients" for name, metric in METRICS.items() if not metric.of_runs}}
+TABLES_BEHIND = dict.fromkeys(("solved", "evaluations_to_solution", "best_score"), "discoveries")
+TABLES_BEHIND |= {"drop": "curves", **{name: "gradients" for name, metric in METRICS.items() if not metric.of_runs}}
 TABLES_BEHIND |= {name: "value_quality" if name == "value_error" else "quality" for name in QUALITY_METRICS}
 SECOND_SIDES = {"gradient_variance": "no value function"}  # of a ratio of one side; of others it is REINFORCE
 

@@ -4,12 +4,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from policy_gradient_ladder.experiments.schema import DISCOVERY
+
 from ...reading.grid import Grid
 from ...words import enumerate_text
 from .verdicts import side_title
 
 # Keys of a task in grid.json that are no part of what its runs are made with.
-JUDGING = ("id", "random_score", "reference_score", "reference_source", "threshold", "time_limit")
+JUDGING = ("id", "random_score", "reference_score", "reference_source", "threshold", "time_limit", *DISCOVERY)
 EVALUATION_WORDS = {"sampled": "sampled actions", "mode": "mode action"}
 
 

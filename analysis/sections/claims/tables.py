@@ -49,6 +49,7 @@ def judged(
     grid: Grid,
     scores: pd.DataFrame,
     curves: pd.DataFrame,
+    discoveries: pd.DataFrame,
     gradients: pd.DataFrame,
     estimators: pd.DataFrame,
     quality: pd.DataFrame,
@@ -60,7 +61,8 @@ def judged(
     All but `grid` are the tables of these names. Raises ResultsError for an unknown metric.
     """
     check_metrics(grid)
-    measured = Measured(run_values(grid, scores, curves, true_curves), gradients, estimators, quality, value_quality)
+    of_runs = run_values(grid, scores, curves, discoveries, true_curves)
+    measured = Measured(of_runs, gradients, estimators, quality, value_quality)
     return [
         (claim, [compare(grid, comparison, measured) for comparison in claim["comparisons"]]) for claim in grid.claims
     ]

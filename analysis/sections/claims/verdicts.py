@@ -24,7 +24,8 @@ Runs: the effect is the mean over tasks of the difference of the two means over 
 Its interval is Welch's t with Satterthwaite's degrees of freedom, because a percentile bootstrap is too short for the
 five or ten runs of a task. A task with a single run on a side has no interval, and so an average over it has none.
 Where the two sides are two evaluations of the same runs, their differences are one sample. The best of several sides
-and the ratio of two spreads have intervals of their own (`analysis/statistics/best.py`, `spread.py`).
+and the ratio of two spreads have intervals of their own (`analysis/statistics/best.py`, `spread.py`), and so have
+shares of runs (`shares.py`).
 
 Gradient laboratory: the effect at a frozen policy is the difference of two measurements, or of their logarithms where
 the effect is a ratio. It is averaged over a task's policies, and then over tasks. 95 % intervals are combined as those
@@ -57,6 +58,7 @@ from ...reading.grid import Grid
 from ...statistics.best import behind_the_best
 from ...statistics.comparison import difference
 from ...statistics.gradients import Estimate
+from ...statistics.shares import difference_of_shares
 from ...statistics.spread import log_ratio_of_spreads
 from ...words import enumerate_text
 from ..laboratory.tables import estimator_title
@@ -76,6 +78,7 @@ class Metric:
     nonnegative: bool = False  # whether a value cannot be below 0, so that noise makes it too large
     figure: str | None = None  # the figure that shows the quantity
     largest: float = np.inf  # the largest absolute value that an effect can have
+    share: bool = False  # whether a run has 1 or 0, so that a mean over runs is a share of them
 
 
 # The fields of each metric, by its name in a grid.
@@ -91,6 +94,9 @@ ABOUT = {
     "episode_cost": {"column": "episode_cost"},
     "true_return": {"column": "true_return", "figure": "proxy_and_true"},
     "true_drop": {"column": "true_drop", "figure": "proxy_and_true"},
+    "solved": {"column": "solved", "largest": 1.0, "share": True},
+    "evaluations_to_solution": {"column": "share_of_evaluations", "largest": 1.0},
+    "best_score": {"column": "best_score"},
     "variance": {"column": "ratio", "figure": "gradient_variance"},
     "relative_bias": {"column": "relative_bias", "nonnegative": True},
     "bias_squared": {"column": "share_of_length", "nonnegative": True},
@@ -319,7 +325,10 @@ def effect_of_runs(values: list[tuple[np.ndarray, ...]], metric: Metric) -> Esti
 
     `values` holds for each task the values of each side's runs, ([n],) or ([n], [m]).
     """
-    found = difference(*([*side] for side in zip(*values, strict=True)))
+    sides = [[*side] for side in zip(*values, strict=True)]
+    if metric.share:
+        return possible(Estimate(*difference_of_shares(*sides)), metric)
+    found = difference(*sides)
     return possible(Estimate(found.value, found.low, found.high), metric)
 
 

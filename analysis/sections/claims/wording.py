@@ -65,6 +65,10 @@ HOW = {
         "which allows for scores that are not normal. With five runs on three tasks it tells ratios above about 2 "
         "from 1. Where all runs of a side end alike there is no ratio."
     ),
+    "Shares of runs": (
+        "Where a run succeeds or does not, the interval of a share is Wilson’s, and that of a difference of shares is "
+        "Newcombe’s: it has a width even where all runs of a side end alike."
+    ),
     "Equal": (
         "Where two things are claimed to be equal, they must be equal at every policy and on every problem, not only "
         "on average. The page shows the place where they differ most."
@@ -125,6 +129,11 @@ WHAT = {  # what a comparison measures, for somebody who has read one chapter on
     "true_return": "True return of an episode at the end of training: the sum of what is wanted, of which the reward "
     "is a proxy",
     "true_drop": "Fall of the true return during training, from its highest point to its end",
+    "solved": "Runs in which a training episode found a solution, in % of the runs, among equally many episodes",
+    "evaluations_to_solution": "Training episodes until the first solution, in % of those that count (100 % for a run "
+    "that finds none, so differences are understated)",
+    "best_score": "Return of the best training episode, among equally many (0: the task’s random score, 1: its "
+    "reference score)",
     "variance": "Variance of the gradient estimate: how far it scatters from batch to batch",
     "relative_bias": "Bias of the gradient estimate: distance of its mean from the true gradient, in % of the true "
     "gradient’s length",
