@@ -37,6 +37,7 @@ class GridTask:
     reference_source: str
     threshold: float | None  # for steps to threshold; None: not asked
     time_limit: float | None  # seconds that a run, a training of a study or a probe may take; None: as many as it needs
+    perturbations: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # sizes of changes, by the change
 
     def normalized(self, score: float) -> float:
         """A score on the scale where uniformly random actions are 0 and the reference is 1."""
@@ -321,7 +322,7 @@ class Grid:
             "videos": self.videos,
             "seeds": list(self.seeds),
             "tasks": {
-                name: preprocessing(t.task) | {key: value for key, value in vars(t).items() if key != "task"}
+                name: preprocessing(t.task) | {key: value for key, value in vars(t).items() if key != "task" and (value or key != "perturbations")}
                 for name, t in self.tasks.items()
             },
             "algorithms": {
@@ -369,8 +370,9 @@ def preprocessing(task: Task) -> dict[str, Any]:
     """A task's settings by name; its id beside a name, and those of OF_SOME_TASKS only where they say something."""
     settings = asdict(task)
     del settings["allow_normalised"]  # it says that a task is accepted, and nothing about its runs
-    name, task_id, variants = settings.pop("name"), settings.pop("id"), list(settings.pop("variants"))
-    further = {"id": task_id if name else None, "variants": variants}
+    name, task_id = settings.pop("name"), settings.pop("id")
+    further = {"id": task_id if name else None}
+    further |= {key: list(settings.pop(key)) for key in ("variants", "wrappers", "training_wrappers")}
     further |= {key: settings.pop(key) for key in ("kwargs", "action_bins", "joint_actions")}
     scale = settings.pop("reward_scale")
     further["reward_scale"] = scale if scale != 1 else None

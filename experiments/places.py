@@ -72,9 +72,7 @@ def _in_words(side: Side) -> str:
 
 def _task_at(where: str, place: str, side: Side, tasks: Mapping[str, GridTask]) -> str | None:
     """The name of the task with the id `place` and the side's values; None where there is none."""
-    values = dict(side.on or {})
-    if "variants" in values:
-        values["variants"] = tuple(values["variants"])
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in (side.on or {}).items()}
     wanted = Task(place, **values)
     # A name tells tasks apart and is nothing that a run depends on; so is the consent to a task of some kind.
     found = [name for name, of in tasks.items() if replace(of.task, name=None, allow_normalised=False) == wanted]
