@@ -21,6 +21,7 @@ from .libraries import LibraryAlgorithm
 from .published_table import PublishedTable
 from .schema import ESTIMATORS, EXTERNAL, GRADIENTS, OF_SOME_TASKS, QUALITY, SCHEMA
 from .search import SearchSpace, Study, Tuning
+from .tasks.changes import CHANGES
 
 BATCHES_OF_OTHER_SIZES = 64  # of an EstimatorProbe, at most; the grid sets how many batches have the main size
 INITIALISATION = "initialisation"  # instead of a source: a policy of random parameters
@@ -38,6 +39,15 @@ class GridTask:
     threshold: float | None  # for steps to threshold; None: not asked
     time_limit: float | None  # seconds that a run, a training of a study or a probe may take; None: as many as it needs
     perturbations: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # sizes of changes, by the change
+
+    def judged(self) -> dict[str, Any]:
+        """All but the task, as a manifest has it; changes only where there are any, each with its nominal size."""
+        entry = {key: value for key, value in vars(self).items() if key not in ("task", "perturbations")}
+        sizes = {
+            change: {"nominal": CHANGES[change].nominal, "sizes": list(sizes)}
+            for change, sizes in self.perturbations.items()
+        }
+        return entry | ({"perturbations": sizes} if sizes else {})
 
     def normalized(self, score: float) -> float:
         """A score on the scale where uniformly random actions are 0 and the reference is 1."""
@@ -322,7 +332,7 @@ class Grid:
             "videos": self.videos,
             "seeds": list(self.seeds),
             "tasks": {
-                name: preprocessing(t.task) | {key: value for key, value in vars(t).items() if key != "task" and (value or key != "perturbations")}
+                name: preprocessing(t.task) | t.judged()
                 for name, t in self.tasks.items()
             },
             "algorithms": {

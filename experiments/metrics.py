@@ -12,7 +12,9 @@ RUN_METRICS = (
     *("final_score", "mode_score", "auc", "learning_per_step", "drop", "steps_to_threshold", "spread"),
     "episode_spread",
     "episode_cost",  # where the task reports costs
+    *("perturbed_score", "perturbation_loss"),  # where the grid evaluates under changes
 )
+UNDER_METRICS = ("perturbed_score", "perturbation_loss")  # a comparison says under which change
 GRADIENT_METRICS = ("variance", "relative_bias", "bias_squared", "cosine")  # of the gradient laboratory
 QUALITY_METRICS = ("pairwise_cosine", "reference_cosine", "gradient_variance", "value_error")  # of probes of quality
 ESTIMATOR_METRICS = ("absolute_variance", "cost", "plain_cosine", "reparameterised")  # of estimators alone

@@ -40,6 +40,7 @@ def _placed(
     where: str, comparison: Comparison, tasks: Mapping[str, GridTask], algorithms: Mapping[str, GridAlgorithm]
 ) -> Comparison:
     if all(side.on is None for side in comparison.singles()):
+        _check_under(where, comparison, [name for name in tasks if comparison.tasks == "all" or name in comparison.tasks], tasks)
         return comparison
     ids = dict.fromkeys(task.task.id for task in tasks.values())
     places = list(ids) if isinstance(comparison.tasks, str) else comparison.tasks
@@ -62,8 +63,21 @@ def _placed(
                 f"{' or '.join(places)}; a key that is not said has its default"
             )
     for place in places:
-        _check_scale(where, comparison, list(_tasks_at(comparison, place, tasks)), tasks)
+        names = list(_tasks_at(comparison, place, tasks))
+        _check_scale(where, comparison, names, tasks)
+        _check_under(where, comparison, names, tasks)
     return comparison
+
+
+def _check_under(where: str, comparison: Comparison, names: list[str], tasks: Mapping[str, GridTask]) -> None:
+    """Raise GridError where policies are not evaluated under the change that a comparison is about, on any of these."""
+    for change, size in (comparison.under or {}).items():
+        for name in names:
+            if float(size) not in (sizes := tasks[name].perturbations.get(change, ())):
+                listed = ", ".join(f"{one:g}" for one in sizes) or "nothing"
+                raise GridError(
+                    f"{where} is under {change} {size:g}, and perturbations of task {name} has {listed} for {change}"
+                )
 
 
 def _in_words(side: Side) -> str:

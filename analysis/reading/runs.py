@@ -15,6 +15,7 @@ from policy_gradient_ladder.experiments.schema import (
     EVALUATIONS_FILE,
     EXTERNAL,
     OF_SOME_TASKS,
+    PERTURBED,
     RUN_STATES,
     SECONDS,
     UPDATE_COLUMNS,
@@ -96,7 +97,24 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
             costs = evaluation.get("costs", [])  # of a task that reports them
             if not isinstance(costs, list) or not all(isinstance(x, NUMBER) and np.isfinite(x) for x in costs):
                 raise ResultsError(f"{path}: evaluation.{kind}.costs is {costs!r}; expected finite numbers.")
+        check_perturbed(run.get(PERTURBED), task.get("perturbations", {}), path)
     return run
+
+
+def check_perturbed(found: list[dict[str, Any]] | None, asked: dict[str, Any], path: Path) -> None:
+    """Check the returns under changes in a run's record; there are none where no policy was kept. Raises ResultsError."""
+    if found is None:
+        return
+    for i, entry in enumerate(found):
+        where = f"{PERTURBED}[{i}]"
+        check_keys(entry, {"change": str, "size": NUMBER, "returns": (list, NoneType)}, path, where)
+        if not all(isinstance(value, NUMBER) and np.isfinite(value) for value in entry["returns"] or ()):
+            raise ResultsError(f"{path}: {where}.returns is {entry['returns']!r}; expected finite numbers.")
+    pairs = [(entry["change"], entry["size"]) for entry in found]
+    if pairs != (wanted := [(change, size) for change, of in asked.items() for size in of["sizes"]]):
+        raise ResultsError(
+            f"{path}: {PERTURBED} has the changes {pairs}, but the grid asks for {wanted}; run this cell again."
+        )
 
 
 def check_asked(prefix: str, found: dict[str, Any], asked: dict[str, Any], path: Path, asked_by: str) -> None:

@@ -37,7 +37,7 @@ from typing import Any
 
 ORDER = (  # in which a reader wants to know
     *("claims", "ranking", "learning", "paper_table", "laboratory", "estimators", "quality"),
-    *("tuning", "published", "scores", "bins", "policies", "speed"),
+    *("tuning", "published", "scores", "robustness", "bins", "policies", "speed"),
     *("settings", "definitions", "completeness", "provenance", "cite"),
 )
 FOLDER = Path(__file__).parent

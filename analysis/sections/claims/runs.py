@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from policy_gradient_ladder.experiments.metrics import UNDER_METRICS
+
 from ...reading.grid import Grid
 from ...statistics.spread import has_spread
 from ...words import enumerate_text
@@ -47,6 +49,19 @@ def run_values(grid: Grid, scores: pd.DataFrame, curves: pd.DataFrame) -> pd.Dat
         drop=(runs["max"] - runs["last"]) / scale.astype(float),
         share_of_budget=runs["steps_to_threshold"] / runs["steps"],
     )
+
+
+def with_change(comparison: dict[str, Any], runs: pd.DataFrame, robustness: pd.DataFrame) -> pd.DataFrame:
+    """`runs` with the columns `perturbed_score` and `perturbation_loss`, of the change that the comparison is about.
+
+    They are empty where a run was not evaluated under this change, and absent where the comparison is about none.
+    """
+    for change, size in comparison.get("under", {}).items():
+        of_change = robustness[(robustness["change"] == change) & (robustness["size"] == size)]
+        columns = {"normalized": "perturbed_score", "loss": "perturbation_loss"}
+        keys = ["task", "algorithm", "seed"]
+        return runs.merge(of_change[[*keys, *columns]].rename(columns=columns), on=keys, how="left")
+    return runs
 
 
 def compare_runs(grid: Grid, comparison: dict[str, Any], runs: pd.DataFrame) -> Tested:
@@ -117,6 +132,7 @@ def run_place(grid: Grid, found: Tested, place: str, runs: pd.DataFrame) -> Plac
     values = tuple(of[column].to_numpy(dtype=float) for of, column in zip(rows, columns, strict=True))
     if without := [name for name, of in zip(names, values, strict=True) if np.isnan(of).any()]:
         of_metric = {"episode_spread": "two evaluation episodes of each run", "episode_cost": "costs"}
+        of_metric |= dict.fromkeys(UNDER_METRICS, "evaluation under the change")
         what = of_metric.get(metric, "evaluation with the mode action")
         return Place(place, note=f"no {what} of {enumerate_text(without)}", lacking=True)
     short = [

@@ -89,6 +89,8 @@ ABOUT = {
     "spread": {"column": "normalized", "figure": "final_scores"},
     "episode_spread": {"column": "episode_spread"},
     "episode_cost": {"column": "episode_cost"},
+    "perturbed_score": {"column": "perturbed_score", "figure": "robustness"},
+    "perturbation_loss": {"column": "perturbation_loss", "figure": "robustness"},
     "variance": {"column": "ratio", "figure": "gradient_variance"},
     "relative_bias": {"column": "relative_bias", "nonnegative": True},
     "bias_squared": {"column": "share_of_length", "nonnegative": True},
