@@ -331,10 +331,7 @@ class Grid:
             "grid_file": self.path,
             "videos": self.videos,
             "seeds": list(self.seeds),
-            "tasks": {
-                name: preprocessing(t.task) | t.judged()
-                for name, t in self.tasks.items()
-            },
+            "tasks": {name: preprocessing(t.task) | t.judged() for name, t in self.tasks.items()},
             "algorithms": {
                 name: {
                     "title": a.title,

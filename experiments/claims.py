@@ -217,7 +217,9 @@ def _comparison(path: str, where: str, entry: Any) -> Comparison:
         if given and key in entry:
             raise GridError(f"{path}: {where} has {key}, which is for {', '.join(kind)}, not for {metric}")
     if metric in UNDER_METRICS and keys["under"] is None:
-        raise GridError(f"{path}: {where} has no under, the change of the task, such as {{mass: 2}}, which {metric} needs")
+        raise GridError(
+            f"{path}: {where} has no under, the change of the task, such as {{mass: 2}}, which {metric} needs"
+        )
     if metric in RATIO_METRICS and keys["smallest_effect"] >= 1:
         raise GridError(
             f"{path}: smallest_effect of {where} is {keys['smallest_effect']}; the effect is a ratio, and this its "

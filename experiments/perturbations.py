@@ -11,7 +11,7 @@ from .tasks.changes import CHANGES, why_not
 
 
 def read_perturbations(path: str, where: str, data: Mapping[str, Any], task: Task) -> dict[str, tuple[float, ...]]:
-    """The sizes of each change at which policies of a task are evaluated, ascending.
+    """The sizes of each change at which policies of a task are evaluated, ascending; changes in the order of CHANGES.
 
     `where` is the task, or the grid, as messages name it. Raises GridError where a change is unknown or none that the
     task can have, and where its sizes are no list of different numbers that it may have.
@@ -39,4 +39,4 @@ def read_perturbations(path: str, where: str, data: Mapping[str, Any], task: Tas
         for change in found:
             if (reason := why_not(env, change)) is not None:
                 raise GridError(f"{path}: perturbations of {where} has {change}, but of task {task.label} {reason}")
-    return found
+    return {change: found[change] for change in CHANGES if change in found}

@@ -40,7 +40,9 @@ def _placed(
     where: str, comparison: Comparison, tasks: Mapping[str, GridTask], algorithms: Mapping[str, GridAlgorithm]
 ) -> Comparison:
     if all(side.on is None for side in comparison.singles()):
-        _check_under(where, comparison, [name for name in tasks if comparison.tasks == "all" or name in comparison.tasks], tasks)
+        _check_under(
+            where, comparison, [name for name in tasks if comparison.tasks == "all" or name in comparison.tasks], tasks
+        )
         return comparison
     ids = dict.fromkeys(task.task.id for task in tasks.values())
     places = list(ids) if isinstance(comparison.tasks, str) else comparison.tasks

@@ -28,8 +28,19 @@ from .grid import load_grid
 from .process import age, end_at_once, time_limit
 from .progress import Progress, named_by
 from .record import PACKAGES, check_folder, cpu, provenance, write_run
-from .schema import BEST, DETERMINED_BY, EVALUATIONS, EXTERNAL, PERTURBED, SCHEMA, STOPPED, TASK_CODE, TENSORBOARD, WRITTEN_TO
 from .robustness import evaluate_changed
+from .schema import (
+    BEST,
+    DETERMINED_BY,
+    EVALUATIONS,
+    EXTERNAL,
+    PERTURBED,
+    SCHEMA,
+    STOPPED,
+    TASK_CODE,
+    TENSORBOARD,
+    WRITTEN_TO,
+)
 from .sources import ROOT
 from .trained import SECONDS_BETWEEN, Kept
 from .tuned import best_of_study

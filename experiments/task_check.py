@@ -11,7 +11,7 @@ from policy_gradient_ladder.core.backends import GymnasiumBackend, one_by_one
 from policy_gradient_ladder.core.interface import place_of
 from policy_gradient_ladder.core.policies import Policy
 from policy_gradient_ladder.core.spaces import structure
-from policy_gradient_ladder.core.task import StoppedByTask, Task, UnsupportedTask, close, make_envs
+from policy_gradient_ladder.core.task import StoppedByTask, Task, UnsupportedTask, close, make_env, make_envs
 from policy_gradient_ladder.core.vector_env import VectorEnv
 
 TRIAL_STEPS = 5  # what a wrong interface returns, it returns at the first step; a few cost a millisecond

@@ -33,7 +33,12 @@ WITHOUT_MEANING = (
     "training_wrappers",
 )  # for returns of random actions
 REGISTERED = "registered reward threshold"
-OTHERS = ("kwargs", "variants", "wrappers", "max_episode_steps")  # what makes a task another one than the registered one
+OTHERS = (
+    "kwargs",
+    "variants",
+    "wrappers",
+    "max_episode_steps",
+)  # what makes a task another one than the registered one
 
 
 def fill_in_scores(task: Task, keys: dict[str, Any]) -> None:

@@ -20,9 +20,7 @@ def are_wrappers(value: Any) -> bool:
     )
 
 
-def wrapped(
-    env: gymnasium.Env[Any, Any], wrappers: Iterable[Mapping[str, Any]]
-) -> gymnasium.Env[Any, Any]:
+def wrapped(env: gymnasium.Env[Any, Any], wrappers: Iterable[Mapping[str, Any]]) -> gymnasium.Env[Any, Any]:
     """The environment in these wrappers, the first innermost.
 
     Raises whatever their import or construction raises, and ValueError where one names no class of its module.

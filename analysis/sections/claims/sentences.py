@@ -45,7 +45,11 @@ SECTIONS = {  # where a metric without a figure stands
     "relative_bias": ("laboratory", "Gradient laboratory"),
     "bias_squared": ("laboratory", "Gradient laboratory"),
 }
-TABLES_BEHIND = {"drop": "curves", **dict.fromkeys(UNDER_METRICS, "robustness"), **{name: "gradients" for name, metric in METRICS.items() if not metric.of_runs}}
+TABLES_BEHIND = {
+    "drop": "curves",
+    **dict.fromkeys(UNDER_METRICS, "robustness"),
+    **{name: "gradients" for name, metric in METRICS.items() if not metric.of_runs},
+}
 TABLES_BEHIND |= {name: "value_quality" if name == "value_error" else "quality" for name in QUALITY_METRICS}
 SECOND_SIDES = {"gradient_variance": "no value function"}  # of a ratio of one side; of others it is REINFORCE
 

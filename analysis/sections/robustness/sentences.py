@@ -25,7 +25,9 @@ def page(grid: Grid, robustness_summary: pd.DataFrame) -> dict[str, Any] | None:
         changed = of[of["size"] != of["nominal"]]
         worst = changed.loc[changed.groupby("change", sort=False)["lost"].idxmax()]
         costs = enumerate_text(f"{fixed(row.lost)} with {under(row.change, row.size)}" for row in worst.itertuples())
-        said.append(f"What {grid.title(algorithm)} on {short_name(task)} loses at the worst size of each change: {costs}.")
+        said.append(
+            f"What {grid.title(algorithm)} on {short_name(task)} loses at the worst size of each change: {costs}."
+        )
     about = "Losses are differences of normalised scores: 1 is the distance from the random to the reference score."
     if without := [
         f"{grid.title(algorithm)} on {short_name(task)}"
