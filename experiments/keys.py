@@ -220,7 +220,7 @@ TASK_KEYS: dict[str, Check] = {
         lambda v: are_wrappers(v) and is_json_mapping({"": v}),
         "a list of mappings with wrapper, module:Class, and arguments of its constructor",
         [],
-        "Further wrappers, in training alone: domain randomisation, say. Learning curves are with them, scores without.",
+        "Further wrappers in training alone, such as domain randomisation. Scores are without them.",
         "[{wrapper: 'experiments.tasks.changes:Changed', mass: [0.5, 2]}]",
     ),
     "max_episode_steps": Check(

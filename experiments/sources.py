@@ -205,8 +205,8 @@ def task_code(task: str, *wrappers: str) -> TaskCode:
     """What a task's environment is made of: by its Gymnasium id, which must have been made once in this process.
 
     That is the module before the colon of `module:Id-v0`, the module of the environment's class, those of the wrappers
-    that it was registered with, and those of further ones, `wrappers`. Where a module is of an installed distribution, the version stands for it;
-    else its files do, by their imports.
+    that it was registered with, and those of further ones, `wrappers`. Where a module is of an installed distribution,
+    the version stands for it; else its files do, by their imports.
     """
     named, _, environment = task.rpartition(":")
     spec = gymnasium.registry.get(environment)

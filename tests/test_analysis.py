@@ -312,8 +312,8 @@ def test_the_report_needs_nothing_but_itself_and_the_tables_that_it_links_to(fin
 
 def test_the_report_has_its_sections_in_the_order_of_its_contents_claims_first(finished):
     page = (finished / "report/index.html").read_text(encoding="utf-8")
-    # The grid asks for no videos, repeats no paper's table, and has no actions in bins.
-    shown = [section for section in ORDER if section not in ("policies", "paper_table", "bins")]
+    # The grid asks for no videos, repeats no paper's table, and has neither actions in bins nor changes.
+    shown = [section for section in ORDER if section not in ("policies", "paper_table", "bins", "robustness")]
     assert re.findall(r'<section id="(\w+)">', page) == shown
     assert re.findall(r'<li><a href="#(\w+)">', page) == ["top", *shown]
     assert ORDER[0] == "claims"

@@ -102,7 +102,7 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_perturbed(found: list[dict[str, Any]] | None, asked: dict[str, Any], path: Path) -> None:
-    """Check the returns under changes in a run's record; there are none where no policy was kept. Raises ResultsError."""
+    """Check a run's returns under changes, which it has where its policy was kept. Raises ResultsError."""
     if found is None:
         return
     for i, entry in enumerate(found):

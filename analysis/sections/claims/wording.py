@@ -122,7 +122,8 @@ WHAT = {  # what a comparison measures, for somebody who has read one chapter on
     "episode_spread": "Spread of a trained policy’s returns: their standard deviation over its evaluation episodes (1: "
     "from the task’s random score to its reference score)",
     "episode_cost": "Cost of an episode at the end of training: the sum of what the task counts as cost at its steps",
-    "perturbed_score": "Score of the trained policy on a changed task (0: the task’s random score, 1: its reference score)",
+    "perturbed_score": "Score of the trained policy on a changed task (0: the task’s random score, 1: its reference "
+    "score)",
     "perturbation_loss": "Score at the end of training that a change of the task costs the trained policy (1: from the "
     "task’s reference score to its random score)",
     "variance": "Variance of the gradient estimate: how far it scatters from batch to batch",

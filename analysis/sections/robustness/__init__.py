@@ -6,5 +6,5 @@ TABLES = {
     "robustness_summary": "environment task algorithm change size nominal n mean low high lost",
 }
 TEXT = "environment task algorithm change"
-FIGURES = {"robustness": "Returns under changes of the task"}
+FIGURES = {"under_changes": "Returns under changes of the task"}
 AVERAGES = "runs"

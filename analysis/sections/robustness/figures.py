@@ -20,7 +20,7 @@ AXES = {  # what the size of a change is, along the axis
 }
 
 
-def robustness(grid: Grid, robustness: pd.DataFrame, robustness_summary: pd.DataFrame) -> Figure:
+def under_changes(grid: Grid, robustness: pd.DataFrame, robustness_summary: pd.DataFrame) -> Figure:
     """A row of panels per environment, a panel per change: every run, and means with their intervals."""
     if robustness_summary.empty:
         return sentence("no run of this grid was evaluated under changes of its task")
