@@ -99,7 +99,7 @@ def test_tables_figure_sentences_and_claims(folder):
 
     figure = figures.under_changes(grid, table, summary)
     titles = [axes.get_xlabel() for axes in figure.axes]
-    assert titles == ["mass ×", "delay of actions, steps"]
+    assert titles == ["mass ×", "delay, steps"]
     thick = [line for line in figure.axes[0].lines if line.get_linewidth() >= 1 and len(line.get_xdata()) == 3]
     np.testing.assert_allclose(thick[0].get_ydata(), [70.45, 90.45, 40.45])
     assert len(figure.axes[0].lines) == 2 * (10 + 1) + 1  # every run, the means and the mark of the nominal size

@@ -15,8 +15,8 @@ AXES = {  # what the size of a change is, along the axis
     "mass": "mass ×",
     "friction": "friction ×",
     "gear": "motors ×",
-    "delay": "delay of actions, steps",
-    "noise": "noise on observations, deviation",
+    "delay": "delay, steps",
+    "noise": "noise, deviation",
 }
 
 

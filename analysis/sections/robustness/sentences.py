@@ -43,4 +43,4 @@ def page(grid: Grid, robustness_summary: pd.DataFrame) -> dict[str, Any] | None:
 
 def under(change: str, size: float) -> str:
     """A change and its size, in words."""
-    return WORDS[change].format(size)
+    return WORDS[change].format(size).replace(" 1 steps", " 1 step")
