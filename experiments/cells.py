@@ -21,6 +21,7 @@ from .libraries import LibraryAlgorithm
 from .published_table import PublishedTable
 from .schema import DISCOVERY, ESTIMATORS, EXTERNAL, GRADIENTS, OF_SOME_TASKS, QUALITY, SCHEMA
 from .search import SearchSpace, Study, Tuning
+from .tasks.changes import CHANGES
 
 BATCHES_OF_OTHER_SIZES = 64  # of an EstimatorProbe, at most; the grid sets how many batches have the main size
 INITIALISATION = "initialisation"  # instead of a source: a policy of random parameters
@@ -39,6 +40,19 @@ class GridTask:
     time_limit: float | None  # seconds that a run, a training of a study or a probe may take; None: as many as it needs
     solved: float | None = None  # a return that counts as a solution; None: not asked
     evaluations: int | None = None  # training episodes of a run that count for `solved`
+    perturbations: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # sizes of changes, by the change
+
+    def judged(self) -> dict[str, Any]:
+        """All but the task, as a manifest has it; what only some tasks have where it is there, and each change with its
+        nominal size.
+        """
+        entry = {key: value for key, value in vars(self).items() if key not in ("task", "perturbations")}
+        entry = {key: value for key, value in entry.items() if not (key in DISCOVERY and value is None)}
+        sizes = {
+            change: {"nominal": CHANGES[change].nominal, "sizes": list(sizes)}
+            for change, sizes in self.perturbations.items()
+        }
+        return entry | ({"perturbations": sizes} if sizes else {})
 
     def normalized(self, score: float) -> float:
         """A score on the scale where uniformly random actions are 0 and the reference is 1."""
@@ -322,11 +336,7 @@ class Grid:
             "grid_file": self.path,
             "videos": self.videos,
             "seeds": list(self.seeds),
-            "tasks": {
-                name: preprocessing(t.task)
-                | {k: v for k, v in vars(t).items() if k != "task" and not (k in DISCOVERY and v is None)}
-                for name, t in self.tasks.items()
-            },
+            "tasks": {name: preprocessing(t.task) | t.judged() for name, t in self.tasks.items()},
             "algorithms": {
                 name: {
                     "title": a.title,
@@ -372,8 +382,9 @@ def preprocessing(task: Task) -> dict[str, Any]:
     """A task's settings by name; its id beside a name, and those of OF_SOME_TASKS only where they say something."""
     settings = asdict(task)
     del settings["allow_normalised"]  # it says that a task is accepted, and nothing about its runs
-    name, task_id, variants = settings.pop("name"), settings.pop("id"), list(settings.pop("variants"))
-    further = {"id": task_id if name else None, "variants": variants}
+    name, task_id = settings.pop("name"), settings.pop("id")
+    further = {"id": task_id if name else None}
+    further |= {key: list(settings.pop(key)) for key in ("variants", "wrappers", "training_wrappers")}
     further |= {key: settings.pop(key) for key in ("kwargs", "action_bins", "joint_actions")}
     scale = settings.pop("reward_scale")
     further["reward_scale"] = scale if scale != 1 else None

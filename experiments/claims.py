@@ -43,6 +43,7 @@ from .metrics import (
     RUN_METRICS,
     TASK_GROUPS,
     TRUE_METRICS,
+    UNDER_METRICS,
     VALUE_FUNCTIONS,
     VALUE_TARGETS,
 )
@@ -110,6 +111,7 @@ class Comparison:
     # Where it is not empty: the settings and task keys, and the only ones, in which the sides differ.
     differing_in: tuple[str, ...]
     than: float | None = None  # what the effect is held against; None: 0, or 1 where it is a ratio
+    under: dict[str, float] | None = None  # the change of the task, and its size
 
     def singles(self) -> Iterator[Side]:
         """Every side that is one of the grid's algorithms, or generalised advantages at a λ."""
@@ -135,8 +137,9 @@ class Claim:
         """The claim as it stands in a manifest."""
         entry = asdict(self)
         for comparison in entry["comparisons"]:
-            if comparison["than"] is None:
-                del comparison["than"]
+            for key in ("than", "under"):
+                if comparison[key] is None:
+                    del comparison[key]
             comparison["sides"] = [_described(side) for side in comparison["sides"]]
         if self.checked is None:
             del entry["checked"]
@@ -210,9 +213,14 @@ def _comparison(path: str, where: str, entry: Any) -> Comparison:
         ("from_fraction", of_runs, (*GRADIENT_METRICS, *QUALITY_METRICS)),
         ("differing_in", not of_runs, RUN_METRICS),
         ("than", metric not in HELD_METRICS, HELD_METRICS),
+        ("under", metric not in UNDER_METRICS, UNDER_METRICS),
     ):
         if given and key in entry:
             raise GridError(f"{path}: {where} has {key}, which is for {', '.join(kind)}, not for {metric}")
+    if metric in UNDER_METRICS and keys["under"] is None:
+        raise GridError(
+            f"{path}: {where} has no under, the change of the task, such as {{mass: 2}}, which {metric} needs"
+        )
     if metric in RATIO_METRICS and keys["smallest_effect"] >= 1:
         raise GridError(
             f"{path}: smallest_effect of {where} is {keys['smallest_effect']}; the effect is a ratio, and this its "
@@ -381,6 +389,11 @@ COMPARISON_KEYS: dict[str, Check] = {
     "from_fraction": (lambda v: is_number(v) and 0 <= v <= 1, "a fraction of a run between 0 and 1", 0.0),
     "differing_in": (*LIST_OF_TEXT, []),
     "than": (lambda v: v is None or is_number(v), "a number", None),
+    "under": (
+        lambda v: v is None or (MAPPING[0](v) and len(v) == 1 and all(map(is_number, v.values()))),
+        "a mapping of one change to its size",
+        None,
+    ),
 }
 SIDE_KEYS: dict[str, Check] = {
     "algorithm": (lambda v: v is None or isinstance(v, str), "the name of a grid's algorithm", None),

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from policy_gradient_ladder.core.task import Task
+from policy_gradient_ladder.core.wrapping import modules_of
 
 from .cells import Cell, EstimatorProbe, Grid, Probe, QualityProbe, identity, preprocessing
 from .checks import GridError
@@ -66,12 +67,14 @@ EXEMPT = {
     "libraries": "makes algorithms of other libraries' classes, and is an input of those",
     "metrics": "is an input of probes; to cells it means nothing",
     "others": "reads the grid, whose content is the parameter",
+    "perturbations": "reads the grid, whose content is the parameter",
     "places": "says which tasks claims compare, which are judged later, from results",
     "process": "measures seconds and memory, and ends a process",
     "progress": "prints",
     "published_table": "reads a paper's numbers, which the page shows",
     "random_score": "measures the zero of normalised scores, which is in a study's parameter",
     "record": "writes what a run has given",
+    "robustness": "evaluates under changes, and is an input where a grid asks for that",
     "schema": "names files and columns",
     "search": "reads search spaces, which are in a study's parameter; an input of studies all the same",
     "sources": "says what the inputs are",
@@ -161,11 +164,13 @@ def what_determines(grid: Grid, job: Cell | Study | Probe) -> Determinants:
         task = grid.tasks[job.task].task
         files, versions = _of_cell(grid, job)
         asked = {"preprocessing": preprocessing(task), "checkpoints": grid.checkpoints, "compile": grid.compile}
+        if perturbations := grid.tasks[job.task].perturbations:
+            asked["perturbations"] = perturbations
         if grid.evaluate_every is not None:  # otherwise a cell is what it was before there was such a key
             asked |= {"evaluate_every": grid.evaluate_every, "evaluate_episodes": grid.evaluate_episodes}
         return Determinants(files, vars(job) | asked | grid.algorithms[job.algorithm].of_library(), versions)
     if isinstance(job, Study):
-        tasks = tuple(grid.tasks[task].task.id for task in job.tasks)
+        tasks = tuple(_names(grid.tasks[task].task) for task in job.tasks)
         files, versions = _with_library(grid, job, *sources("tune", (grid.algorithms[job.algorithm].file,), tasks))
         return Determinants(files, job.description() | identity(grid, job), versions | versions_of(["optuna"]))
     if isinstance(job, EstimatorProbe):
@@ -182,7 +187,7 @@ def _of_estimator_probe(probe: EstimatorProbe) -> Determinants:
 
 def _of_quality_probe(grid: Grid, probe: QualityProbe) -> Determinants:
     task = grid.tasks[probe.task].task
-    files, versions = sources(probe.command, (grid.algorithms[probe.source].file,), (task.id,))
+    files, versions = sources(probe.command, (grid.algorithms[probe.source].file,), (_names(task),))
     settings = grid.resolved(probe.source, probe.task).settings()
     return Determinants(files, asdict(probe) | {"task_settings": preprocessing(task), "settings": settings}, versions)
 
@@ -190,7 +195,7 @@ def _of_quality_probe(grid: Grid, probe: QualityProbe) -> Determinants:
 def _of_gradient_probe(grid: Grid, job: Probe) -> Determinants:
     task = Task(job.task) if job.exact else grid.tasks[job.task].task
     measured = {name: entry.file for name, entry in grid.algorithms.items() if not entry.origin()}
-    files, versions = sources("probe", tuple(measured.values()), (task.id,))
+    files, versions = sources("probe", tuple(measured.values()), (_names(task),))
     settings = {name: grid.resolved(name, job.task).settings() for name in measured}
     of_task = None if job.exact else preprocessing(task)
     return Determinants(files, asdict(job) | {"task_settings": of_task, "settings": settings}, versions)
@@ -198,8 +203,9 @@ def _of_gradient_probe(grid: Grid, job: Probe) -> Determinants:
 
 def _of_cell(grid: Grid, cell: Cell) -> tuple[tuple[str, ...], dict[str, str]]:
     """The files and the versions that a cell depends on; a run that was made elsewhere depends on its own files."""
-    entry = grid.algorithms[cell.algorithm]
-    files, versions = sources("run", (entry.file,), (grid.tasks[cell.task].task.id,))
+    entry, of = grid.algorithms[cell.algorithm], grid.tasks[cell.task]
+    further = (ROBUSTNESS,) if of.perturbations else ()
+    files, versions = sources("run", (entry.file, *further), (_names(of.task),))
     if entry.made_elsewhere:
         own = map(shown, data_files(ROOT / cell.settings["files"][str(cell.seed)]))
         return tuple(sorted({*files, *own})), versions
@@ -217,6 +223,7 @@ def _with_library(
     return tuple(sorted({*files, *code.files})), versions | code.versions
 
 
+ROBUSTNESS = "experiments/robustness.py"  # evaluates under changes, where a grid asks for that
 INPUTS_ALL_THE_SAME = {
     "run": (),
     "tune": ("search",),
@@ -228,11 +235,12 @@ INPUTS_ALL_THE_SAME = {
 
 @functools.cache
 def sources(
-    command: str, algorithms: tuple[str, ...], tasks: tuple[str, ...]
+    command: str, algorithms: tuple[str, ...], tasks: tuple[tuple[str, ...], ...]
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """The source files and the versions that a command line's numbers depend on.
 
-    command: run, tune, or that of a probe. algorithms: their files, relative to the project. tasks: their ids.
+    command: run, tune, or that of a probe. algorithms: their files, and others that are imported with all that they
+    import, relative to the project. tasks: of each its id and the modules of its wrappers.
     """
     without = frozenset(f"experiments.{name}" for name in EXEMPT.keys() - set(INPUTS_ALL_THE_SAME[command]))
     files = set(import_closure(f"experiments/{command}.py", without=without))
@@ -243,7 +251,7 @@ def sources(
         further = map(distribution_with, set(imports.packages) - EXEMPT_PACKAGES.keys())
         versions |= versions_of(sorted(filter(None, further)))
     for task in tasks:
-        code = task_code(task)
+        code = task_code(*task)
         files.update(code.files)
         versions |= code.versions
     return tuple(sorted(files)), versions
@@ -251,4 +259,9 @@ def sources(
 
 def code_of(task: Task) -> TaskCode:
     """What a task's environment is made of."""
-    return task_code(task.id)
+    return task_code(*_names(task))
+
+
+def _names(task: Task) -> tuple[str, ...]:
+    """A task's id and the modules of its wrappers, also of those in training alone."""
+    return task.id, *modules_of((*task.wrappers, *task.training_wrappers))

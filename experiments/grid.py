@@ -36,12 +36,13 @@ from .estimation.asked import read_estimators
 from .fits import check_fits
 from .keys import ALGORITHM_KEYS, GRID_KEYS, TASK_KEYS, page
 from .laboratory import Policies, read_probes, read_quality
+from .perturbations import read_perturbations
 from .places import placed
 from .published_table import read_published_table
 from .record import write_record
 from .search import read_space, read_tuning
 from .sources import ROOT
-from .task_check import check_task, try_task
+from .task_check import check_task, check_training, try_task
 from .task_scores import fill_in_scores
 
 GRIDS = ROOT / "experiments" / "grids"
@@ -143,7 +144,7 @@ def _resolve(file: Path, path: str, data: Any, only: str | None) -> Grid:
             raise GridError(f"{path}: {kind}s is empty; at least one {kind} is needed")
     time_limit = seconds(top["time_limit"])
     check = try_task if only is None else check_task
-    shared = {"steps": top["steps"], "time_limit": time_limit}
+    shared = {"steps": top["steps"], "time_limit": time_limit, "perturbations": top["perturbations"]}
     tasks = {task: _task(path, task, entry, shared, check) for task, entry in _entries(top["tasks"]).items()}
     entries = _entries(top["algorithms"])
     if only is not None:
@@ -218,7 +219,7 @@ def _description(tasks: Mapping[str, GridTask], algorithms: Mapping[str, GridAlg
 
 
 def _task(path: str, name: str, entry: Any, shared: Mapping[str, Any], check: Callable[[Task], None]) -> GridTask:
-    """A task of the grid. `shared` are the grid's steps and time limit, for a task that has none of its own."""
+    """A task of the grid. `shared` are the grid's values of keys that a task may have itself."""
     if entry is None:
         entry = {}
     elif type(whole(entry)) is int:
@@ -232,7 +233,8 @@ def _task(path: str, name: str, entry: Any, shared: Mapping[str, Any], check: Ca
     keys["time_limit"] = seconds(keys["time_limit"]) if "time_limit" in entry else shared["time_limit"]
     if keys["steps"] is None:
         keys["steps"] = shared["steps"]
-    given = {"kwargs": keys.pop("kwargs"), "variants": tuple(keys.pop("variants"))}
+    given = {"kwargs": keys.pop("kwargs")}
+    given |= {key: tuple(keys.pop(key)) for key in ("variants", "wrappers", "training_wrappers")}
     given |= {key: keys.pop(key) for key in ("allow_normalised", "action_bins", "joint_actions", "reward_scale")}
     given |= {key: keys.pop(key) for key in preprocessing(Task(name))}
     task = _named(path, name, keys.pop("id"), given)
@@ -241,6 +243,12 @@ def _task(path: str, name: str, entry: Any, shared: Mapping[str, Any], check: Ca
     if keys["steps"] < 1:
         raise GridError(f"{path}: steps of task {name} must be at least 1, not {keys['steps']}")
     check(task)  # refuses what is not supported
+    if task.training_wrappers:
+        check(task.in_training)
+        check_training(task)
+    own = keys["perturbations"] is not None
+    asked, whose = (keys["perturbations"], f"task {name}") if own else (shared["perturbations"], "the grid")
+    keys["perturbations"] = read_perturbations(path, whose, asked, task)
     try:
         fill_in_scores(task, keys)
     except GridError as error:

@@ -11,6 +11,7 @@ import yaml
 
 from policy_gradient_ladder.core.choices import MOST_CHOICES
 from policy_gradient_ladder.core.run import EPISODES_MEANWHILE
+from policy_gradient_ladder.core.wrapping import are_wrappers
 
 from .checks import (
     DURATION,
@@ -118,6 +119,13 @@ GRID_KEYS: dict[str, Check] = {
         "The episodes of such an evaluation, with sampled actions and with the mode action.",
         "10",
     ),
+    "perturbations": Check(
+        *MAPPING,
+        default={},
+        meaning="Evaluate each trained policy on changed tasks too: with the `mass`, `friction` or `gear` of a MuJoCo "
+        "model times these factors, a `delay` of so many steps, `noise` of this deviation on observations.",
+        example="{mass: [0.5, 2], delay: [1]}",
+    ),
     "videos": Check(
         *FLAG,
         default=False,
@@ -201,6 +209,20 @@ TASK_KEYS: dict[str, Check] = {
         "Variants of the environment. One policy learns on all of them.",
         "[{g: 10.0}, {g: 5.0}]",
     ),
+    "wrappers": Check(
+        lambda v: are_wrappers(v) and is_json_mapping({"": v}),
+        "a list of mappings with wrapper, module:Class, and arguments of its constructor",
+        [],
+        "Wrappers of the environment, the first innermost.",
+        "[{wrapper: 'gymnasium.wrappers:TimeAwareObservation'}]",
+    ),
+    "training_wrappers": Check(
+        lambda v: are_wrappers(v) and is_json_mapping({"": v}),
+        "a list of mappings with wrapper, module:Class, and arguments of its constructor",
+        [],
+        "Further wrappers in training alone, such as domain randomisation. Scores are without them.",
+        "[{wrapper: 'experiments.tasks.changes:Changed', mass: [0.5, 2]}]",
+    ),
     "max_episode_steps": Check(
         Whole(1, or_null=True),
         "a whole number above 0, or null",
@@ -276,6 +298,13 @@ TASK_KEYS: dict[str, Check] = {
         "Where the reference score is from. Required beside a `reference_score`.",
         "registered reward threshold",
         "registered reward threshold",
+    ),
+    "perturbations": Check(
+        *OPTIONAL_MAPPING,
+        default=None,
+        meaning="As the grid's, for this task alone; {} for none.",
+        example="{delay: [1, 2]}",
+        otherwise="the grid's",
     ),
     "threshold": Check(
         lambda v: v is None or is_number(v),

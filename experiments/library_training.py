@@ -55,7 +55,7 @@ def train(
     use_one_thread()
     seeds = Seeds.of(seed)
     longest = min(steps, LONGEST_EPISODE)
-    with closing(VectorEnv(task, algorithm.num_envs, seeds.environments)) as envs:
+    with closing(VectorEnv(task.in_training, algorithm.num_envs, seeds.environments)) as envs:
         adapted = LibraryEnvs(envs, steps, partial(on_wait, "training"))
         model, policy = make_model(algorithm, adapted, task, int(seeds.initialisation.generate_state(1)[0]))
         run = _learn(algorithm, model, adapted, steps, on_update)
@@ -84,7 +84,7 @@ def train(
 
 def check(algorithm: Any, task: Task) -> None:
     """Raise InvalidSetting where the library refuses the settings or the task's spaces."""
-    with closing(VectorEnv(task, algorithm.num_envs, np.random.SeedSequence(0))) as envs:
+    with closing(VectorEnv(task.in_training, algorithm.num_envs, np.random.SeedSequence(0))) as envs:
         make_model(algorithm, LibraryEnvs(envs, 0), task, 0)
 
 

@@ -15,7 +15,9 @@ RUN_METRICS = (
     "episode_cost",  # where the task reports costs
     *TRUE_METRICS,
     *("solved", "evaluations_to_solution", "best_score"),  # where the grid says what counts as a solution
+    *("perturbed_score", "perturbation_loss"),  # where the grid evaluates under changes
 )
+UNDER_METRICS = ("perturbed_score", "perturbation_loss")  # a comparison says under which change
 GRADIENT_METRICS = ("variance", "relative_bias", "bias_squared", "cosine")  # of the gradient laboratory
 QUALITY_METRICS = ("pairwise_cosine", "reference_cosine", "gradient_variance", "value_error")  # of probes of quality
 ESTIMATOR_METRICS = ("absolute_variance", "cost", "plain_cosine", "reparameterised")  # of estimators alone

@@ -41,6 +41,9 @@ def _placed(
     where: str, comparison: Comparison, tasks: Mapping[str, GridTask], algorithms: Mapping[str, GridAlgorithm]
 ) -> Comparison:
     if all(side.on is None for side in comparison.singles()):
+        _check_under(
+            where, comparison, [name for name in tasks if comparison.tasks == "all" or name in comparison.tasks], tasks
+        )
         return comparison
     ids = dict.fromkeys(task.task.id for task in tasks.values())
     places = list(ids) if isinstance(comparison.tasks, str) else comparison.tasks
@@ -63,8 +66,21 @@ def _placed(
                 f"{' or '.join(places)}; a key that is not said has its default"
             )
     for place in places:
-        _check_scale(where, comparison, list(_tasks_at(comparison, place, tasks)), tasks)
+        names = list(_tasks_at(comparison, place, tasks))
+        _check_scale(where, comparison, names, tasks)
+        _check_under(where, comparison, names, tasks)
     return comparison
+
+
+def _check_under(where: str, comparison: Comparison, names: list[str], tasks: Mapping[str, GridTask]) -> None:
+    """Raise GridError where policies are not evaluated under the change that a comparison is about, on any of these."""
+    for change, size in (comparison.under or {}).items():
+        for name in names:
+            if float(size) not in (sizes := tasks[name].perturbations.get(change, ())):
+                listed = ", ".join(f"{one:g}" for one in sizes) or "nothing"
+                raise GridError(
+                    f"{where} is under {change} {size:g}, and perturbations of task {name} has {listed} for {change}"
+                )
 
 
 def _in_words(side: Side) -> str:
@@ -73,9 +89,7 @@ def _in_words(side: Side) -> str:
 
 def _task_at(where: str, place: str, side: Side, tasks: Mapping[str, GridTask]) -> str | None:
     """The name of the task with the id `place` and the side's values; None where there is none."""
-    values = dict(side.on or {})
-    if "variants" in values:
-        values["variants"] = tuple(values["variants"])
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in (side.on or {}).items()}
     wanted = Task(place, **values)
     # A name tells tasks apart and is nothing that a run depends on; so is the consent to a task of some kind.
     found = [name for name, of in tasks.items() if replace(of.task, name=None, allow_normalised=False) == wanted]

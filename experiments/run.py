@@ -28,7 +28,19 @@ from .grid import load_grid
 from .process import age, end_at_once, time_limit
 from .progress import Progress, named_by
 from .record import PACKAGES, check_folder, cpu, provenance, write_run
-from .schema import BEST, DETERMINED_BY, EVALUATIONS, EXTERNAL, SCHEMA, STOPPED, TASK_CODE, TENSORBOARD, WRITTEN_TO
+from .robustness import evaluate_changed
+from .schema import (
+    BEST,
+    DETERMINED_BY,
+    EVALUATIONS,
+    EXTERNAL,
+    PERTURBED,
+    SCHEMA,
+    STOPPED,
+    TASK_CODE,
+    TENSORBOARD,
+    WRITTEN_TO,
+)
 from .sources import ROOT
 from .trained import SECONDS_BETWEEN, Kept
 from .tuned import best_of_study
@@ -149,6 +161,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run.seconds |= {"start_up": start_up, "total": age() + kept.seconds}
     if run.policy is not None:
         run.policy = run.policy.named(cell.algorithm)
+    perturbations = grid.tasks[cell.task].perturbations
+    perturbed = {}
+    if perturbations and run.policy is not None and run.evaluation is not None:
+        with time_limit(grid.limit(cell.task), grid.path):
+            perturbed = {PERTURBED: evaluate_changed(run.policy, task, perturbations, cell.seed)}
     line = summary(run, options.output)
     if events:
         events.close(run)
@@ -168,6 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             **({} if own_values else {DETERMINED_BY: determinants.digest(code)}),
             **grid.algorithms[cell.algorithm].of_library(),
             **external,
+            **perturbed,
             **provenance(ROOT, (*PACKAGES, *sorted(determinants.versions.keys() - set(PACKAGES)))),
         },
         evaluated=evaluations["evaluate_every"] is not None,
@@ -198,7 +216,7 @@ def to_go_on_with(kept: Kept, algorithm: Algorithm, task: Task, *, insist: bool)
         if not named_by(algorithm.train, on_boundary=None):
             why = f"{where(algorithm)}.train is not this project's loop, and has no state to go on from"
         else:
-            why = why_not_resumable(task) or f"{kept.path} is not there; leave out --resume to begin"
+            why = why_not_resumable(task.in_training) or f"{kept.path} is not there; leave out --resume to begin"
         raise GridError(f"--resume: {why}")
     return trained
 

@@ -19,6 +19,7 @@ CHECKPOINTS = "checkpoints"  # the folder of a run's learners
 STOPPED = "stopped by its task"  # the state of a run whose task gave a number that is not finite
 RUN_STATES = ("done", "diverged", STOPPED)  # `status` in run.json
 EVALUATIONS = ("sampled", "mode")  # keys of `evaluation` in run.json
+PERTURBED = "perturbed"  # of run.json: the returns of the policy under changes of the task, where a grid asks for it
 EXTERNAL = "external"  # of grid.json's algorithms and run.json, where a run was made elsewhere; it has no "mode"
 EPISODE_COLUMNS = ("step", "return", "length", "start")
 TRUE_RETURN = "true_return"  # a further column of episodes.csv, and key of open episodes, where the task reports it
@@ -41,7 +42,10 @@ LOOP_PHASES = ("stepping", "acting", "learning", "compiling")  # parts of the tr
 SECONDS = ("start_up", *LOOP_PHASES, "training", "evaluating", "total")  # of run.json; training is the whole loop
 PHASES = ("start_up", *LOOP_PHASES, "rest", "evaluating")  # that a run's time falls into; rest: of the loop
 # Keys of a task that are absent where a grid does not give them.
-OF_SOME_TASKS = ("id", "kwargs", "variants", "action_bins", "joint_actions", "reward_scale")
+OF_SOME_TASKS = (
+    *("id", "kwargs", "variants", "action_bins", "joint_actions", "reward_scale"),
+    *("wrappers", "training_wrappers"),
+)
 DISCOVERY = ("solved", "evaluations")  # likewise, of what its runs are judged by
 TASK_CODE = "task_code"  # of a task: its distributions → version, its other modules → their files → digest
 RECORDS = {"runs": "run.json", "tuning": "study.json", "probes": "probe.json"}  # the record of a result, by folder

@@ -201,12 +201,12 @@ class TaskCode:
 
 
 @functools.cache
-def task_code(task: str) -> TaskCode:
+def task_code(task: str, *wrappers: str) -> TaskCode:
     """What a task's environment is made of: by its Gymnasium id, which must have been made once in this process.
 
-    That is the module before the colon of `module:Id-v0`, the module of the environment's class, and those of the
-    wrappers that it was registered with. Where a module is of an installed distribution, the version stands for it;
-    else its files do, by their imports.
+    That is the module before the colon of `module:Id-v0`, the module of the environment's class, those of the wrappers
+    that it was registered with, and those of further ones, `wrappers`. Where a module is of an installed distribution,
+    the version stands for it; else its files do, by their imports.
     """
     named, _, environment = task.rpartition(":")
     spec = gymnasium.registry.get(environment)
@@ -214,7 +214,7 @@ def task_code(task: str) -> TaskCode:
         namespace, name, _ = parse_env_id(environment)
         spec = gymnasium.spec(get_env_id(namespace, name, find_highest_version(namespace, name)))
     entries = [spec.entry_point, *(wrapper.entry_point for wrapper in spec.additional_wrappers)]
-    code = code_of_modules([named, *map(module_of, entries)] if named else map(module_of, entries))
+    code = code_of_modules([*([named] if named else []), *map(module_of, entries), *wrappers])
     return TaskCode(code.modules, versions_of(["gymnasium"]) | code.versions)
 
 

@@ -10,7 +10,8 @@ from gymnasium.spaces import Box
 from policy_gradient_ladder.core.backends import GymnasiumBackend, one_by_one
 from policy_gradient_ladder.core.interface import place_of
 from policy_gradient_ladder.core.policies import Policy
-from policy_gradient_ladder.core.task import StoppedByTask, Task, UnsupportedTask, close, make_envs
+from policy_gradient_ladder.core.spaces import structure
+from policy_gradient_ladder.core.task import StoppedByTask, Task, UnsupportedTask, close, make_env, make_envs
 from policy_gradient_ladder.core.vector_env import VectorEnv
 
 TRIAL_STEPS = 5  # what a wrong interface returns, it returns at the first step; a few cost a millisecond
@@ -20,6 +21,19 @@ def check_task(task: Task) -> None:
     """Raise UnsupportedTask, with a sentence, where VectorEnv could not step the task; nothing is reset or stepped."""
     for env in make_envs(task, len(task.variants) or 1):
         close(env)
+
+
+def check_training(task: Task) -> None:
+    """Raise UnsupportedTask where the wrappers in training alone make a task of other spaces."""
+    spaces = []
+    for one in (task, task.in_training):
+        env = make_env(one)
+        close(env)
+        spaces.append((env.action_space, structure(env.observation_space)))
+    if spaces[0] != spaces[1]:
+        raise UnsupportedTask(
+            f"task {task.label!r} has training_wrappers that change its spaces; what is learned has to act without them"
+        )
 
 
 def try_task(task: Task) -> None:

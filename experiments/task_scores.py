@@ -15,6 +15,7 @@ from typing import Any
 import gymnasium
 
 from policy_gradient_ladder.core.task import StoppedByTask, Task
+from policy_gradient_ladder.core.wrapping import modules_of
 
 from .cells import directory_name, preprocessing
 from .checks import GridError
@@ -29,9 +30,15 @@ WITHOUT_MEANING = (
     "normalize_rewards",
     "reward_scale",
     "action_bounds",
+    "training_wrappers",
 )  # for returns of random actions
 REGISTERED = "registered reward threshold"
-OTHERS = ("kwargs", "variants", "max_episode_steps")  # what makes a task another one than the registered one
+OTHERS = (
+    "kwargs",
+    "variants",
+    "wrappers",
+    "max_episode_steps",
+)  # what makes a task another one than the registered one
 
 
 def fill_in_scores(task: Task, keys: dict[str, Any]) -> None:
@@ -77,7 +84,7 @@ def random_score(task: Task) -> float:
     Raises GridError where it cannot be measured.
     """
     asked = {name: value for name, value in preprocessing(task).items() if name not in WITHOUT_MEANING}
-    code = task_code(task.id).record() | versions_of(["numpy", "mujoco"])
+    code = task_code(task.id, *modules_of(task.wrappers)).record() | versions_of(["numpy", "mujoco"])
     determines = {"id": task.id} | asked | {"episodes": EPISODES, "code": code}
     digits = hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()[:DIGITS]
     file = KEPT / f"{directory_name(task.id)}-{digits}.json"

@@ -51,6 +51,7 @@ EMPTY = {  # figures of what these tests' results lack, with what they say
     "action_bins": "no task of this grid has actions in bins",
     "communication": "no algorithm of this grid sends anything",
     "proxy_and_true": "no task of this grid reports a true reward",
+    "under_changes": "no run of this grid was evaluated under changes of its task",
     "privacy": "no run of this grid is differentially private",
     "paper_table": "this grid repeats no table of a paper",
 }
@@ -318,9 +319,9 @@ def test_the_report_needs_nothing_but_itself_and_the_tables_that_it_links_to(fin
 
 def test_the_report_has_its_sections_in_the_order_of_its_contents_claims_first(finished):
     page = (finished / "report/index.html").read_text(encoding="utf-8")
-    # The grid asks for no videos, repeats no paper's table, has no actions in bins, and looks for no solutions; its runs send
-    # and hide nothing.
-    absent = ("policies", "paper_table", "bins", "communication", "privacy", "discovery")
+    # The grid asks for no videos, repeats no paper's table, has neither actions in bins nor changes nor true rewards, and
+    # looks for no solutions; its runs send and hide nothing.
+    absent = ("policies", "paper_table", "bins", "robustness", "hacking", "communication", "privacy", "discovery")
     shown = [section for section in ORDER if section not in absent]
     assert re.findall(r'<section id="(\w+)">', page) == shown
     assert re.findall(r'<li><a href="#(\w+)">', page) == ["top", *shown]

@@ -332,6 +332,7 @@ PROBE, EXACT, QUALITY = {"probe CartPole-v1"}, {"probe exact"}, {"quality CartPo
 ESTIMATORS = {"estimators step"}
 EVERYTHING = CELLS | STUDY | PROBE | EXACT | QUALITY | ESTIMATORS
 OF_THE_TASK = CELLS | STUDY | PROBE | QUALITY
+LATE = {"wrapper": "experiments.tasks.changes:Changed", "delay": 1}
 KEYS = {  # key: another value, and what it makes stale of what is there already
     "description": ("Another.", set()),
     "steps": (700, set()),  # the task has its own
@@ -341,6 +342,7 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "evaluate_every": (100, CELLS),
     "evaluate_episodes": (3, set()),  # of evaluations that there are not: see test_resuming
     "time_limit": ("2 h", set()),
+    "perturbations": ({"delay": [1]}, CELLS),
     "videos": (True, set()),
     "claims": (None, None),  # takes a file: see test_claims
     "published_table": (
@@ -397,6 +399,9 @@ KEYS = {  # key: another value, and what it makes stale of what is there already
     "tasks CartPole-v1 id": (None, None),  # a name that is an id has no other: see test_named_tasks
     "tasks CartPole-v1 kwargs": ({"sutton_barto_reward": True}, OF_THE_TASK),
     "tasks CartPole-v1 variants": (None, None),  # the laboratory takes no such task: see below
+    "tasks CartPole-v1 wrappers": ([LATE], OF_THE_TASK),
+    "tasks CartPole-v1 training_wrappers": ([LATE], OF_THE_TASK),
+    "tasks CartPole-v1 perturbations": ({"noise": [0.1]}, CELLS),
     "tasks CartPole-v1 random_score": (21, STUDY),
     "tasks CartPole-v1 reference_score": (400, STUDY),
     "tasks CartPole-v1 reference_source": ("another", set()),

@@ -180,7 +180,7 @@ def test_an_example_of_yaml_is_marked_or_an_entry_of_a_grid():
     for name, b in yaml_blocks():
         marked = b.marker in (
             *("grid", "minimal", "tuning", "probes", "quality", "estimators"),
-            *("claim", "sides", "estimator_claim", "quality_claim", "others", "external"),
+            *("claim", "sides", "estimator_claim", "quality_claim", "others", "external", "perturbations"),
         )
         assert marked or b.text.startswith("  "), (name, b.text)
 
@@ -219,6 +219,14 @@ def test_the_example_of_estimators_is_read(tmp_path):
     assert [place.sigma for place in probes["quadratic"].places] == [0.1, 1]
     assert len(probes["arms"].places) == 2
     assert probes["arms"].counts == {1: 64, 16: 64, 64: 128, 256: 64}
+
+
+def test_the_example_of_perturbations_is_read(tmp_path):
+    task = {"Hopper-v5": {"steps": 100, "random_score": 18.4}}
+    data = {"tasks": task, "algorithms": ["ppo"], "seeds": 1, "claims": []} | yaml.safe_load(block("perturbations"))
+    (tmp_path / "my_grid.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
+    found = load_grid(str(tmp_path / "my_grid.yaml")).tasks["Hopper-v5"].perturbations
+    assert found == {"mass": (0.5, 2), "friction": (0.5,), "gear": (0.75,), "delay": (1, 2), "noise": (0.05,)}
 
 
 def test_the_estimator_that_a_document_has_a_reader_write_is_measured(fresh):

@@ -91,7 +91,7 @@ def _is_gymnasiums_own(task: Task, spec: Any) -> bool:
         and spec is not None
         and isinstance(spec.entry_point, str)
         and spec.order_enforce
-        and not (spec.kwargs or spec.additional_wrappers or task.kwargs or task.variants)
+        and not (spec.kwargs or spec.additional_wrappers or task.kwargs or task.variants or task.wrappers)
     )
 
 

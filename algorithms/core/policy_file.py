@@ -55,7 +55,7 @@ def describe(
     from .spaces import described
 
     try:
-        settings = json.loads(json.dumps(asdict(task) | {"variants": list(task.variants)}, allow_nan=False))
+        settings = json.loads(json.dumps(asdict(task), allow_nan=False))
     except Exception:  # objects among keyword arguments may be neither JSON nor copied
         settings = None
     return {
@@ -258,7 +258,7 @@ def _about_near(path: Path, headers: Mapping[str, tuple[int, ...]]) -> tuple[dic
         known = {field.name for field in fields(Task)}  # earlier versions had others, too
         given = {name: value for name, value in record["task_settings"].items() if name in known}
         task_id = given.pop("id", cell["task"])
-        given["variants"] = tuple(given.pop("variants", ()))
+        given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
         task = Task(task_id, name=cell["task"] if cell["task"] != task_id else None, allow_normalised=True, **given)
         networks = {
             "hidden_sizes": settings.get("hidden_sizes", list(HIDDEN_SIZES)),

@@ -165,7 +165,8 @@ class SavedPolicy:
                 "give the task or an environment as env"
             )
         try:
-            return Task(**self._about["task"] | {"variants": tuple(self._about["task"]["variants"])})
+            lists = {name: tuple(value) for name, value in self._about["task"].items() if isinstance(value, list)}
+            return Task(**self._about["task"] | lists)
         except (TypeError, KeyError) as error:
             raise InvalidPolicy(f"{self._source} does not say what its task is ({error!r}); it is damaged") from error
 

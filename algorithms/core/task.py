@@ -8,7 +8,7 @@ import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import gymnasium
@@ -20,10 +20,12 @@ from gymnasium.utils.passive_env_checker import check_action_space, check_observ
 
 from .choices import Choices
 from .spaces import action_problem, observation_problem, structure
+from .wrapping import are_wrappers, wrapped
 
 # Gymnasium's wrappers with running statistics, also under older modules' names, and the task's setting in their place.
 SELF_NORMALISING = {"NormalizeReward": "normalize_rewards", "NormalizeObservation": "normalize_observations"}
 
+WRAPPERS = "a tuple of mappings with 'wrapper', module:Class, and arguments of its constructor"
 FLAGS = ("normalize_observations", "normalize_rewards", "allow_normalised", "joint_actions")  # of a Task
 Snapshot: TypeAlias = dict[str, Any]  # by name: arrays, what JSON holds, and mappings and lists of these
 
@@ -39,6 +41,10 @@ class Task:
     `kwargs` are keyword arguments for `gymnasium.make`. `variants` makes it K variants of one environment (other
     dynamics, say): each is a mapping of further keyword arguments, which win over `kwargs`. Of N environments,
     environment i belongs to variant i mod K. All variants have the same spaces.
+
+    `wrappers` are put around every environment, the first innermost: mappings with `wrapper`, module:Class, and the
+    arguments of its constructor. `training_wrappers` are further ones, around the environments that are learned from
+    alone: evaluations, saved policies and random scores are of the task without them.
 
     `name` tells tasks of one id apart; without it the id is the name. Raises UnsupportedTask for a value that is not
     one of those that a setting may have.
@@ -57,6 +63,15 @@ class Task:
     action_bins: int | None = None  # each dimension of a Box as so many values from low to high: see choices.Choices
     joint_actions: bool = False  # the parts of an action as one choice of all their combinations
     name: str | None = None
+    wrappers: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    training_wrappers: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+
+    @property
+    def in_training(self) -> "Task":
+        """The task that is learned from: with the training's wrappers around the others."""
+        if not self.training_wrappers:
+            return self
+        return replace(self, wrappers=(*self.wrappers, *self.training_wrappers), training_wrappers=())
 
     @property
     def label(self) -> str:
@@ -84,6 +99,7 @@ class Task:
                 isinstance(self.variants, tuple | list) and all(map(_is_arguments, self.variants)),
                 "a tuple of mappings of keyword arguments",
             ),
+            *((name, are_wrappers(getattr(self, name)), WRAPPERS) for name in ("wrappers", "training_wrappers")),
         ):
             if not valid_value:
                 raise UnsupportedTask(f"task {self.label!r}: {name} must be {expected}, not {getattr(self, name)!r}")
@@ -206,6 +222,7 @@ def make_env(task: Task, variant: int = 0) -> gymnasium.Env[Any, Any]:
     env = None
     try:
         env = gymnasium.make(task.id, max_episode_steps=task.max_episode_steps, disable_env_checker=True, **arguments)
+        env = wrapped(env, task.wrappers)
         if task.action_bins is not None or task.joint_actions:
             env = _with_choices(task, env)
         if isinstance(env.action_space, Space) and isinstance(env.observation_space, Space):
@@ -221,6 +238,7 @@ def make_env(task: Task, variant: int = 0) -> gymnasium.Env[Any, Any]:
         if isinstance(error, UnsupportedTask):
             raise
         said = f" with the {'variant' if task.variants else 'kwargs'} {arguments}" if arguments else ""
+        said += f" with the wrappers {[dict(about) for about in task.wrappers]}" if task.wrappers else ""
         what = " ".join(f"{type(error).__name__}: {error}".split())
         named = f" (its id is {task.id!r})" if task.name else ""
         raise UnsupportedTask(f"task {task.label!r}{said} cannot be made: {what}{named}") from error

@@ -213,7 +213,7 @@ def train(
             for return_, length in zip(of_kind.returns, of_kind.lengths, strict=True)
         ]
 
-    with closing(VectorEnv(task, algorithm.num_envs, seeds.environments)) as envs:
+    with closing(VectorEnv(task.in_training, algorithm.num_envs, seeds.environments)) as envs:
         learner = make_learner(envs, seeds)
         if trained is not None and trained.ended:
             run = trained.run

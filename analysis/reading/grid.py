@@ -147,7 +147,7 @@ PUBLISHED_TABLE_KEYS = {
 }
 SIDE_KEYS = {"algorithm": (str, NoneType), "gae_lambda": (*NUMBER, NoneType), "critic": (str, NoneType)}
 OF_SOME_CLAIMS = {"checked": str}  # keys that an entry has where its claim says them
-OF_SOME_COMPARISONS = {"than": NUMBER}
+OF_SOME_COMPARISONS = {"than": NUMBER, "under": dict}
 OF_SOME_SIDES = {"on": dict, "tasks": dict, "score": str, "best_of": list, "cost_at_most": NUMBER}
 OF_SOME_SIDES |= {"pairs": int, "value_function": str, "fraction": NUMBER, "against": str}
 OF_SOME_SIDES |= {"estimator": str, "settings": dict, "at": dict}

@@ -15,6 +15,7 @@ from policy_gradient_ladder.experiments.schema import (
     EVALUATIONS_FILE,
     EXTERNAL,
     OF_SOME_TASKS,
+    PERTURBED,
     RUN_STATES,
     SECONDS,
     TRUE_RETURN,
@@ -99,7 +100,24 @@ def read_run(grid: Grid, cell: dict[str, Any]) -> dict[str, Any]:
                 found = evaluation.get(name, [])
                 if not isinstance(found, list) or not all(isinstance(x, NUMBER) and np.isfinite(x) for x in found):
                     raise ResultsError(f"{path}: evaluation.{kind}.{name} is {found!r}; expected finite numbers.")
+        check_perturbed(run.get(PERTURBED), task.get("perturbations", {}), path)
     return run
+
+
+def check_perturbed(found: list[dict[str, Any]] | None, asked: dict[str, Any], path: Path) -> None:
+    """Check a run's returns under changes, which it has where its policy was kept. Raises ResultsError."""
+    if found is None:
+        return
+    for i, entry in enumerate(found):
+        where = f"{PERTURBED}[{i}]"
+        check_keys(entry, {"change": str, "size": NUMBER, "returns": (list, NoneType)}, path, where)
+        if not all(isinstance(value, NUMBER) and np.isfinite(value) for value in entry["returns"] or ()):
+            raise ResultsError(f"{path}: {where}.returns is {entry['returns']!r}; expected finite numbers.")
+    pairs = [(entry["change"], entry["size"]) for entry in found]
+    if pairs != (wanted := [(change, size) for change, of in asked.items() for size in of["sizes"]]):
+        raise ResultsError(
+            f"{path}: {PERTURBED} has the changes {pairs}, but the grid asks for {wanted}; run this cell again."
+        )
 
 
 def check_asked(prefix: str, found: dict[str, Any], asked: dict[str, Any], path: Path, asked_by: str) -> None:

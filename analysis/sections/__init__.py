@@ -37,8 +37,8 @@ from typing import Any
 
 ORDER = (  # in which a reader wants to know
     *("claims", "ranking", "learning", "discovery", "paper_table", "laboratory", "estimators", "quality"),
-    *("tuning", "published", "scores", "bins", "hacking", "communication", "privacy", "policies", "speed"),
-    *("settings", "definitions", "completeness", "provenance", "cite"),
+    *("tuning", "published", "scores", "robustness", "bins", "hacking", "communication", "privacy"),
+    *("policies", "speed", "settings", "definitions", "completeness", "provenance", "cite"),
 )
 FOLDER = Path(__file__).parent
 HERE = "analysis/sections/__init__.py"

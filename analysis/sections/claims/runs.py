@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from policy_gradient_ladder.experiments.metrics import SCALES, TRUE_METRICS
+from policy_gradient_ladder.experiments.metrics import SCALES, TRUE_METRICS, UNDER_METRICS
 
 from ...reading.grid import Grid
 from ...statistics.spread import has_spread
@@ -62,6 +62,19 @@ def run_values(
         true_drop=runs["true_drop"].astype(float).where(runs["status"] == "done"),
         share_of_budget=runs["steps_to_threshold"] / runs["steps"],
     )
+
+
+def with_change(comparison: dict[str, Any], runs: pd.DataFrame, robustness: pd.DataFrame) -> pd.DataFrame:
+    """`runs` with the columns `perturbed_score` and `perturbation_loss`, of the change that the comparison is about.
+
+    They are empty where a run was not evaluated under this change, and absent where the comparison is about none.
+    """
+    for change, size in comparison.get("under", {}).items():
+        of_change = robustness[(robustness["change"] == change) & (robustness["size"] == size)]
+        columns = {"normalized": "perturbed_score", "loss": "perturbation_loss"}
+        keys = ["task", "algorithm", "seed"]
+        return runs.merge(of_change[[*keys, *columns]].rename(columns=columns), on=keys, how="left")
+    return runs
 
 
 def compare_runs(grid: Grid, comparison: dict[str, Any], runs: pd.DataFrame) -> Tested:
@@ -136,6 +149,7 @@ def run_place(grid: Grid, found: Tested, place: str, runs: pd.DataFrame) -> Plac
         of_metric |= dict.fromkeys(
             ("solved", "evaluations_to_solution", "best_score"), "return that counts as a solution"
         )
+        of_metric |= dict.fromkeys(UNDER_METRICS, "evaluation under the change")
         what = of_metric.get(metric, "evaluation with the mode action")
         return Place(place, note=f"no {what} of {enumerate_text(without)}", lacking=True)
     short = [

@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from policy_gradient_ladder.experiments.metrics import COMMON_CLAIMS, QUALITY_METRICS
+from policy_gradient_ladder.experiments.metrics import COMMON_CLAIMS, QUALITY_METRICS, UNDER_METRICS
 
 from ...reading.checks import ResultsError, command
 from ...reading.grid import Grid
 from ...words import enumerate_text, number_of, percents, plural, short_name
 from .. import FIGURES, TITLES
+from ..robustness.sentences import under
 from .gradients import wanted
 from .quality import quality_policies_text
 from .sides import differ_in_evaluation, of_each, shared_values, singles, value_text
@@ -46,8 +47,12 @@ SECTIONS = {  # where a metric without a figure stands
     "relative_bias": ("laboratory", "Gradient laboratory"),
     "bias_squared": ("laboratory", "Gradient laboratory"),
 }
-TABLES_BEHIND = dict.fromkeys(("solved", "evaluations_to_solution", "best_score"), "discoveries")
-TABLES_BEHIND |= {"drop": "curves", **{name: "gradients" for name, metric in METRICS.items() if not metric.of_runs}}
+TABLES_BEHIND = {
+    "drop": "curves",
+    **dict.fromkeys(("solved", "evaluations_to_solution", "best_score"), "discoveries"),
+    **dict.fromkeys(UNDER_METRICS, "robustness"),
+    **{name: "gradients" for name, metric in METRICS.items() if not metric.of_runs},
+}
 TABLES_BEHIND |= {name: "value_quality" if name == "value_error" else "quality" for name in QUALITY_METRICS}
 SECOND_SIDES = {"gradient_variance": "no value function"}  # of a ratio of one side; of others it is REINFORCE
 
@@ -227,7 +232,7 @@ def comparison(grid: Grid, asked: dict[str, Any], row: pd.Series, places: pd.Dat
     metric = row["metric"]
     measured = row["tasks"] > 0
     return {
-        "what": unbroken(WHAT[metric]),
+        "what": unbroken(WHAT[metric] + under_text(asked)),
         "effect": effect_text(row) if measured else sides_text(row),
         "spread": spread_text(row) if measured else "",
         "needed": needed_text(row),
@@ -240,6 +245,11 @@ def comparison(grid: Grid, asked: dict[str, Any], row: pd.Series, places: pd.Dat
         "noted": places["note"].notna().any(),
         "places": [place(row, found) for _, found in places.iterrows()] if measured and len(places) > 1 else [],
     }
+
+
+def under_text(asked: dict[str, Any]) -> str:
+    """The change of the task that a comparison is about, in words; empty where it is about none."""
+    return "".join(f", under {under(change, size)}" for change, size in asked.get("under", {}).items())
 
 
 def effect_text(row: pd.Series) -> str:

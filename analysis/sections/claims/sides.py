@@ -7,11 +7,14 @@ from typing import Any
 from policy_gradient_ladder.experiments.schema import DISCOVERY
 
 from ...reading.grid import Grid
-from ...words import enumerate_text
+from ...words import enumerate_text, short_name
 from .verdicts import side_title
 
 # Keys of a task in grid.json that are no part of what its runs are made with.
-JUDGING = ("id", "random_score", "reference_score", "reference_source", "threshold", "time_limit", *DISCOVERY)
+JUDGING = (
+    *("id", "random_score", "reference_score", "reference_source", "threshold", "time_limit", "perturbations"),
+    *DISCOVERY,
+)
 EVALUATION_WORDS = {"sampled": "sampled actions", "mode": "mode action"}
 
 
@@ -122,8 +125,14 @@ def shared_values(comparison: dict[str, Any]) -> str:
 
 
 def entry_text(key: str, value: Any) -> str:
-    """A key of a task with its value as a grid file has them; in words where there is none: "without action bins"."""
-    return f"without {key.replace('_', ' ')}" if value in (None, {}) else f"{key}: {value_text(value)}"
+    """A key of a task with its value as a grid file has them, wrappers by their names alone; in words where there is
+    none: "without action bins".
+    """
+    if value in (None, {}, []):
+        return f"without {key.replace('_', ' ')}"
+    if key in ("wrappers", "training_wrappers"):
+        return f"{key}: {enumerate_text(short_name(about['wrapper']) for about in value)}"
+    return f"{key}: {value_text(value)}"
 
 
 def value_text(value: Any) -> str:

@@ -16,7 +16,7 @@ from .estimators import are_estimators, compare_estimators
 from .evidence import enough_alone, missing_evidence
 from .gradients import compare_gradients
 from .quality import compare_quality
-from .runs import compare_runs, run_values
+from .runs import compare_runs, run_values, with_change
 from .sides import singles, titles
 from .verdicts import (
     METRICS,
@@ -39,7 +39,8 @@ class Measured(NamedTuple):
     """What comparisons are tested on, a table for each kind of them."""
 
     runs: pd.DataFrame  # what `run_values` returns
-    gradients: pd.DataFrame  # the table of that name
+    robustness: pd.DataFrame  # the table of that name
+    gradients: pd.DataFrame  # likewise
     estimators: pd.DataFrame  # likewise
     quality: pd.DataFrame  # likewise
     value_quality: pd.DataFrame  # likewise
@@ -50,6 +51,7 @@ def judged(
     scores: pd.DataFrame,
     curves: pd.DataFrame,
     discoveries: pd.DataFrame,
+    robustness: pd.DataFrame,
     gradients: pd.DataFrame,
     estimators: pd.DataFrame,
     quality: pd.DataFrame,
@@ -62,7 +64,7 @@ def judged(
     """
     check_metrics(grid)
     of_runs = run_values(grid, scores, curves, discoveries, true_curves)
-    measured = Measured(of_runs, gradients, estimators, quality, value_quality)
+    measured = Measured(of_runs, robustness, gradients, estimators, quality, value_quality)
     return [
         (claim, [compare(grid, comparison, measured) for comparison in claim["comparisons"]]) for claim in grid.claims
     ]
@@ -162,7 +164,7 @@ def compare(grid: Grid, comparison: dict[str, Any], measured: Measured) -> Teste
     if are_estimators(comparison):
         found = compare_estimators(grid, comparison, measured.estimators)
     elif METRICS[comparison["metric"]].of_runs:
-        found = compare_runs(grid, comparison, measured.runs)
+        found = compare_runs(grid, comparison, with_change(comparison, measured.runs, measured.robustness))
     elif comparison["metric"] in QUALITY_METRICS:
         of_values = comparison["metric"] == "value_error"
         found = compare_quality(grid, comparison, measured.value_quality if of_values else measured.quality)

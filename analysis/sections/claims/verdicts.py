@@ -97,6 +97,8 @@ ABOUT = {
     "solved": {"column": "solved", "largest": 1.0, "share": True},
     "evaluations_to_solution": {"column": "share_of_evaluations", "largest": 1.0},
     "best_score": {"column": "best_score"},
+    "perturbed_score": {"column": "perturbed_score", "figure": "under_changes"},
+    "perturbation_loss": {"column": "perturbation_loss", "figure": "under_changes"},
     "variance": {"column": "ratio", "figure": "gradient_variance"},
     "relative_bias": {"column": "relative_bias", "nonnegative": True},
     "bias_squared": {"column": "share_of_length", "nonnegative": True},

@@ -134,6 +134,10 @@ WHAT = {  # what a comparison measures, for somebody who has read one chapter on
     "that finds none, so differences are understated)",
     "best_score": "Return of the best training episode, among equally many (0: the task’s random score, 1: its "
     "reference score)",
+    "perturbed_score": "Score of the trained policy on a changed task (0: the task’s random score, 1: its reference "
+    "score)",
+    "perturbation_loss": "Score at the end of training that a change of the task costs the trained policy (1: from the "
+    "task’s reference score to its random score)",
     "variance": "Variance of the gradient estimate: how far it scatters from batch to batch",
     "relative_bias": "Bias of the gradient estimate: distance of its mean from the true gradient, in % of the true "
     "gradient’s length",

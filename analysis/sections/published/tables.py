@@ -283,7 +283,7 @@ def of_task(task: dict[str, Any]) -> list[tuple[str, str]]:
     """The reasons against a verdict that our task gives: a time limit or keyword arguments that the grid sets."""
     limit = task["max_episode_steps"]
     reasons = [] if limit is None else [("task", f"our task has a time limit of its own, {limit:,} steps")]
-    for key in ("kwargs", "variants"):
+    for key in ("kwargs", "variants", "wrappers", "training_wrappers"):
         if key in task:
             reasons.append(("task", f"our task has {key} of its own, {task[key]}"))
     return reasons

@@ -7,7 +7,7 @@ from policy_gradient_ladder.experiments.schema import EXTERNAL
 
 from ...reading.external import SCORED, external_algorithms, not_vouched_for
 from ...reading.grid import Grid
-from ...words import setting_text
+from ...words import enumerate_text, setting_text, short_name
 
 OF_COLUMNS = "An empty cell: the algorithm has no such setting. A task is named where it has a value of its own."
 OF_LIBRARY = (
@@ -65,9 +65,20 @@ def environments(grid: Grid) -> str:
         words = ", ".join(f"{key}={value!r}" for key, value in values.get("kwargs", {}).items())
         made = f" made with {words}" if words else ""
         scaled = f" with rewards × {values['reward_scale']:,g} for learning" if "reward_scale" in values else ""
-        if "id" in values or made or scaled:
-            sentences.append(f"{task} is {values.get('id', task)}{made}{scaled}.")
+        around = "".join(
+            f", {where} wrapped in {enumerate_text(map(wrapper_text, values[key]))}"
+            for key, where in (("wrappers", "always"), ("training_wrappers", "in training"))
+            if key in values
+        )
+        if "id" in values or made or scaled or around:
+            sentences.append(f"{task} is {values.get('id', task)}{made}{scaled}{around}.")
     return " ".join(sentences)
+
+
+def wrapper_text(about: dict[str, Any]) -> str:
+    """A wrapper with its arguments, in words: Changed (mass=[0.5, 2])."""
+    arguments = ", ".join(f"{key}={value!r}" for key, value in about.items() if key != "wrapper")
+    return short_name(about["wrapper"]) + (f" ({arguments})" if arguments else "")
 
 
 def own_settings(cells: list[dict[str, Any]], shared: set[str]) -> dict[str, tuple[Any, dict[str, Any]]]:
