@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+import time
+import timeit
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,13 @@ def snakemake(folder, *words, programs=""):
     return status, (folder / "said").read_text(encoding="utf-8"), seconds, megabytes
 
 
+def minute():
+    """A minute of the processor for which it is asked, which counts to ten million in a quarter of a second. A slower
+    one has as much longer; other work on the machine does not count.
+    """
+    return 60 * timeit.timeit("n += 1", "n = 0", timer=time.process_time, number=10_000_000) / 0.25
+
+
 def test_a_dry_run_of_ten_thousand_tuned_cells_takes_at_most_a_minute_and_a_gigabyte(tmp_path):
     tasks = {task: TASK for task in ("CartPole-v1", "Acrobot-v1", "Pendulum-v1", "Reacher-v5")}
     algorithms = ("reinforce", "reinforce_baseline", "actor_critic", "a2c", "ppo")
@@ -70,7 +79,7 @@ def test_a_dry_run_of_ten_thousand_tuned_cells_takes_at_most_a_minute_and_a_giga
     )
     assert status == 0, said[-2000:]
     assert re.search(r"^train +10000$", said, re.MULTILINE)
-    assert seconds <= 60  # of a processor: other work on the machine does not count
+    assert seconds <= minute()
     assert megabytes <= 1000
 
 
