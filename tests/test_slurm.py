@@ -21,7 +21,8 @@ from tests.test_pipeline import BROKEN, TINY
 
 pytestmark = pytest.mark.slurm
 
-COST = re.compile(r"(.+_)?seconds(_.+)?|steps_per_second|peak_memory_mb")  # columns in which no two runs agree
+# Columns in which no two runs agree: times, an estimate's variance times its time, rates and memory.
+COST = re.compile(r"(.+_)?(milli)?seconds(_.+)?|cost(_low|_high)?|steps_per_second|peak_memory_mb")
 SECONDS = 600  # until something that was waited for is given up
 YOUNG = timedelta(seconds=4)  # no job ends so early
 ALGORITHMS = ("reinforce", "ppo_published")  # a tuned one, and an untuned one with probes
@@ -72,7 +73,7 @@ def snakemake_on(slurm, folder, *words, grid):
 
 
 def without_cost(table):
-    """A table without the columns of seconds, rates and memory."""
+    """A table without the columns of costs."""
     return [{k: v for k, v in row.items() if not COST.fullmatch(k)} for row in csv.DictReader(table.open())]
 
 
