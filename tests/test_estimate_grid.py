@@ -14,7 +14,7 @@ from experiments.cells import EstimatorProbe
 from experiments.checks import GridError
 from experiments.estimation import FOLDER, InvalidEstimator, estimator_of, names
 from experiments.grid import load_grid
-from tests.pipeline_fixtures import environment
+from tests.pipeline_fixtures import ROOT, environment
 
 GRID = {"steps": 100, "tasks": ["CartPole-v1"], "algorithms": ["reinforce"], "seeds": 1, "claims": []}
 TINY = {"problems": ["step"], "only": ["score_function", "pathwise"], "batches": 8, "batch_size": 4, "batch_sizes": [2]}
@@ -217,3 +217,10 @@ def test_a_mistake_in_an_estimators_file_is_said_in_one_sentence(content, says, 
     monkeypatch.setattr(estimation, "load", lambda kind, name: SimpleNamespace(**right | content))
     with pytest.raises(InvalidEstimator, match=says):
         estimator_of.__wrapped__("mine")
+
+
+def test_reading_a_grid_with_estimators_does_not_wait_for_scipy():
+    """It takes two seconds to import, and each probe of the default grid reads the grid."""
+    read = "import sys; from experiments.grid import load_grid; load_grid('estimators'); print('scipy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", read], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == "False\n"

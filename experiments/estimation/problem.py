@@ -53,6 +53,13 @@ def pseudo_inverse(matrix: np.ndarray) -> np.ndarray:
     return np.linalg.pinv(matrix, ROUNDING, hermitian=True)
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """exp(logits) over their sum, along the last axis. Reading a grid imports this file, and would wait for SciPy."""
+    from scipy.special import softmax as of_scipy
+
+    return np.asarray(of_scipy(logits, axis=-1))
+
+
 class InvalidPlace(ValueError):
     """Raised where a number of a problem has no meaning. The message is a sentence without its full stop."""
 

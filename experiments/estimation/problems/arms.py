@@ -7,9 +7,8 @@ from typing import ClassVar
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
-from scipy.special import softmax
 
-from ..problem import Batch, InvalidPlace, Problem
+from ..problem import Batch, InvalidPlace, Problem, softmax
 
 LENGTH = 20**0.5  # of the line, from 0: rewards lie between offset − 10 and offset
 TARGET = 0.8 * LENGTH  # c
@@ -102,7 +101,7 @@ class Pulls(Batch):
 
     def relaxed(self, temperature: float) -> np.ndarray:
         """y = softmax((θ + g) / temperature), [N, k], for the g that chose the pulled arm. temperature: above 0."""
-        return softmax((self.problem.logits + self.gumbel) / temperature, axis=1)
+        return softmax((self.problem.logits + self.gumbel) / temperature)
 
     def mixture_gradient(self, mixtures: np.ndarray) -> np.ndarray:
         """∂r/∂y at mixtures [N, k], [N, k]: −(x·y − c) x."""

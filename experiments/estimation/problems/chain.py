@@ -9,10 +9,9 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import softmax
 
 from ... import exact
-from ..problem import Batch, InvalidPlace, Problem
+from ..problem import Batch, InvalidPlace, Problem, softmax
 
 MDP = exact.tabular_mdp()
 STATES, ACTIONS = MDP.rewards.shape
@@ -52,7 +51,7 @@ class Chain(Problem):
     @cached_property
     def policy(self) -> np.ndarray:
         """π(a|s), [S, A]."""
-        return softmax([[SLANT] * FREE + [0.0]] * STATES, axis=1)
+        return softmax(np.array([[SLANT] * FREE + [0.0]] * STATES))
 
     @cached_property
     def action_values(self) -> np.ndarray:

@@ -7,9 +7,8 @@ from typing import ClassVar
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, MultiDiscrete
-from scipy.special import softmax
 
-from ..problem import Batch, InvalidPlace, Problem
+from ..problem import Batch, InvalidPlace, Problem, softmax
 
 ACTIONS = 3
 MOST_AGENTS = 16  # 3^16 joint actions have 43 million rewards
@@ -45,7 +44,7 @@ class Game(Problem):
     @cached_property
     def policy(self) -> np.ndarray:
         """π_i(a), [n, 3]."""
-        return softmax(self._tables[2], axis=1)
+        return softmax(self._tables[2])
 
     def reward(self, joint: np.ndarray) -> np.ndarray:
         """The expected reward, [N], of joint actions, int [N, n]."""

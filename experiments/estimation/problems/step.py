@@ -2,13 +2,19 @@
 
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
-from scipy.stats import norm
 
 from ..gaussian import GaussianBandit, GaussianBanditEnv
+
+
+def normal() -> Any:
+    """The standard normal distribution. Reading a grid imports this file, and would wait for SciPy for a second."""
+    from scipy.stats import norm
+
+    return norm
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,12 @@ class Step(GaussianBandit):
     @cached_property
     def truth(self) -> np.ndarray:
         """φ(μ_i/σ) / (d σ)."""
-        return norm.pdf(self.mean / self.sigma) / (self.dimensions * self.sigma)
+        return normal().pdf(self.mean / self.sigma) / (self.dimensions * self.sigma)
 
     @property
     def expected_reward(self) -> float:
         """J."""
-        return float(norm.cdf(self.mean / self.sigma).mean())
+        return float(normal().cdf(self.mean / self.sigma).mean())
 
 
 gymnasium.register("StepBandit-v0", partial(GaussianBanditEnv, Step))
