@@ -319,8 +319,8 @@ def test_the_report_needs_nothing_but_itself_and_the_tables_that_it_links_to(fin
 
 def test_the_report_has_its_sections_in_the_order_of_its_contents_claims_first(finished):
     page = (finished / "report/index.html").read_text(encoding="utf-8")
-    # The grid asks for no videos, repeats no paper's table, has no actions in bins, no changes and no true rewards, and looks
-    # for no solutions; its runs send and hide nothing.
+    # The grid asks for no videos, repeats no paper's table, and has no actions in bins, no changes, no true rewards and no
+    # solutions to look for; its runs send and hide nothing.
     absent = ("policies", "paper_table", "bins", "robustness", "hacking", "communication", "privacy", "discovery")
     shown = [section for section in ORDER if section not in absent]
     assert re.findall(r'<section id="(\w+)">', page) == shown
