@@ -81,6 +81,8 @@ EXEMPT = {
     "taken_over": "tells Snakemake what results are made of",
     "task_check": "tries tasks when a whole grid is read",
     "task_scores": "fills in scores of a task, which are in a study's parameter",
+    "tasks": "holds tasks, each an input where it is the task",
+    "tasks.changes": "says what can be changed, and is an input where a grid asks for changes or a task is wrapped",
     "trained": "keeps what a cell has trained, unchanged, until it is complete",
     "tuned": "reads best.json, which is an input of the cell",
 }

@@ -365,6 +365,23 @@ def test_a_run_records_its_returns_under_changes(tmp_path, monkeypatch):
     np.testing.assert_array_equal(load_policy(tmp_path / "run").evaluate(20, heavy, seed=100), found["mass", 3.0])
 
 
+def test_the_grid_differs_in_training_alone_and_its_claims_are_about_changes_that_it_evaluates(tmp_path):
+    grid = load_grid("reality_gap")
+    for name in ("pendulum", "double", "hopper"):
+        nominal, *others = (grid.tasks[f"{name}{kind}"] for kind in ("", "_randomised", "_penalised"))
+        for other in others:
+            assert replace(other.task, name=name, training_wrappers=()) == nominal.task
+            assert replace(other, task=nominal.task) == nominal
+    own = [claim for claim in grid.claims if claim.file.endswith("reality_gap.yaml")]
+    assert all(side.tasks for claim in own for comparison in claim.comparisons for side in comparison.sides)
+    cell = ["--grid", "reality_gap", "--algorithm", "ppo", "--task", "double_randomised", "--seed", "100"]
+    run.main([*cell, "--steps", "256", "--output", str(tmp_path / "run")])
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert len(record["perturbed"]) == 12
+    assert record["task_code"].keys() >= {"gymnasium", "experiments.tasks.changes"}
+    assert all(np.isfinite(entry["returns"]).all() for entry in record["perturbed"])
+
+
 def test_unsupported_actions_are_refused():
     with pytest.raises(UnsupportedTask, match="Restless is for actions in a Box"):
         make_env(Task("CartPole-v1", wrappers=({"wrapper": RESTLESS},)))
